@@ -1,0 +1,164 @@
+//! When to try again. Pure: the same message and attempt give the same delay, on any
+//! replica and after any restart, because jitter is a hash and not a random number.
+
+use std::time::{Duration, SystemTime};
+
+/// The most that a `Retry-After` may ask for. A longer wish is cut to this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest single delay that may be configured.
+pub const DELAY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often, and with which pauses, a message is tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrySchedule {
+    /// Attempts in all, the first included; at least 1.
+    pub attempts: u32,
+    pub delays: Delays,
+    /// Share of a delay that may be added to it (0.2: up to 20 % later). Never subtracted,
+    /// so that a schedule is also a promise of how long a receiver is left alone.
+    pub jitter: f64,
+}
+
+/// The pauses between attempts, before jitter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delays {
+    /// `base`, twice that, four times …, at most `max`.
+    Doubling { base: Duration, max: Duration },
+    /// One pause after each failed attempt; the last one repeats.
+    List(Vec<Duration>),
+}
+
+impl RetrySchedule {
+    /// The pause after the `made`-th attempt (1 is the first) of message `id` has failed;
+    /// `None` when that was the last.
+    pub fn delay(&self, id: &str, made: u32) -> Option<Duration> {
+        if made >= self.attempts {
+            return None;
+        }
+        let step = made.saturating_sub(1);
+        let delay = match &self.delays {
+            Delays::Doubling { base, max } => {
+                let factor = 2u32.saturating_pow(step);
+                base.checked_mul(factor).unwrap_or(*max).min(*max)
+            }
+            Delays::List(list) => match list.get(step as usize).or(list.last()) {
+                Some(delay) => *delay,
+                None => return None,
+            },
+        };
+        Some(delay.mul_f64(1.0 + self.jitter * unit(id, made)))
+    }
+
+    /// The schedule that the Standard Webhooks specification recommends: ten attempts
+    /// over three days.
+    pub fn standard() -> Vec<Duration> {
+        const HOUR: u64 = 3600;
+        [5, 300, 1800, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
+            .map(Duration::from_secs)
+            .to_vec()
+    }
+}
+
+/// A number in [0, 1) that depends on the message and the attempt alone.
+fn unit(id: &str, attempt: u32) -> f64 {
+    // FNV-1a, then the finaliser of SplitMix64, as FNV alone leaves the high bits poor.
+    // Written out because std's hasher may change between releases, and due times that
+    // are kept in Redis must not.
+    let mut h = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    });
+    h ^= u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    h ^= h >> 31;
+    (h >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Reads a `Retry-After` header: seconds, or an HTTP date. What cannot be read, or lies in
+/// the past, asks for nothing; what asks for too much is cut to [`RETRY_AFTER_MAX`].
+pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let wish = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than u64 holds are still a wish, and a long one.
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?
+    };
+    Some(wish.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    fn doubling(attempts: u32, jitter: f64) -> RetrySchedule {
+        RetrySchedule {
+            attempts,
+            delays: Delays::Doubling {
+                base: SEC,
+                max: 3600 * SEC,
+            },
+            jitter,
+        }
+    }
+
+    #[test]
+    fn doubles_up_to_the_cap_and_then_ends() {
+        let s = doubling(40, 0.0);
+        let got: Vec<u64> = (1..=14).map(|n| s.delay("a", n).unwrap().as_secs()).collect();
+        assert_eq!(got, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
+        assert_eq!(s.delay("a", 39).unwrap(), 3600 * SEC);
+        assert_eq!(s.delay("a", 40), None);
+        assert_eq!(s.delay("a", u32::MAX), None);
+        assert_eq!(doubling(1, 0.2).delay("a", 1), None);
+    }
+
+    #[test]
+    fn jitter_only_adds_and_spreads_evenly() {
+        let s = doubling(5, 0.2);
+        let delays: Vec<f64> = (0..4000)
+            .map(|n| s.delay(&format!("id-{n}"), 1).unwrap().as_secs_f64())
+            .collect();
+        assert!(delays.iter().all(|d| (1.0..1.2).contains(d)));
+        let mean = delays.iter().sum::<f64>() / delays.len() as f64;
+        assert!((1.09..1.11).contains(&mean), "{mean}");
+        assert_eq!(s.delay("a", 2), s.delay("a", 2));
+        assert_ne!(s.delay("a", 1), s.delay("b", 1));
+    }
+
+    #[test]
+    fn a_list_is_followed_entry_by_entry() {
+        let s = RetrySchedule {
+            attempts: 4,
+            delays: Delays::List(vec![5 * SEC, 300 * SEC, 1800 * SEC]),
+            jitter: 0.0,
+        };
+        let got: Vec<_> = (1..=4).map(|n| s.delay("a", n)).collect();
+        assert_eq!(got, [Some(5 * SEC), Some(300 * SEC), Some(1800 * SEC), None]);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = httpdate::parse_http_date("Wed, 25 Nov 2026 01:00:00 GMT").unwrap();
+        for (value, wish) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("86401", Some(86400)),
+            ("99999999999999999999999", Some(86400)),
+            ("Wed, 25 Nov 2026 01:02:00 GMT", Some(120)),
+            ("Wednesday, 25-Nov-26 01:02:00 GMT", Some(120)),
+            ("Fri, 25 Dec 2026 01:00:00 GMT", Some(86400)),
+            ("Wed, 25 Nov 2026 00:59:59 GMT", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let got = parse_retry_after(value, now).map(|d| d.as_secs());
+            assert_eq!(got, wish, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `outhook deliver`: the same pipeline from standard input, without Redis.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::process::ExitCode;
+
+use super::exit_code;
+use crate::cli::DeliverArgs;
+use crate::intake::lines;
+use crate::pipeline::{Pipeline, Source, SourceKind};
+use crate::signals;
+use crate::store::{DeadStore, Ndjson};
+use crate::timer::Snapshots;
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
+    let config = args.delivery.config();
+    let store: Box<dyn DeadStore> = match &args.dead_file {
+        None => Box::new(Ndjson::new(io::stderr(), "standard error")),
+        Some(path) => {
+            let place = path.display().to_string();
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|e| {
+                format!("--dead-file {place}: {e}; it must be a file that can be written")
+            })?;
+            Box::new(Ndjson::new(file, place))
+        }
+    };
+    let (snapshots, requests) = Snapshots::channel();
+    let drain = signals::listen(snapshots).map_err(|e| format!("signals: {e}"))?;
+    let max_bytes = config.max_message_bytes;
+    let source = Source {
+        name: "stdin".into(),
+        kind: SourceKind::Patient,
+        run: Box::new(move |intake, drain| lines::run(max_bytes, intake, drain)),
+    };
+    let pipeline = Pipeline::start(&config, vec![source], store, drain, requests)
+        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let summary = pipeline.wait();
+    let stats = &summary.last.stats;
+    let all_delivered = stats.dead + stats.rejected == 0;
+    Ok(exit_code(all_delivered && summary.nothing_lost()))
+}

@@ -1,0 +1,42 @@
+//! The subcommands, one a file. Each answers the process's exit code.
+
+mod check;
+mod deliver;
+mod demo;
+mod listen;
+mod serve;
+
+use std::process::ExitCode;
+
+use crate::cli::{BAD_CONFIG, Cli, Command};
+use crate::logging;
+
+/// Runs what was asked for.
+pub fn run(cli: Cli) -> ExitCode {
+    // The demo draws a table, which log lines would tear.
+    let quiet = matches!(cli.command, Command::Demo(_));
+    let default = if quiet { "error" } else { "info" };
+    let filter = cli.log.as_deref().unwrap_or(default);
+    if let Err(e) = logging::start(filter) {
+        return bad_config(format!("--log {filter:?}: {e}"));
+    }
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Listen(args) => listen::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Deliver(args) => deliver::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    logging::flush();
+    result.unwrap_or_else(bad_config)
+}
+
+/// Ends with one line on standard error.
+pub fn bad_config(text: String) -> ExitCode {
+    eprintln!("outhook: {text}");
+    ExitCode::from(BAD_CONFIG)
+}
+
+fn exit_code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,31 @@
+//! What the program runs with, after what the user typed has been understood.
+
+use std::time::Duration;
+
+use crate::backoff::RetrySchedule;
+
+/// How messages are delivered, wherever they come from.
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Threads, and so attempts at a time.
+    pub workers: usize,
+    /// For a whole attempt.
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+    pub schedule: RetrySchedule,
+    /// Larger messages are refused.
+    pub max_message_bytes: usize,
+    /// Messages held in memory, and their bytes.
+    pub max_active: usize,
+    pub max_active_bytes: usize,
+    /// How long after the first signal deliveries go on.
+    pub drain_timeout: Duration,
+}
+
+impl DeliveryConfig {
+    /// Workers that one origin may hold at a time: a quarter, so that a customer who hangs
+    /// leaves most of them to the others.
+    pub fn window(&self) -> usize {
+        (self.workers / 4).max(1)
+    }
+}

@@ -1,0 +1,235 @@
+//! A message on its way, what came of each attempt, and what is kept when it dies.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::message::{Message, RejectReason, Rejection};
+
+/// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
+/// is responsible for it.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// Where it came from, as `pubsub:payments` or `stdin`.
+    pub source: Arc<str>,
+    /// Unix milliseconds at which it was received.
+    pub received: u64,
+    /// Attempts made so far.
+    pub attempts: u32,
+    pub last: Option<Attempt>,
+}
+
+/// One HTTP exchange.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Unix milliseconds at which it began.
+    pub at: u64,
+    pub took: Duration,
+    pub result: Exchange,
+}
+
+/// What an attempt came to: an answer of whatever status, or none.
+#[derive(Debug)]
+pub enum Exchange {
+    Answer {
+        status: u16,
+        /// The endpoint's `Retry-After`, already read and capped.
+        retry_after: Option<Duration>,
+        /// The beginning of the body.
+        body: Box<[u8]>,
+    },
+    Fault {
+        kind: FaultKind,
+        text: String,
+    },
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    Dns,
+    Connect,
+    Tls,
+    Timeout,
+    /// The connection broke, or what came over it was not HTTP.
+    Broken,
+    /// outhook itself cut it short, at the end of a drain.
+    Cut,
+    /// A defect of outhook: the attempt panicked.
+    Internal,
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultKind::Dns => "dns",
+            FaultKind::Connect => "connect",
+            FaultKind::Tls => "tls",
+            FaultKind::Timeout => "timeout",
+            FaultKind::Broken => "broken",
+            FaultKind::Cut => "cut",
+            FaultKind::Internal => "internal",
+        })
+    }
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exchange::Answer { status, .. } => write!(f, "status={status}"),
+            Exchange::Fault { kind, text } => write!(f, "error={kind} ({text})"),
+        }
+    }
+}
+
+/// A message given up, with all that helps to understand and replay it.
+#[derive(Debug)]
+pub struct DeadLetter {
+    pub reason: DeadReason,
+    /// A sentence that names the field, or the setting, that helps.
+    pub detail: String,
+    /// The message, byte for byte as published.
+    pub message: Vec<u8>,
+    pub id: Option<Box<str>>,
+    pub url: Option<String>,
+    pub source: Arc<str>,
+    /// Unix milliseconds.
+    pub received: u64,
+    pub attempts: u32,
+    pub last: Option<Attempt>,
+    /// Unix milliseconds.
+    pub died: u64,
+}
+
+/// Why a message was given up; [`fmt::Display`] gives the word that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadReason {
+    Rejected(RejectReason),
+    /// The endpoint answered 410.
+    Gone,
+    /// All attempts failed.
+    Exhausted,
+    /// Unfinished when the drain's time was over.
+    Drained,
+    /// More came than memory is allowed to hold.
+    Overflow,
+}
+
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeadReason::Rejected(reason) => reason.fmt(f),
+            DeadReason::Gone => f.write_str("gone"),
+            DeadReason::Exhausted => f.write_str("exhausted"),
+            DeadReason::Drained => f.write_str("drained"),
+            DeadReason::Overflow => f.write_str("overflow"),
+        }
+    }
+}
+
+/// A field's value as it is stored, whatever the store.
+#[derive(Debug, PartialEq)]
+pub enum Field<'a> {
+    Text(String),
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl Delivery {
+    pub fn new(message: Message, source: Arc<str>, received: u64) -> Self {
+        Delivery {
+            message,
+            source,
+            received,
+            attempts: 0,
+            last: None,
+        }
+    }
+
+    /// Gives the message up.
+    pub fn bury(self, reason: DeadReason, detail: String, now: u64) -> DeadLetter {
+        DeadLetter {
+            reason,
+            detail,
+            id: Some(self.message.id.clone()),
+            url: Some(self.message.endpoint.uri.to_string()),
+            message: self.message.into_raw(),
+            source: self.source,
+            received: self.received,
+            attempts: self.attempts,
+            last: self.last,
+            died: now,
+        }
+    }
+}
+
+impl DeadLetter {
+    /// The dead letter of a message that was never accepted.
+    pub fn rejected(rejection: Rejection, source: Arc<str>, now: u64) -> Self {
+        DeadLetter {
+            reason: DeadReason::Rejected(rejection.reason),
+            detail: rejection.detail,
+            message: rejection.raw,
+            id: rejection.id,
+            url: rejection.url,
+            source,
+            received: now,
+            attempts: 0,
+            last: None,
+            died: now,
+        }
+    }
+
+    /// Its fields by name, in the order in which they are stored. What is not known is
+    /// left out.
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        use Field::{Bytes, Number, Text};
+        let mut fields = vec![
+            ("reason", Text(self.reason.to_string())),
+            ("detail", Text(self.detail.clone())),
+        ];
+        if let Some(id) = &self.id {
+            fields.push(("id", Text(id.to_string())));
+        }
+        if let Some(url) = &self.url {
+            fields.push(("url", Text(url.clone())));
+        }
+        fields.push(("attempts", Number(self.attempts.into())));
+        if let Some(last) = &self.last {
+            match &last.result {
+                Exchange::Answer { status, body, .. } => {
+                    fields.push(("status", Number((*status).into())));
+                    if !body.is_empty() {
+                        fields.push(("answer", Bytes(body)));
+                    }
+                }
+                Exchange::Fault { kind, text } => {
+                    fields.push(("error", Text(format!("{kind}: {text}"))));
+                }
+            }
+        }
+        fields.push(("source", Text(self.source.to_string())));
+        fields.push(("received_ms", Number(self.received)));
+        if let Some(last) = &self.last {
+            fields.push(("last_attempt_ms", Number(last.at)));
+        }
+        fields.push(("dead_ms", Number(self.died)));
+        fields.push(("message", Bytes(&self.message)));
+        fields
+    }
+
+    /// What to call it in a log: its id, or the beginning of its bytes.
+    pub fn name(&self) -> String {
+        match &self.id {
+            Some(id) => id.to_string(),
+            None => format!("{:?}", String::from_utf8_lossy(&self.message[..self.message.len().min(60)])),
+        }
+    }
+}
+
+/// Unix milliseconds of `time`; 0 for times before 1970.
+pub fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,42 @@
+//! How every thread learns that the service is to end: a channel that nobody sends on, whose
+//! disconnection means "draining". There is no flag to forget to look at, and a thread that
+//! waits can wait for this too.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+/// Begins the drain when dropped.
+pub struct DrainTrigger {
+    _sender: Sender<Never>,
+}
+
+/// Told when the drain begins. Clones hear the same.
+#[derive(Clone)]
+pub struct Drain(Receiver<Never>);
+
+/// No value of it exists.
+pub enum Never {}
+
+/// A trigger, and what it triggers.
+pub fn drain() -> (DrainTrigger, Drain) {
+    let (sender, receiver) = bounded(0);
+    (DrainTrigger { _sender: sender }, Drain(receiver))
+}
+
+impl Drain {
+    pub fn has_begun(&self) -> bool {
+        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// Waits until the drain begins, at most for `time`. True when it has begun.
+    pub fn wait(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        matches!(self.0.recv_deadline(end), Err(RecvTimeoutError::Disconnected))
+    }
+
+    /// For `select!`: becomes ready, disconnected, when the drain begins.
+    pub fn receiver(&self) -> &Receiver<Never> {
+        &self.0
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a message goes.
+
+use std::sync::Arc;
+
+use ureq::http::Uri;
+use url::Url;
+
+/// The longest URL, in bytes, as common servers and proxies allow.
+pub const MAX_URL_BYTES: usize = 8192;
+
+/// A vetted URL, and the origin (scheme, host, port) it shares a lane and connections with.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub uri: Uri,
+    pub origin: Arc<str>,
+}
+
+impl Endpoint {
+    /// Reads a URL as browsers do (WHATWG) and keeps its serialised form, so that every
+    /// odd spelling of a host has become the plain one before anyone resolves it.
+    pub fn parse(text: &str) -> Result<Endpoint, String> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(format!(
+                "{} bytes are too long; at most {MAX_URL_BYTES} are allowed",
+                text.len()
+            ));
+        }
+        let mut url = Url::parse(text).map_err(|e| e.to_string())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("scheme {:?} is not http or https", url.scheme()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("user and password are not allowed; send a header instead".into());
+        }
+        let host = url.host_str().filter(|h| !h.is_empty());
+        let host = host.ok_or("it has no host")?;
+        let name = host.strip_suffix('.').unwrap_or(host);
+        if name.len() > 253 || name.split('.').any(|l| l.is_empty() || l.len() > 63) {
+            return Err("its host is not a valid name".into());
+        }
+        if url.port() == Some(0) {
+            return Err("port 0 is not allowed".into());
+        }
+        url.set_fragment(None);
+        let origin = url.origin().ascii_serialization().into();
+        let uri = Uri::try_from(url.as_str()).map_err(|e| e.to_string())?;
+        Ok(Endpoint { uri, origin })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_origin_for_all_spellings() {
+        for (text, uri, origin) in [
+            ("http://H/a?b=c#d", "http://h/a?b=c", "http://h"),
+            ("HTTPS://h:443/", "https://h/", "https://h"),
+            ("http://0x7f.1/", "http://127.0.0.1/", "http://127.0.0.1"),
+            ("http://[::1]:8080/x", "http://[::1]:8080/x", "http://[::1]:8080"),
+            ("http://bücher.example/ü", "http://xn--bcher-kva.example/%C3%BC", "http://xn--bcher-kva.example"),
+            ("http://h/a b?q=\"x\"", "http://h/a%20b?q=%22x%22", "http://h"),
+        ] {
+            let e = Endpoint::parse(text).unwrap();
+            assert_eq!(e.uri.to_string(), uri);
+            assert_eq!(&*e.origin, origin);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_posted_to_is_refused() {
+        let long = format!("http://h/{}", "a".repeat(MAX_URL_BYTES));
+        for text in [
+            "", "/x", "//h/x", "h/x", "ftp://h/", "http://", "http://u:p@h/", "http://u@h/",
+            "http://h:0/", "http://h:99999/", "http://a..b/", "file:///etc/passwd", "javascript:1", &long,
+        ] {
+            assert!(Endpoint::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! outhook: a webhook sender that needs only Redis. See README.md for its use and
+//! ARCHITECTURE.md for its shape; the modules stand on floors, and import downward only.
+//!
+//! The library exists for the binary and its tests; its interface is not stable.
+
+// Floor 4: what the user typed.
+pub mod cli;
+pub mod commands;
+// Floor 3: threads, channels and clocks.
+mod drain;
+mod intake;
+mod ledger;
+pub mod logging;
+mod pipeline;
+mod signals;
+mod timer;
+mod receiver;
+mod trouble;
+mod worker;
+// Floor 2: blocking I/O.
+mod http;
+mod store;
+// Floor 1: decisions, pure.
+mod lane;
+mod scheduler;
+// Floor 0: values and pure functions.
+mod backoff;
+mod config;
+mod delivery;
+mod endpoint;
+mod headers;
+mod message;
+mod verdict;

@@ -1,0 +1,90 @@
+//! The log: to standard error, and never in anyone's way.
+//!
+//! A pipe that nobody reads blocks whoever writes to it, and a closed one makes `eprintln!`
+//! panic. So a thread of its own writes, fed by a bounded queue; lines for which there is no
+//! room are counted, and the count is told when there is room again.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use env_logger::{Builder, Target, WriteStyle};
+
+const QUEUE: usize = 4096;
+
+/// At the end of the process, how long the last lines may take.
+const FLUSH: Duration = Duration::from_millis(500);
+
+static LINES: OnceLock<Sender<Line>> = OnceLock::new();
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+enum Line {
+    Text(Vec<u8>),
+    Flush(Sender<()>),
+}
+
+/// Starts the log. `filter` is in env_logger's syntax, as `debug` or `info,outhook=debug`.
+/// The error tells what is wrong with it.
+pub fn start(filter: &str) -> Result<(), String> {
+    env_filter::Builder::new()
+        .try_parse(filter)
+        .map_err(|e| e.to_string())?;
+    let (sender, lines) = bounded(QUEUE);
+    let spawned = thread::Builder::new()
+        .name("log".into())
+        .spawn(move || write(&lines));
+    if spawned.is_err() || LINES.set(sender).is_err() {
+        return Err("the log cannot be started".into());
+    }
+    Builder::new()
+        .parse_filters(filter)
+        .target(Target::Pipe(Box::new(Queue)))
+        .write_style(WriteStyle::Never)
+        .init();
+    Ok(())
+}
+
+/// Waits, a little, until what was logged is written. To be called before the process ends.
+pub fn flush() {
+    let (reply, done) = bounded(1);
+    if let Some(lines) = LINES.get()
+        && lines.send_timeout(Line::Flush(reply), FLUSH).is_ok()
+    {
+        let _ = done.recv_timeout(FLUSH);
+    }
+}
+
+/// Takes each record as one `write`.
+struct Queue;
+
+impl Write for Queue {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let line = Line::Text(record.to_vec());
+        if LINES.get().is_none_or(|lines| lines.try_send(line).is_err()) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(lines: &Receiver<Line>) {
+    let mut out = io::stderr();
+    for line in lines {
+        // A closed standard error is no reason to stop delivering.
+        let _ = match line {
+            Line::Text(text) => out.write_all(&text),
+            Line::Flush(reply) => reply.send(()).map_err(io::Error::other),
+        };
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let _ = writeln!(out, "{dropped} log lines dropped: standard error was not read");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use outhook::cli::{Cli, one_line};
+use outhook::commands;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(e) => match e.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let _ = e.print();
+                ExitCode::from(e.exit_code() as u8)
+            }
+            _ => commands::bad_config(one_line(&e)),
+        },
+    }
+}

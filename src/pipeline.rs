@@ -1,0 +1,192 @@
+//! The pipeline: which threads there are, what runs between them, and how it ends.
+//!
+//! ```text
+//! sources ──▶ eager / patient ──▶ TIMER ──▶ work ──▶ workers ──▶ done ──▶ (back to TIMER)
+//!                                   │
+//!                                   └──▶ ledger ──▶ store
+//! ```
+//!
+//! A star with the timer in its middle, not a ring: in a ring each side holds the other's
+//! sender, and it can never end by dropping them. Who may block: sources in their input,
+//! workers in HTTP, the ledger in its store; the timer never. Every channel is bounded:
+//!
+//! - `eager`, `patient` ([`INTAKE`]): a full one makes its source wait.
+//! - `work` (one a worker): never full, as no more is handed out than may be in flight.
+//! - `done` (one a worker): never full, for the same reason.
+//! - `ledger` ([`ledger::CAPACITY`]): a full one stops the timer from taking in and
+//!   handing out.
+//!
+//! The end is the end of input. The drain ends the sources, or their input does; their
+//! senders are dropped; the timer settles what is left and drops `work` and `ledger`; the
+//! workers and the ledger end. A thread that hangs in the operating system (a name
+//! look-up, a connect) is left behind: the process is about to end.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{error, info};
+
+use crate::config::DeliveryConfig;
+use crate::drain::Drain;
+use crate::http::{Client, ClientConfig};
+use crate::intake::Intake;
+use crate::ledger::{self, Ledger, Report};
+use crate::scheduler::{Limits, Scheduler};
+use crate::store::DeadStore;
+use crate::timer::{Snapshot, Timer};
+use crate::worker;
+
+/// Messages between a source and the timer. Small, as each may be `--max-message-bytes`.
+const INTAKE: usize = 128;
+
+/// How often idle connections are looked at, in parts of their longest rest.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Where messages come from: a name for dead letters and threads, and a function that
+/// blocks until its input ends or the drain begins.
+pub struct Source {
+    pub name: String,
+    pub kind: SourceKind,
+    pub run: Box<dyn FnOnce(&mut Intake, &Drain) + Send>,
+}
+
+/// Whether a source keeps what is not taken from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// It does not: what there is no room for becomes a dead letter (`overflow`).
+    Eager,
+    /// It does, and waits.
+    Patient,
+}
+
+/// A pipeline at work.
+pub struct Pipeline {
+    timer: JoinHandle<Snapshot>,
+    ledger: JoinHandle<Report>,
+}
+
+/// What came of it all.
+#[derive(Debug)]
+pub struct Summary {
+    pub last: Snapshot,
+    pub ledger: Report,
+    /// Deliveries that never came back from their workers.
+    pub stuck: usize,
+}
+
+impl Summary {
+    /// Whether everything received was delivered or is kept.
+    pub fn nothing_lost(&self) -> bool {
+        self.stuck == 0 && self.ledger.lost.is_empty()
+    }
+}
+
+impl Pipeline {
+    /// Starts all threads. Fails only when the system has no threads to give.
+    pub fn start(
+        config: &DeliveryConfig,
+        sources: Vec<Source>,
+        store: Box<dyn DeadStore>,
+        drain: Drain,
+        requests: Receiver<Sender<Snapshot>>,
+    ) -> io::Result<Pipeline> {
+        let (eager_in, eager) = bounded(INTAKE);
+        let (patient_in, patient) = bounded(INTAKE);
+        let (work, to_do) = bounded(config.workers);
+        let (report, done) = bounded(config.workers);
+        let (records, to_keep) = bounded(ledger::CAPACITY);
+
+        let client = Arc::new(Client::new(ClientConfig {
+            timeout: config.timeout,
+            connect_timeout: config.connect_timeout,
+            max_idle: config.window(),
+        })?);
+        for n in 1..=config.workers {
+            let (to_do, report, client) = (to_do.clone(), report.clone(), client.clone());
+            spawn(&format!("worker-{n}"), move || {
+                // Fails only when the timer has given up on it.
+                worker::run(to_do, |m| client.attempt(m), |o| drop(report.send(o)));
+            })?;
+        }
+        let (sweeper, until) = (Arc::downgrade(&client), drain.clone());
+        spawn("sweeper", move || {
+            while !until.wait(SWEEP)
+                && let Some(client) = sweeper.upgrade()
+            {
+                client.close_idle(Instant::now());
+            }
+        })?;
+
+        let keeper = Ledger {
+            store,
+            drain: drain.clone(),
+            patience: config.drain_timeout,
+        };
+        let ledger = spawn("ledger", move || keeper.run(&to_keep))?;
+        let timer = Timer {
+            scheduler: Scheduler::new(Limits {
+                workers: config.workers,
+                window: config.window(),
+                max_active: config.max_active,
+                max_active_bytes: config.max_active_bytes,
+                schedule: config.schedule.clone(),
+            }),
+            eager,
+            patient,
+            work,
+            done,
+            ledger: records,
+            drain: drain.clone(),
+            requests,
+            drain_timeout: config.drain_timeout,
+            cut: Box::new(move || client.shutdown()),
+        };
+        let timer = spawn("timer", move || timer.run())?;
+        for source in sources {
+            let out = match source.kind {
+                SourceKind::Eager => eager_in.clone(),
+                SourceKind::Patient => patient_in.clone(),
+            };
+            let mut intake = Intake::new(out, &source.name, config.max_message_bytes);
+            let drain = drain.clone();
+            spawn(&source.name, move || (source.run)(&mut intake, &drain))?;
+        }
+        Ok(Pipeline { timer, ledger })
+    }
+
+    /// Waits for the end, tells what came of it, and answers it.
+    pub fn wait(self) -> Summary {
+        // A panic in either is a defect of outhook, and is passed on.
+        let last = self.timer.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let ledger = self.ledger.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let stuck = last.levels.in_flight;
+        let summary = Summary {
+            last,
+            ledger,
+            stuck,
+        };
+        let (s, kept) = (&summary.last.stats, summary.ledger.written);
+        info!(
+            "drain: done: delivered={} dead letters kept={kept} lost={}",
+            s.delivered,
+            summary.ledger.lost.len() + stuck,
+        );
+        if stuck > 0 {
+            error!("lost: {stuck} attempts did not end within the drain");
+        }
+        if !summary.ledger.lost.is_empty() {
+            error!("lost: {}", summary.ledger.lost.join(" "));
+        }
+        summary
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(body)
+}

@@ -1,0 +1,128 @@
+//! A receiver of webhooks for development: `outhook listen`, and the endpoints of the demo.
+//! Not for production, and not part of the delivery pipeline.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tiny_http::{Header, Method, Request, Response, Server};
+
+/// Requests handled at a time, and so waiting out `delay` at a time.
+const THREADS: usize = 64;
+
+/// Larger bodies are cut.
+const MAX_BODY: u64 = 64 << 20;
+
+/// How the receiver answers.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    pub status: u16,
+    /// Share of requests answered with 500 instead.
+    pub fail_rate: f64,
+    pub delay: Duration,
+    /// Never answer.
+    pub hang: bool,
+    /// Seconds to ask for in each answer that is not 2xx.
+    pub retry_after: Option<u32>,
+}
+
+/// One request, and what it was answered.
+pub struct Received {
+    pub status: u16,
+    pub method: String,
+    pub path: String,
+    pub id: Option<String>,
+    pub body: Vec<u8>,
+}
+
+struct Shared {
+    server: Server,
+    behaviour: Behaviour,
+    count: AtomicU64,
+    hanging: Mutex<Vec<Request>>,
+    on_request: Box<dyn Fn(Received) + Send + Sync>,
+}
+
+/// Listens at `bind` until the process ends, and calls `on_request` just before each answer.
+/// Answers the address, with the port that was taken.
+pub fn start(
+    bind: SocketAddr,
+    behaviour: Behaviour,
+    on_request: impl Fn(Received) + Send + Sync + 'static,
+) -> io::Result<SocketAddr> {
+    let server = Server::http(bind).map_err(io::Error::other)?;
+    let address = server.server_addr().to_ip().unwrap_or(bind);
+    let shared = Arc::new(Shared {
+        server,
+        behaviour,
+        count: AtomicU64::new(0),
+        hanging: Mutex::default(),
+        on_request: Box::new(on_request),
+    });
+    for n in 1..=THREADS {
+        let shared = shared.clone();
+        thread::Builder::new()
+            .name(format!("receiver-{n}"))
+            .spawn(move || while shared.serve_one() {})?;
+    }
+    Ok(address)
+}
+
+impl Shared {
+    /// False when the server has ended.
+    fn serve_one(&self) -> bool {
+        let Ok(mut request) = self.server.recv() else {
+            return false;
+        };
+        // For load balancers and health checks; no webhook is a GET.
+        if *request.method() == Method::Get {
+            let _ = request.respond(Response::from_string("outhook listen: POST webhooks here\n"));
+            return true;
+        }
+        let mut body = Vec::new();
+        let _ = request.as_reader().take(MAX_BODY).read_to_end(&mut body);
+        thread::sleep(self.behaviour.delay);
+        let status = self.status();
+        let id = request
+            .headers()
+            .iter()
+            .find(|h| h.field.equiv("webhook-id"))
+            .map(|h| h.value.to_string());
+        (self.on_request)(Received {
+            status: if self.behaviour.hang { 0 } else { status },
+            method: request.method().to_string(),
+            path: request.url().to_owned(),
+            id,
+            body,
+        });
+        if self.behaviour.hang {
+            // Kept, as dropping a request answers it.
+            self.hanging.lock().expect("never poisoned").push(request);
+            return true;
+        }
+        let mut response = Response::empty(status);
+        if let Some(seconds) = self.behaviour.retry_after
+            && !(200..300).contains(&status)
+        {
+            let header = Header::from_bytes("Retry-After", seconds.to_string());
+            response.add_header(header.expect("a number is a header value"));
+        }
+        // The sender may be gone, which is its affair.
+        let _ = request.respond(response);
+        true
+    }
+
+    /// Spreads failures evenly, and the same way in each run.
+    fn status(&self) -> u16 {
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        // The golden ratio's multiples, without their whole part, fill [0, 1) evenly.
+        let place = (n as f64 * 0.618_033_988_749_894_9).fract();
+        match place < self.behaviour.fail_rate {
+            true => 500,
+            false => self.behaviour.status,
+        }
+    }
+}

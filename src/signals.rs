@@ -1,0 +1,51 @@
+//! Signals: the first SIGTERM or SIGINT begins the drain, a second ends the process at once,
+//! SIGUSR1 logs a snapshot, SIGHUP does nothing.
+//!
+//! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
+//! place the process also ends as PID 1 of a container, where the defaults do nothing.
+
+use std::io;
+use std::thread;
+
+use log::{info, warn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::drain::{Drain, DrainTrigger, drain};
+use crate::logging;
+use crate::timer::Snapshots;
+
+/// Starts to listen. Must come before anything that may take long.
+pub fn listen(snapshots: Snapshots) -> io::Result<Drain> {
+    let (trigger, drain) = drain();
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || serve(signals, Some(trigger), &snapshots))?;
+    Ok(drain)
+}
+
+fn serve(mut signals: Signals, mut trigger: Option<DrainTrigger>, snapshots: &Snapshots) {
+    for signal in signals.forever() {
+        match signal {
+            SIGUSR1 => match snapshots.take() {
+                Some(snapshot) => info!("snapshot: {snapshot}"),
+                None => info!("snapshot: the service is not running yet, or no longer"),
+            },
+            SIGHUP => info!("SIGHUP: there is nothing to reload"),
+            _ => match trigger.take() {
+                Some(trigger) => {
+                    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                    info!("{name}: finishing what was received; a second signal ends at once");
+                    drop(trigger);
+                }
+                None => {
+                    warn!("second signal: ending at once, unfinished messages are lost");
+                    logging::flush();
+                    // 130 and 143, as shells tell of death by these signals.
+                    std::process::exit(128 + signal);
+                }
+            },
+        }
+    }
+}

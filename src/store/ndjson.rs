@@ -1,0 +1,61 @@
+//! Dead letters as JSON lines, for `outhook deliver`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::{DeadStore, StoreError};
+use crate::delivery::{DeadLetter, Field};
+
+/// Writes one JSON object a line.
+pub struct Ndjson<W> {
+    out: W,
+    place: String,
+}
+
+impl<W: Write> Ndjson<W> {
+    /// `place` is what to call `out` in the log.
+    pub fn new(out: W, place: impl Into<String>) -> Self {
+        Ndjson {
+            out,
+            place: place.into(),
+        }
+    }
+}
+
+impl<W: Write + Send> DeadStore for Ndjson<W> {
+    fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<(), StoreError> {
+        let mut lines = Vec::new();
+        for letter in letters {
+            serde_json::to_writer(&mut lines, &object(letter)).expect("a map of plain values");
+            lines.push(b'\n');
+        }
+        self.out
+            .write_all(&lines)
+            .and_then(|()| self.out.flush())
+            .map_err(|e| StoreError::new(format!("{}: {e}", self.place)))
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+}
+
+/// Bytes become a string where they are UTF-8, else base64 under `<name>_base64`.
+fn object(letter: &DeadLetter) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (name, field) in letter.fields() {
+        match field {
+            Field::Text(text) => object.insert(name.into(), text.into()),
+            Field::Number(number) => object.insert(name.into(), number.into()),
+            Field::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => object.insert(name.into(), text.into()),
+                Err(_) => object.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+            },
+        };
+    }
+    object
+}

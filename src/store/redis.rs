@@ -1,0 +1,173 @@
+//! Redis: how to connect, and dead letters as a stream.
+//!
+//! Rules that the crate's behaviour forces on us. Every connection gets both socket
+//! timeouts, as the crate clears them after connecting; after any I/O error it is thrown
+//! away, as a late reply would answer the next question; and it is asked something at
+//! once, because a server that wants a password accepts the connection all the same.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+
+use super::{DeadStore, StoreError, keys};
+use crate::delivery::{DeadLetter, Field};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Unanswered data or probes end a connection after this, where no reply is awaited.
+const TCP_DEAD: Duration = Duration::from_secs(10);
+
+/// How to reach Redis, as configured.
+#[derive(Clone, Default)]
+pub struct RedisConfig {
+    /// `host:port` or a `redis://`, `rediss://`, `redis+unix://` or `unix://` URL.
+    pub address: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+}
+
+/// A Redis server that can be connected to.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    shown: String,
+}
+
+impl Redis {
+    /// Checks the address, and connects to nothing yet. The error does not repeat the
+    /// address, which may hold a password.
+    pub fn new(config: &RedisConfig) -> Result<Redis, StoreError> {
+        let info = connection_info(config)?;
+        let shown = shown(info.addr());
+        let client = Client::open(info).map_err(|e| StoreError::new(e.to_string()))?;
+        Ok(Redis { client, shown })
+    }
+
+    /// Opens a connection that has answered a PING. Reads time out after `read_timeout`.
+    pub fn connect(&self, read_timeout: Duration) -> Result<Connection, StoreError> {
+        let open = || {
+            let limit = CONNECT_TIMEOUT.min(read_timeout);
+            let mut connection = self.client.get_connection_with_timeout(limit)?;
+            connection.set_read_timeout(Some(read_timeout))?;
+            connection.set_write_timeout(Some(WRITE_TIMEOUT.min(read_timeout)))?;
+            redis::cmd("PING").query::<()>(&mut connection)?;
+            Ok(connection)
+        };
+        open().map_err(|e| self.error(&e))
+    }
+
+    /// Says what went wrong, where, and what may help.
+    pub fn error(&self, e: &RedisError) -> StoreError {
+        let text = if e.is_timeout() {
+            "no answer in time".to_owned()
+        } else {
+            e.to_string()
+        };
+        let hint = match e.code() {
+            Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
+            Some("NOPERM") => "; the Redis user lacks a permission",
+            Some("WRONGTYPE") => "; a key that outhook uses holds something else: rename or delete it",
+            Some("OOM") => "; see maxmemory in the Redis configuration",
+            Some("READONLY") => "; this is a replica, outhook needs the master",
+            _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",
+            _ => "",
+        };
+        StoreError::new(format!("{}: {text}{hint}", self.shown))
+    }
+}
+
+/// The address without user and password.
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, StoreError> {
+    let address = config.address.trim();
+    let url = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("redis://{address}")
+    };
+    let wrong = "it must be host:port or a redis://, rediss:// or unix:// URL";
+    let info = url
+        .as_str()
+        .into_connection_info()
+        .map_err(|e| StoreError::new(format!("{}; {wrong}", e.category())))?;
+    let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
+    if let Some(username) = &config.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &config.password {
+        settings = settings.set_password(password);
+    }
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_DEAD / 2)
+        .with_interval(TCP_DEAD / 5);
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(TCP_DEAD);
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
+}
+
+fn shown(addr: &ConnectionAddr) -> String {
+    match addr {
+        ConnectionAddr::TcpTls { .. } => format!("rediss://{addr}"),
+        ConnectionAddr::Unix(_) => format!("unix://{addr}"),
+        _ => format!("redis://{addr}"),
+    }
+}
+
+/// Dead letters in the stream [`keys::DEAD`].
+pub struct DeadStream {
+    redis: Redis,
+    connection: Option<Connection>,
+}
+
+impl DeadStream {
+    pub fn new(redis: Redis) -> Self {
+        DeadStream {
+            redis,
+            connection: None,
+        }
+    }
+}
+
+impl DeadStore for DeadStream {
+    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.redis.connect(limit)?,
+        };
+        // One transaction: all or none, so that offering them again doubles nothing.
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for letter in letters {
+            pipe.cmd("XADD").arg(keys::DEAD).arg("*");
+            for (name, field) in letter.fields() {
+                pipe.arg(name);
+                match field {
+                    Field::Text(text) => pipe.arg(text),
+                    Field::Number(number) => pipe.arg(number),
+                    Field::Bytes(bytes) => pipe.arg(bytes),
+                };
+            }
+            pipe.ignore();
+        }
+        connection
+            .set_read_timeout(Some(limit))
+            .and_then(|()| pipe.query::<()>(&mut connection))
+            .map_err(|e| self.redis.error(&e))?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        keys::DEAD.to_owned()
+    }
+}

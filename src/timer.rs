@@ -1,0 +1,336 @@
+//! The timer thread: the middle of the star, and the one owner of the scheduler.
+//!
+//! Everyone else only sends to it. Each turn of its loop does all that can be done now
+//! (`turn`), then waits for a reason to do more (`wait`), which is the only place where it
+//! blocks. It sends to workers only what they have room for, and to the ledger only what
+//! fits; what does not fit stays in `outbox`, and while anything is there, no work is handed
+//! out and nothing is taken in: no result recorded, no new delivery.
+//!
+//! There are two intakes, as there are two kinds of source. A *patient* one (standard
+//! input) keeps what is not taken, and is taken from only when there is room. An *eager*
+//! one (Pub/Sub) loses what is not taken, so it is always taken; what there is no room for is
+//! given up with a record (`overflow`).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
+use log::{Level, debug, error, info, log_enabled};
+
+use crate::delivery::{DeadLetter, Delivery, unix_ms};
+use crate::drain::Drain;
+use crate::intake::Arrival;
+use crate::scheduler::{Finished, Levels, Now, Scheduler, Stats};
+use crate::worker::Outcome;
+
+/// Messages taken in between two looks at everything else.
+const TAKE: usize = 64;
+
+/// How long attempts that were cut may take to come back before they are given up.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// The timer's channels and settings.
+pub struct Timer {
+    pub scheduler: Scheduler,
+    pub eager: Receiver<Arrival>,
+    pub patient: Receiver<Arrival>,
+    pub work: Sender<Delivery>,
+    pub done: Receiver<Outcome>,
+    pub ledger: Sender<DeadLetter>,
+    pub drain: Drain,
+    pub requests: Receiver<Sender<Snapshot>>,
+    pub drain_timeout: Duration,
+    /// Ends all attempts in flight.
+    pub cut: Box<dyn Fn() + Send>,
+}
+
+/// What the service is doing at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub stats: Stats,
+    pub levels: Levels,
+    /// Arrivals not looked at yet.
+    pub intake: usize,
+    /// Dead letters on their way to the store.
+    pub ledger: usize,
+    pub draining: bool,
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats {
+            accepted,
+            delivered,
+            dead,
+            rejected,
+            retried,
+            attempts,
+        } = self.stats;
+        let Levels {
+            ready,
+            in_flight,
+            waiting,
+            lanes,
+            bytes,
+        } = self.levels;
+        let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
+        write!(
+            f,
+            "accepted={accepted} delivered={delivered} dead={dead} rejected={rejected} \
+             retried={retried} attempts={attempts} in_flight={in_flight} ready={ready} \
+             waiting={waiting} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+             draining={draining}",
+        )
+    }
+}
+
+/// Asks the timer for a [`Snapshot`].
+#[derive(Clone)]
+pub struct Snapshots(Sender<Sender<Snapshot>>);
+
+impl Snapshots {
+    pub fn channel() -> (Snapshots, Receiver<Sender<Snapshot>>) {
+        let (sender, requests) = bounded(4);
+        (Snapshots(sender), requests)
+    }
+
+    /// `None` when the timer has ended, or does not answer within a second.
+    pub fn take(&self) -> Option<Snapshot> {
+        let (reply, answer) = bounded(1);
+        self.0.try_send(reply).ok()?;
+        answer.recv_timeout(Duration::from_secs(1)).ok()
+    }
+}
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Serving,
+    /// Delivering what is left, until then.
+    Draining(Instant),
+    /// Waiting for attempts that were cut to come back, until then.
+    Cut(Instant),
+}
+
+/// The timer while it runs.
+struct Run {
+    timer: Timer,
+    phase: Phase,
+    outbox: VecDeque<DeadLetter>,
+    eager_open: bool,
+    patient_open: bool,
+}
+
+impl Timer {
+    /// Runs until all sources have ended and all they brought is settled, or the drain's
+    /// time is over. Answers the final state: what is still active then has been lost.
+    ///
+    /// Its channels are dropped with it, which ends the workers and then the ledger.
+    pub fn run(self) -> Snapshot {
+        let mut run = Run {
+            timer: self,
+            phase: Phase::Serving,
+            outbox: VecDeque::new(),
+            eager_open: true,
+            patient_open: true,
+        };
+        loop {
+            run.turn();
+            if run.is_finished() {
+                return run.snapshot();
+            }
+            run.wait();
+        }
+    }
+}
+
+impl Run {
+    /// All that can be done now.
+    fn turn(&mut self) {
+        let now = Now {
+            mono: Instant::now(),
+            unix_ms: unix_ms(SystemTime::now()),
+        };
+        self.take_results(now);
+        self.take_arrivals(now);
+        self.timer.scheduler.tick(now);
+        self.advance(now);
+        self.flush();
+        self.hand_out();
+        while let Ok(reply) = self.timer.requests.try_recv() {
+            // Whoever asked may have given up.
+            let _ = reply.try_send(self.snapshot());
+        }
+    }
+
+    /// Blocks until there is something to do.
+    fn wait(&self) {
+        let timer = &self.timer;
+        let mut select = Select::new();
+        select.recv(&timer.done);
+        select.recv(&timer.requests);
+        if self.takes_eager() {
+            select.recv(&timer.eager);
+        }
+        if self.takes_patient() {
+            select.recv(&timer.patient);
+        }
+        if self.phase == Phase::Serving {
+            select.recv(timer.drain.receiver());
+        }
+        if !self.outbox.is_empty() {
+            select.send(&timer.ledger);
+        }
+        let retry = timer.scheduler.next_deadline();
+        let phase = match self.phase {
+            Phase::Serving => None,
+            Phase::Draining(until) | Phase::Cut(until) => Some(until),
+        };
+        match retry.into_iter().chain(phase).min() {
+            Some(deadline) => drop(select.ready_deadline(deadline)),
+            None => drop(select.ready()),
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let idle = self.timer.scheduler.active() == 0 && self.outbox.is_empty();
+        match self.phase {
+            Phase::Cut(until) => idle || Instant::now() >= until,
+            _ => idle && !self.eager_open && !self.patient_open,
+        }
+    }
+
+    fn takes_eager(&self) -> bool {
+        self.eager_open && self.outbox.is_empty()
+    }
+
+    fn takes_patient(&self) -> bool {
+        self.patient_open && self.outbox.is_empty() && self.timer.scheduler.has_room()
+    }
+
+    fn take_results(&mut self, now: Now) {
+        while let Ok(outcome) = self.timer.done.try_recv() {
+            self.finish(outcome, now);
+        }
+    }
+
+    fn take_arrivals(&mut self, now: Now) {
+        for _ in 0..TAKE {
+            if !self.takes_eager() {
+                break;
+            }
+            match self.timer.eager.try_recv() {
+                Ok(arrival) => self.take_in(arrival, now),
+                Err(TryRecvError::Disconnected) => self.eager_open = false,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        for _ in 0..TAKE {
+            if !self.takes_patient() {
+                break;
+            }
+            match self.timer.patient.try_recv() {
+                Ok(arrival) => self.take_in(arrival, now),
+                Err(TryRecvError::Disconnected) => self.patient_open = false,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+    }
+
+    fn take_in(&mut self, arrival: Arrival, now: Now) {
+        let scheduler = &mut self.timer.scheduler;
+        match arrival {
+            Ok(delivery) if scheduler.has_room() => scheduler.accept(delivery),
+            Ok(delivery) => self.outbox.push_back(scheduler.overflow(delivery, now)),
+            Err(letter) => {
+                scheduler.reject();
+                self.outbox.push_back(letter);
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, now: Now) {
+        let Outcome { delivery, attempt } = outcome;
+        // Put into words before both are gone, and only where someone reads them.
+        let told = log_enabled!(Level::Debug).then(|| {
+            format!(
+                "id={} url={} {} attempt={} took={:?}",
+                delivery.message.id,
+                delivery.message.endpoint.uri,
+                attempt.result,
+                delivery.attempts + 1,
+                attempt.took,
+            )
+        });
+        let told = told.as_deref().unwrap_or_default();
+        match self.timer.scheduler.finish(delivery, attempt, now) {
+            Finished::Delivered => debug!("delivered {told}"),
+            Finished::Retry { after } => debug!("failed {told} retry in {after:?}"),
+            Finished::Dead(letter) => {
+                debug!("failed {told} dead={}", letter.reason);
+                self.outbox.push_back(letter);
+            }
+        }
+    }
+
+    /// Begins the drain, and ends it when its time is over.
+    fn advance(&mut self, now: Now) {
+        match self.phase {
+            Phase::Serving if self.timer.drain.has_begun() => {
+                let until = now.mono + self.timer.drain_timeout;
+                self.phase = Phase::Draining(until);
+                let late = self.timer.scheduler.drain(until, now);
+                self.outbox.extend(late);
+                info!("drain: begins: {}", self.snapshot());
+            }
+            Phase::Draining(until) if now.mono >= until => {
+                self.phase = Phase::Cut(until + CUT_GRACE);
+                (self.timer.cut)();
+                // What still stands in the channels was received, and is kept with the rest.
+                while let Ok(arrival) = self.timer.eager.try_recv() {
+                    self.take_in(arrival, now);
+                }
+                while let Ok(arrival) = self.timer.patient.try_recv() {
+                    self.take_in(arrival, now);
+                }
+                (self.eager_open, self.patient_open) = (false, false);
+                let left = self.timer.scheduler.cut(now);
+                self.outbox.extend(left);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends the ledger what it has room for.
+    fn flush(&mut self) {
+        while let Some(letter) = self.outbox.pop_front() {
+            match self.timer.ledger.try_send(letter) {
+                Ok(()) => {}
+                Err(TrySendError::Full(letter)) => return self.outbox.push_front(letter),
+                // It panicked, which its join tells.
+                Err(TrySendError::Disconnected(letter)) => error!("lost: {}", letter.name()),
+            }
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while self.outbox.is_empty() {
+            let Some(delivery) = self.timer.scheduler.next() else {
+                return;
+            };
+            let sent = self.timer.work.try_send(delivery);
+            assert!(sent.is_ok(), "`work` holds as many as may be in flight");
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.timer.scheduler.stats().clone(),
+            levels: self.timer.scheduler.levels(),
+            intake: self.timer.eager.len() + self.timer.patient.len(),
+            ledger: self.outbox.len() + self.timer.ledger.len(),
+            draining: self.phase != Phase::Serving,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Trouble with Redis: told once when it begins, once when it ends, and waited out with
+//! growing pauses in between. Each thread that talks to Redis has one of its own.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A connection that held for so long was a good one: its end is answered without a pause.
+const GOOD: Duration = Duration::from_millis(100);
+
+/// Texts remembered in one trouble, so that two that alternate are told once each.
+const MAX_TOLD: usize = 8;
+
+/// See the module's header.
+pub struct Trouble {
+    who: &'static str,
+    since: Option<Instant>,
+    /// When it last ended.
+    well_since: Option<Instant>,
+    told: Vec<String>,
+    failures: u32,
+}
+
+impl Trouble {
+    /// `who` is the thread's part, for the log.
+    pub fn new(who: &'static str) -> Self {
+        Trouble {
+            who,
+            since: None,
+            well_since: None,
+            told: Vec::new(),
+            failures: 0,
+        }
+    }
+
+    /// Something failed. Answers how long to wait before the next try.
+    pub fn begin(&mut self, text: String) -> Duration {
+        let held = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
+        if held {
+            self.failures = 0;
+        }
+        self.since.get_or_insert_with(Instant::now);
+        if !self.told.contains(&text) && self.told.len() < MAX_TOLD {
+            warn!("redis: trouble ({}): {text}; trying again", self.who);
+            self.told.push(text);
+        }
+        let pause = self.pause();
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    /// It works again, or for the first time.
+    pub fn end(&mut self) {
+        self.well_since = Some(Instant::now());
+        self.told.clear();
+        if let Some(since) = self.since.take() {
+            let length = humantime::format_duration(Duration::from_millis(
+                since.elapsed().as_millis() as u64,
+            ));
+            info!("redis: back after {length} ({})", self.who);
+        }
+    }
+
+    /// None at first, then doubling, each between half and the whole of it, so that many
+    /// processes do not come back as one.
+    fn pause(&self) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let whole = FIRST_PAUSE
+            .saturating_mul(2u32.saturating_pow(doublings))
+            .min(LONGEST_PAUSE);
+        // The keys of a new hasher are random: a random number without a generator.
+        let random = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+        whole.mul_f64(0.5 + random / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_begin_at_none() {
+        let mut t = Trouble::new("test");
+        assert_eq!(t.begin("x".into()), Duration::ZERO);
+        for n in 0..10 {
+            let whole = Duration::from_millis(100 << n).min(LONGEST_PAUSE);
+            let pause = t.begin("x".into());
+            assert!(pause >= whole / 2 && pause <= whole, "{n}: {pause:?}");
+        }
+        // A connection that did not hold does not start the pauses anew: no hot loop.
+        t.end();
+        assert!(t.begin("x".into()) >= LONGEST_PAUSE / 2);
+    }
+}

@@ -1,0 +1,81 @@
+//! A worker: takes deliveries, makes one attempt at each, and always reports.
+//!
+//! It blocks in the attempt, which has a deadline of its own, and nowhere else for long:
+//! the channel it reports to has room for every worker. It ends with its input.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, SystemTime};
+
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind, unix_ms};
+use crate::message::Message;
+
+/// A delivery that comes back, with what its attempt came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub delivery: Delivery,
+    pub attempt: Attempt,
+}
+
+/// Works until `work` ends. A panic in an attempt is that attempt's failure, and is reported
+/// like any other, so that nothing is lost and the count of deliveries in flight stays true.
+pub fn run(
+    work: impl IntoIterator<Item = Delivery>,
+    attempt: impl Fn(&Message) -> Attempt,
+    report: impl Fn(Outcome),
+) {
+    for delivery in work {
+        let at = unix_ms(SystemTime::now());
+        let attempt = catch_unwind(AssertUnwindSafe(|| attempt(&delivery.message)));
+        let attempt = attempt.unwrap_or_else(|_| Attempt {
+            at,
+            took: Duration::ZERO,
+            result: Exchange::Fault {
+                kind: FaultKind::Internal,
+                text: "a defect in outhook; please report what the log says of it".into(),
+            },
+        });
+        report(Outcome { delivery, attempt });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    #[test]
+    fn a_panic_is_reported_and_the_next_delivery_made() {
+        let delivery = |id: &str| {
+            let raw = format!(r#"{{"url":"http://h/","webhookId":"{id}","data":1}}"#);
+            let made = || unreachable!();
+            let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+            let message = Message::parse(raw.into_bytes(), 1000, made, endpoint).unwrap();
+            Delivery::new(message, "test".into(), 0)
+        };
+        let reports = RefCell::new(Vec::new());
+        let attempt = |m: &Message| match &*m.id {
+            "bad" => panic!("planted"),
+            _ => Attempt {
+                at: 0,
+                took: Duration::ZERO,
+                result: Exchange::Answer {
+                    status: 200,
+                    retry_after: None,
+                    body: Box::default(),
+                },
+            },
+        };
+        let work = [delivery("bad"), delivery("good")];
+        run(work, attempt, |o| reports.borrow_mut().push(o));
+        let reports = reports.into_inner();
+        assert_eq!(reports.len(), 2);
+        assert!(matches!(
+            reports[0].attempt.result,
+            Exchange::Fault { kind: FaultKind::Internal, .. }
+        ));
+        assert_eq!(&*reports[1].delivery.message.id, "good");
+    }
+}

@@ -54,9 +54,19 @@ impl RetrySchedule {
     /// over three days.
     pub fn standard() -> Vec<Duration> {
         const HOUR: u64 = 3600;
-        [5, 300, 1800, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR]
-            .map(Duration::from_secs)
-            .to_vec()
+        [
+            5,
+            300,
+            1800,
+            2 * HOUR,
+            5 * HOUR,
+            10 * HOUR,
+            14 * HOUR,
+            20 * HOUR,
+            24 * HOUR,
+        ]
+        .map(Duration::from_secs)
+        .to_vec()
     }
 }
 
@@ -83,7 +93,10 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
         // More digits than u64 holds are still a wish, and a long one.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
-        httpdate::parse_http_date(value).ok()?.duration_since(now).ok()?
+        httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(now)
+            .ok()?
     };
     Some(wish.min(RETRY_AFTER_MAX))
 }
@@ -108,8 +121,15 @@ mod tests {
     #[test]
     fn doubles_up_to_the_cap_and_then_ends() {
         let s = doubling(40, 0.0);
-        let got: Vec<u64> = (1..=14).map(|n| s.delay("a", n).unwrap().as_secs()).collect();
-        assert_eq!(got, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
+        let got: Vec<u64> = (1..=14)
+            .map(|n| s.delay("a", n).unwrap().as_secs())
+            .collect();
+        assert_eq!(
+            got,
+            [
+                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600
+            ]
+        );
         assert_eq!(s.delay("a", 39).unwrap(), 3600 * SEC);
         assert_eq!(s.delay("a", 40), None);
         assert_eq!(s.delay("a", u32::MAX), None);
@@ -137,7 +157,10 @@ mod tests {
             jitter: 0.0,
         };
         let got: Vec<_> = (1..=4).map(|n| s.delay("a", n)).collect();
-        assert_eq!(got, [Some(5 * SEC), Some(300 * SEC), Some(1800 * SEC), None]);
+        assert_eq!(
+            got,
+            [Some(5 * SEC), Some(300 * SEC), Some(1800 * SEC), None]
+        );
     }
 
     #[test]

@@ -86,7 +86,12 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// Address to listen at; port 0 takes a free one
-    #[arg(long, env = "OUTHOOK_BIND", value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    #[arg(
+        long,
+        env = "OUTHOOK_BIND",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9000"
+    )]
     pub bind: SocketAddr,
     /// Status to answer
     #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
@@ -111,7 +116,12 @@ pub struct ListenArgs {
 pub struct RedisArgs {
     /// host:port, or a redis://, rediss:// or unix:// URL; REDIS_ADDRESS is read too
     /// [default: 127.0.0.1:6379]
-    #[arg(long, env = "OUTHOOK_REDIS_ADDRESS", value_name = "ADDR", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_ADDRESS",
+        value_name = "ADDR",
+        hide_env_values = true
+    )]
     redis_address: Option<String>,
     /// Read the address from a file, as it may hold a password
     #[arg(long, env = "OUTHOOK_REDIS_ADDRESS_FILE", value_name = "FILE")]
@@ -120,7 +130,12 @@ pub struct RedisArgs {
     #[arg(long, env = "OUTHOOK_REDIS_USERNAME", value_name = "NAME")]
     redis_username: Option<String>,
     /// Password to log in with
-    #[arg(long, env = "OUTHOOK_REDIS_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
     redis_password: Option<String>,
     /// Read the password from a file
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
@@ -204,9 +219,17 @@ impl RedisArgs {
     /// Puts together what flags, variables and files say. The error is one line.
     pub fn config(&self) -> Result<RedisConfig, String> {
         let flag = "--redis-address";
-        let address = secret(flag, &self.redis_address, self.redis_address_file.as_deref())?;
+        let address = secret(
+            flag,
+            &self.redis_address,
+            self.redis_address_file.as_deref(),
+        )?;
         // The tutorial's variable; an empty one is what compose makes of an unset one.
-        let inherited = || std::env::var("REDIS_ADDRESS").ok().filter(|a| !a.is_empty());
+        let inherited = || {
+            std::env::var("REDIS_ADDRESS")
+                .ok()
+                .filter(|a| !a.is_empty())
+        };
         let address = address
             .or_else(inherited)
             .unwrap_or_else(|| "127.0.0.1:6379".into());
@@ -227,11 +250,18 @@ fn secret(
     file: Option<&Path>,
 ) -> Result<Option<String>, String> {
     match (value, file) {
-        (Some(_), Some(_)) => Err(format!("{flag} and {flag}-file exclude each other; set one")),
+        (Some(_), Some(_)) => Err(format!(
+            "{flag} and {flag}-file exclude each other; set one"
+        )),
         (value, None) => Ok(value.clone()),
         (None, Some(file)) => fs::read_to_string(file)
             .map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-            .map_err(|e| format!("{flag}-file {}: {e}; it must be a readable file", file.display())),
+            .map_err(|e| {
+                format!(
+                    "{flag}-file {}: {e}; it must be a readable file",
+                    file.display()
+                )
+            }),
     }
 }
 
@@ -273,7 +303,11 @@ fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, Stri
     let shown = humantime::format_duration;
     match (least..=most).contains(&d) {
         true => Ok(d),
-        false => Err(format!("it must be between {} and {}", shown(least), shown(most))),
+        false => Err(format!(
+            "it must be between {} and {}",
+            shown(least),
+            shown(most)
+        )),
     }
 }
 
@@ -308,7 +342,10 @@ mod tests {
     fn every_option_has_a_variable_of_its_name_and_a_line_of_help() {
         Cli::command().debug_assert();
         for command in Cli::command().get_subcommands() {
-            for arg in command.get_arguments().filter(|a| a.get_long() != Some("help")) {
+            for arg in command
+                .get_arguments()
+                .filter(|a| a.get_long() != Some("help"))
+            {
                 let flag = arg.get_long().expect("options only");
                 let name = format!("OUTHOOK_{}", flag.replace('-', "_").to_uppercase());
                 assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(&*name));

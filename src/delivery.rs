@@ -223,7 +223,10 @@ impl DeadLetter {
     pub fn name(&self) -> String {
         match &self.id {
             Some(id) => id.to_string(),
-            None => format!("{:?}", String::from_utf8_lossy(&self.message[..self.message.len().min(60)])),
+            None => format!(
+                "{:?}",
+                String::from_utf8_lossy(&self.message[..self.message.len().min(60)])
+            ),
         }
     }
 }

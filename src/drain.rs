@@ -32,7 +32,10 @@ impl Drain {
     /// Waits until the drain begins, at most for `time`. True when it has begun.
     pub fn wait(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
-        matches!(self.0.recv_deadline(end), Err(RecvTimeoutError::Disconnected))
+        matches!(
+            self.0.recv_deadline(end),
+            Err(RecvTimeoutError::Disconnected)
+        )
     }
 
     /// For `select!`: becomes ready, disconnected, when the drain begins.

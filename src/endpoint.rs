@@ -58,9 +58,21 @@ mod tests {
             ("http://H/a?b=c#d", "http://h/a?b=c", "http://h"),
             ("HTTPS://h:443/", "https://h/", "https://h"),
             ("http://0x7f.1/", "http://127.0.0.1/", "http://127.0.0.1"),
-            ("http://[::1]:8080/x", "http://[::1]:8080/x", "http://[::1]:8080"),
-            ("http://bücher.example/ü", "http://xn--bcher-kva.example/%C3%BC", "http://xn--bcher-kva.example"),
-            ("http://h/a b?q=\"x\"", "http://h/a%20b?q=%22x%22", "http://h"),
+            (
+                "http://[::1]:8080/x",
+                "http://[::1]:8080/x",
+                "http://[::1]:8080",
+            ),
+            (
+                "http://bücher.example/ü",
+                "http://xn--bcher-kva.example/%C3%BC",
+                "http://xn--bcher-kva.example",
+            ),
+            (
+                "http://h/a b?q=\"x\"",
+                "http://h/a%20b?q=%22x%22",
+                "http://h",
+            ),
         ] {
             let e = Endpoint::parse(text).unwrap();
             assert_eq!(e.uri.to_string(), uri);
@@ -72,8 +84,20 @@ mod tests {
     fn what_cannot_be_posted_to_is_refused() {
         let long = format!("http://h/{}", "a".repeat(MAX_URL_BYTES));
         for text in [
-            "", "/x", "//h/x", "h/x", "ftp://h/", "http://", "http://u:p@h/", "http://u@h/",
-            "http://h:0/", "http://h:99999/", "http://a..b/", "file:///etc/passwd", "javascript:1", &long,
+            "",
+            "/x",
+            "//h/x",
+            "h/x",
+            "ftp://h/",
+            "http://",
+            "http://u:p@h/",
+            "http://u@h/",
+            "http://h:0/",
+            "http://h:99999/",
+            "http://a..b/",
+            "file:///etc/passwd",
+            "javascript:1",
+            &long,
         ] {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }

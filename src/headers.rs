@@ -55,12 +55,16 @@ pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Strin
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("{:?} is not a header name", shown()))?;
     if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with("webhook-") {
-        return Err(format!("{parsed} is set by outhook and cannot be overridden"));
+        return Err(format!(
+            "{parsed} is set by outhook and cannot be overridden"
+        ));
     }
     // `HeaderValue` would take tabs, and blanks at the ends that receivers strip.
     let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
     if !printable || value.trim() != value {
-        return Err(format!("{parsed} has a value that is not plain printable ASCII"));
+        return Err(format!(
+            "{parsed} has a value that is not plain printable ASCII"
+        ));
     }
     let value = HeaderValue::from_str(value).map_err(|e| format!("{parsed}: {e}"))?;
     Ok((parsed, value))

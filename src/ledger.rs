@@ -57,7 +57,12 @@ impl Ledger {
                 self.tell(&batch);
             } else {
                 for letter in batch {
-                    error!("lost: {} ({}): {}", letter.name(), letter.reason, letter.detail);
+                    error!(
+                        "lost: {} ({}): {}",
+                        letter.name(),
+                        letter.reason,
+                        letter.detail
+                    );
                     report.lost.push(letter.name());
                 }
             }
@@ -73,9 +78,9 @@ impl Ledger {
         deadline: &mut Option<Instant>,
     ) -> bool {
         loop {
-            let limit = self.remaining(deadline).map_or(WRITE_LIMIT, |left| {
-                left.clamp(LAST_LIMIT, WRITE_LIMIT)
-            });
+            let limit = self
+                .remaining(deadline)
+                .map_or(WRITE_LIMIT, |left| left.clamp(LAST_LIMIT, WRITE_LIMIT));
             let pause = match self.store.bury(batch, limit) {
                 Ok(()) => {
                     trouble.end();
@@ -116,7 +121,11 @@ impl Ledger {
                 _ => format!(" and {} more", count - 1),
             };
             let (place, name, detail) = (self.store.place(), letter.name(), &letter.detail);
-            let to = letter.url.as_deref().map(|u| format!(" to {u}")).unwrap_or_default();
+            let to = letter
+                .url
+                .as_deref()
+                .map(|u| format!(" to {u}"))
+                .unwrap_or_default();
             warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
         }
     }

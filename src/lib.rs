@@ -12,9 +12,9 @@ mod intake;
 mod ledger;
 pub mod logging;
 mod pipeline;
+mod receiver;
 mod signals;
 mod timer;
-mod receiver;
 mod trouble;
 mod worker;
 // Floor 2: blocking I/O.

@@ -63,7 +63,10 @@ struct Queue;
 impl Write for Queue {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let line = Line::Text(record.to_vec());
-        if LINES.get().is_none_or(|lines| lines.try_send(line).is_err()) {
+        if LINES
+            .get()
+            .is_none_or(|lines| lines.try_send(line).is_err())
+        {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(record.len())
@@ -84,7 +87,10 @@ fn write(lines: &Receiver<Line>) {
         };
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            let _ = writeln!(out, "{dropped} log lines dropped: standard error was not read");
+            let _ = writeln!(
+                out,
+                "{dropped} log lines dropped: standard error was not read"
+            );
         }
     }
 }

@@ -157,8 +157,8 @@ fn read(
         return Err((RejectReason::TooLarge, detail));
     }
     let bad_json = |detail: String| (RejectReason::BadJson, detail);
-    let text = std::str::from_utf8(raw)
-        .map_err(|e| bad_json(format!("message is not UTF-8: {e}")))?;
+    let text =
+        std::str::from_utf8(raw).map_err(|e| bad_json(format!("message is not UTF-8: {e}")))?;
     // Checked by hand, as a derived struct would take `["url", "id", 1]` for an object.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(bad_json(
@@ -275,10 +275,22 @@ mod tests {
         assert_eq!(&*m.id, "made");
         let long = "a".repeat(257);
         for id in [
-            "7", "null", "{}", "\"\"", "\" a\"", "\"a\\tb\"", "\"é\"", "\"a.b\"",
-            "\"a\\r\\nX: 1\"", "\"a\\u0000\"", "\"\\ud800\"", &format!("\"{long}\""),
+            "7",
+            "null",
+            "{}",
+            "\"\"",
+            "\" a\"",
+            "\"a\\tb\"",
+            "\"é\"",
+            "\"a.b\"",
+            "\"a\\r\\nX: 1\"",
+            "\"a\\u0000\"",
+            "\"\\ud800\"",
+            &format!("\"{long}\""),
         ] {
-            let (why, detail) = reason(&format!(r#"{{"url":"http://h/","data":1,"webhookId":{id}}}"#));
+            let (why, detail) = reason(&format!(
+                r#"{{"url":"http://h/","data":1,"webhookId":{id}}}"#
+            ));
             assert_eq!(why, RejectReason::BadId, "{id}");
             assert!(detail.contains("webhookId"), "{detail}");
         }
@@ -293,11 +305,19 @@ mod tests {
             (r#"{"url":5,"data":1}"#, BadUrl, "url must be a string"),
             (r#"{"url":"/x","data":1}"#, BadUrl, "url"),
             (r#"{"url":"http://h/"}"#, BadData, "data is missing"),
-            (r#"{"url":"http://h/","url":"http://h/","data":1}"#, BadJson, "duplicate"),
+            (
+                r#"{"url":"http://h/","url":"http://h/","data":1}"#,
+                BadJson,
+                "duplicate",
+            ),
             (r#"{"url":"http://h/","data":1} x"#, BadJson, "trailing"),
             ("\u{feff}{}", BadJson, "'{'"),
             ("", BadJson, "'{'"),
-            (r#"{"url":"http://h/","data":1,"headers":[]}"#, BadHeaders, "headers"),
+            (
+                r#"{"url":"http://h/","data":1,"headers":[]}"#,
+                BadHeaders,
+                "headers",
+            ),
         ] {
             let (got, detail) = reason(raw);
             assert_eq!(got, why, "{raw}");

@@ -50,8 +50,11 @@ const SWEEP: std::time::Duration = std::time::Duration::from_secs(5);
 pub struct Source {
     pub name: String,
     pub kind: SourceKind,
-    pub run: Box<dyn FnOnce(&mut Intake, &Drain) + Send>,
+    pub run: SourceBody,
 }
+
+/// What a source's thread does.
+pub type SourceBody = Box<dyn FnOnce(&mut Intake, &Drain) + Send>;
 
 /// Whether a source keeps what is not taken from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +163,14 @@ impl Pipeline {
     /// Waits for the end, tells what came of it, and answers it.
     pub fn wait(self) -> Summary {
         // A panic in either is a defect of outhook, and is passed on.
-        let last = self.timer.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
-        let ledger = self.ledger.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let last = self
+            .timer
+            .join()
+            .unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let ledger = self
+            .ledger
+            .join()
+            .unwrap_or_else(|p| std::panic::resume_unwind(p));
         let stuck = last.levels.in_flight;
         let summary = Summary {
             last,

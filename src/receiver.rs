@@ -79,7 +79,9 @@ impl Shared {
         };
         // For load balancers and health checks; no webhook is a GET.
         if *request.method() == Method::Get {
-            let _ = request.respond(Response::from_string("outhook listen: POST webhooks here\n"));
+            let _ = request.respond(Response::from_string(
+                "outhook listen: POST webhooks here\n",
+            ));
             return true;
         }
         let mut body = Vec::new();

@@ -35,7 +35,11 @@ fn serve(mut signals: Signals, mut trigger: Option<DrainTrigger>, snapshots: &Sn
             SIGHUP => info!("SIGHUP: there is nothing to reload"),
             _ => match trigger.take() {
                 Some(trigger) => {
-                    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                    let name = if signal == SIGINT {
+                        "SIGINT"
+                    } else {
+                        "SIGTERM"
+                    };
                     info!("{name}: finishing what was received; a second signal ends at once");
                     drop(trigger);
                 }

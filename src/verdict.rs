@@ -94,7 +94,12 @@ mod tests {
             text: String::new(),
         };
         assert_eq!(dead(verdict(&answer(410, None), 1)), Some(DeadReason::Gone));
-        for result in [answer(400, None), answer(302, None), answer(500, None), fault] {
+        for result in [
+            answer(400, None),
+            answer(302, None),
+            answer(500, None),
+            fault,
+        ] {
             assert_eq!(verdict(&result, 2), Verdict::Retry { after: 10 * SEC });
             assert_eq!(dead(verdict(&result, 3)), Some(DeadReason::Exhausted));
         }
@@ -104,9 +109,15 @@ mod tests {
     fn retry_after_moves_later_and_never_earlier() {
         for (wish, seconds) in [(0, 10), (9, 10), (11, 11), (86400, 86400)] {
             let after = Duration::from_secs(seconds);
-            assert_eq!(verdict(&answer(503, Some(wish)), 1), Verdict::Retry { after });
+            assert_eq!(
+                verdict(&answer(503, Some(wish)), 1),
+                Verdict::Retry { after }
+            );
         }
         // Even where an error is not the endpoint's, its wish is honoured.
-        assert_eq!(verdict(&answer(400, Some(60)), 1), Verdict::Retry { after: 60 * SEC });
+        assert_eq!(
+            verdict(&answer(400, Some(60)), 1),
+            Verdict::Retry { after: 60 * SEC }
+        );
     }
 }

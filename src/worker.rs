@@ -74,7 +74,10 @@ mod tests {
         assert_eq!(reports.len(), 2);
         assert!(matches!(
             reports[0].attempt.result,
-            Exchange::Fault { kind: FaultKind::Internal, .. }
+            Exchange::Fault {
+                kind: FaultKind::Internal,
+                ..
+            }
         ));
         assert_eq!(&*reports[1].delivery.message.id, "good");
     }

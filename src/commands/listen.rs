@@ -50,5 +50,8 @@ fn line(r: &Received) -> String {
         status => status.to_string(),
     };
     let id = r.id.as_deref().unwrap_or("-");
-    format!("{status} {} {} webhook-id={id} {shown}{more}", r.method, r.path)
+    format!(
+        "{status} {} {} webhook-id={id} {shown}{more}",
+        r.method, r.path
+    )
 }

@@ -211,7 +211,10 @@ fn answer(response: Response<Body>) -> Exchange {
     let mut reader = response.into_body().into_reader().take(BODY_READ);
     // The status has decided. A body that breaks off, or is not done in time, only costs
     // the connection.
-    let _ = reader.by_ref().take(BODY_KEPT as u64).read_to_end(&mut kept);
+    let _ = reader
+        .by_ref()
+        .take(BODY_KEPT as u64)
+        .read_to_end(&mut kept);
     if kept.len() == BODY_KEPT {
         let _ = io::copy(&mut reader, &mut io::sink());
     }

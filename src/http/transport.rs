@@ -170,7 +170,8 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.held.extend_from_slice(&self.buffers.output()[..amount]);
+        self.held
+            .extend_from_slice(&self.buffers.output()[..amount]);
         if self.held.len() >= MAX_HELD_OUTPUT {
             self.flush(timeout)?;
         }
@@ -258,7 +259,10 @@ mod tests {
         assert!(!adjust(&mut t, s(15) - Duration::from_millis(40)));
         assert!(!adjust(&mut t, s(15)));
         assert!(adjust(&mut t, s(14)), "it would overshoot by a second");
-        assert!(!adjust(&mut t, s(20)), "it fires early, and is waited for again");
+        assert!(
+            !adjust(&mut t, s(20)),
+            "it fires early, and is waited for again"
+        );
         assert!(adjust(&mut t, s(60)), "it would fire four times");
     }
 }

@@ -174,7 +174,13 @@ impl Scheduler {
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Finished {
         self.release(&delivery.message.endpoint.origin);
-        let cut = matches!(attempt.result, Exchange::Fault { kind: FaultKind::Cut, .. });
+        let cut = matches!(
+            attempt.result,
+            Exchange::Fault {
+                kind: FaultKind::Cut,
+                ..
+            }
+        );
         // An attempt that outhook itself cut short is not the endpoint's failure.
         if !cut {
             delivery.attempts += 1;
@@ -182,8 +188,15 @@ impl Scheduler {
         }
         let made = delivery.attempts;
         let verdict = match cut {
-            true => Verdict::Retry { after: Duration::ZERO },
-            false => judge(&attempt.result, &delivery.message.id, made, &self.limits.schedule),
+            true => Verdict::Retry {
+                after: Duration::ZERO,
+            },
+            false => judge(
+                &attempt.result,
+                &delivery.message.id,
+                made,
+                &self.limits.schedule,
+            ),
         };
         delivery.last = Some(attempt);
         match verdict {
@@ -259,7 +272,12 @@ impl Scheduler {
         let origin = delivery.message.endpoint.origin.clone();
         let window = self.limits.window;
         self.ready += 1;
-        if self.lanes.entry(origin.clone()).or_default().push(delivery, window) {
+        if self
+            .lanes
+            .entry(origin.clone())
+            .or_default()
+            .push(delivery, window)
+        {
             self.turn.push_back(origin);
         }
     }
@@ -285,7 +303,13 @@ impl Scheduler {
         }
     }
 
-    fn bury(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) -> DeadLetter {
+    fn bury(
+        &mut self,
+        delivery: Delivery,
+        reason: DeadReason,
+        detail: String,
+        now: Now,
+    ) -> DeadLetter {
         self.stats.dead += 1;
         self.bytes -= delivery.message.raw().len();
         delivery.bury(reason, detail, now.unix_ms)

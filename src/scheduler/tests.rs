@@ -10,7 +10,7 @@ use crate::backoff::Delays;
 use crate::endpoint::Endpoint;
 use crate::message::Message;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 const STEPS: usize = 2000;
 
 /// xorshift64*: enough for choices, and the same on every machine.
@@ -165,7 +165,10 @@ impl Model {
 
     fn hand_out(&mut self) {
         let can_fly = |m: &Model, host: u64| {
-            let busy = m.flying.iter().filter(|d| m.states[&*d.message.id].1 == host);
+            let busy = m
+                .flying
+                .iter()
+                .filter(|d| m.states[&*d.message.id].1 == host);
             busy.count() < m.limits.window
         };
         let expected = self.flying.len() < self.limits.workers
@@ -174,7 +177,10 @@ impl Model {
                 .values()
                 .any(|(s, host, _)| *s == State::Ready && can_fly(self, *host));
         match self.scheduler.next() {
-            None => assert!(!expected, "a free worker, a due message, and nothing handed out"),
+            None => assert!(
+                !expected,
+                "a free worker, a due message, and nothing handed out"
+            ),
             Some(delivery) => {
                 assert!(expected);
                 let id = delivery.message.id.to_string();
@@ -204,21 +210,24 @@ impl Model {
             4..=5 => answer(503, Some(wish)),
             6 => answer(410, None),
             _ => Exchange::Fault {
-                kind: if self.over { FaultKind::Cut } else { FaultKind::Timeout },
+                kind: if self.over {
+                    FaultKind::Cut
+                } else {
+                    FaultKind::Timeout
+                },
                 text: String::new(),
             },
         };
-        let cut = matches!(result, Exchange::Fault { kind: FaultKind::Cut, .. });
+        let cut = matches!(
+            result,
+            Exchange::Fault {
+                kind: FaultKind::Cut,
+                ..
+            }
+        );
         let now = self.now();
         let made = self.states[&id].2 + u32::from(!cut);
-        let expected = match judge(&result, &id, made, &self.limits.schedule) {
-            Verdict::Delivered => State::Delivered,
-            Verdict::Dead { reason, .. } if !cut => State::Dead(reason),
-            Verdict::Retry { after } if self.horizon.is_none_or(|h| now.mono + after <= h) => {
-                State::Waiting(now.mono + after)
-            }
-            _ => State::Dead(DeadReason::Drained),
-        };
+        let expected = self.expectation(&id, &result, cut, made, now);
         let attempt = Attempt {
             at: now.unix_ms,
             took: Duration::ZERO,
@@ -240,10 +249,28 @@ impl Model {
             assert_eq!(dead.attempts, made);
             assert_eq!(dead.id.as_deref(), Some(&*id));
         }
-        assert_eq!(reason, if let State::Dead(r) = expected { Some(r) } else { None });
+        assert_eq!(
+            reason,
+            if let State::Dead(r) = expected {
+                Some(r)
+            } else {
+                None
+            }
+        );
         self.rank += 1;
         self.queued.insert(id.clone(), self.rank);
         *self.states.get_mut(&id).unwrap() = (expected, self.states[&id].1, made);
+    }
+
+    /// Where a message must be after its `made`-th attempt came to `result`.
+    fn expectation(&self, id: &str, result: &Exchange, cut: bool, made: u32, now: Now) -> State {
+        let kept = |after| self.horizon.is_none_or(|h| now.mono + after <= h);
+        match judge(result, id, made, &self.limits.schedule) {
+            Verdict::Delivered => State::Delivered,
+            Verdict::Dead { reason, .. } if !cut => State::Dead(reason),
+            Verdict::Retry { after } if kept(after) => State::Waiting(now.mono + after),
+            _ => State::Dead(DeadReason::Drained),
+        }
     }
 
     /// Every promise, after every step.
@@ -270,7 +297,11 @@ impl Model {
             .filter(|s| matches!(s.0, State::Ready | State::Flying))
             .map(|s| s.1)
             .collect();
-        assert_eq!(levels.lanes, hosts.len(), "a lane per origin with work, no more");
+        assert_eq!(
+            levels.lanes,
+            hosts.len(),
+            "a lane per origin with work, no more"
+        );
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
     }
 
@@ -333,7 +364,10 @@ fn nothing_is_lost_early_late_or_in_two_places() {
         }
         assert_eq!(model.scheduler.active(), 0, "seed {seed}");
         assert_eq!(model.scheduler.levels(), Levels::default(), "seed {seed}");
-        assert!(model.states.values().all(|s| !is_active(s.0)), "seed {seed}");
+        assert!(
+            model.states.values().all(|s| !is_active(s.0)),
+            "seed {seed}"
+        );
     }
 }
 

@@ -68,7 +68,9 @@ impl Redis {
         let hint = match e.code() {
             Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
             Some("NOPERM") => "; the Redis user lacks a permission",
-            Some("WRONGTYPE") => "; a key that outhook uses holds something else: rename or delete it",
+            Some("WRONGTYPE") => {
+                "; a key that outhook uses holds something else: rename or delete it"
+            }
             Some("OOM") => "; see maxmemory in the Redis configuration",
             Some("READONLY") => "; this is a replica, outhook needs the master",
             _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",

@@ -1,0 +1,149 @@
+//! What has arrived at the sink, and when.
+//!
+//! Written by the sink's threads, without a lock, and read by the main thread, which may
+//! wait here until a given number of messages has arrived.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use super::Result;
+
+/// With nothing new for so long it is over. Longer than outhook's longest default pause
+/// between two attempts, 9.6 s.
+const STALLED: Duration = Duration::from_secs(20);
+
+pub struct Tally {
+    epoch: Instant,
+    /// Of each number, nanoseconds since `epoch`; 0 for not yet.
+    arrivals: Box<[AtomicU64]>,
+    distinct: AtomicUsize,
+    doubled: AtomicUsize,
+    foreign: AtomicUsize,
+    connections: AtomicUsize,
+    /// The first of all requests, head and body, as it came over the wire.
+    sample: OnceLock<Vec<u8>>,
+    waiter: Thread,
+    wake_at: AtomicUsize,
+}
+
+impl Tally {
+    /// For numbers below `capacity`. The thread that calls this is the one that may wait.
+    pub fn new(capacity: usize) -> Tally {
+        Tally {
+            epoch: Instant::now(),
+            arrivals: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
+            distinct: AtomicUsize::new(0),
+            doubled: AtomicUsize::new(0),
+            foreign: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            sample: OnceLock::new(),
+            waiter: thread::current(),
+            wake_at: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    /// Begins anew; only while nobody posts.
+    pub fn reset(&self) {
+        for arrival in &self.arrivals {
+            arrival.store(0, Ordering::Relaxed);
+        }
+        for count in [
+            &self.distinct,
+            &self.doubled,
+            &self.foreign,
+            &self.connections,
+        ] {
+            count.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// The time, as arrivals are noted.
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request came. `number` is None if its body was not one of ours.
+    pub fn arrived(&self, number: Option<usize>, request: &[u8]) {
+        let Some(slot) = number.and_then(|n| self.arrivals.get(n)) else {
+            self.foreign.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let now = (self.now().as_nanos() as u64).max(1);
+        let order = Ordering::Relaxed;
+        if slot.compare_exchange(0, now, order, order).is_err() {
+            self.doubled.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if self.sample.get().is_none() {
+            let _ = self.sample.set(request.to_vec());
+        }
+        // The waiter stores its wish and then looks at the count; here the count is raised
+        // and then the wish is looked at. So one of the two sees the other.
+        let distinct = self.distinct.fetch_add(1, Ordering::SeqCst) + 1;
+        if distinct == self.wake_at.load(Ordering::SeqCst) {
+            self.waiter.unpark();
+        }
+    }
+
+    /// Waits until so many different messages have arrived. False when it stalls.
+    pub fn wait_for(&self, wanted: usize) -> bool {
+        self.wake_at.store(wanted, Ordering::SeqCst);
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            let distinct = self.distinct.load(Ordering::SeqCst);
+            if distinct >= wanted {
+                return true;
+            }
+            if distinct > seen {
+                (seen, since) = (distinct, Instant::now());
+            } else if since.elapsed() > STALLED {
+                return false;
+            }
+            thread::park_timeout(STALLED / 20);
+        }
+    }
+
+    /// An error unless the messages below `expected` came once each, and nothing else.
+    pub fn check(&self, expected: usize) -> Result<()> {
+        let [distinct, doubled, foreign] =
+            [&self.distinct, &self.doubled, &self.foreign].map(|n| n.load(Ordering::SeqCst));
+        if distinct == expected && doubled == 0 && foreign == 0 {
+            return Ok(());
+        }
+        let missing = expected.saturating_sub(distinct);
+        Err(format!(
+            "of {expected} messages {missing} are missing, {doubled} came again, {foreign} are not as sent"
+        )
+        .into())
+    }
+
+    /// All requests with a body of ours.
+    pub fn requests(&self) -> usize {
+        self.distinct.load(Ordering::SeqCst) + self.doubled.load(Ordering::SeqCst)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn sample(&self) -> Option<&[u8]> {
+        self.sample.get().map(Vec::as_slice)
+    }
+
+    /// When the messages below `count` arrived, of those that did.
+    pub fn arrivals(&self, count: usize) -> Vec<Duration> {
+        let arrivals = self.arrivals[..count]
+            .iter()
+            .map(|a| a.load(Ordering::Relaxed));
+        arrivals
+            .filter(|&a| a > 0)
+            .map(Duration::from_nanos)
+            .collect()
+    }
+}

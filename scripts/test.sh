@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs all tests, after installing what they need beside Rust: a redis-server on the PATH, which
+# the tests start for themselves on sockets of their own. Arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() {
+    printf 'test.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then
+    help="the tests need redis-server and redis-cli 6.2 or newer (Debian, Ubuntu: redis-server; macOS: brew install redis)"
+    command -v apt-get >/dev/null || die "$help"
+    if [ "$(id -u)" = 0 ]; then
+        root=(env)
+    elif sudo -n true 2>/dev/null; then
+        root=(sudo -n)
+    else
+        die "$help"
+    fi
+    echo "test.sh: installing redis-server"
+    "${root[@]}" apt-get update -qq
+    # The run level keeps the package from starting a server of its own, where init scripts do that.
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends redis-server redis-tools >/dev/null
+fi
+
+exec cargo test --locked "$@"

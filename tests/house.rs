@@ -1,0 +1,199 @@
+//! Keeps the house in order: what ARCHITECTURE.md says of the floors, sizes and absences is
+//! checked here, so that it stays true.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The floor of each top-level module. An import may go down or stay on its floor.
+const FLOORS: [(&str, u8); 25] = [
+    ("main", 5),
+    ("cli", 4),
+    ("commands", 4),
+    ("pipeline", 3),
+    ("timer", 3),
+    ("worker", 3),
+    ("ledger", 3),
+    ("intake", 3),
+    ("signals", 3),
+    ("drain", 3),
+    ("trouble", 3),
+    ("receiver", 3),
+    ("logging", 3),
+    ("http", 2),
+    ("store", 2),
+    ("scheduler", 1),
+    ("lane", 1),
+    ("backoff", 0),
+    ("config", 0),
+    ("delivery", 0),
+    ("endpoint", 0),
+    ("headers", 0),
+    ("message", 0),
+    ("verdict", 0),
+    ("lib", 5),
+];
+
+const MAX_FILE: usize = 400;
+const MAX_FUNCTION: usize = 70;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut found,
+    );
+    assert!(found.len() > 20);
+    found
+}
+
+/// `src/http/mod.rs` and `src/http/resolver.rs` are both of module `http`.
+fn module(path: &Path) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let first = path
+        .strip_prefix(&root)
+        .unwrap()
+        .components()
+        .next()
+        .unwrap();
+    let name = first.as_os_str().to_string_lossy();
+    name.trim_end_matches(".rs").to_owned()
+}
+
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+#[test]
+fn imports_run_down_only() {
+    let floors: BTreeMap<_, _> = FLOORS.into();
+    for (path, text) in sources() {
+        let own = module(&path);
+        let floor = *floors.get(&*own).unwrap_or_else(|| {
+            panic!("{own} has no floor; give it one here and in ARCHITECTURE.md")
+        });
+        for part in without_tests(&text).split("crate::").skip(1) {
+            let to: String = part
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            let Some(target) = floors.get(&*to) else {
+                continue;
+            };
+            assert!(
+                *target <= floor,
+                "{}: floor {floor} imports {to} of floor {target}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_lower_floors_are_pure() {
+    let floors: BTreeMap<_, _> = FLOORS.into();
+    for (path, text) in sources().iter().filter(|(p, _)| !p.ends_with("tests.rs")) {
+        let code = without_tests(text);
+        let floor = floors[&*module(path)];
+        let forbidden: &[&str] = match floor {
+            0 | 1 => &[
+                "Instant::now",
+                "SystemTime::now",
+                "std::thread",
+                "crossbeam",
+                "std::net::Tcp",
+                "std::fs",
+                "redis::",
+            ],
+            2 => &["Delivery,", "RetrySchedule", "signal_hook"],
+            _ => &[],
+        };
+        for word in forbidden {
+            assert!(
+                !code.contains(word),
+                "{}: {word} has no place on floor {floor}",
+                path.display()
+            );
+        }
+        let at_home = path.components().any(|c| c.as_os_str() == "http");
+        assert!(
+            at_home || !code.contains("ureq::unversioned"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn files_and_functions_are_small_and_finished() {
+    for (path, text) in sources() {
+        let shown = path.display();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines.len() <= MAX_FILE || path.ends_with("tests.rs"),
+            "{shown}: {} lines",
+            lines.len()
+        );
+        for word in ["TODO", "FIXME", "todo!(", "unimplemented!("] {
+            assert!(!text.contains(word), "{shown}: {word}");
+        }
+        let mut open: Option<(usize, usize)> = None;
+        for (n, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let starts = line
+                .trim_start()
+                .trim_start_matches("pub ")
+                .starts_with("fn ");
+            if starts && open.is_none() && !line.trim_end().ends_with(';') {
+                open = Some((n, indent));
+            }
+            if let Some((from, at)) = open
+                && indent == at
+                && line.trim_start().starts_with('}')
+            {
+                assert!(
+                    n - from < MAX_FUNCTION,
+                    "{shown}:{}: function of {} lines",
+                    from + 1,
+                    n - from + 1
+                );
+                open = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for (path, text) in sources().iter().filter(|(p, _)| !p.ends_with("main.rs")) {
+        assert!(text.starts_with("//! "), "{}", path.display());
+    }
+}
+
+#[test]
+fn no_async_runtime_and_no_second_tls_in_the_tree() {
+    let lock =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    for name in [
+        "tokio",
+        "async-std",
+        "smol",
+        "openssl",
+        "native-tls",
+        "aws-lc-rs",
+        "aws-lc-sys",
+    ] {
+        assert!(!lock.contains(&format!("name = \"{name}\"")), "{name}");
+    }
+}

@@ -1,0 +1,22 @@
+//! Integration tests: the real binary against a real Redis and real sockets on loopback.
+//!
+//! One file a theme, one claim a test, and its name is the claim. What they stand on is in
+//! [`support`]. All of it is one test binary, as it links once.
+
+mod attempt_faults;
+mod bad_input;
+mod check_cli;
+mod config;
+mod deliver_cli;
+mod delivery;
+mod demo_cli;
+mod drain;
+mod isolation;
+mod json_shapes;
+mod keep_alive;
+mod listen_cli;
+mod redis_trouble;
+mod redis_writes;
+mod retries;
+mod support;
+mod surroundings;

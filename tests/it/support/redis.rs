@@ -1,0 +1,271 @@
+//! A private redis-server, one a test, and what a test does to it and reads from it.
+//!
+//! [`Redis`] owns the server process and its folder. The server listens at a Unix socket
+//! there, so no two tests can meet at a port; [`Redis::on_tcp`] adds a port. Commands go
+//! through one control connection, which blocks while the server is stopped.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use redis::{Connection, FromRedisValue, Value};
+use tempfile::TempDir;
+
+use super::sys::{self, Signal};
+use super::{free_port, until};
+
+pub const DEAD: &str = "{outhook}:dead";
+
+pub struct Redis {
+    dir: TempDir,
+    args: Vec<String>,
+    port: u16,
+    password: Option<String>,
+    child: Option<Child>,
+    control: Mutex<Option<Connection>>,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        Redis::with(&[])
+    }
+
+    /// With arguments of redis-server, such as `--requirepass`.
+    pub fn with(args: &[&str]) -> Redis {
+        let mut redis = Redis::absent();
+        redis.args = args.iter().map(|a| a.to_string()).collect();
+        let password = args.iter().position(|a| *a == "--requirepass");
+        redis.password = password.map(|at| args[at + 1].to_owned());
+        redis.up();
+        redis
+    }
+
+    /// As [`Redis::with`], and reachable by TCP.
+    pub fn on_tcp(args: &[&str]) -> Redis {
+        let port = free_port();
+        let mut redis =
+            Redis::with(&[args, &["--bind", "127.0.0.1", "--port", &port.to_string()]].concat());
+        redis.port = port;
+        redis
+    }
+
+    /// A server that is not there until [`Redis::up`].
+    pub fn absent() -> Redis {
+        Redis {
+            dir: tempfile::tempdir().expect("a folder"),
+            args: Vec::new(),
+            port: 0,
+            password: None,
+            child: None,
+            control: Mutex::new(None),
+        }
+    }
+
+    /// Starts the server (again, at the same addresses) and waits until it answers.
+    pub fn up(&mut self) {
+        assert!(self.child.is_none(), "redis-server runs already");
+        let log = self.dir.path().join("redis.log");
+        let socket = self.socket();
+        let child = Command::new("redis-server")
+            .args([
+                "--port",
+                "0",
+                "--unixsocket",
+                &socket,
+                "--save",
+                "",
+                "--dir",
+            ])
+            .arg(self.dir.path())
+            .arg("--logfile")
+            .arg(&log)
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("redis-server on the PATH");
+        self.child = Some(child);
+        let client = redis::Client::open(url_of(&socket, &self.password)).expect("an address");
+        let connection = until("redis-server to answer", || {
+            let ended = self.child.as_mut()?.try_wait().expect("a child");
+            if let Some(status) = ended {
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                panic!("redis-server ended: {status}\n{log}");
+            }
+            let mut connection = client.get_connection().ok()?;
+            redis::cmd("PING").query::<String>(&mut connection).ok()?;
+            Some(connection)
+        });
+        *self.control.lock().unwrap() = Some(connection);
+    }
+
+    /// As if the machine had lost power.
+    pub fn kill(&mut self) {
+        self.control.lock().unwrap().take();
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("to kill redis-server");
+            child.wait().expect("to reap redis-server");
+        }
+    }
+
+    pub fn stop(&self) {
+        sys::signal(self.pid(), Signal::STOP);
+    }
+
+    pub fn cont(&self) {
+        sys::signal(self.pid(), Signal::CONT);
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running redis-server").id()
+    }
+
+    /// The path of the Unix socket.
+    pub fn socket(&self) -> String {
+        let path = self.dir.path().join("r.sock");
+        path.to_str().expect("a plain path").to_owned()
+    }
+
+    /// `unix://` with the socket's path, without a password.
+    pub fn address(&self) -> String {
+        format!("unix://{}", self.socket())
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn tcp(&self) -> String {
+        assert_ne!(self.port, 0, "this one has no port");
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn command<T: FromRedisValue>(&self, args: &[&str]) -> T {
+        let bytes: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+        self.query(&bytes)
+            .unwrap_or_else(|e| panic!("{args:?}: {e}"))
+    }
+
+    fn query<T: FromRedisValue>(&self, args: &[&[u8]]) -> redis::RedisResult<T> {
+        let mut control = self.control.lock().unwrap();
+        let mut cmd = redis::Cmd::new();
+        for arg in args {
+            cmd.arg(*arg);
+        }
+        cmd.query(control.as_mut().expect("a running redis-server"))
+    }
+
+    /// PUBLISHes any bytes; says how many subscribers have got them.
+    pub fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> usize {
+        self.query(&[b"PUBLISH", channel.as_bytes(), payload.as_ref()])
+            .expect("to publish")
+    }
+
+    /// Publishes to `payments`, and the service must have heard it.
+    pub fn send(&self, payload: impl AsRef<[u8]>) {
+        assert_eq!(self.publish("payments", payload), 1, "nobody is subscribed");
+    }
+
+    /// Publishes to `payments` until somebody hears it, which is then the only copy.
+    pub fn send_when_heard(&self, payload: impl AsRef<[u8]>) {
+        until("a subscriber", || {
+            (self.publish("payments", &payload) > 0).then_some(())
+        });
+    }
+
+    /// Publishes all of it in one go; says how many messages were heard.
+    pub fn send_all<P: AsRef<[u8]>>(&self, payloads: &[P]) -> usize {
+        let mut pipe = redis::pipe();
+        for payload in payloads {
+            pipe.cmd("PUBLISH").arg("payments").arg(payload.as_ref());
+        }
+        let mut control = self.control.lock().unwrap();
+        let heard: Vec<usize> = pipe
+            .query(control.as_mut().expect("a running redis-server"))
+            .expect("to publish");
+        heard.iter().sum()
+    }
+
+    /// All dead letters, oldest first.
+    pub fn dead(&self) -> Vec<Dead> {
+        let Value::Array(entries) = self.command(&["XRANGE", DEAD, "-", "+"]) else {
+            panic!("XRANGE gives an array");
+        };
+        entries.into_iter().map(Dead::from_entry).collect()
+    }
+
+    /// Waits until there are so many dead letters; more are a failure.
+    pub fn wait_dead(&self, n: usize) -> Vec<Dead> {
+        until(&format!("{n} dead letters"), || {
+            let len: usize = self.command(&["XLEN", DEAD]);
+            assert!(len <= n, "{len} dead letters, not {n}: {:#?}", self.dead());
+            (len == n).then_some(())
+        });
+        self.dead()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn url_of(socket: &str, password: &Option<String>) -> String {
+    match password {
+        Some(p) => format!("unix://{socket}?pass={p}"),
+        None => format!("unix://{socket}"),
+    }
+}
+
+/// One entry of the dead stream.
+pub struct Dead(Vec<(String, Vec<u8>)>);
+
+impl Dead {
+    fn from_entry(entry: Value) -> Dead {
+        let Value::Array(mut entry) = entry else {
+            panic!("an entry is an array: {entry:?}")
+        };
+        let Some(Value::Array(fields)) = entry.pop() else {
+            panic!("an entry has fields")
+        };
+        let bytes = |v: &Value| match v {
+            Value::BulkString(b) => b.clone(),
+            other => panic!("a field is a string: {other:?}"),
+        };
+        let name = |v: &Value| String::from_utf8(bytes(v)).expect("a plain name");
+        let pairs = fields
+            .chunks(2)
+            .map(|c| (name(&c[0]), bytes(&c[1])))
+            .collect();
+        Dead(pairs)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut found = self.0.iter().filter(|(n, _)| n == name);
+        let first = found.next()?;
+        assert!(found.next().is_none(), "{name} stands twice in {self:?}");
+        Some(&first.1)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        let value = self
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:#?}"));
+        String::from_utf8(value.to_vec()).unwrap_or_else(|_| panic!("{name} in {self:#?}"))
+    }
+
+    pub fn number(&self, name: &str) -> u64 {
+        self.text(name)
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} in {self:#?}"))
+    }
+}
+
+impl std::fmt::Debug for Dead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = |v: &Vec<u8>| String::from_utf8_lossy(&v[..v.len().min(300)]).into_owned();
+        f.debug_map()
+            .entries(self.0.iter().map(|(n, v)| (n, short(v))))
+            .finish()
+    }
+}

@@ -1,0 +1,157 @@
+//! README.md, held against the program: its examples are run, its tables compared with
+//! `--help`. Ports in the examples are replaced by free ones.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const BIN: &str = env!("CARGO_BIN_EXE_outhook");
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The shell examples by what the comment above each says of who runs it.
+fn examples() -> Vec<(String, String)> {
+    let text = readme();
+    let mut found = Vec::new();
+    for part in text.split("```sh\n").skip(1) {
+        let code = part.split("```").next().unwrap().to_owned();
+        let before = &text[..text.find(&code).unwrap()];
+        let comment = before.lines().rev().nth(1).unwrap();
+        let label = comment
+            .strip_prefix("<!-- run")
+            .and_then(|c| c.strip_suffix(" -->"))
+            .unwrap_or_else(|| panic!("the example has no `<!-- run … -->` above it:\n{code}"));
+        found.push((label.trim_start_matches([':', ' ']).to_owned(), code));
+    }
+    found
+}
+
+fn example(label: &str) -> String {
+    let all = examples();
+    let found = all.iter().find(|(l, _)| l == label);
+    found
+        .unwrap_or_else(|| panic!("no example {label:?}"))
+        .1
+        .clone()
+}
+
+/// Runs a script with this build of outhook on the PATH; what it starts ends with it.
+fn sh(script: &str) -> Output {
+    let bin = Path::new(BIN).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new("timeout")
+        .args(["60", "bash", "-euo", "pipefail"])
+        .current_dir(dir.path())
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let whole = format!("trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(whole.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[test]
+fn every_example_is_run_by_someone() {
+    let labels: BTreeSet<String> = examples().into_iter().map(|(label, _)| label).collect();
+    let known = [
+        "by scripts/smoke.sh",
+        "demo",
+        "by .ci/run",
+        "by hand",
+        "deliver",
+        "dead",
+    ];
+    assert_eq!(labels, known.map(String::from).into());
+    let smoke = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/smoke.sh"));
+    assert!(smoke.unwrap().contains("/payment"));
+    assert_eq!(example("by .ci/run").trim(), "scripts/test.sh");
+}
+
+#[test]
+fn the_demo_runs() {
+    let code = example("demo").replace("cargo run --release -- demo", "outhook demo --for 1s");
+    let out = sh(&code);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{out:?}");
+    assert!(text.contains("delivered="), "{text}");
+}
+
+#[test]
+fn the_steps_by_hand_deliver_and_the_dead_letter_can_be_read() {
+    let (redis, listen) = (free_port().to_string(), free_port().to_string());
+    let steps = example("by hand");
+    let (services, publish) = steps.trim().rsplit_once('\n').unwrap();
+    // Between the steps a person waits until each has started; so does this.
+    let script = format!(
+        "{}\n\
+         until redis-cli -p 6379 PUBSUB NUMSUB payments 2>/dev/null | grep -qx 1; do sleep 0.05; done\n\
+         {publish} | grep -qx 1\n\
+         until grep -q '^200 POST /hook webhook-id=w1 {{\"amount\":1.10}}' listen.log; do sleep 0.05; done\n\
+         {deliver} 2>deliver.log\n\
+         grep -q '^200 POST /hook webhook-id=msg_.* \\[1,2,3\\]' listen.log\n\
+         redis-cli -p 6379 PUBLISH payments 'no JSON'\n\
+         until {dead} | grep -q bad_json; do sleep 0.05; done\n",
+        services.replace(":9000 &", ":9000 >listen.log &"),
+        deliver = example("deliver").trim(),
+        dead = example("dead").trim(),
+    );
+    let out = sh(&script.replace("6379", &redis).replace("9000", &listen));
+    assert!(out.status.success(), "{out:?}");
+}
+
+#[test]
+fn every_option_stands_in_the_table_with_its_default() {
+    let text = readme();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|l| l.starts_with("| `--"))
+        .map(|l| l.split('|').map(str::trim).collect())
+        .collect();
+    let documented: BTreeSet<&str> = rows.iter().map(|r| r[1].trim_matches('`')).collect();
+    let mut real = BTreeSet::new();
+    for command in ["serve", "deliver", "demo", "listen", "check"] {
+        let out = Command::new(BIN)
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(out.stdout).unwrap();
+        for part in help.split("\n      --").skip(1) {
+            let flag = format!("--{}", part.split([' ', '\n']).next().unwrap());
+            let flag = flag.trim_end_matches("...").to_owned();
+            let words = part.split_whitespace().collect::<Vec<_>>().join(" ");
+            let default = words
+                .split_once("[default: ")
+                .map(|(_, rest)| rest.split(']').next().unwrap().to_owned());
+            let row = rows.iter().find(|r| r[1].trim_matches('`') == flag);
+            let row = row.unwrap_or_else(|| panic!("{flag} is not in README.md's table"));
+            let plain = default.filter(|d| !d.contains(' ') && !d.starts_with("at"));
+            assert_eq!(
+                row[2].trim_matches('`'),
+                plain.unwrap_or_default(),
+                "{flag}"
+            );
+            real.insert(flag);
+        }
+    }
+    let gone: Vec<_> = documented.iter().filter(|f| !real.contains(**f)).collect();
+    assert!(gone.is_empty(), "documented, but no option: {gone:?}");
+}

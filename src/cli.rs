@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backoff::{DELAY_MAX, Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
-use crate::store::RedisConfig;
+use crate::store::{Redis, RedisConfig};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -216,8 +216,14 @@ impl DeliveryArgs {
 }
 
 impl RedisArgs {
+    /// Reads and checks the address; connects to nothing yet. The error is one line.
+    pub fn open(&self) -> Result<Redis, String> {
+        Redis::new(&self.config()?)
+            .map_err(|e| format!("--redis-address (variable REDIS_ADDRESS) {e}"))
+    }
+
     /// Puts together what flags, variables and files say. The error is one line.
-    pub fn config(&self) -> Result<RedisConfig, String> {
+    fn config(&self) -> Result<RedisConfig, String> {
         let flag = "--redis-address";
         let address = secret(
             flag,

@@ -86,7 +86,7 @@ impl Ledger {
                     trouble.end();
                     return true;
                 }
-                Err(e) => trouble.begin(e.to_string()),
+                Err(e) => trouble.begin(&e),
             };
             match self.remaining(deadline) {
                 // Woken by the drain; the pause starts anew, shorter.

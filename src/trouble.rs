@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::store::StoreError;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A connection that held for so long was a good one: its end is answered without a pause.
 const GOOD: Duration = Duration::from_millis(100);
 
-/// Texts remembered in one trouble, so that two that alternate are told once each.
+/// Codes remembered in one trouble, so that two that alternate are told once each.
 const MAX_TOLD: usize = 8;
 
 /// See the module's header.
@@ -38,15 +40,15 @@ impl Trouble {
     }
 
     /// Something failed. Answers how long to wait before the next try.
-    pub fn begin(&mut self, text: String) -> Duration {
+    pub fn begin(&mut self, error: &StoreError) -> Duration {
         let held = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
         if held {
             self.failures = 0;
         }
         self.since.get_or_insert_with(Instant::now);
-        if !self.told.contains(&text) && self.told.len() < MAX_TOLD {
-            warn!("redis: trouble ({}): {text}; trying again", self.who);
-            self.told.push(text);
+        if !self.told.iter().any(|t| t == error.code()) && self.told.len() < MAX_TOLD {
+            warn!("redis: trouble ({}): {error}; trying again", self.who);
+            self.told.push(error.code().to_owned());
         }
         let pause = self.pause();
         self.failures = self.failures.saturating_add(1);
@@ -87,14 +89,15 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound_and_begin_at_none() {
         let mut t = Trouble::new("test");
-        assert_eq!(t.begin("x".into()), Duration::ZERO);
+        let error = StoreError::new("x");
+        assert_eq!(t.begin(&error), Duration::ZERO);
         for n in 0..10 {
             let whole = Duration::from_millis(100 << n).min(LONGEST_PAUSE);
-            let pause = t.begin("x".into());
+            let pause = t.begin(&error);
             assert!(pause >= whole / 2 && pause <= whole, "{n}: {pause:?}");
         }
         // A connection that did not hold does not start the pauses anew: no hot loop.
         t.end();
-        assert!(t.begin("x".into()) >= LONGEST_PAUSE / 2);
+        assert!(t.begin(&error) >= LONGEST_PAUSE / 2);
     }
 }

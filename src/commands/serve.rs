@@ -9,12 +9,12 @@ use crate::cli::ServeArgs;
 use crate::intake::pubsub;
 use crate::pipeline::{Pipeline, Source, SourceKind};
 use crate::signals;
-use crate::store::{DeadStream, Redis};
+use crate::store::DeadStream;
 use crate::timer::Snapshots;
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
-    let redis = Redis::new(&args.redis.config()?).map_err(|e| format!("--redis-address: {e}"))?;
+    let redis = args.redis.open()?;
     let config = args.delivery.config();
     let (snapshots, requests) = Snapshots::channel();
     let drain = signals::listen(snapshots).map_err(|e| format!("signals: {e}"))?;
@@ -25,7 +25,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     );
     let (subscriber, channels) = (redis.clone(), args.channels.clone());
     let source = Source {
-        name: format!("pubsub:{}", channels.join(",")),
+        name: "pubsub".into(),
         kind: SourceKind::Eager,
         run: Box::new(move |intake, drain| pubsub::run(&subscriber, &channels, intake, drain)),
     };

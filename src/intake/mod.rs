@@ -25,7 +25,9 @@ const MAX_ENDPOINTS: usize = 4096;
 /// A source's way to the timer.
 pub struct Intake {
     out: Sender<Arrival>,
+    /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
+    name: Box<str>,
     max_bytes: usize,
     /// Most messages go where others went before: parsing a URL twice costs more than the
     /// look-up, and the copies share their memory.
@@ -38,14 +40,22 @@ pub struct Intake {
 pub struct Closed;
 
 impl Intake {
-    /// `source` is written into dead letters.
-    pub fn new(out: Sender<Arrival>, source: &str, max_bytes: usize) -> Self {
+    pub fn new(out: Sender<Arrival>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
-            source: source.into(),
+            source: name.into(),
+            name: name.into(),
             max_bytes,
             endpoints: HashMap::new(),
             ids: Ids::default(),
+        }
+    }
+
+    /// Says where in the source the next messages come from, as the Pub/Sub channel.
+    pub fn set_detail(&mut self, detail: &str) {
+        let known = self.source.strip_prefix(&*self.name);
+        if known.and_then(|d| d.strip_prefix(':')) != Some(detail) {
+            self.source = format!("{}:{detail}", self.name).into();
         }
     }
 

@@ -25,17 +25,30 @@ pub trait DeadStore: Send {
 
 /// Why the store did not take something, in words for the operator.
 #[derive(Debug)]
-pub struct StoreError(String);
+pub struct StoreError {
+    text: String,
+    /// What the server calls it (`NOAUTH`, `OOM`); empty when it cannot be reached.
+    code: String,
+}
 
 impl StoreError {
     pub fn new(text: impl Into<String>) -> Self {
-        StoreError(text.into())
+        StoreError {
+            text: text.into(),
+            code: String::new(),
+        }
+    }
+
+    /// Two errors of one code are the same trouble, whatever their words: a server that
+    /// goes away is reset, then refused, then loading.
+    pub fn code(&self) -> &str {
+        &self.code
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

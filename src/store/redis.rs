@@ -36,8 +36,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Checks the address, and connects to nothing yet. The error does not repeat the
-    /// address, which may hold a password.
+    /// Checks the address, and connects to nothing yet. The error shows the
+    /// address without its user and password.
     pub fn new(config: &RedisConfig) -> Result<Redis, StoreError> {
         let info = connection_info(config)?;
         let shown = shown(info.addr());
@@ -76,7 +76,11 @@ impl Redis {
             _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",
             _ => "",
         };
-        StoreError::new(format!("{}: {text}{hint}", self.shown))
+        let code = e.code().filter(|c| *c != "LOADING").unwrap_or_default();
+        StoreError {
+            text: format!("{}: {text}{hint}", self.shown),
+            code: code.to_owned(),
+        }
     }
 }
 
@@ -94,11 +98,19 @@ fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, StoreError> {
     } else {
         format!("redis://{address}")
     };
-    let wrong = "it must be host:port or a redis://, rediss:// or unix:// URL";
     let info = url
         .as_str()
         .into_connection_info()
-        .map_err(|e| StoreError::new(format!("{}; {wrong}", e.category())))?;
+        .ok()
+        .filter(|info| !is_port_0(info.addr()));
+    let Some(info) = info else {
+        // What stands before the @ may be a password.
+        let (secret, rest) = address.rsplit_once('@').unwrap_or(("", address));
+        let hidden = if secret.is_empty() { "" } else { "…@" };
+        return Err(StoreError::new(format!(
+            "{hidden}{rest}: it must be host:port or a redis://, rediss:// or unix:// URL"
+        )));
+    };
     let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
     if let Some(username) = &config.username {
         settings = settings.set_username(username);
@@ -115,6 +127,13 @@ fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, StoreError> {
     #[cfg(target_os = "linux")]
     let tcp = tcp.set_user_timeout(TCP_DEAD);
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
+}
+
+fn is_port_0(addr: &ConnectionAddr) -> bool {
+    match addr {
+        ConnectionAddr::Tcp(_, port) | ConnectionAddr::TcpTls { port, .. } => *port == 0,
+        _ => false,
+    }
 }
 
 fn shown(addr: &ConnectionAddr) -> String {

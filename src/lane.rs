@@ -36,14 +36,26 @@ impl Lane {
         self.enters(window)
     }
 
-    /// Nothing is queued or in flight: the lane can be forgotten.
+    /// Nothing is queued or in flight, and no turn is due: the lane can be forgotten.
     pub fn is_idle(&self) -> bool {
-        self.ready.is_empty() && self.busy == 0
+        self.ready.is_empty() && self.busy == 0 && !self.in_turn
     }
 
-    /// Takes out all that is queued.
+    /// Takes out all that is queued. The turn list must be cleared with it.
     pub fn clear(&mut self) -> VecDeque<Delivery> {
+        self.in_turn = false;
         std::mem::take(&mut self.ready)
+    }
+
+    /// Takes out of the queue what `which` says.
+    pub fn extract(&mut self, which: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        if !self.ready.iter().any(&which) {
+            return Vec::new();
+        }
+        let (out, stay): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ready).into_iter().partition(which);
+        self.ready = stay.into();
+        out
     }
 
     /// The one rule of the turn list: a lane stands in it, once, while it has work and room.

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
+use crate::when;
 
 /// The longest `webhookId`, in bytes.
 pub const MAX_ID_BYTES: usize = 256;
@@ -25,6 +26,8 @@ pub struct Message {
     pub endpoint: Arc<Endpoint>,
     /// Extra request headers, already vetted.
     pub headers: Headers,
+    /// Not to be delivered before this time, in Unix milliseconds.
+    pub deliver_at: Option<u64>,
     raw: Vec<u8>,
     data: Range<usize>,
 }
@@ -49,7 +52,10 @@ pub enum RejectReason {
     BadId,
     BadData,
     BadHeaders,
+    BadDeliverAt,
     TooLarge,
+    /// A stream entry without one field `message`.
+    BadEntry,
 }
 
 impl fmt::Display for RejectReason {
@@ -60,7 +66,9 @@ impl fmt::Display for RejectReason {
             RejectReason::BadId => "bad_id",
             RejectReason::BadData => "bad_data",
             RejectReason::BadHeaders => "bad_headers",
+            RejectReason::BadDeliverAt => "bad_deliver_at",
             RejectReason::TooLarge => "too_large",
+            RejectReason::BadEntry => "bad_entry",
         })
     }
 }
@@ -81,6 +89,7 @@ impl Message {
                 id: parts.id,
                 endpoint: parts.endpoint,
                 headers: parts.headers,
+                deliver_at: parts.deliver_at,
                 data: parts.data,
                 raw,
             }),
@@ -122,6 +131,8 @@ struct Wire<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     headers: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "deliverAt")]
+    deliver_at: Option<&'a RawValue>,
 }
 
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -139,6 +150,7 @@ struct Parts {
     id: Box<str>,
     endpoint: Arc<Endpoint>,
     headers: Headers,
+    deliver_at: Option<u64>,
     data: Range<usize>,
 }
 
@@ -191,10 +203,17 @@ fn read(
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
     };
+    let deliver_at = match wire.deliver_at {
+        None => None,
+        Some(value) => {
+            Some(deliver_at(value).map_err(|e| (RejectReason::BadDeliverAt, e.to_owned()))?)
+        }
+    };
     Ok(Parts {
         id,
         endpoint,
         headers,
+        deliver_at,
         data,
     })
 }
@@ -212,6 +231,15 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
+}
+
+/// RFC 3339, or Unix milliseconds; answers the latter.
+fn deliver_at(value: &RawValue) -> Result<u64, &'static str> {
+    let wrong = "deliverAt must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds";
+    match text(value) {
+        Some(time) => when::parse_rfc3339(&time).ok_or(wrong),
+        None => value.get().parse().map_err(|_| wrong),
+    }
 }
 
 /// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a

@@ -33,8 +33,13 @@ const ANSWER: Duration = Duration::from_secs(6);
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Subscribes to `channels` and hands on what comes, until the drain or the timer's end.
-pub fn run(redis: &Redis, channels: &[String], intake: &mut Intake, drain: &Drain) {
-    let mut trouble = Trouble::new("subscriber");
+pub fn run(
+    redis: &Redis,
+    channels: &[String],
+    mut trouble: Trouble,
+    intake: &mut Intake,
+    drain: &Drain,
+) {
     loop {
         match session(redis, channels, intake, drain, &mut trouble) {
             Ok(()) | Err(End::Closed) => return,

@@ -3,78 +3,28 @@
 //! Pure: no clock, channel or I/O; every method that depends on time takes `now`. The
 //! scheduler owns each delivery from [`Scheduler::accept`] on, lends it out in
 //! [`Scheduler::next`], and takes it back in [`Scheduler::finish`]; in between it stands
-//! either in its lane (due) or in the heap (waiting for a retry). At all times
-//! `accepted = delivered + dead + active`.
+//! either in its lane (due) or in the heap (waiting for its time). What leaves for good, and
+//! what must be written down, stands in the outbox, for the ledger. At all times
+//! `accepted = delivered + dead + parked + active`.
 
-use std::cmp::{Ordering, Reverse};
+mod types;
+
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backoff::RetrySchedule;
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
 use crate::lane::Lane;
+use crate::record::{EntryId, Record};
 use crate::verdict::{Verdict, judge};
 
-/// What the scheduler keeps to.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Deliveries in flight at a time.
-    pub workers: usize,
-    /// Deliveries in flight to one origin at a time.
-    pub window: usize,
-    /// Deliveries held in memory: queued, in flight and waiting.
-    pub max_active: usize,
-    /// Bytes of messages held in memory.
-    pub max_active_bytes: usize,
-    pub schedule: RetrySchedule,
-}
+use types::Waiting;
+pub use types::{Finished, Levels, Limits, Now, Stats};
 
-/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub mono: Instant,
-    pub unix_ms: u64,
-}
-
-/// What became of a delivery that came back.
-#[derive(Debug)]
-pub enum Finished {
-    Delivered,
-    /// It waits for its next attempt.
-    Retry {
-        after: Duration,
-    },
-    /// Given up; the dead letter is now the caller's to keep.
-    Dead(DeadLetter),
-}
-
-/// Counters since the start.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Stats {
-    /// Well-formed messages taken in.
-    pub accepted: u64,
-    pub delivered: u64,
-    /// Accepted, and given up for whatever reason.
-    pub dead: u64,
-    /// Never accepted, as they were malformed.
-    pub rejected: u64,
-    /// Retries scheduled.
-    pub retried: u64,
-    /// HTTP attempts made.
-    pub attempts: u64,
-}
-
-/// Where the active deliveries stand.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Levels {
-    pub ready: usize,
-    pub in_flight: usize,
-    pub waiting: usize,
-    pub lanes: usize,
-    pub bytes: usize,
-}
+/// How often queues are searched for entries whose lease runs low.
+const SCAN: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 #[derive(Debug)]
@@ -84,12 +34,17 @@ pub struct Scheduler {
     /// Lanes with work and room, each once, served in rotation.
     turn: VecDeque<Arc<str>>,
     waiting: BinaryHeap<Reverse<Waiting>>,
+    /// The stream entries among the active deliveries: none is held twice.
+    held: HashSet<EntryId>,
+    outbox: VecDeque<Record>,
     /// Makes equal due times first in, first out.
     sequence: u64,
     in_flight: usize,
     ready: usize,
     bytes: usize,
-    /// Once draining: what would be due later than this is given up.
+    /// When to look for leases that run low.
+    scan: Option<Instant>,
+    /// Once draining: what would be due later than this leaves.
     horizon: Option<Instant>,
     stats: Stats,
 }
@@ -101,10 +56,13 @@ impl Scheduler {
             lanes: HashMap::new(),
             turn: VecDeque::new(),
             waiting: BinaryHeap::new(),
+            held: HashSet::new(),
+            outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
             ready: 0,
             bytes: 0,
+            scan: None,
             horizon: None,
             stats: Stats::default(),
         }
@@ -115,56 +73,78 @@ impl Scheduler {
         self.active() < self.limits.max_active && self.bytes < self.limits.max_active_bytes
     }
 
-    /// Takes a message in; it is due at once.
-    pub fn accept(&mut self, delivery: Delivery) {
+    /// Takes a message in. One that memory alone holds, and that there is no room for,
+    /// leaves at once, for the stream or as a dead letter.
+    pub fn accept(&mut self, delivery: Delivery, now: Now) {
+        if delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
+            self.stats.held_already += 1;
+            return;
+        }
+        let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
-        self.enqueue(delivery);
+        let wish = delivery.message.deliver_at.unwrap_or_default();
+        if delivery.entry.is_none() && !fits {
+            self.overflow(delivery, now);
+        } else if delivery.suspect && delivery.attempts >= self.limits.schedule.attempts {
+            let detail = "all attempts were begun, and outhook itself ended during the last: \
+                          it may be the cause; see the log of that time";
+            self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
+        } else if wish > now.unix_ms {
+            self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
+        } else {
+            self.enqueue(delivery, now);
+        }
     }
 
-    /// Takes in a message that there is no room for, and gives it up.
-    pub fn overflow(&mut self, delivery: Delivery, now: Now) -> DeadLetter {
-        self.stats.accepted += 1;
-        self.stats.dead += 1;
-        let detail = "more messages came than are held in memory; --max-active and \
-                      --max-active-bytes allow more";
-        delivery.bury(DeadReason::Overflow, detail.into(), now.unix_ms)
-    }
-
-    /// Counts a message that was malformed.
-    pub fn reject(&mut self) {
+    /// Counts a message that was malformed, and keeps its dead letter.
+    pub fn reject(&mut self, letter: DeadLetter) {
         self.stats.rejected += 1;
+        self.outbox.push_back(Record::Bury(letter));
     }
 
-    /// Moves what has become due to its lane.
+    /// Moves what has become due to its lane, and parks what cannot wait for its turn any
+    /// longer.
     pub fn tick(&mut self, now: Now) {
         while let Some(Reverse(first)) = self.waiting.peek() {
             if first.due > now.mono {
                 break;
             }
             let Reverse(first) = self.waiting.pop().expect("just peeked");
-            self.enqueue(first.delivery);
+            self.enqueue(first.delivery, now);
+        }
+        if self.scan.is_some_and(|at| at <= now.mono) {
+            self.park_old(now);
+            self.scan = (self.ready > 0).then(|| now.mono + SCAN);
         }
     }
 
     /// When [`Scheduler::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.peek().map(|Reverse(first)| first.due)
+        let first = self.waiting.peek().map(|Reverse(first)| first.due);
+        first.into_iter().chain(self.scan).min()
     }
 
     /// The next delivery to attempt, if a worker is free for it. It must come back through
     /// [`Scheduler::finish`], exactly once.
-    pub fn next(&mut self) -> Option<Delivery> {
+    pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
             let origin = self.turn.pop_front()?;
-            let lane = self.lanes.get_mut(&origin)?;
-            let (delivery, again) = lane.take(self.limits.window);
+            let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
+                unreachable!("a lane lives as long as it stands in the turn list");
+            };
+            let (delivery, again) = lane.get_mut().take(self.limits.window);
             if again {
                 self.turn.push_back(origin);
+            } else if lane.get().is_idle() {
+                lane.remove();
             }
-            if let Some(delivery) = delivery {
+            if let Some(mut delivery) = delivery {
                 self.ready -= 1;
                 self.in_flight += 1;
+                if delivery.notes_first() {
+                    delivery.leased = now.mono;
+                }
                 return Some(delivery);
             }
         }
@@ -174,79 +154,68 @@ impl Scheduler {
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Finished {
         self.release(&delivery.message.endpoint.origin);
-        let cut = matches!(
-            attempt.result,
-            Exchange::Fault {
-                kind: FaultKind::Cut,
-                ..
-            }
-        );
         // An attempt that outhook itself cut short is not the endpoint's failure.
-        if !cut {
-            delivery.attempts += 1;
-            self.stats.attempts += 1;
+        let cut =
+            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
+        if cut {
+            delivery.last = Some(attempt);
+            return self.put_off(delivery, Duration::ZERO, now);
         }
-        let made = delivery.attempts;
-        let verdict = match cut {
-            true => Verdict::Retry {
-                after: Duration::ZERO,
-            },
-            false => judge(
-                &attempt.result,
-                &delivery.message.id,
-                made,
-                &self.limits.schedule,
-            ),
-        };
+        delivery.attempts += 1;
+        self.stats.attempts += 1;
+        let (id, made) = (&delivery.message.id, delivery.attempts);
+        let verdict = judge(&attempt.result, id, made, &self.limits.schedule);
         delivery.last = Some(attempt);
         match verdict {
             Verdict::Delivered => {
+                self.leave(&delivery);
                 self.stats.delivered += 1;
-                self.bytes -= delivery.message.raw().len();
+                self.outbox.extend(delivery.entry.map(Record::Settle));
                 Finished::Delivered
             }
             Verdict::Dead { reason, detail } => {
-                Finished::Dead(self.bury(delivery, reason, detail, now))
+                self.bury(delivery, reason, detail, now);
+                Finished::Dead(reason)
             }
             Verdict::Retry { after } => {
-                let due = now.mono + after;
-                if self.horizon.is_some_and(|horizon| due > horizon) {
-                    return Finished::Dead(self.bury_drained(delivery, now));
-                }
                 self.stats.retried += 1;
-                self.wait(delivery, due);
-                Finished::Retry { after }
+                self.put_off(delivery, after, now)
             }
         }
     }
 
-    /// Begins the drain: retries due after `horizon` are given up, now and from now on.
-    pub fn drain(&mut self, horizon: Instant, now: Now) -> Vec<DeadLetter> {
+    /// Begins the drain: what waits leaves, now and from now on. Where there is no store for
+    /// it, what is due until `horizon` stays.
+    pub fn drain(&mut self, horizon: Instant, now: Now) {
+        let horizon = match self.limits.near {
+            Some(_) => now.mono,
+            None => horizon,
+        };
         self.horizon = Some(horizon);
         let (keep, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|Reverse(w)| w.due <= horizon);
         self.waiting = keep.into();
-        late.into_iter()
-            .map(|Reverse(w)| self.bury_drained(w.delivery, now))
-            .collect()
+        for Reverse(w) in late {
+            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
+        }
     }
 
-    /// Ends the drain: gives up all that is not in flight, and what is when it comes back
-    /// unfinished.
-    pub fn cut(&mut self, now: Now) -> Vec<DeadLetter> {
+    /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
+    /// back unfinished.
+    pub fn cut(&mut self, now: Now) {
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
-        let mut left: Vec<Delivery> = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .map(|Reverse(w)| w.delivery)
-            .collect();
-        left.extend(self.lanes.values_mut().flat_map(Lane::clear));
+        for Reverse(w) in std::mem::take(&mut self.waiting) {
+            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
+        }
+        let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
         self.lanes.retain(|_, lane| !lane.is_idle());
+        self.turn.clear();
         self.ready = 0;
-        left.into_iter()
-            .map(|delivery| self.bury_drained(delivery, now))
-            .collect()
+        for delivery in ready {
+            self.put_off(delivery, Duration::ZERO, now);
+        }
     }
 
     /// Deliveries that are not settled yet, wherever they stand.
@@ -265,30 +234,100 @@ impl Scheduler {
             waiting: self.waiting.len(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
+            unkept: self.active() - self.held.len(),
         }
     }
 
-    fn enqueue(&mut self, delivery: Delivery) {
+    /// What the ledger is to write, in order.
+    pub fn outbox(&mut self) -> &mut VecDeque<Record> {
+        &mut self.outbox
+    }
+
+    pub fn has_outbox(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    fn enqueue(&mut self, delivery: Delivery, now: Now) {
         let origin = delivery.message.endpoint.origin.clone();
         let window = self.limits.window;
         self.ready += 1;
-        if self
-            .lanes
-            .entry(origin.clone())
-            .or_default()
-            .push(delivery, window)
-        {
+        if self.scan.is_none() && delivery.entry.is_some() {
+            self.scan = Some(now.mono + SCAN);
+        }
+        let lane = self.lanes.entry(origin.clone()).or_default();
+        if lane.push(delivery, window) {
             self.turn.push_back(origin);
         }
     }
 
-    fn wait(&mut self, delivery: Delivery, due: Instant) {
-        self.sequence += 1;
-        self.waiting.push(Reverse(Waiting {
-            due,
-            sequence: self.sequence,
-            delivery,
-        }));
+    /// The one answer to "not now": what is due soon waits here, the rest in the store; where
+    /// there is no store for it, it waits here too, or is given up at the end of a drain.
+    fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Finished {
+        let due = now.mono + after;
+        let leaving = self.horizon.is_some_and(|horizon| due > horizon);
+        match self.limits.near {
+            Some(near) if leaving || after > near => {
+                let due = now.unix_ms.saturating_add(after.as_millis() as u64);
+                self.park(delivery, due);
+                Finished::Parked { after }
+            }
+            None if leaving => {
+                let detail = format!(
+                    "outhook was stopped, and this was not delivered within --drain-timeout \
+                     (attempts made: {})",
+                    delivery.attempts
+                );
+                self.bury(delivery, DeadReason::Drained, detail, now);
+                Finished::Dead(DeadReason::Drained)
+            }
+            _ => {
+                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
+                    let made = delivery.attempts - delivery.carried;
+                    delivery.leased = now.mono;
+                    self.outbox.push_back(Record::Note(entry, made));
+                }
+                self.sequence += 1;
+                self.waiting.push(Reverse(Waiting {
+                    due,
+                    sequence: self.sequence,
+                    delivery,
+                }));
+                Finished::Retry { after }
+            }
+        }
+    }
+
+    /// To the stream, from where it comes back when there is room.
+    fn overflow(&mut self, delivery: Delivery, now: Now) {
+        if self.limits.near.is_some() {
+            let due = delivery.message.deliver_at.unwrap_or(now.unix_ms);
+            self.park(delivery, due);
+        } else {
+            let detail = "more messages came than are held in memory; --max-active and \
+                          --max-active-bytes allow more";
+            self.bury(delivery, DeadReason::Overflow, detail.into(), now);
+        }
+    }
+
+    /// Parks entries that have stood in a queue for so long that their lease runs low: their
+    /// endpoint is slower than what comes for it.
+    fn park_old(&mut self, now: Now) {
+        let Some(near) = self.limits.near else { return };
+        let is_old = |d: &Delivery| {
+            d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
+        };
+        let old: Vec<Delivery> = self
+            .lanes
+            .values_mut()
+            .flat_map(|l| l.extract(is_old))
+            .collect();
+        // A lane that stands in the turn list goes when its turn comes.
+        self.lanes.retain(|_, lane| !lane.is_idle());
+        self.ready -= old.len();
+        let due = now.unix_ms + near.as_millis() as u64;
+        for delivery in old {
+            self.park(delivery, due);
+        }
     }
 
     fn release(&mut self, origin: &Arc<str>) {
@@ -303,55 +342,29 @@ impl Scheduler {
         }
     }
 
-    fn bury(
-        &mut self,
-        delivery: Delivery,
-        reason: DeadReason,
-        detail: String,
-        now: Now,
-    ) -> DeadLetter {
+    fn park(&mut self, delivery: Delivery, due: u64) {
+        self.leave(&delivery);
+        self.stats.parked += 1;
+        let mut parked = delivery.park(due);
+        parked.once = self.limits.bridge && parked.entry.is_none();
+        self.outbox.push_back(Record::Park(parked));
+    }
+
+    fn bury(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
+        self.leave(&delivery);
         self.stats.dead += 1;
+        let letter = delivery.bury(reason, detail, now.unix_ms);
+        self.outbox.push_back(Record::Bury(letter));
+    }
+
+    /// It is not active any more.
+    fn leave(&mut self, delivery: &Delivery) {
         self.bytes -= delivery.message.raw().len();
-        delivery.bury(reason, detail, now.unix_ms)
-    }
-
-    fn bury_drained(&mut self, delivery: Delivery, now: Now) -> DeadLetter {
-        let detail = format!(
-            "outhook was stopped, and this was not delivered within --drain-timeout \
-             (attempts made: {})",
-            delivery.attempts
-        );
-        self.bury(delivery, DeadReason::Drained, detail, now)
+        if let Some(entry) = delivery.entry {
+            self.held.remove(&entry);
+        }
     }
 }
-
-/// A delivery that waits for its retry.
-#[derive(Debug)]
-struct Waiting {
-    due: Instant,
-    sequence: u64,
-    delivery: Delivery,
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.due, self.sequence).cmp(&(other.due, other.sequence))
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Waiting {}
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Redis: how to connect, and dead letters as a stream.
+//! Redis: how to connect.
 //!
 //! Rules that the crate's behaviour forces on us. Every connection gets both socket
 //! timeouts, as the crate clears them after connecting; after any I/O error it is thrown
@@ -11,8 +11,7 @@ use std::time::Duration;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use super::{DeadStore, StoreError, keys};
-use crate::delivery::{DeadLetter, Field};
+use super::StoreError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,54 +140,5 @@ fn shown(addr: &ConnectionAddr) -> String {
         ConnectionAddr::TcpTls { .. } => format!("rediss://{addr}"),
         ConnectionAddr::Unix(_) => format!("unix://{addr}"),
         _ => format!("redis://{addr}"),
-    }
-}
-
-/// Dead letters in the stream [`keys::DEAD`].
-pub struct DeadStream {
-    redis: Redis,
-    connection: Option<Connection>,
-}
-
-impl DeadStream {
-    pub fn new(redis: Redis) -> Self {
-        DeadStream {
-            redis,
-            connection: None,
-        }
-    }
-}
-
-impl DeadStore for DeadStream {
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.redis.connect(limit)?,
-        };
-        // One transaction: all or none, so that offering them again doubles nothing.
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        for letter in letters {
-            pipe.cmd("XADD").arg(keys::DEAD).arg("*");
-            for (name, field) in letter.fields() {
-                pipe.arg(name);
-                match field {
-                    Field::Text(text) => pipe.arg(text),
-                    Field::Number(number) => pipe.arg(number),
-                    Field::Bytes(bytes) => pipe.arg(bytes),
-                };
-            }
-            pipe.ignore();
-        }
-        connection
-            .set_read_timeout(Some(limit))
-            .and_then(|()| pipe.query::<()>(&mut connection))
-            .map_err(|e| self.redis.error(&e))?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    fn place(&self) -> String {
-        keys::DEAD.to_owned()
     }
 }

@@ -1,0 +1,107 @@
+//! What the scheduler keeps to, counts and answers.
+
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::backoff::RetrySchedule;
+use crate::delivery::{DeadReason, Delivery};
+
+/// What the scheduler keeps to.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Deliveries in flight at a time.
+    pub workers: usize,
+    /// Deliveries in flight to one origin at a time.
+    pub window: usize,
+    /// Deliveries held in memory: queued, in flight and waiting.
+    pub max_active: usize,
+    /// Bytes of messages held in memory.
+    pub max_active_bytes: usize,
+    pub schedule: RetrySchedule,
+    /// What is to be done later than this is parked; `None` when the store cannot park.
+    pub near: Option<Duration>,
+    /// Messages that memory alone holds go to the stream first, and are delivered from there.
+    pub bridge: bool,
+}
+
+/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    pub mono: Instant,
+    pub unix_ms: u64,
+}
+
+/// What became of a delivery that came back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Finished {
+    Delivered,
+    /// It waits here for its next attempt.
+    Retry {
+        after: Duration,
+    },
+    /// It waits in the store.
+    Parked {
+        after: Duration,
+    },
+    Dead(DeadReason),
+}
+
+/// Counters since the start.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Stats {
+    /// Well-formed messages taken in.
+    pub accepted: u64,
+    pub delivered: u64,
+    /// Accepted, and given up for whatever reason.
+    pub dead: u64,
+    /// Accepted, and handed to the store for later, or for another replica.
+    pub parked: u64,
+    /// Never accepted, as they were malformed.
+    pub rejected: u64,
+    /// Never accepted, as they are here already.
+    pub held_already: u64,
+    /// Retries scheduled.
+    pub retried: u64,
+    /// HTTP attempts made.
+    pub attempts: u64,
+}
+
+/// Where the active deliveries stand.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Levels {
+    pub ready: usize,
+    pub in_flight: usize,
+    pub waiting: usize,
+    pub lanes: usize,
+    pub bytes: usize,
+    /// Of them all, those that memory alone holds.
+    pub unkept: usize,
+}
+
+/// A delivery that waits for its time.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub due: Instant,
+    pub sequence: u64,
+    pub delivery: Delivery,
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.due, self.sequence).cmp(&(other.due, other.sequence))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Waiting {}

@@ -123,6 +123,8 @@ struct Run {
     phase: Phase,
     eager_open: bool,
     patient_open: bool,
+    /// There was no room; nothing is taken from patient sources until there is much.
+    full: bool,
 }
 
 impl Timer {
@@ -136,6 +138,7 @@ impl Timer {
             phase: Phase::Serving,
             eager_open: true,
             patient_open: true,
+            full: false,
         };
         loop {
             run.turn();
@@ -155,6 +158,7 @@ impl Run {
             unix_ms: unix_ms(SystemTime::now()),
         };
         self.take_results(now);
+        self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
         self.advance(now);
@@ -208,8 +212,7 @@ impl Run {
     }
 
     fn takes_patient(&self) -> bool {
-        let scheduler = &self.timer.scheduler;
-        self.patient_open && !scheduler.has_outbox() && scheduler.has_room()
+        self.patient_open && !self.full && !self.timer.scheduler.has_outbox()
     }
 
     fn take_results(&mut self, now: Now) {
@@ -230,6 +233,7 @@ impl Run {
             }
         }
         for _ in 0..TAKE {
+            self.full |= !self.timer.scheduler.has_room();
             if !self.takes_patient() {
                 break;
             }

@@ -73,6 +73,13 @@ impl Scheduler {
         self.active() < self.limits.max_active && self.bytes < self.limits.max_active_bytes
     }
 
+    /// Whether there is room for a good many: taking messages in one by one as places
+    /// come free would wake their source for each.
+    pub fn has_much_room(&self) -> bool {
+        let (count, bytes) = (self.limits.max_active, self.limits.max_active_bytes);
+        self.active() <= count - count / 8 - 1 && self.bytes <= bytes - bytes / 8 - 1
+    }
+
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, delivery: Delivery, now: Now) {
@@ -300,7 +307,8 @@ impl Scheduler {
     /// To the stream, from where it comes back when there is room.
     fn overflow(&mut self, delivery: Delivery, now: Now) {
         if self.limits.near.is_some() {
-            let due = delivery.message.deliver_at.unwrap_or(now.unix_ms);
+            let wish = delivery.message.deliver_at.unwrap_or_default();
+            let due = wish.max(now.unix_ms);
             self.park(delivery, due);
         } else {
             let detail = "more messages came than are held in memory; --max-active and \
@@ -366,5 +374,7 @@ impl Scheduler {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -63,8 +63,14 @@ pub struct ServeArgs {
     #[arg(long, env = "OUTHOOK_BRIDGE")]
     pub bridge: bool,
     /// How long a webhookId is remembered for --bridge
-    #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = lease)]
+    #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
     pub bridge_dedup: Duration,
+    /// Keep for so long, for each message, what its last attempt came to (see outhook status)
+    #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
+    pub status_ttl: Option<Duration>,
+    /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
+    #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub outcomes: Option<u64>,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
 }
@@ -361,6 +367,10 @@ fn delay(text: &str) -> Result<Duration, String> {
 
 fn lease(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))
+}
+
+fn keep(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600))
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -13,7 +13,7 @@ use log::{error, warn};
 
 use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
-use crate::record::{EntryId, Parked, Record};
+use crate::record::{EntryId, Parked, Record, Told};
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
 
@@ -59,6 +59,7 @@ struct Held {
     begun: Vec<Delivery>,
     letters: Vec<DeadLetter>,
     parked: Vec<Parked>,
+    told: Vec<Told>,
     count: usize,
     bytes: usize,
 }
@@ -129,6 +130,9 @@ impl Ledger {
         if !held.parked.is_empty() && keep(self.store.park(&held.parked, limit)) {
             held.parked.clear();
         }
+        if !held.told.is_empty() && keep(self.store.tell(&held.told, limit)) {
+            held.told.clear();
+        }
         held.recount();
         first
     }
@@ -182,6 +186,7 @@ impl Held {
             Record::Begin(delivery) => self.begun.push(delivery),
             Record::Bury(letter) => self.letters.push(letter),
             Record::Park(parked) => self.parked.push(parked),
+            Record::Tell(told) => self.told.push(*told),
         }
     }
 
@@ -190,7 +195,8 @@ impl Held {
             + self.notes.len()
             + self.begun.len()
             + self.letters.len()
-            + self.parked.len();
+            + self.parked.len()
+            + self.told.len();
         let letters = self.letters.iter().map(|l| l.message.len());
         let parked = self.parked.iter().map(|p| p.message.len());
         self.bytes = letters.chain(parked).sum();

@@ -71,6 +71,8 @@ pub struct Keeper {
     pub store: Box<dyn Store>,
     /// What is to be done later than this is parked; `None` when the store cannot park.
     pub near: Option<Duration>,
+    /// Whether it is told of every attempt.
+    pub tells: bool,
     /// Eager sources' messages go to the stream first.
     pub bridge: bool,
     pub trouble: Trouble,
@@ -137,6 +139,7 @@ impl Pipeline {
         let Keeper {
             store,
             near,
+            tells,
             bridge,
             trouble,
         } = keeper;
@@ -156,6 +159,7 @@ impl Pipeline {
                 max_active_bytes: config.max_active_bytes,
                 schedule: config.schedule.clone(),
                 near,
+                tells,
                 bridge,
             }),
             eager,

@@ -20,8 +20,8 @@ use log::{Level, debug, error, info, log_enabled};
 use crate::delivery::{Delivery, unix_ms};
 use crate::drain::Drain;
 use crate::intake::Arrival;
-use crate::record::Record;
-use crate::scheduler::{Finished, Levels, Now, Scheduler, Stats};
+use crate::record::{Fate, Record};
+use crate::scheduler::{Levels, Now, Scheduler, Stats};
 use crate::worker::Outcome;
 
 /// Messages taken in between two looks at everything else.
@@ -267,10 +267,10 @@ impl Run {
         });
         let told = told.as_deref().unwrap_or_default();
         match self.timer.scheduler.finish(delivery, attempt, now) {
-            Finished::Delivered => debug!("delivered {told}"),
-            Finished::Retry { after } => debug!("failed {told} retry in {after:?}"),
-            Finished::Parked { after } => debug!("failed {told} parked for {after:?}"),
-            Finished::Dead(reason) => debug!("failed {told} dead={reason}"),
+            Fate::Delivered => debug!("delivered {told}"),
+            Fate::Waiting { after } => debug!("failed {told} retry in {after:?}"),
+            Fate::Parked { after } => debug!("failed {told} parked for {after:?}"),
+            Fate::Dead(reason) => debug!("failed {told} dead={reason}"),
         }
     }
 

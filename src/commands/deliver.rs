@@ -38,6 +38,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     let keeper = Keeper {
         store,
         near: None,
+        tells: false,
         bridge: false,
         trouble: Trouble::new("ledger"),
     };

@@ -58,6 +58,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let keeper = Keeper {
         store: Box::new(Ndjson::new(io::sink(), "this table")),
         near: None,
+        tells: false,
         bridge: false,
         trouble: Trouble::new("ledger"),
     };

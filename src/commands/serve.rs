@@ -14,7 +14,7 @@ use crate::intake::pubsub;
 use crate::intake::stream::Consumer;
 use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
 use crate::signals;
-use crate::store::{RedisLedger, forget_consumer};
+use crate::store::{LedgerConfig, RedisLedger, forget_consumer};
 use crate::timer::Snapshots;
 use crate::trouble::Trouble;
 
@@ -59,10 +59,17 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
             run: Box::new(move |intake, drain| consumer.run(intake, drain)),
         },
     ];
-    let store = RedisLedger::new(redis.clone(), keys.clone(), name.clone(), args.bridge_dedup);
+    let ledger = LedgerConfig {
+        consumer: name.clone(),
+        dedup: args.bridge_dedup,
+        status_ttl: args.status_ttl,
+        outcomes: args.outcomes,
+    };
+    let store = RedisLedger::new(redis.clone(), keys.clone(), ledger);
     let keeper = Keeper {
         store: Box::new(store),
         near: Some(args.near()),
+        tells: args.status_ttl.is_some() || args.outcomes.is_some(),
         bridge: args.bridge,
         trouble,
     };

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
 use crate::lane::Lane;
-use crate::record::{EntryId, Record};
+use crate::record::{EntryId, Fate, Record, Told};
 use crate::verdict::{Verdict, judge};
 
 use types::Waiting;
-pub use types::{Finished, Levels, Limits, Now, Stats};
+pub use types::{Levels, Limits, Now, Stats};
 
 /// How often queues are searched for entries whose lease runs low.
 const SCAN: Duration = Duration::from_secs(1);
@@ -159,11 +159,10 @@ impl Scheduler {
     }
 
     /// Takes a delivery back with what its attempt came to.
-    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Finished {
+    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
         self.release(&delivery.message.endpoint.origin);
         // An attempt that outhook itself cut short is not the endpoint's failure.
-        let cut =
-            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
+        let cut = matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
         if cut {
             delivery.last = Some(attempt);
             return self.put_off(delivery, Duration::ZERO, now);
@@ -173,16 +172,24 @@ impl Scheduler {
         let (id, made) = (&delivery.message.id, delivery.attempts);
         let verdict = judge(&attempt.result, id, made, &self.limits.schedule);
         delivery.last = Some(attempt);
+        let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
+        let fate = self.obey(verdict, delivery, now);
+        self.outbox
+            .extend(told.map(|told| Record::Tell(Box::new(Told { fate, ..told }))));
+        fate
+    }
+
+    fn obey(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Fate {
         match verdict {
             Verdict::Delivered => {
                 self.leave(&delivery);
                 self.stats.delivered += 1;
                 self.outbox.extend(delivery.entry.map(Record::Settle));
-                Finished::Delivered
+                Fate::Delivered
             }
             Verdict::Dead { reason, detail } => {
                 self.bury(delivery, reason, detail, now);
-                Finished::Dead(reason)
+                Fate::Dead(reason)
             }
             Verdict::Retry { after } => {
                 self.stats.retried += 1;
@@ -269,14 +276,14 @@ impl Scheduler {
 
     /// The one answer to "not now": what is due soon waits here, the rest in the store; where
     /// there is no store for it, it waits here too, or is given up at the end of a drain.
-    fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Finished {
+    fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
         let due = now.mono + after;
         let leaving = self.horizon.is_some_and(|horizon| due > horizon);
         match self.limits.near {
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
                 self.park(delivery, due);
-                Finished::Parked { after }
+                Fate::Parked { after }
             }
             None if leaving => {
                 let detail = format!(
@@ -285,7 +292,7 @@ impl Scheduler {
                     delivery.attempts
                 );
                 self.bury(delivery, DeadReason::Drained, detail, now);
-                Finished::Dead(DeadReason::Drained)
+                Fate::Dead(DeadReason::Drained)
             }
             _ => {
                 if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
@@ -299,7 +306,7 @@ impl Scheduler {
                     sequence: self.sequence,
                     delivery,
                 }));
-                Finished::Retry { after }
+                Fate::Waiting { after }
             }
         }
     }

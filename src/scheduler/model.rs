@@ -102,6 +102,7 @@ impl Model {
                 jitter: 0.2,
             },
             near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
+            tells: rng.below(4) == 0,
             bridge: rng.below(8) == 0,
         };
         Model {
@@ -209,7 +210,8 @@ impl Model {
 
     /// Compares the outbox with what the model believes of `touched`: each that left has its
     /// record, none has two, and nothing else is written.
-    fn records(&mut self, touched: &[String]) {
+    fn records(&mut self, touched: &[String]) -> Vec<(String, Fate)> {
+        let mut tells = Vec::new();
         let mut left: HashMap<String, State> = HashMap::new();
         let mut noted = HashMap::new();
         let by_entry = |entry: EntryId| format!("m{}", entry.ms);
@@ -230,6 +232,10 @@ impl Model {
                 }
                 Record::Note(entry, attempts) => {
                     assert!(noted.insert(by_entry(entry), attempts).is_none());
+                    continue;
+                }
+                Record::Tell(told) => {
+                    tells.push((told.id.to_string(), told.fate));
                     continue;
                 }
                 Record::Begin(_) => unreachable!("the timer's, not the scheduler's"),
@@ -254,6 +260,7 @@ impl Model {
             assert!(touched.contains(&id) && matches!(known.state, State::Waiting(_)));
             assert!(known.attempts > 0);
         }
+        tells
     }
 
     fn tick(&mut self) {
@@ -370,10 +377,10 @@ impl Model {
         };
         let finished = self.scheduler.finish(delivery, attempt, now);
         let told = match finished {
-            Finished::Delivered => State::Delivered,
-            Finished::Retry { after } => State::Waiting(now.mono + after),
-            Finished::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
-            Finished::Dead(reason) => State::Dead(reason),
+            Fate::Delivered => State::Delivered,
+            Fate::Waiting { after } => State::Waiting(now.mono + after),
+            Fate::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
+            Fate::Dead(reason) => State::Dead(reason),
         };
         assert_eq!(told, expected);
         self.rank += 1;
@@ -383,7 +390,9 @@ impl Model {
         if matches!(expected, State::Waiting(_)) && made > 0 {
             known.leased = now.mono;
         }
-        self.records(&[id]);
+        let tells = self.records(&[id.clone()]);
+        let told = (self.limits.tells && !cut).then_some((id, finished));
+        assert_eq!(tells, Vec::from_iter(told));
     }
 
     /// Every promise, after every step.

@@ -28,6 +28,7 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
             jitter: 0.0,
         },
         near: None,
+        tells: false,
         bridge: false,
     });
     for n in 0..50 {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::backoff::RetrySchedule;
-use crate::delivery::{DeadReason, Delivery};
+use crate::delivery::Delivery;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Limits {
     pub schedule: RetrySchedule,
     /// What is to be done later than this is parked; `None` when the store cannot park.
     pub near: Option<Duration>,
+    /// Whether the store is told of every attempt.
+    pub tells: bool,
     /// Messages that memory alone holds go to the stream first, and are delivered from there.
     pub bridge: bool,
 }
@@ -29,21 +31,6 @@ pub struct Limits {
 pub struct Now {
     pub mono: Instant,
     pub unix_ms: u64,
-}
-
-/// What became of a delivery that came back.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Finished {
-    Delivered,
-    /// It waits here for its next attempt.
-    Retry {
-        after: Duration,
-    },
-    /// It waits in the store.
-    Parked {
-        after: Duration,
-    },
-    Dead(DeadReason),
 }
 
 /// Counters since the start.

@@ -1,5 +1,5 @@
-//! The ledger's side of Redis: settle, note, park, bury. Each is one transaction or script, so
-//! that it happens whole or not at all, and each may be repeated.
+//! The ledger's side of Redis: settle, note, park, bury, tell. What moves a message is one
+//! transaction or script, so that it happens whole or not at all; all may be repeated.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,29 +7,38 @@ use redis::{Connection, RedisResult, Script, ScriptInvocation};
 
 use super::{Keys, Redis, Store, StoreError};
 use crate::delivery::{DeadLetter, Field, unix_ms};
-use crate::record::{EntryId, Parked};
+use crate::record::{EntryId, Parked, Told};
 
 /// See the module's header.
 pub struct RedisLedger {
     redis: Redis,
     keys: Keys,
-    /// Who holds the entries, among the group's consumers.
-    consumer: String,
-    /// How long an id is remembered for `Parked::once`.
-    dedup: Duration,
+    config: LedgerConfig,
     connection: Option<Connection>,
     bury: Script,
     park: Script,
 }
 
+/// What a [`RedisLedger`] keeps to.
+#[derive(Debug, Clone)]
+pub struct LedgerConfig {
+    /// Who holds the entries, among the group's consumers.
+    pub consumer: String,
+    /// How long an id is remembered for `Parked::once`.
+    pub dedup: Duration,
+    /// How long what became of a message is kept, if it is.
+    pub status_ttl: Option<Duration>,
+    /// How many outcomes are kept, if any.
+    pub outcomes: Option<u64>,
+}
+
 impl RedisLedger {
     /// Connects when there is something to write.
-    pub fn new(redis: Redis, keys: Keys, consumer: String, dedup: Duration) -> Self {
+    pub fn new(redis: Redis, keys: Keys, config: LedgerConfig) -> Self {
         RedisLedger {
             redis,
             keys,
-            consumer,
-            dedup,
+            config,
             connection: None,
             bury: Script::new(include_str!("lua/bury.lua")),
             park: Script::new(include_str!("lua/park.lua")),
@@ -61,7 +70,7 @@ impl Store for RedisLedger {
             pipe.cmd("XCLAIM")
                 .arg(messages)
                 .arg(group)
-                .arg(&self.consumer)
+                .arg(&self.config.consumer)
                 .arg(0);
             pipe.arg(entry.to_string());
             // Reading the entry has counted one that was no attempt.
@@ -83,7 +92,7 @@ impl Store for RedisLedger {
         let mut call = self.park.key(&self.keys.parked);
         call.key(&self.keys.messages).arg(&self.keys.group);
         call.arg(self.keys.seen())
-            .arg(self.dedup.as_millis() as u64);
+            .arg(self.config.dedup.as_millis() as u64);
         for p in parked {
             arg_entry(&mut call, p.entry);
             // Relative, as only Redis's own clock counts there.
@@ -114,6 +123,25 @@ impl Store for RedisLedger {
             }
         }
         run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+    }
+
+    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError> {
+        let mut pipe = redis::pipe();
+        for told in told {
+            let fields = told.fields();
+            if let Some(ttl) = self.config.status_ttl {
+                let key = self.keys.status(&told.id);
+                pipe.cmd("HSET").arg(&key).arg(&fields).ignore();
+                let ttl = ttl.as_millis() as u64;
+                pipe.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
+            }
+            if let Some(most) = self.config.outcomes {
+                pipe.cmd("XADD").arg(&self.keys.outcomes);
+                pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
+                pipe.ignore();
+            }
+        }
+        run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }
 
     fn place(&self) -> String {

@@ -11,11 +11,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::delivery::DeadLetter;
-use crate::record::{EntryId, Parked};
+use crate::record::{EntryId, Parked, Told};
 
 pub use entries::{Entries, Read, forget_consumer};
 pub use keys::Keys;
-pub use ledger::RedisLedger;
+pub use ledger::{LedgerConfig, RedisLedger};
 pub use ndjson::Ndjson;
 pub use redis::{Redis, RedisConfig};
 
@@ -32,6 +32,9 @@ pub trait Store: Send {
     fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<(), StoreError>;
 
     fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError>;
+
+    /// Notes what attempts came to, for whoever asks.
+    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
 
     /// Where dead letters go, for the log.
     fn place(&self) -> String;

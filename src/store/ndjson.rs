@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Field};
-use crate::record::{EntryId, Parked};
+use crate::record::{EntryId, Parked, Told};
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {
@@ -35,6 +35,10 @@ impl<W: Write + Send> Store for Ndjson<W> {
     }
 
     fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn tell(&mut self, _: &[Told], _: Duration) -> Result<(), StoreError> {
         Ok(())
     }
 

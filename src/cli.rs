@@ -31,6 +31,7 @@ pub struct Cli {
 
 /// One a file in `commands`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     /// Take messages from Redis Pub/Sub and deliver them
     Serve(ServeArgs),
@@ -370,7 +371,11 @@ fn lease(text: &str) -> Result<Duration, String> {
 }
 
 fn keep(text: &str) -> Result<Duration, String> {
-    bounded(text, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600))
+    bounded(
+        text,
+        Duration::from_secs(1),
+        Duration::from_secs(365 * 24 * 3600),
+    )
 }
 
 fn prefix(text: &str) -> Result<String, String> {

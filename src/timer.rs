@@ -248,7 +248,7 @@ impl Run {
     fn take_in(&mut self, arrival: Arrival, now: Now) {
         match arrival {
             Ok(delivery) => self.timer.scheduler.accept(delivery, now),
-            Err(letter) => self.timer.scheduler.reject(letter),
+            Err(letter) => self.timer.scheduler.reject(*letter),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::message::{Message, RejectReason, Rejection};
 use crate::record::EntryId;
 
 /// What a source sends: a message accepted, or refused and to be kept.
-pub type Arrival = Result<Delivery, DeadLetter>;
+pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
 /// Parsed URLs that are remembered; then all are forgotten and it begins anew.
 const MAX_ENDPOINTS: usize = 4096;
@@ -69,7 +69,7 @@ impl Intake {
         let source = self.source.clone();
         let arrival = match self.parse(raw, || id) {
             Ok(message) => Ok(Delivery::new(message, source, now, Instant::now())),
-            Err(rejection) => Err(DeadLetter::rejected(rejection, source, now)),
+            Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
         self.out.send(arrival).map_err(|_| Closed)
     }
@@ -88,13 +88,13 @@ impl Intake {
                     url: None,
                     raw,
                 };
-                Err(DeadLetter::rejected(rejection, self.source.clone(), id.ms))
+                Err(DeadLetter::rejected(rejection, self.source.clone(), id.ms).into())
             }
         };
-        let arrival = arrival.map_err(|letter| DeadLetter {
-            entry: Some(id),
-            died: unix_ms(SystemTime::now()),
-            ..letter
+        let arrival = arrival.map_err(|mut letter: Box<DeadLetter>| {
+            letter.entry = Some(id);
+            letter.died = unix_ms(SystemTime::now());
+            letter
         });
         self.out.send(arrival).map_err(|_| Closed)
     }
@@ -122,7 +122,7 @@ impl Intake {
                     ..Delivery::new(message, source, received, Instant::now())
                 })
             }
-            Err(rejection) => Err(DeadLetter::rejected(rejection, source, received)),
+            Err(rejection) => Err(DeadLetter::rejected(rejection, source, received).into()),
         }
     }
 

@@ -77,7 +77,7 @@ impl Scheduler {
     /// come free would wake their source for each.
     pub fn has_much_room(&self) -> bool {
         let (count, bytes) = (self.limits.max_active, self.limits.max_active_bytes);
-        self.active() <= count - count / 8 - 1 && self.bytes <= bytes - bytes / 8 - 1
+        self.active() < count - count / 8 && self.bytes < bytes - bytes / 8
     }
 
     /// Takes a message in. One that memory alone holds, and that there is no room for,
@@ -162,7 +162,8 @@ impl Scheduler {
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
         self.release(&delivery.message.endpoint.origin);
         // An attempt that outhook itself cut short is not the endpoint's failure.
-        let cut = matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
+        let cut =
+            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
         if cut {
             delivery.last = Some(attempt);
             return self.put_off(delivery, Duration::ZERO, now);

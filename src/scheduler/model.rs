@@ -390,7 +390,7 @@ impl Model {
         if matches!(expected, State::Waiting(_)) && made > 0 {
             known.leased = now.mono;
         }
-        let tells = self.records(&[id.clone()]);
+        let tells = self.records(std::slice::from_ref(&id));
         let told = (self.limits.tells && !cut).then_some((id, finished));
         assert_eq!(tells, Vec::from_iter(told));
     }

@@ -7,21 +7,25 @@
 //! what must be written down, stands in the outbox, for the ledger. At all times
 //! `accepted = delivered + dead + parked + active`.
 
+mod turns;
 mod types;
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
-use crate::lane::Lane;
+use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{EntryId, Fate, Record, Told};
 use crate::verdict::{Verdict, judge};
 
-use types::Waiting;
+use turns::Turns;
+use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
+
+/// What is known of an endpoint is forgotten when nothing has gone to it for so long.
+const REST: Duration = Duration::from_secs(60);
 
 /// How often queues are searched for entries whose lease runs low.
 const SCAN: Duration = Duration::from_secs(1);
@@ -31,15 +35,19 @@ const SCAN: Duration = Duration::from_secs(1);
 pub struct Scheduler {
     limits: Limits,
     lanes: HashMap<Arc<str>, Lane>,
-    /// Lanes with work and room, each once, served in rotation.
-    turn: VecDeque<Arc<str>>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
+    turns: Turns,
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    /// Deliveries among the alarms.
+    waiting: usize,
     /// The stream entries among the active deliveries: none is held twice.
     held: HashSet<EntryId>,
     outbox: VecDeque<Record>,
-    /// Makes equal due times first in, first out.
     sequence: u64,
     in_flight: usize,
+    /// Of these, the ones to endpoints that are not trusted.
+    doubt: usize,
+    /// Lanes that closed or opened, for the log.
+    changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
     /// When to look for leases that run low.
@@ -54,12 +62,15 @@ impl Scheduler {
         Scheduler {
             limits,
             lanes: HashMap::new(),
-            turn: VecDeque::new(),
-            waiting: BinaryHeap::new(),
+            turns: Turns::default(),
+            alarms: BinaryHeap::new(),
+            waiting: 0,
             held: HashSet::new(),
             outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
+            doubt: 0,
+            changes: Vec::new(),
             ready: 0,
             bytes: 0,
             scan: None,
@@ -97,6 +108,10 @@ impl Scheduler {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
                           it may be the cause; see the log of that time";
             self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
+        } else if self.is_over_share(&delivery) {
+            let lane = self.lane(&delivery.message.endpoint.origin, now.mono);
+            let after = lane.appoint(now.mono) - now.mono;
+            self.park(delivery, now.unix_ms + after.as_millis() as u64);
         } else if wish > now.unix_ms {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else {
@@ -110,25 +125,41 @@ impl Scheduler {
         self.outbox.push_back(Record::Bury(letter));
     }
 
-    /// Moves what has become due to its lane, and parks what cannot wait for its turn any
-    /// longer.
+    /// Moves what has become due to its lane, opens what has been closed for long enough, and
+    /// parks what cannot wait for its turn any longer.
     pub fn tick(&mut self, now: Now) {
-        while let Some(Reverse(first)) = self.waiting.peek() {
+        while let Some(Reverse(first)) = self.alarms.peek() {
             if first.due > now.mono {
                 break;
             }
-            let Reverse(first) = self.waiting.pop().expect("just peeked");
-            self.enqueue(first.delivery, now);
+            let Reverse(first) = self.alarms.pop().expect("just peeked");
+            match first.what {
+                What::Delivery(delivery) => {
+                    self.waiting -= 1;
+                    self.lane(&delivery.message.endpoint.origin, now.mono).waiting -= 1;
+                    self.enqueue(delivery, now);
+                }
+                What::Lane(key) => {
+                    // It may have been replaced by an earlier one, and be forgotten.
+                    if let Some(lane) = self.lanes.get_mut(&key) {
+                        lane.alarm = lane.alarm.filter(|at| *at > now.mono);
+                        self.arrange(&key, now.mono);
+                    }
+                }
+            }
         }
         if self.scan.is_some_and(|at| at <= now.mono) {
             self.park_old(now);
-            self.scan = (self.ready > 0).then(|| now.mono + SCAN);
+            self.lanes.retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+            let busy = self.active() > 0 || !self.lanes.is_empty();
+            let pause = if self.ready > 0 { SCAN } else { REST };
+            self.scan = busy.then(|| now.mono + pause);
         }
     }
 
     /// When [`Scheduler::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let first = self.waiting.peek().map(|Reverse(first)| first.due);
+        let first = self.alarms.peek().map(|Reverse(first)| first.due);
         first.into_iter().chain(self.scan).min()
     }
 
@@ -136,16 +167,17 @@ impl Scheduler {
     /// [`Scheduler::finish`], exactly once.
     pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
-            let origin = self.turn.pop_front()?;
-            let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
-                unreachable!("a lane lives as long as it stands in the turn list");
+            // A customer who is not known to answer may not take the last of the workers from
+            // those who do.
+            let hope = self.doubt < self.limits.workers.div_ceil(2);
+            let (place, key) = self.turns.next(hope)?;
+            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
+                continue;
             };
-            let (delivery, again) = lane.get_mut().take(self.limits.window);
-            if again {
-                self.turn.push_back(origin);
-            } else if lane.get().is_idle() {
-                lane.remove();
-            }
+            let before = lane.doubt();
+            let delivery = lane.take(now.mono);
+            self.doubt = self.doubt - before + self.lanes[&key].doubt();
+            self.arrange(&key, now.mono);
             if let Some(mut delivery) = delivery {
                 self.ready -= 1;
                 self.in_flight += 1;
@@ -160,7 +192,8 @@ impl Scheduler {
 
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
-        self.release(&delivery.message.endpoint.origin);
+        self.in_flight -= 1;
+        self.release(&delivery, sign(&attempt), now);
         // An attempt that outhook itself cut short is not the endpoint's failure.
         let cut = matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
         if cut {
@@ -206,13 +239,7 @@ impl Scheduler {
             None => horizon,
         };
         self.horizon = Some(horizon);
-        let (keep, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|Reverse(w)| w.due <= horizon);
-        self.waiting = keep.into();
-        for Reverse(w) in late {
-            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
-        }
+        self.put_off_waiting(now);
     }
 
     /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
@@ -220,21 +247,35 @@ impl Scheduler {
     pub fn cut(&mut self, now: Now) {
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
-        for Reverse(w) in std::mem::take(&mut self.waiting) {
-            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
-        }
+        self.put_off_waiting(now);
         let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
-        self.lanes.retain(|_, lane| !lane.is_idle());
-        self.turn.clear();
+        self.turns = Turns::default();
         self.ready = 0;
         for delivery in ready {
             self.put_off(delivery, Duration::ZERO, now);
         }
     }
 
+    /// Looks anew at all that waits.
+    fn put_off_waiting(&mut self, now: Now) {
+        let horizon = self.horizon.unwrap_or(now.mono);
+        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
+            .into_iter()
+            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
+        self.alarms = keep.into();
+        for Reverse(alarm) in late {
+            if let What::Delivery(delivery) = alarm.what {
+                self.waiting -= 1;
+                self.lane(&delivery.message.endpoint.origin, now.mono).waiting -= 1;
+                let after = alarm.due.saturating_duration_since(now.mono);
+                self.put_off(delivery, after, now);
+            }
+        }
+    }
+
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting.len()
+        self.ready + self.in_flight + self.waiting
     }
 
     pub fn stats(&self) -> &Stats {
@@ -245,7 +286,7 @@ impl Scheduler {
         Levels {
             ready: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting.len(),
+            waiting: self.waiting,
             lanes: self.lanes.len(),
             bytes: self.bytes,
             unkept: self.active() - self.held.len(),
@@ -261,17 +302,58 @@ impl Scheduler {
         !self.outbox.is_empty()
     }
 
+    /// Lanes that closed or opened since the last call.
+    pub fn changes(&mut self) -> Vec<(Arc<str>, Change)> {
+        std::mem::take(&mut self.changes)
+    }
+
     fn enqueue(&mut self, delivery: Delivery, now: Now) {
-        let origin = delivery.message.endpoint.origin.clone();
-        let window = self.limits.window;
+        let key = delivery.message.endpoint.origin.clone();
         self.ready += 1;
-        if self.scan.is_none() && delivery.entry.is_some() {
-            self.scan = Some(now.mono + SCAN);
+        self.lane(&key, now.mono).push(delivery);
+        self.arrange(&key, now.mono);
+        let scan = now.mono + SCAN;
+        self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
+    }
+
+    fn lane(&mut self, key: &Arc<str>, now: Instant) -> &mut Lane {
+        // Looked up first, as the entry API would copy the key each time.
+        if !self.lanes.contains_key(key) {
+            let lane = Lane::new(&self.limits.lanes, now);
+            self.lanes.insert(key.clone(), lane);
         }
-        let lane = self.lanes.entry(origin.clone()).or_default();
-        if lane.push(delivery, window) {
-            self.turn.push_back(origin);
+        self.lanes.get_mut(key).expect("just inserted")
+    }
+
+    /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
+    fn arrange(&mut self, key: &Arc<str>, now: Instant) {
+        let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
+        if lane.enters(now) {
+            lane.turn = Some(self.turns.push(key.clone(), lane.is_trusted()));
         }
+        let closed = lane.closed_until(now);
+        if let Some(due) = closed.filter(|_| lane.has_queue()) {
+            // One that stands there already may be for a longer pause, before it opened again.
+            if lane.alarm.is_none_or(|at| at > due) {
+                lane.alarm = Some(due);
+                self.set_alarm(due, What::Lane(key.clone()));
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, due: Instant, what: What) {
+        self.sequence += 1;
+        self.alarms.push(Reverse(Alarm {
+            due,
+            sequence: self.sequence,
+            what,
+        }));
+    }
+
+    fn is_over_share(&self, delivery: &Delivery) -> bool {
+        let lane = self.lanes.get(&delivery.message.endpoint.origin);
+        let full = lane.is_some_and(|lane| lane.active() >= self.limits.share);
+        full && self.limits.near.is_some()
     }
 
     /// The one answer to "not now": what is due soon waits here, the rest in the store; where
@@ -300,12 +382,9 @@ impl Scheduler {
                     delivery.leased = now.mono;
                     self.outbox.push_back(Record::Note(entry, made));
                 }
-                self.sequence += 1;
-                self.waiting.push(Reverse(Waiting {
-                    due,
-                    sequence: self.sequence,
-                    delivery,
-                }));
+                self.waiting += 1;
+                self.lane(&delivery.message.endpoint.origin, now.mono).waiting += 1;
+                self.set_alarm(due, What::Delivery(delivery));
                 Fate::Waiting { after }
             }
         }
@@ -331,30 +410,31 @@ impl Scheduler {
         let is_old = |d: &Delivery| {
             d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
         };
-        let old: Vec<Delivery> = self
-            .lanes
-            .values_mut()
-            .flat_map(|l| l.extract(is_old))
-            .collect();
-        // A lane that stands in the turn list goes when its turn comes.
-        self.lanes.retain(|_, lane| !lane.is_idle());
+        let mut old = Vec::new();
+        for lane in self.lanes.values_mut() {
+            for delivery in lane.extract(is_old) {
+                let after = (lane.appoint(now.mono) - now.mono).max(near / 2);
+                old.push((delivery, now.unix_ms + after.as_millis() as u64));
+            }
+        }
         self.ready -= old.len();
-        let due = now.unix_ms + near.as_millis() as u64;
-        for delivery in old {
+        for (delivery, due) in old {
             self.park(delivery, due);
         }
     }
 
-    fn release(&mut self, origin: &Arc<str>) {
-        self.in_flight -= 1;
-        let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
-            unreachable!("a lane lives as long as one of its deliveries is in flight");
-        };
-        if lane.get_mut().release(self.limits.window) {
-            self.turn.push_back(origin.clone());
-        } else if lane.get().is_idle() {
-            lane.remove();
+    fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
+        let key = &delivery.message.endpoint.origin;
+        let limits = self.limits.lanes;
+        let lane = self.lanes.get_mut(key).expect("it has a delivery in flight");
+        let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
+        let change = lane.release(sign, &limits, now.mono);
+        self.doubt = self.doubt - doubt + lane.doubt();
+        if lane.turn.is_some() && lane.is_trusted() != trusted {
+            lane.turn = Some(self.turns.push(key.clone(), !trusted));
         }
+        self.changes.extend(change.map(|change| (key.clone(), change)));
+        self.arrange(key, now.mono);
     }
 
     fn park(&mut self, delivery: Delivery, due: u64) {

@@ -378,7 +378,11 @@ fn lease(text: &str) -> Result<Duration, String> {
 }
 
 fn keep(text: &str) -> Result<Duration, String> {
-    bounded(text, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600))
+    bounded(
+        text,
+        Duration::from_secs(1),
+        Duration::from_secs(365 * 24 * 3600),
+    )
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::message::{Message, RejectReason, Rejection};
 use crate::record::{EntryId, Parked};
+use crate::rules::Rule;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub carried: u32,
     /// Taken over from a process that died holding it, and perhaps because of it.
     pub suspect: bool,
+    /// What the operator has set for its endpoint.
+    pub rule: Option<Arc<Rule>>,
     pub last: Option<Attempt>,
 }
 
@@ -159,6 +162,7 @@ impl Delivery {
             attempts: 0,
             carried: 0,
             suspect: false,
+            rule: None,
             last: None,
         }
     }

@@ -38,9 +38,13 @@ pub struct LaneLimits {
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sign {
-    Alive { took: Duration },
+    Alive {
+        took: Duration,
+    },
     /// It cannot be reached, or says that it cannot serve; perhaps until when.
-    Fault { wish: Option<Duration> },
+    Fault {
+        wish: Option<Duration>,
+    },
     /// Nothing: outhook cut the attempt short, or is itself to blame.
     None,
 }
@@ -143,7 +147,9 @@ impl Lane {
     }
 
     fn live(&mut self, took: Duration, limits: &LaneLimits, now: Instant) -> Option<Change> {
-        let since = self.answered.map_or(f64::INFINITY, |t| (now - t).as_secs_f64());
+        let since = self
+            .answered
+            .map_or(f64::INFINITY, |t| (now - t).as_secs_f64());
         self.rate = self.rate * (-since / RATE_SPAN).exp() + 1.0 / RATE_SPAN;
         self.answered = Some(now);
         self.faults = 0.0;
@@ -171,8 +177,12 @@ impl Lane {
             }
             None | Some(_) => {}
         }
-        let doubled = limits.pause.saturating_mul(2u32.saturating_pow(self.pauses));
-        let pause = doubled.min(limits.longest_pause).max(wish.unwrap_or_default());
+        let doubled = limits
+            .pause
+            .saturating_mul(2u32.saturating_pow(self.pauses));
+        let pause = doubled
+            .min(limits.longest_pause)
+            .max(wish.unwrap_or_default());
         self.pauses += 1;
         self.window = 1;
         let before = self.closed.replace(now + pause);
@@ -205,7 +215,11 @@ impl Lane {
     /// A time at which one more message may come, for which there is no room now: after the
     /// last one that was sent away so, at the speed of the endpoint.
     pub fn appoint(&mut self, now: Instant) -> Instant {
-        let from = self.closed.into_iter().chain(self.appointment).fold(now, Instant::max);
+        let from = self
+            .closed
+            .into_iter()
+            .chain(self.appointment)
+            .fold(now, Instant::max);
         let next = from + Duration::from_secs_f64(1.0 / self.rate.max(LEAST_RATE));
         self.appointment = Some(next);
         next

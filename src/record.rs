@@ -98,7 +98,10 @@ impl Told {
             ("error", text(self.error.clone())),
             ("at_ms", self.at.to_string()),
             ("took_ms", self.took.as_millis().to_string()),
-            ("next_ms", text(after.map(|a| (self.at + a.as_millis() as u64).to_string()))),
+            (
+                "next_ms",
+                text(after.map(|a| (self.at + a.as_millis() as u64).to_string())),
+            ),
             ("reason", text(reason.map(|r| r.to_string()))),
         ]
     }

@@ -136,7 +136,8 @@ impl Scheduler {
             match first.what {
                 What::Delivery(delivery) => {
                     self.waiting -= 1;
-                    self.lane(&delivery.message.endpoint.origin, now.mono).waiting -= 1;
+                    self.lane(&delivery.message.endpoint.origin, now.mono)
+                        .waiting -= 1;
                     self.enqueue(delivery, now);
                 }
                 What::Lane(key) => {
@@ -150,7 +151,8 @@ impl Scheduler {
         }
         if self.scan.is_some_and(|at| at <= now.mono) {
             self.park_old(now);
-            self.lanes.retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+            self.lanes
+                .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
             let busy = self.active() > 0 || !self.lanes.is_empty();
             let pause = if self.ready > 0 { SCAN } else { REST };
             self.scan = busy.then(|| now.mono + pause);
@@ -195,7 +197,8 @@ impl Scheduler {
         self.in_flight -= 1;
         self.release(&delivery, sign(&attempt), now);
         // An attempt that outhook itself cut short is not the endpoint's failure.
-        let cut = matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
+        let cut =
+            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
         if cut {
             delivery.last = Some(attempt);
             return self.put_off(delivery, Duration::ZERO, now);
@@ -266,7 +269,8 @@ impl Scheduler {
         for Reverse(alarm) in late {
             if let What::Delivery(delivery) = alarm.what {
                 self.waiting -= 1;
-                self.lane(&delivery.message.endpoint.origin, now.mono).waiting -= 1;
+                self.lane(&delivery.message.endpoint.origin, now.mono)
+                    .waiting -= 1;
                 let after = alarm.due.saturating_duration_since(now.mono);
                 self.put_off(delivery, after, now);
             }
@@ -383,7 +387,8 @@ impl Scheduler {
                     self.outbox.push_back(Record::Note(entry, made));
                 }
                 self.waiting += 1;
-                self.lane(&delivery.message.endpoint.origin, now.mono).waiting += 1;
+                self.lane(&delivery.message.endpoint.origin, now.mono)
+                    .waiting += 1;
                 self.set_alarm(due, What::Delivery(delivery));
                 Fate::Waiting { after }
             }
@@ -426,14 +431,18 @@ impl Scheduler {
     fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
         let key = &delivery.message.endpoint.origin;
         let limits = self.limits.lanes;
-        let lane = self.lanes.get_mut(key).expect("it has a delivery in flight");
+        let lane = self
+            .lanes
+            .get_mut(key)
+            .expect("it has a delivery in flight");
         let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
         let change = lane.release(sign, &limits, now.mono);
         self.doubt = self.doubt - doubt + lane.doubt();
         if lane.turn.is_some() && lane.is_trusted() != trusted {
             lane.turn = Some(self.turns.push(key.clone(), !trusted));
         }
-        self.changes.extend(change.map(|change| (key.clone(), change)));
+        self.changes
+            .extend(change.map(|change| (key.clone(), change)));
         self.arrange(key, now.mono);
     }
 

@@ -183,7 +183,10 @@ impl Model {
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
         let exhausted = delivery.attempts >= self.limits.schedule.attempts;
-        let of_host = self.states.values().filter(|k| k.host == host && is_active(k.state));
+        let of_host = self
+            .states
+            .values()
+            .filter(|k| k.host == host && is_active(k.state));
         let over_share = self.limits.near.is_some() && of_host.count() >= self.limits.share;
         let state = match delivery.entry {
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
@@ -267,10 +270,16 @@ impl Model {
                 let opens = self.hosts[known.host as usize].closed.map_or(0, |until| {
                     until.saturating_duration_since(self.start).as_millis() as u64
                 });
-                assert!(due >= opens.max(self.elapsed.as_millis() as u64), "too early");
+                assert!(
+                    due >= opens.max(self.elapsed.as_millis() as u64),
+                    "too early"
+                );
                 known.state = state;
             }
-            assert!(left.insert(id, state).is_none(), "two records of one message");
+            assert!(
+                left.insert(id, state).is_none(),
+                "two records of one message"
+            );
         }
         let mut expected = HashMap::new();
         for id in touched {
@@ -348,7 +357,11 @@ impl Model {
         let wish = match result {
             Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return,
             Exchange::Fault { .. } => None,
-            Exchange::Answer { status, retry_after, .. } if *status == 503 => *retry_after,
+            Exchange::Answer {
+                status,
+                retry_after,
+                ..
+            } if *status == 503 => *retry_after,
             Exchange::Answer { .. } => {
                 *host = Host {
                     window: (host.window + 1).min(limits.window),
@@ -367,7 +380,9 @@ impl Model {
             None if wish.is_none() && host.faults < 0.999 => {}
             _ => {
                 let pause = limits.pause * 2u32.pow(host.pauses.min(20));
-                let pause = pause.min(limits.longest_pause).max(wish.unwrap_or_default());
+                let pause = pause
+                    .min(limits.longest_pause)
+                    .max(wish.unwrap_or_default());
                 host.pauses += 1;
                 host.window = 1;
                 host.closed = Some(now + pause);
@@ -509,12 +524,23 @@ impl Model {
         let deadline = earliest.chain(scan).min();
         let opens = |k: &Known| self.hosts[k.host as usize].closed;
         let queued = || self.states.values().filter(|k| k.state == State::Ready);
-        let opening = queued().filter_map(opens).filter(|t| *t > self.now().mono).min();
+        let opening = queued()
+            .filter_map(opens)
+            .filter(|t| *t > self.now().mono)
+            .min();
         // It may wake for nothing (an alarm that a later one has replaced), never too late.
         let late = |due: Instant| self.scheduler.next_deadline().is_none_or(|d| d > due);
-        assert!(!deadline.is_some_and(late) && !opening.is_some_and(late), "punctual: {deadline:?} {opening:?} {:?} now {:?}", self.scheduler.next_deadline(), self.now().mono);
+        assert!(
+            !deadline.is_some_and(late) && !opening.is_some_and(late),
+            "punctual: {deadline:?} {opening:?} {:?} now {:?}",
+            self.scheduler.next_deadline(),
+            self.now().mono
+        );
         let leased = |k: &Known| k.state == State::Ready && k.entry.is_some();
-        assert!(scan.is_some() || !self.states.values().any(leased), "no lease is forgotten");
+        assert!(
+            scan.is_some() || !self.states.values().any(leased),
+            "no lease is forgotten"
+        );
         let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
         assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);

@@ -29,6 +29,8 @@ pub struct Delivery {
     pub suspect: bool,
     /// What the operator has set for its endpoint.
     pub rule: Option<Arc<Rule>>,
+    /// The key of its lane.
+    pub lane: Arc<str>,
     pub last: Option<Attempt>,
 }
 
@@ -126,6 +128,8 @@ pub enum DeadReason {
     Exhausted,
     /// Unfinished when the drain's time was over, with no store to park it in.
     Drained,
+    /// Its `expiresAt` came first.
+    Expired,
     /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
 }
@@ -137,6 +141,7 @@ impl fmt::Display for DeadReason {
             DeadReason::Gone => f.write_str("gone"),
             DeadReason::Exhausted => f.write_str("exhausted"),
             DeadReason::Drained => f.write_str("drained"),
+            DeadReason::Expired => f.write_str("expired"),
             DeadReason::Overflow => f.write_str("overflow"),
         }
     }
@@ -153,6 +158,7 @@ pub enum Field<'a> {
 impl Delivery {
     /// One that is new, and that memory alone holds.
     pub fn new(message: Message, source: Arc<str>, received: u64, now: Instant) -> Self {
+        let lane = message.endpoint.origin.clone();
         Delivery {
             message,
             entry: None,
@@ -163,6 +169,7 @@ impl Delivery {
             carried: 0,
             suspect: false,
             rule: None,
+            lane,
             last: None,
         }
     }

@@ -11,12 +11,16 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::rules::Rule;
 
 /// What a lane may have in flight before its first answer.
 const FIRST_WINDOW: usize = 4;
 
 /// An endpoint that takes longer to answer is not trusted with more than its part of the workers.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// A lane with a rate may be late by so much, and make up for it.
+const CATCH_UP: Duration = Duration::from_millis(20);
 
 /// Over this long the rate of answers is measured.
 const RATE_SPAN: f64 = 10.0;
@@ -68,6 +72,11 @@ pub struct Lane {
     /// Whether a wake-up for it stands in the scheduler's heap.
     pub alarm: Option<Instant>,
     window: usize,
+    /// The largest window, and the least time between two beginnings, if there is one.
+    cap: usize,
+    pace: Option<Duration>,
+    /// When, by `pace`, the next may begin.
+    slot: Option<Instant>,
     /// Closed until then. Once that has passed and until an answer comes, one delivery at a
     /// time is the probe.
     closed: Option<Instant>,
@@ -93,6 +102,9 @@ impl Lane {
             turn: None,
             alarm: None,
             window: FIRST_WINDOW.min(limits.window),
+            cap: limits.window,
+            pace: None,
+            slot: None,
             closed: None,
             faults: 0.0,
             pauses: 0,
@@ -102,6 +114,14 @@ impl Lane {
             appointment: None,
             used: now,
         }
+    }
+
+    /// Takes over what the operator has set.
+    pub fn obey(&mut self, rule: Option<&Rule>, limits: &LaneLimits) {
+        let set = rule.and_then(|rule| rule.max_in_flight);
+        self.cap = set.unwrap_or(limits.window);
+        self.window = self.window.min(self.cap);
+        self.pace = rule.and_then(|rule| rule.pace);
     }
 
     /// Adds a delivery that is due.
@@ -116,7 +136,8 @@ impl Lane {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        match self.closed {
+        let paced = self.slot.is_some_and(|slot| slot > now);
+        !paced && match self.closed {
             None => self.busy < self.window,
             Some(until) => now >= until && self.busy == 0,
         }
@@ -129,6 +150,12 @@ impl Lane {
             true => self.ready.pop_front(),
             false => None,
         };
+        if let (Some(pace), Some(_)) = (self.pace, &next) {
+            // From the slot and not from now: what is late by a little does not make the
+            // rate lower.
+            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
+            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        }
         self.busy += usize::from(next.is_some());
         self.used = now;
         next
@@ -141,12 +168,12 @@ impl Lane {
         self.used = now;
         match sign {
             Sign::None => None,
-            Sign::Alive { took } => self.live(took, limits, now),
+            Sign::Alive { took } => self.live(took, now),
             Sign::Fault { wish } => self.fault(wish, limits, now),
         }
     }
 
-    fn live(&mut self, took: Duration, limits: &LaneLimits, now: Instant) -> Option<Change> {
+    fn live(&mut self, took: Duration, now: Instant) -> Option<Change> {
         let since = self
             .answered
             .map_or(f64::INFINITY, |t| (now - t).as_secs_f64());
@@ -155,7 +182,7 @@ impl Lane {
         self.faults = 0.0;
         self.pauses = 0;
         self.trusted = took < SLOW;
-        self.window = (self.window + 1).min(limits.window);
+        self.window = (self.window + 1).min(self.cap);
         // An answer that was under way when the lane closed opens it too: it is alive.
         self.closed.take().map(|_| Change::Opened)
     }
@@ -192,6 +219,12 @@ impl Lane {
     /// When it may be tried again, if it is closed.
     pub fn closed_until(&self, now: Instant) -> Option<Instant> {
         self.closed.filter(|until| *until > now)
+    }
+
+    /// When it has room again without an answer, if that is later than now.
+    pub fn opens(&self, now: Instant) -> Option<Instant> {
+        let paced = self.slot.filter(|slot| *slot > now);
+        self.closed_until(now).max(paced)
     }
 
     /// Workers that it holds on no better ground than hope.

@@ -160,6 +160,7 @@ impl Pipeline {
                     pause: config.pause,
                     longest_pause: config.longest_pause,
                 },
+                lane_by_url: config.lane_by_url,
                 share: (config.max_active / 4).max(1),
                 max_active: config.max_active,
                 max_active_bytes: config.max_active_bytes,

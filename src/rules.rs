@@ -51,9 +51,8 @@ impl Rules {
         if self.0.is_empty() {
             return None;
         }
-        let url = endpoint.uri.to_string();
         let host = endpoint.uri.host().unwrap_or_default();
-        self.0.iter().find(|rule| rule.matches.covers(&url, host))
+        self.0.iter().find(|rule| rule.matches.covers(&endpoint.url, host))
     }
 }
 

@@ -7,25 +7,28 @@
 //! what must be written down, stands in the outbox, for the ledger. At all times
 //! `accepted = delivered + dead + parked + active`.
 
+mod chains;
+mod fates;
+mod lanes;
 mod turns;
 mod types;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
+use crate::delivery::{Attempt, DeadLetter, Delivery, Exchange, FaultKind};
 use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{EntryId, Fate, Record, Told};
+use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
+use chains::{Admission, Chains};
+use lanes::Lanes;
 use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
-
-/// What is known of an endpoint is forgotten when nothing has gone to it for so long.
-const REST: Duration = Duration::from_secs(60);
 
 /// How often queues are searched for entries whose lease runs low.
 const SCAN: Duration = Duration::from_secs(1);
@@ -34,7 +37,11 @@ const SCAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    lanes: HashMap<Arc<str>, Lane>,
+    lanes: Lanes,
+    chains: Chains,
+    /// Those whose turn has come, within one call.
+    released: VecDeque<Delivery>,
+    rules: Rules,
     turns: Turns,
     alarms: BinaryHeap<Reverse<Alarm>>,
     /// Deliveries among the alarms.
@@ -61,7 +68,10 @@ impl Scheduler {
     pub fn new(limits: Limits) -> Self {
         Scheduler {
             limits,
-            lanes: HashMap::new(),
+            lanes: Lanes::new(),
+            chains: Chains::default(),
+            released: VecDeque::new(),
+            rules: Rules::default(),
             turns: Turns::default(),
             alarms: BinaryHeap::new(),
             waiting: 0,
@@ -101,22 +111,16 @@ impl Scheduler {
         let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
-        let wish = delivery.message.deliver_at.unwrap_or_default();
         if delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if delivery.suspect && delivery.attempts >= self.limits.schedule.attempts {
-            let detail = "all attempts were begun, and outhook itself ended during the last: \
-                          it may be the cause; see the log of that time";
-            self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
-        } else if self.is_over_share(&delivery) {
-            let lane = self.lane(&delivery.message.endpoint.origin, now.mono);
-            let after = lane.appoint(now.mono) - now.mono;
-            self.park(delivery, now.unix_ms + after.as_millis() as u64);
-        } else if wish > now.unix_ms {
-            self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else {
-            self.enqueue(delivery, now);
+            match self.chains.admit(delivery, now.unix_ms) {
+                Admission::Go(delivery) => self.route(delivery, now),
+                Admission::Queued => {}
+                Admission::Park(delivery, due) => self.park_follower(delivery, due),
+            }
         }
+        self.route_released(now);
     }
 
     /// Counts a message that was malformed, and keeps its dead letter.
@@ -136,9 +140,8 @@ impl Scheduler {
             match first.what {
                 What::Delivery(delivery) => {
                     self.waiting -= 1;
-                    self.lane(&delivery.message.endpoint.origin, now.mono)
-                        .waiting -= 1;
-                    self.enqueue(delivery, now);
+                    self.lane(&delivery.lane, now.mono).waiting -= 1;
+                    self.route(delivery, now);
                 }
                 What::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
@@ -150,13 +153,9 @@ impl Scheduler {
             }
         }
         if self.scan.is_some_and(|at| at <= now.mono) {
-            self.park_old(now);
-            self.lanes
-                .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
-            let busy = self.active() > 0 || !self.lanes.is_empty();
-            let pause = if self.ready > 0 { SCAN } else { REST };
-            self.scan = busy.then(|| now.mono + pause);
+            self.look_through(now);
         }
+        self.route_released(now);
     }
 
     /// When [`Scheduler::tick`] has something to do next.
@@ -182,6 +181,12 @@ impl Scheduler {
             self.arrange(&key, now.mono);
             if let Some(mut delivery) = delivery {
                 self.ready -= 1;
+                if self.is_expired(&delivery, now.unix_ms) {
+                    self.release(&delivery, Sign::None, now);
+                    self.expire(delivery, now);
+                    self.route_released(now);
+                    continue;
+                }
                 self.in_flight += 1;
                 if delivery.notes_first() {
                     delivery.leased = now.mono;
@@ -206,10 +211,11 @@ impl Scheduler {
         delivery.attempts += 1;
         self.stats.attempts += 1;
         let (id, made) = (&delivery.message.id, delivery.attempts);
-        let verdict = judge(&attempt.result, id, made, &self.limits.schedule);
+        let verdict = judge(&attempt.result, id, made, self.schedule(&delivery));
         delivery.last = Some(attempt);
         let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
         let fate = self.obey(verdict, delivery, now);
+        self.route_released(now);
         self.outbox
             .extend(told.map(|told| Record::Tell(Box::new(Told { fate, ..told }))));
         fate
@@ -218,7 +224,7 @@ impl Scheduler {
     fn obey(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Fate {
         match verdict {
             Verdict::Delivered => {
-                self.leave(&delivery);
+                self.settle(&delivery);
                 self.stats.delivered += 1;
                 self.outbox.extend(delivery.entry.map(Record::Settle));
                 Fate::Delivered
@@ -243,6 +249,7 @@ impl Scheduler {
         };
         self.horizon = Some(horizon);
         self.put_off_waiting(now);
+        self.route_released(now);
     }
 
     /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
@@ -257,6 +264,7 @@ impl Scheduler {
         for delivery in ready {
             self.put_off(delivery, Duration::ZERO, now);
         }
+        self.route_released(now);
     }
 
     /// Looks anew at all that waits.
@@ -269,8 +277,7 @@ impl Scheduler {
         for Reverse(alarm) in late {
             if let What::Delivery(delivery) = alarm.what {
                 self.waiting -= 1;
-                self.lane(&delivery.message.endpoint.origin, now.mono)
-                    .waiting -= 1;
+                self.lane(&delivery.lane, now.mono).waiting -= 1;
                 let after = alarm.due.saturating_duration_since(now.mono);
                 self.put_off(delivery, after, now);
             }
@@ -279,7 +286,7 @@ impl Scheduler {
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting
+        self.ready + self.in_flight + self.waiting + self.chains.queued()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -290,7 +297,7 @@ impl Scheduler {
         Levels {
             ready: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting,
+            waiting: self.waiting + self.chains.queued(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
             unkept: self.active() - self.held.len(),
@@ -306,168 +313,6 @@ impl Scheduler {
         !self.outbox.is_empty()
     }
 
-    /// Lanes that closed or opened since the last call.
-    pub fn changes(&mut self) -> Vec<(Arc<str>, Change)> {
-        std::mem::take(&mut self.changes)
-    }
-
-    fn enqueue(&mut self, delivery: Delivery, now: Now) {
-        let key = delivery.message.endpoint.origin.clone();
-        self.ready += 1;
-        self.lane(&key, now.mono).push(delivery);
-        self.arrange(&key, now.mono);
-        let scan = now.mono + SCAN;
-        self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
-    }
-
-    fn lane(&mut self, key: &Arc<str>, now: Instant) -> &mut Lane {
-        // Looked up first, as the entry API would copy the key each time.
-        if !self.lanes.contains_key(key) {
-            let lane = Lane::new(&self.limits.lanes, now);
-            self.lanes.insert(key.clone(), lane);
-        }
-        self.lanes.get_mut(key).expect("just inserted")
-    }
-
-    /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
-    fn arrange(&mut self, key: &Arc<str>, now: Instant) {
-        let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
-        if lane.enters(now) {
-            lane.turn = Some(self.turns.push(key.clone(), lane.is_trusted()));
-        }
-        let closed = lane.closed_until(now);
-        if let Some(due) = closed.filter(|_| lane.has_queue()) {
-            // One that stands there already may be for a longer pause, before it opened again.
-            if lane.alarm.is_none_or(|at| at > due) {
-                lane.alarm = Some(due);
-                self.set_alarm(due, What::Lane(key.clone()));
-            }
-        }
-    }
-
-    fn set_alarm(&mut self, due: Instant, what: What) {
-        self.sequence += 1;
-        self.alarms.push(Reverse(Alarm {
-            due,
-            sequence: self.sequence,
-            what,
-        }));
-    }
-
-    fn is_over_share(&self, delivery: &Delivery) -> bool {
-        let lane = self.lanes.get(&delivery.message.endpoint.origin);
-        let full = lane.is_some_and(|lane| lane.active() >= self.limits.share);
-        full && self.limits.near.is_some()
-    }
-
-    /// The one answer to "not now": what is due soon waits here, the rest in the store; where
-    /// there is no store for it, it waits here too, or is given up at the end of a drain.
-    fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
-        let due = now.mono + after;
-        let leaving = self.horizon.is_some_and(|horizon| due > horizon);
-        match self.limits.near {
-            Some(near) if leaving || after > near => {
-                let due = now.unix_ms.saturating_add(after.as_millis() as u64);
-                self.park(delivery, due);
-                Fate::Parked { after }
-            }
-            None if leaving => {
-                let detail = format!(
-                    "outhook was stopped, and this was not delivered within --drain-timeout \
-                     (attempts made: {})",
-                    delivery.attempts
-                );
-                self.bury(delivery, DeadReason::Drained, detail, now);
-                Fate::Dead(DeadReason::Drained)
-            }
-            _ => {
-                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
-                    let made = delivery.attempts - delivery.carried;
-                    delivery.leased = now.mono;
-                    self.outbox.push_back(Record::Note(entry, made));
-                }
-                self.waiting += 1;
-                self.lane(&delivery.message.endpoint.origin, now.mono)
-                    .waiting += 1;
-                self.set_alarm(due, What::Delivery(delivery));
-                Fate::Waiting { after }
-            }
-        }
-    }
-
-    /// To the stream, from where it comes back when there is room.
-    fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.near.is_some() {
-            let wish = delivery.message.deliver_at.unwrap_or_default();
-            let due = wish.max(now.unix_ms);
-            self.park(delivery, due);
-        } else {
-            let detail = "more messages came than are held in memory; --max-active and \
-                          --max-active-bytes allow more";
-            self.bury(delivery, DeadReason::Overflow, detail.into(), now);
-        }
-    }
-
-    /// Parks entries that have stood in a queue for so long that their lease runs low: their
-    /// endpoint is slower than what comes for it.
-    fn park_old(&mut self, now: Now) {
-        let Some(near) = self.limits.near else { return };
-        let is_old = |d: &Delivery| {
-            d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
-        };
-        let mut old = Vec::new();
-        for lane in self.lanes.values_mut() {
-            for delivery in lane.extract(is_old) {
-                let after = (lane.appoint(now.mono) - now.mono).max(near / 2);
-                old.push((delivery, now.unix_ms + after.as_millis() as u64));
-            }
-        }
-        self.ready -= old.len();
-        for (delivery, due) in old {
-            self.park(delivery, due);
-        }
-    }
-
-    fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
-        let key = &delivery.message.endpoint.origin;
-        let limits = self.limits.lanes;
-        let lane = self
-            .lanes
-            .get_mut(key)
-            .expect("it has a delivery in flight");
-        let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
-        let change = lane.release(sign, &limits, now.mono);
-        self.doubt = self.doubt - doubt + lane.doubt();
-        if lane.turn.is_some() && lane.is_trusted() != trusted {
-            lane.turn = Some(self.turns.push(key.clone(), !trusted));
-        }
-        self.changes
-            .extend(change.map(|change| (key.clone(), change)));
-        self.arrange(key, now.mono);
-    }
-
-    fn park(&mut self, delivery: Delivery, due: u64) {
-        self.leave(&delivery);
-        self.stats.parked += 1;
-        let mut parked = delivery.park(due);
-        parked.once = self.limits.bridge && parked.entry.is_none();
-        self.outbox.push_back(Record::Park(parked));
-    }
-
-    fn bury(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
-        self.leave(&delivery);
-        self.stats.dead += 1;
-        let letter = delivery.bury(reason, detail, now.unix_ms);
-        self.outbox.push_back(Record::Bury(letter));
-    }
-
-    /// It is not active any more.
-    fn leave(&mut self, delivery: &Delivery) {
-        self.bytes -= delivery.message.raw().len();
-        if let Some(entry) = delivery.entry {
-            self.held.remove(&entry);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::backoff::{Delays, RetrySchedule};
+use crate::delivery::DeadReason;
 use crate::endpoint::Endpoint;
 use crate::lane::LaneLimits;
 use crate::message::Message;
@@ -107,6 +108,7 @@ impl Model {
                 pause: Duration::from_millis(20),
                 longest_pause: Duration::from_millis(150),
             },
+            lane_by_url: false,
             share: 1 + rng.below(40) as usize,
             max_active: 5 + rng.below(40) as usize,
             max_active_bytes: 300 + rng.below(3000) as usize,

@@ -25,6 +25,7 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
             pause: Duration::ZERO,
             longest_pause: Duration::ZERO,
         },
+        lane_by_url: false,
         share: 1000,
         max_active: 1000,
         max_active_bytes: 1 << 20,

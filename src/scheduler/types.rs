@@ -15,6 +15,8 @@ pub struct Limits {
     pub workers: usize,
     /// What each endpoint's lane keeps to.
     pub lanes: LaneLimits,
+    /// A lane for each URL, not for each origin.
+    pub lane_by_url: bool,
     /// Deliveries that one lane may have among the active ones, where the store can park
     /// the rest.
     pub share: usize,

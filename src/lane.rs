@@ -137,10 +137,11 @@ impl Lane {
 
     fn has_room(&self, now: Instant) -> bool {
         let paced = self.slot.is_some_and(|slot| slot > now);
-        !paced && match self.closed {
-            None => self.busy < self.window,
-            Some(until) => now >= until && self.busy == 0,
-        }
+        !paced
+            && match self.closed {
+                None => self.busy < self.window,
+                Some(until) => now >= until && self.busy == 0,
+            }
     }
 
     /// Its turn has come: hands out the next delivery, unless the gate has closed since.

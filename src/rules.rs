@@ -52,7 +52,9 @@ impl Rules {
             return None;
         }
         let host = endpoint.uri.host().unwrap_or_default();
-        self.0.iter().find(|rule| rule.matches.covers(&endpoint.url, host))
+        self.0
+            .iter()
+            .find(|rule| rule.matches.covers(&endpoint.url, host))
     }
 }
 

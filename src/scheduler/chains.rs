@@ -114,7 +114,11 @@ impl Chains {
 
     /// Takes out the queues in which something is that `is_old` says must not wait here any
     /// longer, whole, to be parked from `due` on. The one under way stays.
-    pub fn extract(&mut self, is_old: impl Fn(&Delivery) -> bool, due: u64) -> Vec<(Delivery, u64)> {
+    pub fn extract(
+        &mut self,
+        is_old: impl Fn(&Delivery) -> bool,
+        due: u64,
+    ) -> Vec<(Delivery, u64)> {
         let mut out = Vec::new();
         for chain in self.chains.values_mut() {
             if !chain.queue.iter().any(&is_old) {

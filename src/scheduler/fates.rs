@@ -57,7 +57,8 @@ impl Scheduler {
 
     pub(super) fn schedule<'a>(&'a self, delivery: &'a Delivery) -> &'a RetrySchedule {
         let rule = delivery.rule.as_ref();
-        rule.and_then(|rule| rule.schedule.as_ref()).unwrap_or(&self.limits.schedule)
+        rule.and_then(|rule| rule.schedule.as_ref())
+            .unwrap_or(&self.limits.schedule)
     }
 
     /// Whether nothing is to be sent to its endpoint.
@@ -83,7 +84,10 @@ impl Scheduler {
     /// there is no store for it, it waits here too, or is given up at the end of a drain.
     pub(super) fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
         let due = now.mono + after;
-        if self.is_expired(&delivery, now.unix_ms.saturating_add(after.as_millis() as u64)) {
+        if self.is_expired(
+            &delivery,
+            now.unix_ms.saturating_add(after.as_millis() as u64),
+        ) {
             return self.expire(delivery, now);
         }
         let leaving = self.horizon.is_some_and(|horizon| due > horizon);
@@ -161,7 +165,13 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn bury(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
+    pub(super) fn bury(
+        &mut self,
+        delivery: Delivery,
+        reason: DeadReason,
+        detail: String,
+        now: Now,
+    ) {
         self.settle(&delivery);
         self.stats.dead += 1;
         let letter = delivery.bury(reason, detail, now.unix_ms);

@@ -79,7 +79,8 @@ impl Scheduler {
         if let Some(near) = self.limits.near {
             self.park_old(near, now);
         }
-        self.lanes.retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+        self.lanes
+            .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.chains.forget(now.unix_ms);
         let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
         let pause = if self.active() > 0 { SCAN } else { REST };
@@ -111,14 +112,18 @@ impl Scheduler {
     pub(super) fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
         let key = &delivery.lane;
         let limits = self.limits.lanes;
-        let lane = self.lanes.get_mut(key).expect("it has a delivery in flight");
+        let lane = self
+            .lanes
+            .get_mut(key)
+            .expect("it has a delivery in flight");
         let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
         let change = lane.release(sign, &limits, now.mono);
         self.doubt = self.doubt - doubt + lane.doubt();
         if lane.turn.is_some() && lane.is_trusted() != trusted {
             lane.turn = Some(self.turns.push(key.clone(), !trusted));
         }
-        self.changes.extend(change.map(|change| (key.clone(), change)));
+        self.changes
+            .extend(change.map(|change| (key.clone(), change)));
         self.arrange(key, now.mono);
     }
 }

@@ -312,10 +312,11 @@ impl Scheduler {
     pub fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
     }
-
 }
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,10 @@ use crate::lane::LaneLimits;
 use crate::message::Message;
 
 /// xorshift64*: enough for choices, and the same on every machine.
-struct Rng(u64);
+pub(super) struct Rng(pub u64);
 
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::message::{Message, RejectReason, Rejection};
 use crate::record::{EntryId, Parked};
+use crate::rules::Rule;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -26,6 +27,10 @@ pub struct Delivery {
     pub carried: u32,
     /// Taken over from a process that died holding it, and perhaps because of it.
     pub suspect: bool,
+    /// What the operator has set for its endpoint.
+    pub rule: Option<Arc<Rule>>,
+    /// The key of its lane.
+    pub lane: Arc<str>,
     pub last: Option<Attempt>,
 }
 
@@ -123,6 +128,8 @@ pub enum DeadReason {
     Exhausted,
     /// Unfinished when the drain's time was over, with no store to park it in.
     Drained,
+    /// Its `expiresAt` came first.
+    Expired,
     /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
 }
@@ -134,6 +141,7 @@ impl fmt::Display for DeadReason {
             DeadReason::Gone => f.write_str("gone"),
             DeadReason::Exhausted => f.write_str("exhausted"),
             DeadReason::Drained => f.write_str("drained"),
+            DeadReason::Expired => f.write_str("expired"),
             DeadReason::Overflow => f.write_str("overflow"),
         }
     }
@@ -150,6 +158,7 @@ pub enum Field<'a> {
 impl Delivery {
     /// One that is new, and that memory alone holds.
     pub fn new(message: Message, source: Arc<str>, received: u64, now: Instant) -> Self {
+        let lane = message.endpoint.origin.clone();
         Delivery {
             message,
             entry: None,
@@ -159,6 +168,8 @@ impl Delivery {
             attempts: 0,
             carried: 0,
             suspect: false,
+            rule: None,
+            lane,
             last: None,
         }
     }

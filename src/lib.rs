@@ -32,5 +32,6 @@ mod entry;
 mod headers;
 mod message;
 mod record;
+mod rules;
 mod verdict;
 mod when;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -28,8 +29,22 @@ pub struct Message {
     pub headers: Headers,
     /// Not to be delivered before this time, in Unix milliseconds.
     pub deliver_at: Option<u64>,
+    /// What the producer has set for this message alone.
+    pub overrides: Overrides,
     raw: Vec<u8>,
     data: Range<usize>,
+}
+
+/// What a producer may set for one message.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// For an attempt; at most what the options say.
+    pub timeout: Option<Duration>,
+    pub max_attempts: Option<u32>,
+    /// After this time, in Unix milliseconds, it is of no use any more.
+    pub expires_at: Option<u64>,
+    /// Messages of one key go one after another.
+    pub order_key: Option<Arc<str>>,
 }
 
 /// Why a message cannot be delivered at all. The bytes come back to the caller.
@@ -90,6 +105,7 @@ impl Message {
                 endpoint: parts.endpoint,
                 headers: parts.headers,
                 deliver_at: parts.deliver_at,
+                overrides: Overrides::default(),
                 data: parts.data,
                 raw,
             }),

@@ -33,6 +33,7 @@ use crate::config::DeliveryConfig;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
 use crate::intake::Intake;
+use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
@@ -154,7 +155,13 @@ impl Pipeline {
         let timer = Timer {
             scheduler: Scheduler::new(Limits {
                 workers: config.workers,
-                window: config.window(),
+                lanes: LaneLimits {
+                    window: config.window(),
+                    pause: config.pause,
+                    longest_pause: config.longest_pause,
+                },
+                lane_by_url: config.lane_by_url,
+                share: (config.max_active / 4).max(1),
                 max_active: config.max_active,
                 max_active_bytes: config.max_active_bytes,
                 schedule: config.schedule.clone(),

@@ -15,11 +15,12 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
-use log::{Level, debug, error, info, log_enabled};
+use log::{Level, debug, error, info, log_enabled, warn};
 
 use crate::delivery::{Delivery, unix_ms};
 use crate::drain::Drain;
 use crate::intake::Arrival;
+use crate::lane::Change;
 use crate::record::{Fate, Record};
 use crate::scheduler::{Levels, Now, Scheduler, Stats};
 use crate::worker::Outcome;
@@ -161,6 +162,16 @@ impl Run {
         self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
+        for (endpoint, change) in self.timer.scheduler.changes() {
+            match change {
+                Change::Closed { pause } => warn!(
+                    "{endpoint}: closed for {}: it does not answer, or says that it cannot \
+                     serve; its messages wait, and one at a time tries again",
+                    humantime::format_duration(pause)
+                ),
+                Change::Opened => info!("{endpoint}: open again"),
+            }
+        }
         self.advance(now);
         self.flush();
         self.hand_out(now);

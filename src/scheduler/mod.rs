@@ -7,20 +7,27 @@
 //! what must be written down, stands in the outbox, for the ledger. At all times
 //! `accepted = delivered + dead + parked + active`.
 
+mod chains;
+mod fates;
+mod lanes;
+mod turns;
 mod types;
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
-use crate::lane::Lane;
+use crate::delivery::{Attempt, DeadLetter, Delivery, Exchange, FaultKind};
+use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{EntryId, Fate, Record, Told};
+use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
-use types::Waiting;
+use chains::{Admission, Chains};
+use lanes::Lanes;
+use turns::Turns;
+use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
 
 /// How often queues are searched for entries whose lease runs low.
@@ -30,16 +37,24 @@ const SCAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    lanes: HashMap<Arc<str>, Lane>,
-    /// Lanes with work and room, each once, served in rotation.
-    turn: VecDeque<Arc<str>>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
+    lanes: Lanes,
+    chains: Chains,
+    /// Those whose turn has come, within one call.
+    released: VecDeque<Delivery>,
+    rules: Rules,
+    turns: Turns,
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    /// Deliveries among the alarms.
+    waiting: usize,
     /// The stream entries among the active deliveries: none is held twice.
     held: HashSet<EntryId>,
     outbox: VecDeque<Record>,
-    /// Makes equal due times first in, first out.
     sequence: u64,
     in_flight: usize,
+    /// Of these, the ones to endpoints that are not trusted.
+    doubt: usize,
+    /// Lanes that closed or opened, for the log.
+    changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
     /// When to look for leases that run low.
@@ -53,13 +68,19 @@ impl Scheduler {
     pub fn new(limits: Limits) -> Self {
         Scheduler {
             limits,
-            lanes: HashMap::new(),
-            turn: VecDeque::new(),
-            waiting: BinaryHeap::new(),
+            lanes: Lanes::new(),
+            chains: Chains::default(),
+            released: VecDeque::new(),
+            rules: Rules::default(),
+            turns: Turns::default(),
+            alarms: BinaryHeap::new(),
+            waiting: 0,
             held: HashSet::new(),
             outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
+            doubt: 0,
+            changes: Vec::new(),
             ready: 0,
             bytes: 0,
             scan: None,
@@ -90,18 +111,16 @@ impl Scheduler {
         let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
-        let wish = delivery.message.deliver_at.unwrap_or_default();
         if delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if delivery.suspect && delivery.attempts >= self.limits.schedule.attempts {
-            let detail = "all attempts were begun, and outhook itself ended during the last: \
-                          it may be the cause; see the log of that time";
-            self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
-        } else if wish > now.unix_ms {
-            self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else {
-            self.enqueue(delivery, now);
+            match self.chains.admit(delivery, now.unix_ms) {
+                Admission::Go(delivery) => self.route(delivery, now),
+                Admission::Queued => {}
+                Admission::Park(delivery, due) => self.park_follower(delivery, due),
+            }
         }
+        self.route_released(now);
     }
 
     /// Counts a message that was malformed, and keeps its dead letter.
@@ -110,25 +129,38 @@ impl Scheduler {
         self.outbox.push_back(Record::Bury(letter));
     }
 
-    /// Moves what has become due to its lane, and parks what cannot wait for its turn any
-    /// longer.
+    /// Moves what has become due to its lane, opens what has been closed for long enough, and
+    /// parks what cannot wait for its turn any longer.
     pub fn tick(&mut self, now: Now) {
-        while let Some(Reverse(first)) = self.waiting.peek() {
+        while let Some(Reverse(first)) = self.alarms.peek() {
             if first.due > now.mono {
                 break;
             }
-            let Reverse(first) = self.waiting.pop().expect("just peeked");
-            self.enqueue(first.delivery, now);
+            let Reverse(first) = self.alarms.pop().expect("just peeked");
+            match first.what {
+                What::Delivery(delivery) => {
+                    self.waiting -= 1;
+                    self.lane(&delivery.lane, now.mono).waiting -= 1;
+                    self.route(delivery, now);
+                }
+                What::Lane(key) => {
+                    // It may have been replaced by an earlier one, and be forgotten.
+                    if let Some(lane) = self.lanes.get_mut(&key) {
+                        lane.alarm = lane.alarm.filter(|at| *at > now.mono);
+                        self.arrange(&key, now.mono);
+                    }
+                }
+            }
         }
         if self.scan.is_some_and(|at| at <= now.mono) {
-            self.park_old(now);
-            self.scan = (self.ready > 0).then(|| now.mono + SCAN);
+            self.look_through(now);
         }
+        self.route_released(now);
     }
 
     /// When [`Scheduler::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let first = self.waiting.peek().map(|Reverse(first)| first.due);
+        let first = self.alarms.peek().map(|Reverse(first)| first.due);
         first.into_iter().chain(self.scan).min()
     }
 
@@ -136,18 +168,25 @@ impl Scheduler {
     /// [`Scheduler::finish`], exactly once.
     pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
-            let origin = self.turn.pop_front()?;
-            let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
-                unreachable!("a lane lives as long as it stands in the turn list");
+            // A customer who is not known to answer may not take the last of the workers from
+            // those who do.
+            let hope = self.doubt < self.limits.workers.div_ceil(2);
+            let (place, key) = self.turns.next(hope)?;
+            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
+                continue;
             };
-            let (delivery, again) = lane.get_mut().take(self.limits.window);
-            if again {
-                self.turn.push_back(origin);
-            } else if lane.get().is_idle() {
-                lane.remove();
-            }
+            let before = lane.doubt();
+            let delivery = lane.take(now.mono);
+            self.doubt = self.doubt - before + self.lanes[&key].doubt();
+            self.arrange(&key, now.mono);
             if let Some(mut delivery) = delivery {
                 self.ready -= 1;
+                if self.is_expired(&delivery, now.unix_ms) {
+                    self.release(&delivery, Sign::None, now);
+                    self.expire(delivery, now);
+                    self.route_released(now);
+                    continue;
+                }
                 self.in_flight += 1;
                 if delivery.notes_first() {
                     delivery.leased = now.mono;
@@ -160,7 +199,8 @@ impl Scheduler {
 
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
-        self.release(&delivery.message.endpoint.origin);
+        self.in_flight -= 1;
+        self.release(&delivery, sign(&attempt), now);
         // An attempt that outhook itself cut short is not the endpoint's failure.
         let cut =
             matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
@@ -171,10 +211,11 @@ impl Scheduler {
         delivery.attempts += 1;
         self.stats.attempts += 1;
         let (id, made) = (&delivery.message.id, delivery.attempts);
-        let verdict = judge(&attempt.result, id, made, &self.limits.schedule);
+        let verdict = judge(&attempt.result, id, made, self.schedule(&delivery));
         delivery.last = Some(attempt);
         let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
         let fate = self.obey(verdict, delivery, now);
+        self.route_released(now);
         self.outbox
             .extend(told.map(|told| Record::Tell(Box::new(Told { fate, ..told }))));
         fate
@@ -183,7 +224,7 @@ impl Scheduler {
     fn obey(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Fate {
         match verdict {
             Verdict::Delivered => {
-                self.leave(&delivery);
+                self.settle(&delivery);
                 self.stats.delivered += 1;
                 self.outbox.extend(delivery.entry.map(Record::Settle));
                 Fate::Delivered
@@ -207,13 +248,8 @@ impl Scheduler {
             None => horizon,
         };
         self.horizon = Some(horizon);
-        let (keep, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|Reverse(w)| w.due <= horizon);
-        self.waiting = keep.into();
-        for Reverse(w) in late {
-            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
-        }
+        self.put_off_waiting(now);
+        self.route_released(now);
     }
 
     /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
@@ -221,21 +257,36 @@ impl Scheduler {
     pub fn cut(&mut self, now: Now) {
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
-        for Reverse(w) in std::mem::take(&mut self.waiting) {
-            self.put_off(w.delivery, w.due.saturating_duration_since(now.mono), now);
-        }
+        self.put_off_waiting(now);
         let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
-        self.lanes.retain(|_, lane| !lane.is_idle());
-        self.turn.clear();
+        self.turns = Turns::default();
         self.ready = 0;
         for delivery in ready {
             self.put_off(delivery, Duration::ZERO, now);
+        }
+        self.route_released(now);
+    }
+
+    /// Looks anew at all that waits.
+    fn put_off_waiting(&mut self, now: Now) {
+        let horizon = self.horizon.unwrap_or(now.mono);
+        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
+            .into_iter()
+            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
+        self.alarms = keep.into();
+        for Reverse(alarm) in late {
+            if let What::Delivery(delivery) = alarm.what {
+                self.waiting -= 1;
+                self.lane(&delivery.lane, now.mono).waiting -= 1;
+                let after = alarm.due.saturating_duration_since(now.mono);
+                self.put_off(delivery, after, now);
+            }
         }
     }
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting.len()
+        self.ready + self.in_flight + self.waiting + self.chains.queued()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -246,7 +297,7 @@ impl Scheduler {
         Levels {
             ready: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting.len(),
+            waiting: self.waiting + self.chains.queued(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
             unkept: self.active() - self.held.len(),
@@ -261,128 +312,11 @@ impl Scheduler {
     pub fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
     }
-
-    fn enqueue(&mut self, delivery: Delivery, now: Now) {
-        let origin = delivery.message.endpoint.origin.clone();
-        let window = self.limits.window;
-        self.ready += 1;
-        if self.scan.is_none() && delivery.entry.is_some() {
-            self.scan = Some(now.mono + SCAN);
-        }
-        let lane = self.lanes.entry(origin.clone()).or_default();
-        if lane.push(delivery, window) {
-            self.turn.push_back(origin);
-        }
-    }
-
-    /// The one answer to "not now": what is due soon waits here, the rest in the store; where
-    /// there is no store for it, it waits here too, or is given up at the end of a drain.
-    fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
-        let due = now.mono + after;
-        let leaving = self.horizon.is_some_and(|horizon| due > horizon);
-        match self.limits.near {
-            Some(near) if leaving || after > near => {
-                let due = now.unix_ms.saturating_add(after.as_millis() as u64);
-                self.park(delivery, due);
-                Fate::Parked { after }
-            }
-            None if leaving => {
-                let detail = format!(
-                    "outhook was stopped, and this was not delivered within --drain-timeout \
-                     (attempts made: {})",
-                    delivery.attempts
-                );
-                self.bury(delivery, DeadReason::Drained, detail, now);
-                Fate::Dead(DeadReason::Drained)
-            }
-            _ => {
-                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
-                    let made = delivery.attempts - delivery.carried;
-                    delivery.leased = now.mono;
-                    self.outbox.push_back(Record::Note(entry, made));
-                }
-                self.sequence += 1;
-                self.waiting.push(Reverse(Waiting {
-                    due,
-                    sequence: self.sequence,
-                    delivery,
-                }));
-                Fate::Waiting { after }
-            }
-        }
-    }
-
-    /// To the stream, from where it comes back when there is room.
-    fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.near.is_some() {
-            let wish = delivery.message.deliver_at.unwrap_or_default();
-            let due = wish.max(now.unix_ms);
-            self.park(delivery, due);
-        } else {
-            let detail = "more messages came than are held in memory; --max-active and \
-                          --max-active-bytes allow more";
-            self.bury(delivery, DeadReason::Overflow, detail.into(), now);
-        }
-    }
-
-    /// Parks entries that have stood in a queue for so long that their lease runs low: their
-    /// endpoint is slower than what comes for it.
-    fn park_old(&mut self, now: Now) {
-        let Some(near) = self.limits.near else { return };
-        let is_old = |d: &Delivery| {
-            d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
-        };
-        let old: Vec<Delivery> = self
-            .lanes
-            .values_mut()
-            .flat_map(|l| l.extract(is_old))
-            .collect();
-        // A lane that stands in the turn list goes when its turn comes.
-        self.lanes.retain(|_, lane| !lane.is_idle());
-        self.ready -= old.len();
-        let due = now.unix_ms + near.as_millis() as u64;
-        for delivery in old {
-            self.park(delivery, due);
-        }
-    }
-
-    fn release(&mut self, origin: &Arc<str>) {
-        self.in_flight -= 1;
-        let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
-            unreachable!("a lane lives as long as one of its deliveries is in flight");
-        };
-        if lane.get_mut().release(self.limits.window) {
-            self.turn.push_back(origin.clone());
-        } else if lane.get().is_idle() {
-            lane.remove();
-        }
-    }
-
-    fn park(&mut self, delivery: Delivery, due: u64) {
-        self.leave(&delivery);
-        self.stats.parked += 1;
-        let mut parked = delivery.park(due);
-        parked.once = self.limits.bridge && parked.entry.is_none();
-        self.outbox.push_back(Record::Park(parked));
-    }
-
-    fn bury(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
-        self.leave(&delivery);
-        self.stats.dead += 1;
-        let letter = delivery.bury(reason, detail, now.unix_ms);
-        self.outbox.push_back(Record::Bury(letter));
-    }
-
-    /// It is not active any more.
-    fn leave(&mut self, delivery: &Delivery) {
-        self.bytes -= delivery.message.raw().len();
-        if let Some(entry) = delivery.entry {
-            self.held.remove(&entry);
-        }
-    }
 }
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -2,19 +2,21 @@
 //! The model knows nothing of lanes or heaps; it keeps a plain list of what should be where
 //! and checks each promise after each step, and each record in the outbox.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
 use crate::backoff::{Delays, RetrySchedule};
+use crate::delivery::DeadReason;
 use crate::endpoint::Endpoint;
+use crate::lane::LaneLimits;
 use crate::message::Message;
 
 /// xorshift64*: enough for choices, and the same on every machine.
-struct Rng(u64);
+pub(super) struct Rng(pub u64);
 
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -43,6 +45,17 @@ struct Known {
     leased: Instant,
 }
 
+/// What the model believes of an endpoint.
+#[derive(Debug, Clone, Default)]
+struct Host {
+    /// 0: nothing has gone to it yet.
+    window: usize,
+    faults: f64,
+    pauses: u32,
+    closed: Option<Instant>,
+    trusted: bool,
+}
+
 struct Model {
     rng: Rng,
     scheduler: Scheduler,
@@ -52,7 +65,7 @@ struct Model {
     states: HashMap<String, Known>,
     held_already: u64,
     flying: Vec<Delivery>,
-    hosts: u64,
+    hosts: Vec<Host>,
     /// The rank at which each message was last queued, or began to wait: first in, first out.
     queued: HashMap<String, u64>,
     rank: u64,
@@ -90,7 +103,13 @@ impl Model {
         let workers = 1 + rng.below(8) as usize;
         let limits = Limits {
             workers,
-            window: 1 + rng.below(workers as u64) as usize,
+            lanes: LaneLimits {
+                window: 1 + rng.below(workers as u64) as usize,
+                pause: Duration::from_millis(20),
+                longest_pause: Duration::from_millis(150),
+            },
+            lane_by_url: false,
+            share: 1 + rng.below(40) as usize,
             max_active: 5 + rng.below(40) as usize,
             max_active_bytes: 300 + rng.below(3000) as usize,
             schedule: RetrySchedule {
@@ -113,7 +132,7 @@ impl Model {
             states: HashMap::new(),
             held_already: 0,
             flying: Vec::new(),
-            hosts: 1 + rng.below(6),
+            hosts: vec![Host::default(); 1 + rng.below(6) as usize],
             queued: HashMap::new(),
             rank: 0,
             horizon: None,
@@ -145,7 +164,7 @@ impl Model {
 
     fn arrive(&mut self) {
         let id = format!("m{}", self.states.len());
-        let (host, now) = (self.rng.below(self.hosts), self.now());
+        let (host, now) = (self.rng.below(self.hosts.len() as u64), self.now());
         let at = [0, now.unix_ms + self.rng.below(600)][self.rng.below(8) as usize / 7];
         let mut delivery = delivery_at(&id, host, at, now.mono);
         // A store that cannot park has no entries either.
@@ -166,10 +185,17 @@ impl Model {
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
         let exhausted = delivery.attempts >= self.limits.schedule.attempts;
+        let of_host = self
+            .states
+            .values()
+            .filter(|k| k.host == host && is_active(k.state));
+        let over_share = self.limits.near.is_some() && of_host.count() >= self.limits.share;
         let state = match delivery.entry {
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
             Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
+            // When is the lane's to say; not before it opens.
+            _ if over_share => State::Parked(u64::MAX),
             _ if wish > 0 => self.put_off(Duration::from_millis(wish), now),
             _ => State::Ready,
         };
@@ -215,7 +241,8 @@ impl Model {
         let mut left: HashMap<String, State> = HashMap::new();
         let mut noted = HashMap::new();
         let by_entry = |entry: EntryId| format!("m{}", entry.ms);
-        for record in self.scheduler.outbox().drain(..) {
+        let records: Vec<Record> = self.scheduler.outbox().drain(..).collect();
+        for record in records {
             let (id, state) = match record {
                 Record::Settle(entry) => (by_entry(entry), State::Delivered),
                 Record::Bury(letter) => {
@@ -240,6 +267,17 @@ impl Model {
                 }
                 Record::Begin(_) => unreachable!("the timer's, not the scheduler's"),
             };
+            let known = self.states.get_mut(&id).unwrap();
+            if let (State::Parked(u64::MAX), State::Parked(due)) = (known.state, state) {
+                let opens = self.hosts[known.host as usize].closed.map_or(0, |until| {
+                    until.saturating_duration_since(self.start).as_millis() as u64
+                });
+                assert!(
+                    due >= opens.max(self.elapsed.as_millis() as u64),
+                    "too early"
+                );
+                known.state = state;
+            }
             assert!(
                 left.insert(id, state).is_none(),
                 "two records of one message"
@@ -287,7 +325,7 @@ impl Model {
             for (id, known) in &mut self.states {
                 let age = now.mono - known.leased;
                 if known.state == State::Ready && known.entry.is_some() && age > near + SCAN {
-                    known.state = State::Parked(now.unix_ms + near.as_millis() as u64);
+                    known.state = State::Parked(u64::MAX);
                     old.push(id.clone());
                 }
             }
@@ -295,19 +333,76 @@ impl Model {
         self.records(&old);
     }
 
-    fn hand_out(&mut self) {
-        let can_fly = |m: &Model, host: u64| {
-            let busy = m
-                .flying
-                .iter()
-                .filter(|d| m.states[&*d.message.id].host == host);
-            busy.count() < m.limits.window
+    /// Whether the endpoint may get one more delivery.
+    fn can_fly(&self, host: u64, hope: bool) -> bool {
+        let flying = |d: &&Delivery| self.states[&*d.message.id].host == host;
+        let busy = self.flying.iter().filter(flying).count();
+        let host = &self.hosts[host as usize];
+        let window = match host.window {
+            0 => self.limits.lanes.window.min(4),
+            known => known,
         };
+        let room = match host.closed {
+            None => busy < window,
+            Some(until) => busy == 0 && self.now().mono >= until,
+        };
+        room && (host.trusted || hope)
+    }
+
+    /// What an answer, or the lack of one, does to what is known of an endpoint.
+    fn learn(&mut self, host: u64, result: &Exchange, took: Duration) {
+        let (now, limits) = (self.now().mono, self.limits.lanes);
+        let host = &mut self.hosts[host as usize];
+        if host.window == 0 {
+            host.window = limits.window.min(4);
+        }
+        let wish = match result {
+            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return,
+            Exchange::Fault { .. } => None,
+            Exchange::Answer {
+                status,
+                retry_after,
+                ..
+            } if *status == 503 => *retry_after,
+            Exchange::Answer { .. } => {
+                *host = Host {
+                    window: (host.window + 1).min(limits.window),
+                    trusted: took < Duration::from_secs(1),
+                    ..Host::default()
+                };
+                return;
+            }
+        };
+        host.trusted = false;
+        host.faults += 1.0 / host.window as f64;
+        match host.closed {
+            Some(until) if until > now => {
+                host.closed = Some(until.max(now + wish.unwrap_or_default()));
+            }
+            None if wish.is_none() && host.faults < 0.999 => {}
+            _ => {
+                let pause = limits.pause * 2u32.pow(host.pauses.min(20));
+                let pause = pause
+                    .min(limits.longest_pause)
+                    .max(wish.unwrap_or_default());
+                host.pauses += 1;
+                host.window = 1;
+                host.closed = Some(now + pause);
+            }
+        }
+    }
+
+    fn hand_out(&mut self) {
+        let doubt = self.flying.iter().filter(|d| {
+            let host = self.states[&*d.message.id].host;
+            !self.hosts[host as usize].trusted
+        });
+        let hope = doubt.count() < self.limits.workers.div_ceil(2);
         let expected = self.flying.len() < self.limits.workers
             && self
                 .states
                 .values()
-                .any(|k| k.state == State::Ready && can_fly(self, k.host));
+                .any(|k| k.state == State::Ready && self.can_fly(k.host, hope));
         let now = self.now();
         match self.scheduler.next(now) {
             None => assert!(
@@ -315,7 +410,7 @@ impl Model {
                 "a free worker, a due message, and nothing handed out"
             ),
             Some(delivery) => {
-                assert!(expected);
+                assert!(expected, "handed out over a limit");
                 let id = delivery.message.id.to_string();
                 let Known { state, host, .. } = self.states[&id];
                 assert_eq!(state, State::Ready, "{id} was handed out early or twice");
@@ -324,6 +419,7 @@ impl Model {
                     k.state == State::Ready && k.host == host && self.queued[other] < first
                 });
                 assert!(!earlier, "{id} overtook another of its lane");
+                assert!(self.can_fly(host, hope), "{id}: its lane may not");
                 let known = self.states.get_mut(&id).unwrap();
                 known.state = State::Flying;
                 if delivery.notes_first() {
@@ -344,7 +440,8 @@ impl Model {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
         let result = match self.rng.below(8) {
             0..=3 => answer(200, None),
-            4..=5 => answer(503, Some(wish)),
+            4 => answer(500, Some(wish)),
+            5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
             6 => answer(410, None),
             _ => Exchange::Fault {
                 kind: if self.over {
@@ -370,9 +467,11 @@ impl Model {
             Verdict::Dead { reason, .. } => State::Dead(reason),
             Verdict::Retry { after } => self.put_off(after, now),
         };
+        let took = Duration::from_millis(self.rng.below(5) * 300);
+        self.learn(self.states[&id].host, &result, took);
         let attempt = Attempt {
             at: now.unix_ms,
-            took: Duration::ZERO,
+            took,
             result,
         };
         let finished = self.scheduler.finish(delivery, attempt, now);
@@ -417,9 +516,28 @@ impl Model {
             State::Waiting(due) => Some(due),
             _ => None,
         });
+        for (n, host) in self.hosts.iter().enumerate() {
+            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
+            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
+            let believed = host.closed.filter(|t| *t > self.now().mono);
+            assert_eq!(closed, believed, "{host:?} {lane:?}");
+        }
         let scan = self.scheduler.scan;
         let deadline = earliest.chain(scan).min();
-        assert_eq!(self.scheduler.next_deadline(), deadline, "punctual");
+        let opens = |k: &Known| self.hosts[k.host as usize].closed;
+        let queued = || self.states.values().filter(|k| k.state == State::Ready);
+        let opening = queued()
+            .filter_map(opens)
+            .filter(|t| *t > self.now().mono)
+            .min();
+        // It may wake for nothing (an alarm that a later one has replaced), never too late.
+        let late = |due: Instant| self.scheduler.next_deadline().is_none_or(|d| d > due);
+        assert!(
+            !deadline.is_some_and(late) && !opening.is_some_and(late),
+            "punctual: {deadline:?} {opening:?} {:?} now {:?}",
+            self.scheduler.next_deadline(),
+            self.now().mono
+        );
         let leased = |k: &Known| k.state == State::Ready && k.entry.is_some();
         assert!(
             scan.is_some() || !self.states.values().any(leased),
@@ -427,15 +545,6 @@ impl Model {
         );
         let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
         assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
-        let hosts: HashSet<u64> = self
-            .states
-            .values()
-            .filter(|k| matches!(k.state, State::Ready | State::Flying))
-            .map(|k| k.host)
-            .collect();
-        let in_turn = self.scheduler.turn.len();
-        assert!(hosts.len() <= levels.lanes, "a lane per origin with work");
-        assert!(levels.lanes <= hosts.len() + in_turn, "and no more");
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
     }
 
@@ -502,6 +611,13 @@ pub(super) fn run(seed: u64, steps: usize) {
         model.check();
     }
     assert_eq!(model.scheduler.active(), 0, "seed {seed}");
+    // What is known of endpoints that rest is forgotten in the end.
+    let mut ticks = 0..;
+    while let Some(due) = model.scheduler.next_deadline() {
+        model.elapsed = model.elapsed.max(due - model.start);
+        model.tick();
+        assert!(ticks.next() < Some(200), "seed {seed} never rests");
+    }
     assert_eq!(model.scheduler.levels(), Levels::default(), "seed {seed}");
     let over = model.states.values().all(|k| !is_active(k.state));
     assert!(over, "seed {seed}");

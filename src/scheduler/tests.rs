@@ -3,6 +3,7 @@
 use super::model::{self, delivery, limits, now};
 use super::*;
 use crate::backoff::{Delays, RetrySchedule};
+use crate::lane::LaneLimits;
 
 const SEEDS: u64 = 100;
 const STEPS: usize = 2000;
@@ -19,7 +20,13 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
     let now = now();
     let mut s = Scheduler::new(Limits {
         workers: 8,
-        window: 2,
+        lanes: LaneLimits {
+            window: 2,
+            pause: Duration::ZERO,
+            longest_pause: Duration::ZERO,
+        },
+        lane_by_url: false,
+        share: 1000,
         max_active: 1000,
         max_active_bytes: 1 << 20,
         schedule: RetrySchedule {

@@ -1,18 +1,25 @@
 //! What the scheduler keeps to, counts and answers.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backoff::RetrySchedule;
 use crate::delivery::Delivery;
+use crate::lane::LaneLimits;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Deliveries in flight at a time.
     pub workers: usize,
-    /// Deliveries in flight to one origin at a time.
-    pub window: usize,
+    /// What each endpoint's lane keeps to.
+    pub lanes: LaneLimits,
+    /// A lane for each URL, not for each origin.
+    pub lane_by_url: bool,
+    /// Deliveries that one lane may have among the active ones, where the store can park
+    /// the rest.
+    pub share: usize,
     /// Deliveries held in memory: queued, in flight and waiting.
     pub max_active: usize,
     /// Bytes of messages held in memory.
@@ -65,30 +72,45 @@ pub struct Levels {
     pub unkept: usize,
 }
 
-/// A delivery that waits for its time.
+/// Something that is to be done at a time.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Alarm {
     pub due: Instant,
+    /// Makes equal due times first in, first out.
     pub sequence: u64,
-    pub delivery: Delivery,
+    pub what: What,
 }
 
-impl Ord for Waiting {
+#[derive(Debug)]
+pub(super) enum What {
+    /// A delivery is due.
+    Delivery(Delivery),
+    /// A lane's pause is over.
+    Lane(Arc<str>),
+}
+
+impl Alarm {
+    pub fn is_delivery(&self) -> bool {
+        matches!(self.what, What::Delivery(_))
+    }
+}
+
+impl Ord for Alarm {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.due, self.sequence).cmp(&(other.due, other.sequence))
     }
 }
 
-impl PartialOrd for Waiting {
+impl PartialOrd for Alarm {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Waiting {
+impl PartialEq for Alarm {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Waiting {}
+impl Eq for Alarm {}

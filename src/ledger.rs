@@ -74,11 +74,13 @@ impl Ledger {
             if !held.fill(records) {
                 return report;
             }
+            let begun = Instant::now();
             match self.write(&mut held, &mut report, deadline) {
                 Ok(()) => self.trouble.end(),
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
-                    if !self.waits(pause, &mut deadline) {
+                    // The drain, if there is one, began after this write did.
+                    if !self.waits(pause, begun, &mut deadline) {
                         give_up(std::mem::take(&mut held), &mut report);
                     }
                 }
@@ -95,7 +97,8 @@ impl Ledger {
         deadline: Option<Instant>,
     ) -> Result<(), StoreError> {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        let limit = left.map_or(WRITE_LIMIT, |left| left.clamp(LAST_LIMIT, WRITE_LIMIT));
+        let most = WRITE_LIMIT.min(self.patience.max(LAST_LIMIT));
+        let limit = left.map_or(most, |left| left.clamp(LAST_LIMIT, most));
         let mut first = Ok(());
         let mut keep = |result: Result<(), StoreError>| match result {
             Ok(()) => true,
@@ -138,10 +141,10 @@ impl Ledger {
     }
 
     /// Waits before the next try. False when there is no time for one; the first call in a
-    /// drain starts that time.
-    fn waits(&self, pause: Duration, deadline: &mut Option<Instant>) -> bool {
+    /// drain starts that time, at `begun`.
+    fn waits(&self, pause: Duration, begun: Instant, deadline: &mut Option<Instant>) -> bool {
         if deadline.is_none() && self.drain.has_begun() {
-            *deadline = Some(Instant::now() + self.patience);
+            *deadline = Some(begun + self.patience);
         }
         match deadline {
             // Woken by the drain; the pause starts anew, shorter.

@@ -30,6 +30,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, info, warn};
 
 use crate::config::DeliveryConfig;
+use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
 use crate::intake::Intake;
@@ -39,10 +40,13 @@ use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
 use crate::timer::{Snapshot, Timer};
 use crate::trouble::Trouble;
-use crate::worker;
+use crate::worker::{self, Outcome};
 
 /// Messages between a source and the timer. Small, as each may be `--max-message-bytes`.
 const INTAKE: usize = 128;
+
+/// A lane may hold so many messages even where `--max-active` is small.
+const LEAST_SHARE: usize = 64;
 
 /// How often idle connections are looked at, in parts of their longest rest.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -121,29 +125,10 @@ impl Pipeline {
             connect_timeout: config.connect_timeout,
             max_idle: config.window(),
         })?);
-        for n in 1..=config.workers {
-            let (to_do, report, client) = (to_do.clone(), report.clone(), client.clone());
-            spawn(&format!("worker-{n}"), move || {
-                // Fails only when the timer has given up on it.
-                worker::run(to_do, |m| client.attempt(m), |o| drop(report.send(o)));
-            })?;
-        }
-        let (sweeper, until) = (Arc::downgrade(&client), drain.clone());
-        spawn("sweeper", move || {
-            while !until.wait(SWEEP)
-                && let Some(client) = sweeper.upgrade()
-            {
-                client.close_idle(Instant::now());
-            }
-        })?;
-
-        let Keeper {
-            store,
-            near,
-            tells,
-            bridge,
-            trouble,
-        } = keeper;
+        start_workers(config.workers, &client, &to_do, &report)?;
+        start_sweeper(&client, &drain)?;
+        let limits = limits(config, &keeper);
+        let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
@@ -153,22 +138,7 @@ impl Pipeline {
         };
         let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
         let timer = Timer {
-            scheduler: Scheduler::new(Limits {
-                workers: config.workers,
-                lanes: LaneLimits {
-                    window: config.window(),
-                    pause: config.pause,
-                    longest_pause: config.longest_pause,
-                },
-                lane_by_url: config.lane_by_url,
-                share: (config.max_active / 4).max(1),
-                max_active: config.max_active,
-                max_active_bytes: config.max_active_bytes,
-                schedule: config.schedule.clone(),
-                near,
-                tells,
-                bridge,
-            }),
+            scheduler: Scheduler::new(limits),
             eager,
             patient,
             work,
@@ -230,6 +200,53 @@ impl Pipeline {
         }
         summary
     }
+}
+
+fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
+    Limits {
+        workers: config.workers,
+        lanes: LaneLimits {
+            window: config.window(),
+            pause: config.pause,
+            longest_pause: config.longest_pause,
+        },
+        lane_by_url: config.lane_by_url,
+        share: (config.max_active / 4).max(LEAST_SHARE),
+        max_active: config.max_active,
+        max_active_bytes: config.max_active_bytes,
+        schedule: config.schedule.clone(),
+        near: keeper.near,
+        tells: keeper.tells,
+        bridge: keeper.bridge,
+    }
+}
+
+fn start_workers(
+    count: usize,
+    client: &Arc<Client>,
+    work: &Receiver<Delivery>,
+    report: &Sender<Outcome>,
+) -> io::Result<()> {
+    for n in 1..=count {
+        let (work, report, client) = (work.clone(), report.clone(), client.clone());
+        spawn(&format!("worker-{n}"), move || {
+            // Fails only when the timer has given up on it.
+            worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
+        })?;
+    }
+    Ok(())
+}
+
+fn start_sweeper(client: &Arc<Client>, drain: &Drain) -> io::Result<()> {
+    let (client, until) = (Arc::downgrade(client), drain.clone());
+    spawn("sweeper", move || {
+        while !until.wait(SWEEP)
+            && let Some(client) = client.upgrade()
+        {
+            client.close_idle(Instant::now());
+        }
+    })?;
+    Ok(())
 }
 
 fn spawn<T: Send + 'static>(

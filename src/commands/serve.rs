@@ -23,7 +23,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
-    args.check()?;
+    let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config();
     let (snapshots, requests) = Snapshots::channel();
@@ -40,7 +40,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         keys: keys.clone(),
         name: name.clone(),
         stable: args.consumer.is_some(),
-        lease: args.lease,
+        lease,
         trouble: trouble.of("consumer"),
     };
     let (subscriber, channels) = (redis.clone(), args.channels.clone());
@@ -68,7 +68,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let store = RedisLedger::new(redis.clone(), keys.clone(), ledger);
     let keeper = Keeper {
         store: Box::new(store),
-        near: Some(args.near()),
+        // What would wait for longer than this is parked.
+        near: Some(lease / 2),
         tells: args.status_ttl.is_some() || args.outcomes.is_some(),
         bridge: args.bridge,
         trouble,
@@ -76,7 +77,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let pipeline = Pipeline::start(&config, sources, keeper, drain, requests)
         .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();
-    if args.consumer.is_none() {
+    if args.consumer.is_none() && summary.nothing_lost() {
         forget_consumer(&redis, &keys, &name, GOODBYE);
     }
     Ok(exit_code(summary.nothing_lost()))

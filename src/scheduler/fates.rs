@@ -34,7 +34,7 @@ impl Scheduler {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else if self.is_held(&delivery) {
             self.put_off(delivery, HOLD, now);
-        } else if self.horizon.is_some_and(|horizon| now.mono > horizon) {
+        } else if self.over {
             self.put_off(delivery, Duration::ZERO, now);
         } else {
             self.enqueue(delivery, now);

@@ -61,6 +61,8 @@ pub struct Scheduler {
     scan: Option<Instant>,
     /// Once draining: what would be due later than this leaves.
     horizon: Option<Instant>,
+    /// The drain's time is over: nothing is queued any more.
+    over: bool,
     stats: Stats,
 }
 
@@ -85,6 +87,7 @@ impl Scheduler {
             bytes: 0,
             scan: None,
             horizon: None,
+            over: false,
             stats: Stats::default(),
         }
     }
@@ -255,6 +258,7 @@ impl Scheduler {
     /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
     /// back unfinished.
     pub fn cut(&mut self, now: Now) {
+        self.over = true;
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
         self.put_off_waiting(now);
@@ -314,9 +318,5 @@ impl Scheduler {
     }
 }
 
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::support::receiver::{Receiver, Reply, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message};
+use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, unix_ms};
 
 fn ids_of(receiver: &Receiver) -> Vec<String> {
     let mut ids: Vec<String> = receiver
@@ -116,20 +116,20 @@ fn what_a_hanging_receiver_holds_is_handed_back_at_the_drain_timeout() {
         took >= 900 * MS && took < Duration::from_secs(1) + DRAIN_MARGIN,
         "{took:?}"
     );
-    let dead = redis.wait_dead(5);
-    let mut ids: Vec<String> = dead.iter().map(|d| d.text("id")).collect();
+    // On the stream again, for another replica or the next start.
+    let kept = redis.wait_kept(5);
+    let mut ids: Vec<String> = kept.iter().map(|k| k.id.clone()).collect();
     ids.sort();
     assert_eq!(ids, names(5));
-    for dead in &dead {
-        assert_eq!(dead.text("reason"), "drained");
-        assert_eq!(dead.text("url"), receiver.url("/"));
+    for k in &kept {
         assert_eq!(
-            dead.text("message"),
-            message(&receiver.url("/"), &dead.text("id"), "1")
+            (k.due, k.attempts),
+            (None, 0),
+            "a cut attempt does not count"
         );
-        assert!(dead.number("attempts") <= 1, "{dead:?}");
-        assert_eq!(dead.get("status"), None);
+        assert_eq!(k.message, message(&receiver.url("/"), &k.id, "1"));
     }
+    assert!(redis.dead().is_empty());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_backlog_that_cannot_be_delivered_in_time_is_handed_back_whole() {
     let (code, took) = service.terminate();
     assert_eq!(code, 0);
     assert!(took < Duration::from_secs(1) + DRAIN_MARGIN, "{took:?}");
-    let mut all: Vec<String> = redis.dead().iter().map(|d| d.text("id")).collect();
+    let mut all: Vec<String> = redis.kept().into_iter().map(|k| k.id).collect();
     let handed_back = all.len();
     assert!(handed_back > 1000, "{handed_back}");
     all.extend(ids_of(&receiver));
@@ -160,39 +160,44 @@ fn a_backlog_that_cannot_be_delivered_in_time_is_handed_back_whole() {
 }
 
 #[test]
-fn a_retry_that_is_due_in_time_is_made() {
+fn what_waits_for_a_retry_is_parked_without_waiting_and_goes_on_after_a_restart() {
     let redis = Redis::start();
-    let receiver = Receiver::script([status(500), status(200)]);
-    let mut service = serve(&redis, &["--backoff-base", "700ms"]);
-    redis.send(message(&receiver.url("/"), "a", "1"));
-    service.log.wait("failed id=a");
-    service.end_well();
-    assert_eq!(receiver.count(), 2);
-    assert!(redis.dead().is_empty());
-}
-
-#[test]
-fn a_retry_that_is_due_too_late_is_handed_back_without_waiting() {
-    let redis = Redis::start();
-    let receiver = Receiver::script([status(500).body("why")]);
-    let mut service = serve(&redis, &["--backoff-base", "1h", "--drain-timeout", "25s"]);
+    let receiver = Receiver::answering(|_, n| status(if n < 20 { 500 } else { 200 }));
+    let args = [
+        "--backoff-base",
+        "5s",
+        "--jitter",
+        "0",
+        "--drain-timeout",
+        "25s",
+    ];
+    let mut service = serve(&redis, &args);
     assert_eq!(redis.send_all(&numbered(&receiver, 20)), 20);
     service.log.wait_times("failed id=", 20);
+    let failed = unix_ms();
     let (code, took) = service.terminate();
     assert_eq!(code, 0);
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    let dead = redis.wait_dead(20);
-    for dead in &dead {
-        assert_eq!(
-            (dead.text("reason"), dead.number("attempts")),
-            ("drained".into(), 1)
-        );
-        assert_eq!(
-            (dead.number("status"), dead.text("answer").as_str()),
-            (500, "why")
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let kept = redis.wait_kept(20);
+    for k in &kept {
+        assert_eq!(k.attempts, 1);
+        let due = k.due.expect("its retry is not due yet");
+        assert!(
+            due <= failed + 5_500 && due + 4_000 >= failed,
+            "{due} {failed}"
         );
     }
-    assert_eq!(receiver.count(), 20);
+    let mut service = serve(&redis, &args);
+    receiver.wait_for(40);
+    assert!(
+        unix_ms() + 100 >= kept[0].due.unwrap(),
+        "not before it is due"
+    );
+    service.end_well();
+    let mut ids = ids_of(&receiver);
+    ids.dedup();
+    assert_eq!(ids, names(20));
+    assert!(redis.kept().is_empty() && redis.dead().is_empty());
 }
 
 #[test]

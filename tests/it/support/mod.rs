@@ -76,3 +76,9 @@ pub fn free_port() -> u16 {
         }
     }
 }
+
+/// The time, in Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as u64
+}

@@ -15,6 +15,8 @@ use super::sys::{self, Signal};
 use super::{free_port, until};
 
 pub const DEAD: &str = "{outhook}:dead";
+pub const MESSAGES: &str = "{outhook}:messages";
+pub const PARKED: &str = "{outhook}:parked";
 
 pub struct Redis {
     dir: TempDir,
@@ -198,6 +200,56 @@ impl Redis {
             (len == n).then_some(())
         });
         self.dead()
+    }
+}
+
+/// A message that outhook has handed to Redis for later.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub id: String,
+    pub attempts: u64,
+    /// Unix milliseconds; `None` for one that is due, on the stream.
+    pub due: Option<u64>,
+    pub message: String,
+}
+
+impl Redis {
+    /// What waits: on the stream, then parked by due time.
+    pub fn kept(&self) -> Vec<Kept> {
+        let Value::Array(entries) = self.command(&["XRANGE", MESSAGES, "-", "+"]) else {
+            panic!("XRANGE gives an array");
+        };
+        let on_stream = entries.into_iter().map(Dead::from_entry).map(|e| Kept {
+            id: e.get("id").map(|_| e.text("id")).unwrap_or_default(),
+            attempts: e.get("attempts").map_or(0, |_| e.number("attempts")),
+            due: None,
+            message: e.text("message"),
+        });
+        let parked: Vec<(String, f64)> = self.command(&["ZRANGE", PARKED, "0", "-1", "WITHSCORES"]);
+        let parked = parked.into_iter().map(|(member, due)| {
+            let (line, message) = member.split_once('\n').expect("a line, then the message");
+            let words: Vec<&str> = line.split(' ').collect();
+            Kept {
+                id: words[2].to_owned(),
+                attempts: words[0].parse().expect("attempts first"),
+                due: Some(due as u64),
+                message: message.to_owned(),
+            }
+        });
+        on_stream.chain(parked).collect()
+    }
+
+    /// Waits until exactly so many messages are kept for later.
+    pub fn wait_kept(&self, n: usize) -> Vec<Kept> {
+        until(&format!("{n} messages kept"), || {
+            let kept = self.kept();
+            (kept.len() == n).then_some(kept)
+        })
+    }
+
+    /// Adds a message to the stream. Answers the entry's id.
+    pub fn add(&self, message: impl AsRef<str>) -> String {
+        self.command(&["XADD", MESSAGES, "*", "message", message.as_ref()])
     }
 }
 

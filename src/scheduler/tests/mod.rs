@@ -1,9 +1,12 @@
 //! The scheduler against its model, and a few of its promises by example.
 
-use super::model::{self, delivery, limits, now};
+mod model;
+mod simulation;
+
 use super::*;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::lane::LaneLimits;
+use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
 const STEPS: usize = 2000;

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::model::Rng;
-use super::*;
 use crate::endpoint::Endpoint;
 use crate::message::Message;
 use crate::record::Parked;
 use crate::rules::{Match, Rule};
+use crate::scheduler::*;
 
 const STEP: Duration = Duration::from_millis(2);
 

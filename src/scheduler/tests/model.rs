@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::*;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::delivery::DeadReason;
 use crate::endpoint::Endpoint;
 use crate::lane::LaneLimits;
 use crate::message::Message;
+use crate::scheduler::*;
 
 /// xorshift64*: enough for choices, and the same on every machine.
 pub(super) struct Rng(pub u64);

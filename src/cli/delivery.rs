@@ -1,0 +1,138 @@
+//! How messages are delivered.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{delay, duration, share, timeout};
+use crate::backoff::{Delays, RetrySchedule};
+use crate::config::DeliveryConfig;
+
+/// How messages are delivered.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Delivery")]
+pub struct DeliveryArgs {
+    /// Attempts at a time; each has a thread
+    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "128", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    workers: u16,
+    /// For a whole attempt: DNS, connect, TLS, sending, status and body
+    #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
+    pub timeout: Duration,
+    /// For connecting, within the timeout
+    #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
+    connect_timeout: Duration,
+    /// Attempts for each message, the first included
+    #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_attempts: u32,
+    /// Pause after the first failed attempt; it doubles after each
+    #[arg(long, env = "OUTHOOK_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
+    backoff_base: Duration,
+    /// The longest pause between two attempts
+    #[arg(long, env = "OUTHOOK_BACKOFF_MAX", value_name = "DURATION", default_value = "1h", value_parser = delay)]
+    backoff_max: Duration,
+    /// Pauses instead: a list as 5s,5m,30m, or "standard" (Standard Webhooks: 10 attempts in 3 days)
+    #[arg(long, env = "OUTHOOK_RETRY_SCHEDULE", value_name = "LIST", value_parser = schedule,
+          conflicts_with_all = ["max_attempts", "backoff_base", "backoff_max"])]
+    retry_schedule: Option<Pauses>,
+    /// Share of each pause that is added to it at random, 0 to 1
+    #[arg(long, env = "OUTHOOK_JITTER", value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
+    jitter: f64,
+    /// Refuse larger messages
+    #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = clap::value_parser!(u32).range(64..=512 << 20))]
+    max_message_bytes: u32,
+    /// Messages held in memory; what comes on top is a dead letter (overflow)
+    #[arg(long, env = "OUTHOOK_MAX_ACTIVE", value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    max_active: u32,
+    /// Bytes of messages held in memory, likewise
+    #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = clap::value_parser!(u64).range(1..))]
+    max_active_bytes: u64,
+    /// What counts as one endpoint
+    #[arg(long, env = "OUTHOOK_LANE_KEY", value_enum, default_value_t = LaneKey::Origin)]
+    lane_key: LaneKey,
+    /// How long an endpoint that fails is left alone at first; it doubles while it fails
+    #[arg(long, env = "OUTHOOK_PAUSE_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
+    pause_base: Duration,
+    /// The longest such pause, unless a Retry-After asks for more
+    #[arg(long, env = "OUTHOOK_PAUSE_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
+    pause_max: Duration,
+    /// How long deliveries go on after the first SIGTERM or SIGINT
+    #[arg(long, env = "OUTHOOK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = duration)]
+    drain_timeout: Duration,
+}
+
+/// What counts as one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum LaneKey {
+    /// Scheme, host and port
+    Origin,
+    /// The whole URL
+    Url,
+}
+
+impl DeliveryArgs {
+    pub fn config(&self) -> DeliveryConfig {
+        let schedule = match &self.retry_schedule {
+            Some(Pauses(list)) => RetrySchedule {
+                attempts: list.len() as u32 + 1,
+                delays: Delays::List(list.clone()),
+                jitter: self.jitter,
+            },
+            None => RetrySchedule {
+                attempts: self.max_attempts,
+                delays: Delays::Doubling {
+                    base: self.backoff_base,
+                    max: self.backoff_max,
+                },
+                jitter: self.jitter,
+            },
+        };
+        DeliveryConfig {
+            workers: self.workers.into(),
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            schedule,
+            max_message_bytes: self.max_message_bytes as usize,
+            max_active: self.max_active as usize,
+            max_active_bytes: self.max_active_bytes as usize,
+            lane_by_url: self.lane_key == LaneKey::Url,
+            pause: self.pause_base,
+            longest_pause: self.pause_max,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+/// The pauses of `--retry-schedule`.
+#[derive(Debug, Clone)]
+struct Pauses(Vec<Duration>);
+
+/// Names for schedules.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Preset {
+    Standard,
+}
+
+fn schedule(text: &str) -> Result<Pauses, String> {
+    if let Ok(Preset::Standard) = Preset::from_str(text, false) {
+        return Ok(Pauses(RetrySchedule::standard()));
+    }
+    let pauses: Result<Vec<_>, _> = text.split(',').map(delay).collect();
+    pauses
+        .map(Pauses)
+        .map_err(|e| format!("{e}; it must be \"standard\" or a list as 5s,5m,30m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_read_and_refused() {
+        assert_eq!(schedule("standard").unwrap().0.len(), 9);
+        let list = schedule("5s, 5m,30m").unwrap().0;
+        assert_eq!(list, [5, 300, 1800].map(Duration::from_secs));
+        for bad in ["", "5", "5s,,1m", "fast", "31days"] {
+            assert!(schedule(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How to reach Redis, and which keys to use there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::values::{nonempty, prefix};
+use crate::store::{Keys, Redis, RedisConfig};
+
+/// How to reach Redis.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisArgs {
+    /// host:port, or a redis://, rediss:// or unix:// URL; REDIS_ADDRESS is read too
+    /// [default: 127.0.0.1:6379]
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_ADDRESS",
+        value_name = "ADDR",
+        hide_env_values = true
+    )]
+    redis_address: Option<String>,
+    /// Read the address from a file, as it may hold a password
+    #[arg(long, env = "OUTHOOK_REDIS_ADDRESS_FILE", value_name = "FILE")]
+    redis_address_file: Option<PathBuf>,
+    /// User (ACL) to log in as
+    #[arg(long, env = "OUTHOOK_REDIS_USERNAME", value_name = "NAME")]
+    redis_username: Option<String>,
+    /// Password to log in with
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    redis_password: Option<String>,
+    /// Read the password from a file
+    #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    redis_password_file: Option<PathBuf>,
+    /// Namespace: keys are named {PREFIX}:messages and so on
+    #[arg(long, env = "OUTHOOK_REDIS_PREFIX", value_name = "PREFIX", default_value = "outhook", value_parser = prefix)]
+    redis_prefix: String,
+    /// Stream to take messages from [default: {PREFIX}:messages]
+    #[arg(long, env = "OUTHOOK_STREAM", value_name = "KEY", value_parser = nonempty)]
+    stream: Option<String>,
+    /// Consumer group of the stream
+    #[arg(long, env = "OUTHOOK_GROUP", value_name = "NAME", default_value = "outhook", value_parser = nonempty)]
+    group: String,
+}
+
+impl RedisArgs {
+    /// Reads and checks the address; connects to nothing yet. The error is one line.
+    pub fn open(&self) -> Result<Redis, String> {
+        Redis::new(&self.config()?)
+            .map_err(|e| format!("--redis-address (variable REDIS_ADDRESS) {e}"))
+    }
+
+    /// The keys to use. The error is one line.
+    pub fn keys(&self) -> Result<Keys, String> {
+        let mut keys = Keys::new(&self.redis_prefix);
+        if let Some(stream) = &self.stream {
+            let tag = format!("{{{}}}", self.redis_prefix);
+            if !stream.contains(&tag) {
+                return Err(format!(
+                    "--stream {stream}: it must contain {tag}, so that all keys are in one \
+                     slot; see --redis-prefix"
+                ));
+            }
+            keys.messages = stream.clone();
+        }
+        keys.group = self.group.clone();
+        Ok(keys)
+    }
+
+    /// Puts together what flags, variables and files say. The error is one line.
+    fn config(&self) -> Result<RedisConfig, String> {
+        let flag = "--redis-address";
+        let address = secret(
+            flag,
+            &self.redis_address,
+            self.redis_address_file.as_deref(),
+        )?;
+        // The tutorial's variable; an empty one is what compose makes of an unset one.
+        let inherited = || {
+            std::env::var("REDIS_ADDRESS")
+                .ok()
+                .filter(|a| !a.is_empty())
+        };
+        let address = address
+            .or_else(inherited)
+            .unwrap_or_else(|| "127.0.0.1:6379".into());
+        let file = self.redis_password_file.as_deref();
+        let password = secret("--redis-password", &self.redis_password, file)?;
+        Ok(RedisConfig {
+            address,
+            username: self.redis_username.clone(),
+            password,
+        })
+    }
+}
+
+/// A secret, given in itself or as the name of a file that holds it, but not both.
+fn secret(
+    flag: &str,
+    value: &Option<String>,
+    file: Option<&Path>,
+) -> Result<Option<String>, String> {
+    match (value, file) {
+        (Some(_), Some(_)) => Err(format!(
+            "{flag} and {flag}-file exclude each other; set one"
+        )),
+        (value, None) => Ok(value.clone()),
+        (None, Some(file)) => fs::read_to_string(file)
+            .map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+            .map_err(|e| {
+                format!(
+                    "{flag}-file {}: {e}; it must be a readable file",
+                    file.display()
+                )
+            }),
+    }
+}

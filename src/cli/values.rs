@@ -1,0 +1,64 @@
+//! How values are written. Each error says what is allowed.
+
+use std::time::Duration;
+
+use crate::backoff::DELAY_MAX;
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|e| format!("{e}; it must be a duration as 500ms, 15s or 1h"))
+}
+
+pub fn delay(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::ZERO, DELAY_MAX)
+}
+
+pub fn lease(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))
+}
+
+pub fn keep(text: &str) -> Result<Duration, String> {
+    bounded(
+        text,
+        Duration::from_secs(1),
+        Duration::from_secs(365 * 24 * 3600),
+    )
+}
+
+pub fn prefix(text: &str) -> Result<String, String> {
+    match nonempty(text)? {
+        name if name.contains(['{', '}']) => Err("it must not contain { or }".into()),
+        name => Ok(name),
+    }
+}
+
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_millis(1), Duration::from_secs(3600))
+}
+
+pub fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let d = duration(text)?;
+    let shown = humantime::format_duration;
+    match (least..=most).contains(&d) {
+        true => Ok(d),
+        false => Err(format!(
+            "it must be between {} and {}",
+            shown(least),
+            shown(most)
+        )),
+    }
+}
+
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it must be a number from 0 to 1".into()),
+    }
+}
+
+pub fn nonempty(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it must not be empty".into()),
+        name => Ok(name.to_owned()),
+    }
+}

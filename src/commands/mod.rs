@@ -1,10 +1,15 @@
 //! The subcommands, one a file. Each answers the process's exit code.
 
 mod check;
+mod dead;
 mod deliver;
 mod demo;
 mod listen;
+mod parked;
+mod print;
+mod send;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -26,6 +31,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Deliver(args) => deliver::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Dead(args) => dead::run(&args),
+        Command::Parked(args) => parked::run(&args),
+        Command::Status(args) => status::run(&args),
     };
     logging::flush();
     result.unwrap_or_else(bad_config)

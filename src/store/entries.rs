@@ -15,6 +15,11 @@ use crate::record::EntryId;
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
+const UNPARK: &str = concat!(
+    include_str!("lua/append.lua"),
+    include_str!("lua/unpark.lua")
+);
+
 /// See the module's header.
 pub struct Entries {
     redis: Redis,
@@ -90,12 +95,11 @@ impl Entries {
     /// Moves parked messages that are due to the stream, `limit` at most. Answers how many,
     /// and how long it is until the next one is due.
     pub fn unpark(&mut self, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
-        let script = Script::new(include_str!("lua/unpark.lua"));
+        let script = Script::new(UNPARK);
         let (moved, next): (usize, i64) = script
             .key(&self.keys.parked)
             .key(&self.keys.messages)
             .arg(limit)
-            .arg("")
             .invoke(&mut self.connection)
             .map_err(|e| self.redis.error(&e))?;
         Ok((moved, u64::try_from(next).ok().map(Duration::from_millis)))
@@ -268,18 +272,18 @@ fn entry(value: Value, count: u32, suspect: bool) -> Option<Entry> {
     })
 }
 
-fn items(value: Option<Value>) -> std::vec::IntoIter<Value> {
+pub(super) fn items(value: Option<Value>) -> std::vec::IntoIter<Value> {
     match value {
         Some(Value::Array(items)) => items.into_iter(),
         _ => Vec::new().into_iter(),
     }
 }
 
-fn text(value: Value) -> Option<String> {
+pub(super) fn text(value: Value) -> Option<String> {
     String::from_utf8(bytes(value)).ok()
 }
 
-fn bytes(value: Value) -> Vec<u8> {
+pub(super) fn bytes(value: Value) -> Vec<u8> {
     match value {
         Value::BulkString(bytes) => bytes,
         Value::SimpleString(text) => text.into_bytes(),

@@ -1,6 +1,7 @@
 //! Where messages are kept: Redis, or, for dead letters alone, a file of JSON lines. Blocking
 //! I/O without threads of its own; knows nothing of scheduling.
 
+mod admin;
 mod entries;
 mod keys;
 mod ledger;
@@ -13,10 +14,11 @@ use std::time::Duration;
 use crate::delivery::DeadLetter;
 use crate::record::{EntryId, Parked, Told};
 
+pub use admin::{Admin, Fields};
 pub use entries::{Entries, Read, forget_consumer};
 pub use keys::Keys;
 pub use ledger::{LedgerConfig, RedisLedger};
-pub use ndjson::Ndjson;
+pub use ndjson::{Ndjson, insert_bytes};
 pub use redis::{Redis, RedisConfig};
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why

@@ -64,16 +64,20 @@ impl<W: Write + Send> Store for Ndjson<W> {
 }
 
 /// Bytes become a string where they are UTF-8, else base64 under `<name>_base64`.
+pub fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) -> Option<Value> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(name.into(), text.into()),
+        Err(_) => object.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+    }
+}
+
 fn object(letter: &DeadLetter) -> Map<String, Value> {
     let mut object = Map::new();
     for (name, field) in letter.fields() {
         match field {
             Field::Text(text) => object.insert(name.into(), text.into()),
             Field::Number(number) => object.insert(name.into(), number.into()),
-            Field::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => object.insert(name.into(), text.into()),
-                Err(_) => object.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
-            },
+            Field::Bytes(bytes) => insert_bytes(&mut object, name, bytes),
         };
     }
     object

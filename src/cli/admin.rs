@@ -1,0 +1,143 @@
+//! What the operator's tools are told.
+
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+
+use super::RedisArgs;
+use super::values::{duration, nonempty};
+use crate::delivery::unix_ms;
+use crate::when;
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Where to; without it, messages are read from standard input, one JSON object a line
+    #[arg(long, value_name = "URL", requires = "data")]
+    pub url: Option<String>,
+    /// Any JSON, or @FILE
+    #[arg(long, value_name = "JSON", requires = "url")]
+    pub data: Option<String>,
+    /// Id of the message; one is made if it is missing
+    #[arg(long, value_name = "ID", requires = "url")]
+    pub webhook_id: Option<String>,
+    /// Extra request header, as name=value; may be given more than once
+    #[arg(long = "header", value_name = "NAME=VALUE", requires = "url")]
+    pub headers: Vec<String>,
+    /// Not before this time: RFC 3339, or Unix milliseconds
+    #[arg(long, value_name = "TIME", requires = "url")]
+    pub deliver_at: Option<String>,
+    /// PUBLISH to a channel, and do not add to the stream
+    #[arg(long)]
+    pub publish: bool,
+    /// The channel for --publish
+    #[arg(long, env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments", value_parser = nonempty)]
+    pub channel: String,
+    /// One JSON object a message
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DeadArgs {
+    #[command(subcommand)]
+    pub act: DeadAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadAct {
+    /// One line a dead letter, oldest first
+    List(SelectArgs),
+    /// All that is known of each
+    Show(SelectArgs),
+    /// Put the messages back on the stream, with all their attempts before them
+    Replay(SelectArgs),
+    /// Delete
+    Purge(SelectArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ParkedArgs {
+    #[command(subcommand)]
+    pub act: ParkedAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParkedAct {
+    /// One line a message, in the order in which they are due
+    List(SelectArgs),
+    /// Make them due now
+    Flush(SelectArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The message's webhookId
+    #[arg(value_name = "WEBHOOK_ID", value_parser = nonempty)]
+    pub id: String,
+    /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
+
+/// Which ones.
+#[derive(Debug, Args)]
+pub struct SelectArgs {
+    /// Of this webhookId, or this entry of the stream; may be given more than once
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<String>,
+    /// To URLs that begin so
+    #[arg(long, value_name = "PREFIX")]
+    pub url: Option<String>,
+    /// With this reason
+    #[arg(long, value_name = "WORD")]
+    pub reason: Option<String>,
+    /// Not before: RFC 3339, or so long ago as 2h
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<u64>,
+    /// Not after, likewise
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<u64>,
+    /// The first so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// All there are; asked for where a selection would be dangerous to forget
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
+
+impl SelectArgs {
+    /// Refuses to act on everything by accident. The error is one line.
+    pub fn check_chosen(&self) -> Result<(), String> {
+        let times = self.since.or(self.until).or(self.limit).is_some();
+        match self.all
+            || times
+            || !self.ids.is_empty()
+            || self.url.is_some()
+            || self.reason.is_some()
+        {
+            true => Ok(()),
+            false => Err("which ones? --id, --url, --reason, --since, --until or --all".into()),
+        }
+    }
+}
+
+/// Answers Unix milliseconds.
+fn moment(text: &str) -> Result<u64, String> {
+    if let Some(ms) = when::parse_rfc3339(text.trim()) {
+        return Ok(ms);
+    }
+    let ago: Duration = duration(text).map_err(|_| {
+        "it must be a time as 2027-01-31T12:00:00Z, or so long ago as 2h".to_owned()
+    })?;
+    let now = unix_ms(SystemTime::now());
+    Ok(now.saturating_sub(ago.as_millis() as u64))
+}

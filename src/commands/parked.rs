@@ -1,0 +1,118 @@
+//! `outhook parked`: look at messages that wait in Redis, and make them due now.
+
+use std::process::ExitCode;
+
+use super::print::{Out, Progress, Stop, ended};
+use crate::cli::{ParkedAct, ParkedArgs, SelectArgs};
+use crate::store::{Admin, Fields};
+use crate::when;
+
+const COLUMNS: [&str; 5] = ["due", "id", "attempts", "url", "source"];
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &ParkedArgs) -> Result<ExitCode, String> {
+    let select = match &args.act {
+        ParkedAct::List(s) => s,
+        ParkedAct::Flush(s) => {
+            s.check_chosen()?;
+            s
+        }
+    };
+    if select.reason.is_some() {
+        return Err("--reason: parked messages have none; it is for dead letters".into());
+    }
+    let (redis, keys) = (select.redis.open()?, select.redis.keys()?);
+    let work = || -> Result<bool, Stop> {
+        let mut admin = Admin::open(redis, keys)?;
+        match &args.act {
+            ParkedAct::List(s) => list(&mut admin, s),
+            ParkedAct::Flush(s) => flush(&mut admin, s),
+        }
+    };
+    Ok(ended(work()))
+}
+
+fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
+    let mut out = Out::new(select.json);
+    let (mut start, mut found, mut left) = (0, 0, select.limit.unwrap_or(u64::MAX));
+    loop {
+        let page = admin.parked(start)?;
+        start += page.len();
+        if page.is_empty() || left == 0 {
+            break;
+        }
+        for message in page {
+            if left > 0 && select.waits(&message.fields, message.due) {
+                let mut fields = with_url(message.fields);
+                let due = when::format_rfc3339(message.due).into_bytes();
+                fields.insert(0, ("due".into(), due));
+                out.line(&fields, &COLUMNS)?;
+                (left, found) = (left - 1, found + 1);
+            }
+        }
+    }
+    out.flush()?;
+    Ok(found > 0 || !select.is_narrow())
+}
+
+fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
+    let mut progress = Progress::new("flushed");
+    let (mut start, mut done, mut left) = (0, 0, select.limit.unwrap_or(u64::MAX));
+    loop {
+        let mut page = admin.parked(start)?;
+        let read = page.len();
+        if page.is_empty() || left == 0 {
+            break;
+        }
+        page.retain(|m| {
+            let goes = left > 0 && select.waits(&m.fields, m.due);
+            left -= u64::from(goes);
+            goes
+        });
+        // What is moved leaves the order, and what follows moves up.
+        start += read - page.len();
+        if !page.is_empty() {
+            done += admin.flush(&page)?;
+            progress.at(done);
+        }
+    }
+    drop(progress);
+    let mut out = Out::new(select.json);
+    out.line(
+        &[("flushed".into(), done.to_string().into_bytes())],
+        &["flushed"],
+    )?;
+    out.flush()?;
+    Ok(done > 0)
+}
+
+/// The URL is in the message alone.
+fn with_url(mut fields: Fields) -> Fields {
+    if let Some(url) = url(&fields) {
+        fields.push(("url".into(), url.into_bytes()));
+    }
+    fields
+}
+
+fn url(fields: &Fields) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Wire {
+        url: String,
+    }
+    let message = fields.iter().find(|(name, _)| name == "message");
+    serde_json::from_slice::<Wire>(&message?.1)
+        .ok()
+        .map(|w| w.url)
+}
+
+impl SelectArgs {
+    fn waits(&self, fields: &Fields, due: u64) -> bool {
+        let in_time = self.since.is_none_or(|t| due >= t) && self.until.is_none_or(|t| due <= t);
+        // Read only where it is asked for.
+        in_time
+            && match self.url {
+                Some(_) => self.covers(&with_url(fields.clone()), ""),
+                None => self.covers(fields, ""),
+            }
+    }
+}

@@ -1,0 +1,143 @@
+//! How the operator's tools print, and why they stop.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::store::{StoreError, insert_bytes};
+
+/// Why a tool ends before its time.
+pub enum Stop {
+    /// Nobody reads any more (`| head`): a good end.
+    Unread,
+    Failed(String),
+}
+
+impl From<StoreError> for Stop {
+    fn from(e: StoreError) -> Self {
+        Stop::Failed(e.to_string())
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::BrokenPipe => Stop::Unread,
+            _ => Stop::Failed(format!("standard output: {e}")),
+        }
+    }
+}
+
+/// Turns how a tool ended into an exit code; tells what failed.
+pub fn ended(result: Result<bool, Stop>) -> ExitCode {
+    match result {
+        Ok(good) => super::exit_code(good),
+        Err(Stop::Unread) => ExitCode::SUCCESS,
+        Err(Stop::Failed(text)) => {
+            eprintln!("outhook: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Standard output.
+pub struct Out {
+    out: BufWriter<io::Stdout>,
+    json: bool,
+}
+
+impl Out {
+    pub fn new(json: bool) -> Out {
+        Out {
+            out: BufWriter::new(io::stdout()),
+            json,
+        }
+    }
+
+    /// One line: an object of all `fields`, or `columns` of them.
+    pub fn line(&mut self, fields: &[(String, Vec<u8>)], columns: &[&str]) -> io::Result<()> {
+        if self.json {
+            return self.object(fields);
+        }
+        let cells = columns.iter().map(|column| {
+            let field = fields.iter().find(|(name, _)| name == column);
+            field.map_or("-".into(), |(_, value)| plain(value))
+        });
+        let cells: Vec<String> = cells.collect();
+        writeln!(self.out, "{}", cells.join("  "))
+    }
+
+    /// All `fields`, one a line, and an empty line; or an object.
+    pub fn block(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
+        if self.json {
+            return self.object(fields);
+        }
+        for (name, value) in fields {
+            writeln!(self.out, "{:<16} {}", plain(name.as_bytes()), plain(value))?;
+        }
+        writeln!(self.out)
+    }
+
+    fn object(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
+        let mut object = Map::new();
+        for (name, value) in fields {
+            insert_bytes(&mut object, name, value);
+        }
+        writeln!(self.out, "{}", Value::Object(object))
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// What came from outside must not steer the terminal.
+fn plain(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if shown.is_empty() { "-".into() } else { shown }
+}
+
+/// How far it is, on a terminal.
+pub struct Progress {
+    what: &'static str,
+    begun: Instant,
+    told: Instant,
+    shows: bool,
+}
+
+impl Progress {
+    pub fn new(what: &'static str) -> Progress {
+        let now = Instant::now();
+        Progress {
+            what,
+            begun: now,
+            told: now,
+            shows: io::stderr().is_terminal(),
+        }
+    }
+
+    pub fn at(&mut self, count: u64) {
+        if self.shows && self.told.elapsed() > Duration::from_millis(200) {
+            self.told = Instant::now();
+            let rate = count as f64 / self.begun.elapsed().as_secs_f64();
+            eprint!("\r{} {count} ({rate:.0}/s)\x1b[K", self.what);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shows && self.told != self.begun {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `outhook status`: where one message is.
+
+use std::process::ExitCode;
+
+use super::print::{Out, Stop, ended};
+use crate::cli::StatusArgs;
+use crate::store::Admin;
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &StatusArgs) -> Result<ExitCode, String> {
+    let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
+    let work = || -> Result<bool, Stop> {
+        let fields = Admin::open(redis, keys)?.status(&args.id)?;
+        if fields.is_empty() {
+            return Err(Stop::Failed(format!(
+                "{}: nothing is known of it; outhook serve keeps that only with --status-ttl, \
+                 and only for so long",
+                args.id
+            )));
+        }
+        let mut out = Out::new(args.json);
+        out.block(&fields)?;
+        out.flush()?;
+        Ok(true)
+    };
+    Ok(ended(work()))
+}

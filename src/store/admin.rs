@@ -1,0 +1,203 @@
+//! What an operator does with what Redis holds: look, move, delete. Everything is read in pages,
+//! so that a million entries take no more memory than a hundred.
+
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, RedisResult, Script, Value, cmd};
+
+use super::entries::{bytes, items, text};
+use super::{Keys, Redis, StoreError};
+
+/// Entries in one page; each may be a megabyte.
+const PAGE: usize = 100;
+
+/// What one request may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Names and values in turn, as they are stored.
+pub type Fields = Vec<(String, Vec<u8>)>;
+
+/// One entry of a stream.
+#[derive(Debug)]
+pub struct Letter {
+    pub entry: String,
+    pub fields: Fields,
+}
+
+/// One parked message.
+#[derive(Debug)]
+pub struct ParkedMessage {
+    /// Unix milliseconds, by Redis's clock.
+    pub due: u64,
+    pub fields: Fields,
+    member: Vec<u8>,
+}
+
+/// One connection, and the keys.
+pub struct Admin {
+    redis: Redis,
+    keys: Keys,
+    connection: Connection,
+}
+
+impl Admin {
+    pub fn open(redis: Redis, keys: Keys) -> Result<Admin, StoreError> {
+        let connection = redis.connect(LIMIT)?;
+        Ok(Admin {
+            redis,
+            keys,
+            connection,
+        })
+    }
+
+    /// Adds messages to the stream. Answers the entries' ids.
+    pub fn add(&mut self, messages: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            pipe.cmd("XADD").arg(&self.keys.messages).arg("*");
+            pipe.arg("message").arg(message);
+        }
+        let reply = pipe.query(&mut self.connection);
+        self.done(reply)
+    }
+
+    /// Publishes messages. Answers how many subscribers heard each.
+    pub fn publish(&mut self, channel: &str, messages: &[Vec<u8>]) -> Result<Vec<u64>, StoreError> {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            pipe.cmd("PUBLISH").arg(channel).arg(message);
+        }
+        let reply = pipe.query(&mut self.connection);
+        self.done(reply)
+    }
+
+    /// Up to a page of dead letters from the entry `from` on, oldest first, and where to go on.
+    pub fn dead(
+        &mut self,
+        from: &str,
+        to: &str,
+    ) -> Result<(Vec<Letter>, Option<String>), StoreError> {
+        let mut range = cmd("XRANGE");
+        range
+            .arg(&self.keys.dead)
+            .arg(from)
+            .arg(to)
+            .arg("COUNT")
+            .arg(PAGE);
+        let reply: RedisResult<Value> = range.query(&mut self.connection);
+        let entries = items(Some(self.done(reply)?));
+        let letters: Vec<Letter> = entries.filter_map(letter).collect();
+        let next = letters.last().filter(|_| letters.len() == PAGE);
+        let next = next.map(|last| format!("({}", last.entry));
+        Ok((letters, next))
+    }
+
+    /// Puts the messages of these dead letters back on the stream. Answers how many were
+    /// still there.
+    pub fn replay(&mut self, entries: &[String]) -> Result<u64, StoreError> {
+        self.script(
+            include_str!("lua/replay.lua"),
+            &self.keys.dead.clone(),
+            entries,
+        )
+    }
+
+    /// Deletes these dead letters. Answers how many were still there.
+    pub fn purge(&mut self, entries: &[String]) -> Result<u64, StoreError> {
+        let mut del = cmd("XDEL");
+        del.arg(&self.keys.dead).arg(entries);
+        let reply = del.query(&mut self.connection);
+        self.done(reply)
+    }
+
+    /// Up to a page of parked messages, in the order in which they are due, from the
+    /// `start`-th on.
+    pub fn parked(&mut self, start: usize) -> Result<Vec<ParkedMessage>, StoreError> {
+        let mut range = cmd("ZRANGE");
+        range
+            .arg(&self.keys.parked)
+            .arg(start)
+            .arg(start + PAGE - 1)
+            .arg("WITHSCORES");
+        let reply: RedisResult<Vec<(Vec<u8>, f64)>> = range.query(&mut self.connection);
+        let page = self.done(reply)?;
+        Ok(page.into_iter().map(|(m, due)| parked(m, due)).collect())
+    }
+
+    /// Puts these parked messages on the stream, due now. Answers how many were still parked.
+    pub fn flush(&mut self, messages: &[ParkedMessage]) -> Result<u64, StoreError> {
+        let members: Vec<&[u8]> = messages.iter().map(|m| &m.member[..]).collect();
+        let script = concat!(
+            include_str!("lua/append.lua"),
+            include_str!("lua/flush.lua")
+        );
+        self.script(script, &self.keys.parked.clone(), &members)
+    }
+
+    /// What is known of message `id`; nothing where `--status-ttl` is not set, or is over.
+    pub fn status(&mut self, id: &str) -> Result<Fields, StoreError> {
+        let mut get = cmd("HGETALL");
+        get.arg(self.keys.status(id));
+        let reply: RedisResult<Vec<(String, Vec<u8>)>> = get.query(&mut self.connection);
+        self.done(reply)
+    }
+
+    fn script<A: redis::ToRedisArgs>(
+        &mut self,
+        code: &str,
+        from: &str,
+        args: &[A],
+    ) -> Result<u64, StoreError> {
+        let script = Script::new(code);
+        let mut call = script.key(from);
+        call.key(&self.keys.messages);
+        for arg in args {
+            call.arg(arg);
+        }
+        let reply = call.invoke(&mut self.connection);
+        self.done(reply)
+    }
+
+    fn done<T: FromRedisValue>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {
+        reply.map_err(|e| self.redis.error(&e))
+    }
+}
+
+fn letter(value: Value) -> Option<Letter> {
+    let mut parts = items(Some(value));
+    let entry = parts.next().and_then(text)?;
+    let mut values = items(parts.next());
+    let mut fields = Vec::new();
+    while let (Some(name), Some(value)) = (values.next(), values.next()) {
+        let name = String::from_utf8_lossy(&bytes(name)).into_owned();
+        fields.push((name, bytes(value)));
+    }
+    Some(Letter { entry, fields })
+}
+
+/// The line that `park.lua` writes, taken apart; of a member that is not ours there are only
+/// its bytes.
+fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
+    let end = member.iter().position(|b| *b == b'\n').unwrap_or_default();
+    let line = String::from_utf8_lossy(&member[..end]).into_owned();
+    let words: Vec<&str> = line.splitn(4, ' ').collect();
+    let mut fields = Fields::new();
+    if let [attempts, received, id, source] = words[..] {
+        for (name, value) in [
+            ("id", id),
+            ("attempts", attempts),
+            ("received_ms", received),
+            ("source", source),
+        ] {
+            fields.push((name.into(), value.into()));
+        }
+        fields.push(("message".into(), member[end + 1..].to_vec()));
+    } else {
+        fields.push(("message".into(), member.clone()));
+    }
+    ParkedMessage {
+        due: due.max(0.0) as u64,
+        fields,
+        member,
+    }
+}

@@ -1,0 +1,10 @@
+-- Moves these parked messages to the end of the stream, those that are still parked.
+-- KEYS: parked, messages. ARGV: members. Answers how many were moved.
+local moved = 0
+for _, member in ipairs(ARGV) do
+  if redis.call('ZREM', KEYS[1], member) > 0 then
+    append(KEYS[2], member)
+    moved = moved + 1
+  end
+end
+return moved

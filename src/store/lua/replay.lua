@@ -1,0 +1,22 @@
+-- Puts the messages of these dead letters at the end of the stream, as if they had never been
+-- tried, those that are still there.
+-- KEYS: dead, messages. ARGV: entries of dead. Answers how many were moved.
+local moved = 0
+for _, entry in ipairs(ARGV) do
+  local found = redis.call('XRANGE', KEYS[1], entry, entry)[1]
+  if found then
+    local letter = {}
+    for i = 1, #found[2], 2 do letter[found[2][i]] = found[2][i + 1] end
+    redis.call('XDEL', KEYS[1], entry)
+    local fields = { 'message', letter.message or '' }
+    for _, name in ipairs({ 'id', 'received_ms', 'source' }) do
+      if letter[name] then
+        fields[#fields + 1] = name
+        fields[#fields + 1] = letter[name]
+      end
+    end
+    redis.call('XADD', KEYS[2], '*', unpack(fields))
+    moved = moved + 1
+  end
+end
+return moved

@@ -28,8 +28,9 @@ use crate::worker::Outcome;
 /// Messages taken in between two looks at everything else.
 const TAKE: usize = 64;
 
-/// How long attempts that were cut may take to come back before they are given up.
-const CUT_GRACE: Duration = Duration::from_secs(1);
+/// How long attempts that were cut may take to come back, and sources to end, before they are
+/// given up. Longer than the consumer's longest read.
+const CUT_GRACE: Duration = Duration::from_millis(1500);
 
 /// The timer's channels and settings.
 pub struct Timer {
@@ -212,10 +213,11 @@ impl Run {
 
     fn is_finished(&self) -> bool {
         let idle = self.timer.scheduler.active() == 0 && !self.timer.scheduler.has_outbox();
-        match self.phase {
-            Phase::Cut(until) => idle || Instant::now() >= until,
-            _ => idle && !self.eager_open && !self.patient_open,
-        }
+        let over = match self.phase {
+            Phase::Cut(until) => Instant::now() >= until,
+            Phase::Serving | Phase::Draining(_) => false,
+        };
+        over || idle && !self.eager_open && !self.patient_open
     }
 
     fn takes_eager(&self) -> bool {
@@ -297,14 +299,8 @@ impl Run {
             Phase::Draining(until) if now.mono >= until => {
                 self.phase = Phase::Cut(until + CUT_GRACE);
                 (self.timer.cut)();
-                // What still stands in the channels was received, and is kept with the rest.
-                while let Ok(arrival) = self.timer.eager.try_recv() {
-                    self.take_in(arrival, now);
-                }
-                while let Ok(arrival) = self.timer.patient.try_recv() {
-                    self.take_in(arrival, now);
-                }
-                (self.eager_open, self.patient_open) = (false, false);
+                // What comes from now on is kept with the rest, at once.
+                self.full = false;
                 self.timer.scheduler.cut(now);
             }
             _ => {}

@@ -14,7 +14,7 @@ use crate::intake::pubsub;
 use crate::intake::stream::Consumer;
 use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
 use crate::signals;
-use crate::store::{LedgerConfig, RedisLedger, forget_consumer};
+use crate::store::{Appointment, LedgerConfig, RedisLedger, forget_consumer};
 use crate::timer::Snapshots;
 use crate::trouble::Trouble;
 
@@ -35,12 +35,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     );
     let name = args.consumer.clone().unwrap_or_else(fresh_name);
     let trouble = Trouble::new("ledger");
+    let appointment = Appointment::default();
     let consumer = Consumer {
         redis: redis.clone(),
         keys: keys.clone(),
         name: name.clone(),
         stable: args.consumer.is_some(),
         lease,
+        appointment: appointment.clone(),
         trouble: trouble.of("consumer"),
     };
     let (subscriber, channels) = (redis.clone(), args.channels.clone());
@@ -64,6 +66,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         dedup: args.bridge_dedup,
         status_ttl: args.status_ttl,
         outcomes: args.outcomes,
+        appointment,
     };
     let store = RedisLedger::new(redis.clone(), keys.clone(), ledger);
     let keeper = Keeper {

@@ -8,14 +8,15 @@
 //! Redis hands out entries in order, so what was lost in a reply that never came is what we
 //! hold pending beyond the last entry seen. It is fetched after each reconnect.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
 use super::{Closed, Intake};
+use crate::delivery::unix_ms;
 use crate::drain::Drain;
 use crate::record::EntryId;
-use crate::store::{Entries, Keys, Read, Redis, StoreError};
+use crate::store::{Appointment, Entries, Keys, Read, Redis, StoreError};
 use crate::trouble::Trouble;
 
 /// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
@@ -34,8 +35,8 @@ const BYTES: usize = 4 << 20;
 /// Messages moved back to the stream at a time.
 const UNPARK: usize = 256;
 
-/// What other replicas park is noticed at least so soon. What this one parks is due later.
-const LOOK: Duration = Duration::from_secs(5);
+/// What other replicas have parked, and may not live to bring back, is looked for so often.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The longest pause between two sweeps.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -50,6 +51,8 @@ pub struct Consumer {
     pub stable: bool,
     /// Entries that are not renewed for so long belong to a dead consumer.
     pub lease: Duration,
+    /// What this process has parked.
+    pub appointment: Appointment,
     pub trouble: Trouble,
 }
 
@@ -124,7 +127,12 @@ impl Consumer {
         let mut unpark_at = Instant::now();
         let mut count = COUNT;
         while !drain.has_begun() {
+            if let Some(due) = self.appointment.next() {
+                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
+                unpark_at = unpark_at.min(Instant::now() + Duration::from_millis(wait));
+            }
             if Instant::now() >= unpark_at {
+                self.appointment.take();
                 let (moved, next) = entries.unpark(UNPARK)?;
                 let pause = if moved == UNPARK {
                     Duration::ZERO

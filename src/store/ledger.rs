@@ -1,6 +1,8 @@
 //! The ledger's side of Redis: settle, note, park, bury, tell. What moves a message is one
 //! transaction or script, so that it happens whole or not at all; all may be repeated.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use redis::{Connection, RedisResult, Script, ScriptInvocation};
@@ -30,6 +32,31 @@ pub struct LedgerConfig {
     pub status_ttl: Option<Duration>,
     /// How many outcomes are kept, if any.
     pub outcomes: Option<u64>,
+    /// Told of what is parked.
+    pub appointment: Appointment,
+}
+
+/// The due time of what was parked last, if it is the next: whoever moves parked messages back
+/// need not look before. In Unix milliseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Appointment(Arc<AtomicU64>);
+
+impl Appointment {
+    fn note(&self, due: u64) {
+        // Kept as what is missing to the end of time, so that the default is never.
+        self.0.fetch_max(u64::MAX - due, Ordering::SeqCst);
+    }
+
+    /// When the next is due of those that were noted since the last [`Appointment::take`].
+    pub fn next(&self) -> Option<u64> {
+        let left = self.0.load(Ordering::SeqCst);
+        (left > 0).then_some(u64::MAX - left)
+    }
+
+    /// Forgets what was noted; to be called before looking at what is parked.
+    pub fn take(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
 }
 
 impl RedisLedger {
@@ -103,7 +130,11 @@ impl Store for RedisLedger {
                 .arg(&*p.source)
                 .arg(&p.message[..]);
         }
-        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        for p in parked {
+            self.config.appointment.note(p.due);
+        }
+        Ok(())
     }
 
     fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::record::{EntryId, Parked, Told};
 pub use admin::{Admin, Fields};
 pub use entries::{Entries, Read, forget_consumer};
 pub use keys::Keys;
-pub use ledger::{LedgerConfig, RedisLedger};
+pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
 pub use redis::{Redis, RedisConfig};
 

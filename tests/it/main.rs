@@ -3,6 +3,7 @@
 //! One file a theme, one claim a test, and its name is the claim. What they stand on is in
 //! [`support`]. All of it is one test binary, as it links once.
 
+mod admin_cli;
 mod attempt_faults;
 mod bad_input;
 mod check_cli;
@@ -11,6 +12,8 @@ mod deliver_cli;
 mod delivery;
 mod demo_cli;
 mod drain;
+mod durable;
+mod durable_faults;
 mod isolation;
 mod json_shapes;
 mod keep_alive;

@@ -1,0 +1,324 @@
+//! The operator's tools: send, dead, parked, status.
+
+use crate::support::receiver::{Receiver, status};
+use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
+use crate::support::service::{Finished, Outhook, serve};
+use crate::support::{free_port, message, unix_ms, until};
+
+/// Runs a tool at this Redis.
+fn tool(redis: &Redis, args: &[&str], input: &str) -> Finished {
+    let (words, options): (Vec<&str>, Vec<&str>) =
+        match args.iter().position(|a| a.starts_with('-')) {
+            Some(at) => (args[..at].to_vec(), args[at..].to_vec()),
+            None => (args.to_vec(), Vec::new()),
+        };
+    let address = redis.address();
+    Outhook::new(&[&words, &["--redis-address", &*address][..], &options].concat()).run(input)
+}
+
+/// Dead letters as outhook writes them.
+fn bury(redis: &Redis, id: &str, reason: &str, message: &str) -> String {
+    let mut add = vec!["XADD", DEAD, "*", "reason", reason, "detail", "because"];
+    add.extend([
+        "id",
+        id,
+        "url",
+        "http://h/x",
+        "attempts",
+        "5",
+        "received_ms",
+        "7",
+    ]);
+    add.extend(["message", message]);
+    redis.command(&add)
+}
+
+#[test]
+fn send_adds_to_the_stream_and_serve_delivers_it() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let url = receiver.url("/");
+    let args = ["send", "--url", &url, "--data", r#"{"b":1.10,"a":[ ]}"#];
+    let run = tool(
+        &redis,
+        &[&args[..], &["--webhook-id", "s1", "--header", "x-a=b=c"]].concat(),
+        "",
+    );
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out[0].contains('-'), "the entry's id: {run:?}");
+    let mut service = serve(&redis, &[]);
+    let request = &receiver.wait_for(1)[0];
+    assert_eq!(
+        (request.id(), request.text()),
+        ("s1", r#"{"b":1.10,"a":[ ]}"#)
+    );
+    assert_eq!(request.header("x-a"), Some("b=c"));
+    service.end_well();
+    assert_eq!(redis.command::<usize>(&["XLEN", MESSAGES]), 0, "settled");
+}
+
+#[test]
+fn send_reads_lines_refuses_the_bad_ones_by_number_and_sends_the_others() {
+    let redis = Redis::start();
+    let lines = format!(
+        "{}\n\njunk\n{}\n",
+        message("http://h/", "a", "1"),
+        message("http://h/", "b", "2")
+    );
+    let run = tool(&redis, &["send", "--json"], &lines);
+    assert_eq!((run.code, run.out.len()), (1, 2), "{run:?}");
+    assert!(run.out[0].starts_with(r#"{"entry":""#), "{run:?}");
+    assert!(
+        run.err[0].contains("line 3") && run.err[0].contains("JSON"),
+        "{run:?}"
+    );
+    assert_eq!(redis.command::<usize>(&["XLEN", MESSAGES]), 2);
+}
+
+#[test]
+fn send_checks_what_it_is_told() {
+    let redis = Redis::start();
+    for (args, word) in [
+        (
+            &["send", "--url", "http://h/", "--data", "text"][..],
+            "--data",
+        ),
+        (&["send", "--url", "nowhere", "--data", "1"], "url"),
+        (
+            &["send", "--url", "http://h/", "--data", "1", "--header", "x"],
+            "--header",
+        ),
+        (
+            &[
+                "send",
+                "--url",
+                "http://h/",
+                "--data",
+                "1",
+                "--deliver-at",
+                "soon",
+            ],
+            "deliverAt",
+        ),
+        (
+            &["send", "--url", "http://h/", "--data", "@/no/such/file"],
+            "--data",
+        ),
+        (&["send", "--url", "http://h/"], "--data"),
+    ] {
+        let run = tool(&redis, args, "");
+        assert_eq!(run.code, 2, "{args:?} {run:?}");
+        assert!(run.err[0].contains(word), "{args:?} {run:?}");
+    }
+    assert_eq!(redis.command::<usize>(&["XLEN", MESSAGES]), 0);
+}
+
+#[test]
+fn publishing_to_nobody_is_told() {
+    let redis = Redis::start();
+    let args = ["send", "--publish", "--url", "http://h/", "--data", "1"];
+    let run = tool(&redis, &args, "");
+    assert_eq!((run.code, run.out), (1, vec!["0".to_owned()]));
+    assert!(run.err[0].contains("nobody"), "{:?}", run.err);
+}
+
+#[test]
+fn dead_letters_are_listed_by_what_is_asked_for() {
+    let redis = Redis::start();
+    let first = bury(&redis, "a", "exhausted", "{}");
+    bury(&redis, "b", "gone", "\x1b[31mred");
+    bury(&redis, "c", "exhausted", "{}");
+    let list = |args: &[&str]| tool(&redis, &[&["dead", "list"], args].concat(), "");
+    assert_eq!(list(&[]).out.len(), 3);
+    assert_eq!(list(&["--reason", "exhausted"]).out.len(), 2);
+    assert_eq!(list(&["--limit", "1"]).out.len(), 1);
+    assert_eq!(list(&["--id", "b"]).out.len(), 1);
+    assert_eq!(list(&["--id", &first]).out.len(), 1);
+    assert_eq!(list(&["--url", "http://h/"]).out.len(), 3);
+    assert_eq!(list(&["--url", "http://other/"]).out.len(), 0);
+    assert_eq!(list(&["--since", "1h"]).out.len(), 3);
+    assert_eq!(list(&["--until", "2020-01-01T00:00:00Z"]).out.len(), 0);
+    assert_eq!(list(&["--since", "soon"]).code, 2);
+    let run = list(&["--id", "nobody"]);
+    assert_eq!((run.code, run.out.len()), (1, 0));
+    let shown = tool(&redis, &["dead", "show", "--id", "b"], "");
+    let text = shown.out.join("\n");
+    assert!(
+        text.contains("\\u{1b}[31mred") && !text.contains('\x1b'),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_come_as_base64() {
+    let redis = Redis::start();
+    let mut service = serve(&redis, &[]);
+    redis.publish("payments", b"\xff\xfe");
+    redis.wait_dead(1);
+    service.end_well();
+    let run = tool(&redis, &["dead", "list", "--json"], "");
+    assert!(run.out[0].contains(r#""message_base64":"//4=""#), "{run:?}");
+}
+
+#[test]
+fn a_replay_starts_anew_and_happens_once() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let text = format!(r#"{{"url":"{}","data":1}}"#, receiver.url("/"));
+    for n in 0..300 {
+        bury(&redis, &format!("msg_{n}"), "exhausted", &text);
+    }
+    assert_eq!(tool(&redis, &["dead", "replay"], "").code, 2, "which ones?");
+    let args = ["dead", "replay", "--reason", "exhausted"];
+    let counts = std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| tool(&redis, &args, "")));
+        both.map(|run| run.join().unwrap().out[0].parse::<u64>().unwrap())
+    });
+    assert_eq!(counts.iter().sum::<u64>(), 300, "each by one of the two");
+    let mut service = serve(&redis, &[]);
+    let mut ids: Vec<String> = receiver
+        .wait_for(300)
+        .iter()
+        .map(|r| r.id().into())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 300, "with the ids that they had");
+    assert!(ids.contains(&"msg_7".to_owned()));
+    service.end_well();
+    assert_eq!((redis.dead().len(), redis.kept().len()), (0, 0));
+}
+
+#[test]
+fn a_purge_deletes_what_is_chosen_and_nothing_else() {
+    let redis = Redis::start();
+    for n in 0..250 {
+        bury(&redis, &format!("m{n}"), ["gone", "exhausted"][n % 2], "{}");
+    }
+    assert_eq!(tool(&redis, &["dead", "purge"], "").code, 2);
+    let run = tool(&redis, &["dead", "purge", "--reason", "gone"], "");
+    assert_eq!((run.code, &*run.out[0]), (0, "125"));
+    assert!(redis.dead().iter().all(|d| d.text("reason") == "exhausted"));
+    assert_eq!(tool(&redis, &["dead", "purge", "--all"], "").out[0], "125");
+    assert_eq!(
+        tool(&redis, &["dead", "purge", "--all"], "").code,
+        1,
+        "none left"
+    );
+}
+
+#[test]
+fn a_list_nobody_reads_to_its_end_is_no_error() {
+    let redis = Redis::start();
+    for n in 0..3000 {
+        bury(&redis, &format!("m{n}"), "gone", "{}");
+    }
+    let script = format!(
+        "set -o pipefail; {} dead list --redis-address {} | head -n 2",
+        env!("CARGO_BIN_EXE_outhook"),
+        redis.address()
+    );
+    let out = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count(), 2);
+}
+
+#[test]
+fn parked_messages_are_listed_in_order_and_flushed_to_be_delivered_at_once() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let service = serve(&redis, &[]);
+    for (id, hours) in [("later", 2), ("soon", 1)] {
+        let at = unix_ms() + hours * 3_600_000;
+        redis.add(format!(
+            r#"{{"url":"{}","webhookId":"{id}","deliverAt":{at},"data":1}}"#,
+            receiver.url("/")
+        ));
+    }
+    redis.wait_kept(2);
+    let list = tool(&redis, &["parked", "list"], "");
+    assert!(
+        list.out[0].contains("soon") && list.out[1].contains("later"),
+        "{list:?}"
+    );
+    assert!(list.out[0].contains(&receiver.url("/")), "{list:?}");
+    assert_eq!(tool(&redis, &["parked", "flush"], "").code, 2);
+    // It is moved, but its deliverAt still holds: it is parked again.
+    let run = tool(&redis, &["parked", "flush", "--id", "soon"], "");
+    assert_eq!((run.code, &*run.out[0]), (0, "1"));
+    until("both to be parked", || {
+        (redis.command::<usize>(&["ZCARD", PARKED]) == 2).then_some(())
+    });
+    drop(service);
+}
+
+#[test]
+fn a_retry_that_waits_for_an_hour_can_be_flushed() {
+    let (redis, receiver) = (Redis::start(), Receiver::script([status(500), status(200)]));
+    let mut service = serve(&redis, &["--backoff-base", "1h"]);
+    redis.add(message(&receiver.url("/"), "a", "1"));
+    until("it to be parked", || {
+        (redis.command::<usize>(&["ZCARD", PARKED]) == 1).then_some(())
+    });
+    assert_eq!(redis.kept()[0].attempts, 1);
+    assert_eq!(tool(&redis, &["parked", "flush", "--all"], "").out[0], "1");
+    receiver.wait_for(2);
+    service.end_well();
+    assert_eq!(redis.kept().len(), 0);
+}
+
+#[test]
+fn a_status_tells_what_became_of_a_message() {
+    let (redis, receiver) = (Redis::start(), Receiver::script([status(500), status(204)]));
+    let mut service = serve(
+        &redis,
+        &[
+            "--status-ttl",
+            "1h",
+            "--outcomes",
+            "100",
+            "--backoff-base",
+            "50ms",
+        ],
+    );
+    assert_eq!(tool(&redis, &["status", "a"], "").code, 1);
+    redis.add(message(&receiver.url("/"), "a", "1"));
+    let known = until("it to be delivered", || {
+        let run = tool(&redis, &["status", "a", "--json"], "");
+        run.out
+            .first()
+            .filter(|l| l.contains(r#""state":"delivered""#))
+            .cloned()
+    });
+    assert!(
+        known.contains(r#""attempts":"2""#) && known.contains(r#""status":"204""#),
+        "{known}"
+    );
+    let ttl: i64 = redis.command(&["TTL", "{outhook}:status:a"]);
+    assert!((3500..=3600).contains(&ttl));
+    assert_eq!(redis.command::<usize>(&["XLEN", "{outhook}:outcomes"]), 2);
+    service.end_well();
+}
+
+#[test]
+fn a_redis_that_is_away_is_1_and_one_line() {
+    let redis = Redis::absent();
+    let port = free_port();
+    for args in [
+        &["dead", "list"][..],
+        &["parked", "list"],
+        &["status", "a"],
+        &["send"],
+    ] {
+        let run = tool(&redis, args, "");
+        assert_eq!((run.code, run.err.len()), (1, 1), "{args:?} {run:?}");
+    }
+    let run = Outhook::new(&[
+        "dead",
+        "list",
+        "--redis-address",
+        &format!("127.0.0.1:{port}"),
+    ])
+    .run("");
+    assert_eq!(run.code, 1);
+}

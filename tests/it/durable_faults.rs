@@ -1,0 +1,157 @@
+//! Redis in trouble under the stream: nothing is lost, one line tells of it, and it goes on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::support::receiver::{Receiver, status};
+use crate::support::redis::{MESSAGES, Redis};
+use crate::support::service::{Service, serve};
+use crate::support::{MS, message, until};
+
+fn distinct(receiver: &Receiver) -> BTreeSet<String> {
+    receiver
+        .requests()
+        .iter()
+        .map(|r| r.id().to_owned())
+        .collect()
+}
+
+fn settled(redis: &Redis) {
+    until("everything to be settled", || {
+        (redis.command::<usize>(&["XLEN", MESSAGES]) == 0).then_some(())
+    });
+}
+
+/// A hundred more, once outhook listens to the stream again.
+fn hundred_more(redis: &Redis, receiver: &Receiver, name: &str) {
+    let before = distinct(receiver).len();
+    for n in 0..100 {
+        redis.add(message(&receiver.url("/"), &format!("{name}-{n}"), "1"));
+    }
+    until("the hundred", || {
+        (distinct(receiver).len() == before + 100).then_some(())
+    });
+    settled(redis);
+}
+
+fn told_once(service: &Service, line: &str) {
+    assert_eq!(
+        service.log.count(line),
+        1,
+        "{line}: {:#?}",
+        service.log.all()
+    );
+}
+
+#[test]
+fn a_deleted_group_or_stream_is_made_anew_and_told_once() {
+    for act in [
+        &["DEL", MESSAGES][..],
+        &["XGROUP", "DESTROY", MESSAGES, "outhook"],
+        &["FLUSHALL"],
+    ] {
+        let (redis, receiver) = (Redis::start(), Receiver::ok());
+        let mut service = serve(&redis, &[]);
+        hundred_more(&redis, &receiver, "before");
+        redis.command::<redis::Value>(act);
+        hundred_more(&redis, &receiver, "after");
+        told_once(&service, "made anew");
+        assert_eq!(receiver.count(), 200, "none twice");
+        service.end_well();
+    }
+}
+
+#[test]
+fn another_type_of_key_is_told_and_waited_out() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    hundred_more(&redis, &receiver, "before");
+    redis.command::<()>(&["SET", MESSAGES, "x"]);
+    service.log.wait("WRONGTYPE");
+    redis.command::<()>(&["DEL", MESSAGES]);
+    hundred_more(&redis, &receiver, "after");
+    told_once(&service, "redis: trouble");
+    service.log.wait("redis: back after");
+    service.end_well();
+}
+
+#[test]
+fn a_redis_that_is_killed_again_and_again_loses_nothing() {
+    let mut redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let receiver = Receiver::answering(|_, _| status(200).after(2 * MS));
+    let mut service = serve(&redis, &["--workers", "8"]);
+    for round in 0..5 {
+        for n in 0..200 {
+            redis.add(message(&receiver.url("/"), &format!("m{round}-{n}"), "1"));
+        }
+        until("some of them", || {
+            (distinct(&receiver).len() > round * 200 + 20).then_some(())
+        });
+        redis.kill();
+        service.log.wait_times("redis: trouble", round + 1);
+        redis.up();
+        service.log.wait_times("redis: back after", round + 1);
+    }
+    until("all of them", || {
+        (distinct(&receiver).len() == 1000).then_some(())
+    });
+    settled(&redis);
+    service.end_well();
+    assert!(redis.dead().is_empty());
+    // What was in flight when Redis went is settled when it is back, not repeated.
+    let repeated = receiver.count() - 1000;
+    assert!(repeated <= 5 * 8, "{repeated} were sent twice");
+}
+
+#[test]
+fn cut_connections_lose_nothing_and_leave_nothing_pending() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    for round in 0..20 {
+        for n in 0..20 {
+            redis.add(message(&receiver.url("/"), &format!("m{round}-{n}"), "1"));
+        }
+        redis.command::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+    until("all of them", || {
+        (distinct(&receiver).len() == 400).then_some(())
+    });
+    settled(&redis);
+    service.end_well();
+    assert!(receiver.count() <= 400 + 20, "{}", receiver.count());
+}
+
+#[test]
+fn a_redis_that_stands_still_is_waited_for() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    hundred_more(&redis, &receiver, "before");
+    redis.stop();
+    std::thread::sleep(Duration::from_secs(3));
+    redis.cont();
+    hundred_more(&redis, &receiver, "after");
+    redis.command::<()>(&["CLIENT", "PAUSE", "2000", "ALL"]);
+    hundred_more(&redis, &receiver, "paused");
+    redis.command::<()>(&["SCRIPT", "FLUSH"]);
+    redis.add("junk");
+    redis.wait_dead(1);
+    assert_eq!(receiver.count(), 300, "none twice");
+    service.end_well();
+}
+
+#[test]
+fn a_redis_without_memory_still_settles_and_buries_what_it_has() {
+    let (redis, receiver) = (Redis::start(), Receiver::script([status(410)]));
+    let mut service = serve(&redis, &[]);
+    for n in 0..50 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    until("each to be tried", || {
+        (distinct(&receiver).len() == 50).then_some(())
+    });
+    settled(&redis);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(redis.wait_dead(50).len(), 50);
+    service.end_well();
+}

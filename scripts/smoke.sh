@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The whole system, used as a user would: payments are asked for at the API, go through Redis and
-# outhook, and must arrive at the receiver. Then everything goes wrong, one thing at a time.
+# outhook, and must arrive at the receiver. Then things go wrong, one at a time.
 #
 #   scripts/smoke.sh           containers: builds the images and starts docker-compose.yaml
-#   scripts/smoke.sh --local   processes: needs redis-server and cargo, and no Docker
+#   scripts/smoke.sh --local   processes: needs redis-server, curl and cargo, and no Docker
 #
-# Both run the same steps and assertions below; they differ only in how a service is started and
-# stopped. Nothing is shared with a system that runs already: own project, ports, files, password.
+# Both take the same steps; they differ only in how a service is started and stopped. Nothing is
+# shared with a system that runs already: own project, images, ports, files and password.
 # COMPOSE="docker compose" (or docker-compose) chooses the tool; otherwise what is there is used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,133 +19,116 @@ main() {
         --local) backend=local ;;
         *) die "usage: scripts/smoke.sh [--local]" ;;
     esac
-    settings
+    work=$(mktemp -d "${TMPDIR:-/tmp}/outhook-smoke.XXXXXX")
+    touch "$work"/{redis,receiver,webhook,api}.log
     trap finish EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    settings
 
-    step "start everything ($backend)"
+    step "build ($backend)"
     "${backend}_build"
-    "${backend}_start"
-    log_has webhook "ready: subscribed to payments" 1 30
-    "${backend}_check_running"
-
+    step "start everything"
+    "${backend}_up"
     payments_arrive
     failures_are_retried
     the_hopeless_is_kept
-    redis_may_restart
+    redis_restarts
     sigterm_loses_nothing
-    it_starts_again
-
+    step "everything ends with 0"
+    stop api
+    stop webhook
+    stop receiver
+    stop redis
     printf '\nPASS: smoke test (%s), %s s\n' "$backend" "$SECONDS"
 }
 
-# What outhook and the receiver are started with. The rest is as docker-compose.yaml has it.
+# What the services are started with; the rest is as docker-compose.yaml has it.
 settings() {
-    work=$(mktemp -d "${TMPDIR:-/tmp}/outhook-smoke.XXXXXX")
-    mkdir "$work/answers" "$work/redis"
-    touch "$work"/{redis,api,receiver,webhook}.log
-    # Any character may be in a password, and this one has those that break URLs and shells.
+    # Any character may be in a password; this one has those that break URLs and shells.
     # shellcheck disable=SC2016
     export REDIS_PASSWORD='sm@ke:/#?%20+$x "y'
     export OUTHOOK_LOG=info,outhook=debug
     # Enough for a slow machine to bring the receiver back before the last attempt.
     export OUTHOOK_MAX_ATTEMPTS=8 OUTHOOK_BACKOFF_BASE=500ms
-    export WEBHOOK_ADDRESS=
-    receiver_settings
-    receiver_starts=0
-    publisher=
-    api_url=
-    webhook_exit=
+    export RECEIVER_STATUS=200 RECEIVER_FAIL_RATE=0 RECEIVER_DELAY=0s
+    export WEBHOOK_ADDRESS= API_PORT=0
 }
 
 payments_arrive() {
     step "payments arrive, byte for byte and once"
-    publish first 1
-    wait_until 10 "the first delivery" arrived first
-    publish many 100
-    wait_until 30 "100 deliveries" arrived many
-    arrived_once many
+    publish payments 100
+    wait_until 30 "100 deliveries" answered payments 200
+    delivered_once payments
 }
 
 failures_are_retried() {
     step "a receiver that answers 500 gets everything later"
-    restart_receiver RECEIVER_STATUS=500
+    RECEIVER_STATUS=500 restart receiver
     publish failing 5
-    wait_until 20 "5 refused attempts" refused failing 500
-    if [ "$(times failing 200 | grep -vc '^0 ')" -ne 0 ]; then
-        die "a receiver that answers 500 cannot have accepted anything"
-    fi
-    restart_receiver
-    wait_until 60 "5 deliveries by retry" arrived failing
-    arrived_once failing
-    grep -q 'failed id=.* status=500' "$work/webhook.log" || die "the log shows no failed attempt"
+    wait_until 60 "5 refused attempts" answered failing 500
+    logged webhook 'status=500' 5 || die "the log does not show 5 failed attempts"
+    [ -z "$(answers failing 200)" ] || die "a receiver that answers 500 accepted something"
+    restart receiver
+    wait_until 90 "5 deliveries by retry" answered failing 200
+    delivered_once failing
 }
 
 the_hopeless_is_kept() {
     step "what cannot be delivered is kept as a dead letter, with its reason"
-    [ "$(redis XLEN '{outhook}:dead')" = 0 ] || die "there are dead letters already"
+    dead_letters 0 || die "there are dead letters already"
     [ "$(redis PUBLISH payments 'not JSON')" = 1 ] || die "outhook does not listen"
     wait_until 10 "a dead letter for garbage" dead_letters 1
-    restart_receiver RECEIVER_STATUS=410
+    RECEIVER_STATUS=410 restart receiver
     publish gone 1
-    wait_until 20 "a dead letter for 410 Gone" dead_letters 2
+    wait_until 60 "a dead letter for 410 Gone" dead_letters 2
     redis XRANGE '{outhook}:dead' - + >"$work/dead"
-    local expected
-    for expected in bad_json 'not JSON' gone "$(cut -d' ' -f1 "$work/gone")"; do
-        grep -qxF "$expected" "$work/dead" || die "the dead letters do not hold $expected"
+    local line
+    for line in bad_json 'not JSON' gone "$(sed 's/.*webhook-id=\([^ ]*\) .*/\1/' "$work/gone")"; do
+        grep -qxF -- "$line" "$work/dead" || die "the dead letters do not hold: $line"
     done
-    restart_receiver
 }
 
-redis_may_restart() {
-    step "Redis restarts: outhook and the API find it again, and dead letters are still there"
-    "${backend}_restart_redis"
-    log_has webhook "ready: subscribed to payments" 2 30
+redis_restarts() {
+    step "Redis restarts: outhook and the API find it again, the dead letters are still there"
+    restart receiver
+    restart redis
+    wait_until 30 "outhook to subscribe again" logged webhook "$(ready_line webhook)" 2
     publish after-redis 5
-    wait_until 10 "deliveries after Redis restarted" arrived after-redis
+    wait_until 60 "5 deliveries after Redis restarted" answered after-redis 200
     dead_letters 2 || die "Redis lost the dead letters"
 }
 
 sigterm_loses_nothing() {
-    step "SIGTERM in mid-load: all that outhook was given arrives"
-    restart_receiver RECEIVER_DELAY=500ms
-    local before at_signal
+    step "SIGTERM in mid-load: all that outhook was given arrives, and it starts again"
+    RECEIVER_DELAY=500ms restart receiver
+    local before at_signal late
     before=$(deliveries)
-    publish_until_nobody_listens load "$before" &
+    publish_until_nobody_listens "$before" &
     publisher=$!
-    wait_until 60 "200 deliveries under load" deliveries_at_least $((before + 200))
+    wait_until 90 "200 deliveries under load" deliveries_reach $((before + 200))
     at_signal=$(deliveries)
-    "${backend}_stop_webhook"
+    stop webhook
     wait "$publisher" || die "the publisher never saw that outhook stopped to listen"
-    publisher=
 
-    [ "$webhook_exit" = 0 ] || die "outhook ended with $webhook_exit instead of 0"
-    log_has webhook "drain: begins" 1 5
-    log_has webhook "drain: done" 1 5
-    heard load
-    local accepted late
-    accepted=$(wc -l <"$work/load")
-    wait_until 10 "all $accepted accepted messages at the receiver" arrived load
-    arrived_once load
+    logged webhook "drain: done" 1 || die "the log does not tell of the drain"
+    accepted load
+    wait_until 10 "all accepted messages at the receiver" answered load 200
+    delivered_once load
     dead_letters 2 || die "the drain left dead letters"
     late=$(($(deliveries) - at_signal))
     # Otherwise the signal did not come in mid-load, and this step has shown nothing.
     [ "$late" -ge 50 ] || die "only $late deliveries were left to do when SIGTERM came"
-    echo "  $((accepted)) accepted, of which $late delivered after SIGTERM; exit code 0"
-}
+    echo "  $(grep -c . "$work/load") accepted, $late of them delivered after SIGTERM; exit code 0"
 
-it_starts_again() {
-    step "outhook starts again"
-    "${backend}_start_webhook"
-    log_has webhook "ready: subscribed to payments" 3 30
+    start webhook
     publish again 5
-    wait_until 20 "deliveries after the start" arrived again
+    wait_until 60 "5 deliveries after the start" answered again 200
 }
 
-# ---------------------------------------------------------------------- what the steps are made of
+# --------------------------------------------------------------------- what the steps are made of
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 
 die() {
     printf 'FAIL: %s\n' "$*" >&2
@@ -162,237 +145,180 @@ wait_until() {
     done
 }
 
+# The log line that says that a service is there.
+ready_line() {
+    case $1 in
+        redis) echo "to accept connections" ;;
+        receiver) echo "listen: on http://" ;;
+        webhook) echo "ready: subscribed to payments" ;;
+        api) echo "payment-api: on http://" ;;
+    esac
+}
+
+# start SERVICE: and wait for it. Logs are appended to by each start.
+start() {
+    local ready starts
+    ready=$(ready_line "$1")
+    starts=$(grep -cF -- "$ready" "$work/$1.log" || true)
+    "${backend}_start" "$1"
+    wait_until 30 "$1 to start" logged "$1" "$ready" $((starts + 1))
+}
+
+# stop SERVICE: SIGTERM, and it must end with 0.
+stop() {
+    "${backend}_stop" "$1"
+    rm "$work/$1.pid"
+    [ "$exit_code" = 0 ] || die "$1 ended with $exit_code instead of 0"
+}
+
+restart() {
+    stop "$1"
+    start "$1"
+}
+
+# logged SERVICE TEXT TIMES: at least so often.
+logged() { [ "$(grep -cF -- "$2" "$work/$1.log")" -ge "$3" ]; }
+
 # publish NAME COUNT: asks the API for payments, which must all be heard by outhook.
 publish() {
-    request "$1" "$2" 1 || die "the API does not answer"
-    heard "$1"
-    local heard
-    heard=$(wc -l <"$work/$1")
-    [ "$heard" -eq "$2" ] || die "of $2 payments ($1), $((heard)) were heard by one subscriber"
+    request "$1" "$2" || die "the API does not answer"
+    accepted "$1"
+    [ "$(grep -c . "$work/$1")" = "$2" ] || die "outhook did not hear all of $2 payments"
 }
 
-# request NAME COUNT FIRST: an answer with its headers goes to answers/NAME-NUMBER.
+# request NAME COUNT: the answers with their headers are appended to NAME.http.
 request() {
-    curl --silent --show-error --max-time 60 --include --output "$work/answers/$1-#1" \
-        "$api_url/payment?[$3-$(($3 + $2 - 1))]"
+    curl --silent --show-error --max-time 60 --include --write-out '\n' \
+        "$api_url/payment?[1-$2]" >>"$work/$1.http"
 }
 
-# heard NAME: writes `id data` of each answer with `x-subscribers: 1` to the file NAME.
-heard() {
-    find "$work/answers" -name "$1-*" -exec awk '
-        { sub(/\r$/, "") }
-        FNR == 1 { status = $2; subscribers = "" }
-        tolower($1) == "x-subscribers:" { subscribers = $2 }
-        /^[{]"url"/ && status == 200 && subscribers == 1 {
-            id = data = $0
-            sub(/^.*"webhookId":"/, "", id)
-            sub(/".*$/, "", id)
-            sub(/^.*"data":/, "", data)
-            sub(/}$/, "", data)
-            print id, data
-        }' {} + >"$work/$1"
+# accepted NAME: writes to the file NAME what the receiver must print for each message that one
+# subscriber heard.
+accepted() {
+    awk 'tolower($1) == "x-subscribers:" { subscribers = $2 + 0 }
+        /^[{]"url":/ && subscribers == 1 {
+            sub(/^.*"webhookId":"/, "POST /payments webhook-id=")
+            sub(/","data":/, " ")
+            sub(/}$/, "")
+            print
+        }' "$work/$1.http" >"$work/$1"
 }
 
-# Publishes until the subscriber has gone. Never runs far ahead of the receiver, or a fast machine
-# would pile up more than a drain can deliver in its time.
+# Never runs far ahead of the receiver, or it would pile up more than a drain can deliver in its time.
 publish_until_nobody_listens() {
-    local name=$1 before=$2 batch=25 most_ahead=300 sent=0 deadline=$((SECONDS + 90))
-    while [ "$SECONDS" -lt "$deadline" ]; do
-        if [ $((sent + before - $(deliveries))) -ge "$most_ahead" ]; then
+    local sent=$1 deadline=$((SECONDS + 120))
+    until grep -qi '^x-subscribers: 0' "$work/load.http" 2>/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        if [ $((sent - $(deliveries))) -lt 300 ]; then
+            request load 25
+            sent=$((sent + 25))
+        else
             sleep 0.05
-            continue
         fi
-        request "$name" "$batch" $((sent + 1))
-        sent=$((sent + batch))
-        ! grep -qi '^x-subscribers: 0' "$work/answers/$name-$sent" || return 0
     done
-    return 1
 }
 
 deliveries() { grep -c '^200 POST ' "$work/receiver.log" || true; }
-deliveries_at_least() { [ "$(deliveries)" -ge "$1" ]; }
+deliveries_reach() { [ "$(deliveries)" -ge "$1" ]; }
 
-# times NAME STATUS: for each message, how often the receiver answered it with that status.
-times() {
-    awk -v status="$2" '
-        NR == FNR {
-            id = $1; sub(/^[^ ]* /, "")
-            want[status " POST /payments webhook-id=" id " " $0] = 0
-            next
-        }
-        $0 in want { want[$0]++ }
-        END { for (line in want) print want[line], line }' "$work/$1" "$work/receiver.log"
-}
-
-arrived() { refused "$1" 200; }
-refused() { ! times "$1" "$2" | grep -q '^0 '; }
-
-arrived_once() {
-    if times "$1" 200 | grep -v '^1 ' >&2; then
-        die "the messages above ($1) were delivered more than once"
-    fi
-}
+# answers NAME STATUS: what the receiver printed about these messages, if it gave that answer.
+answers() { sed -n "s/^$2 //p" "$work/receiver.log" | grep -xF -f "$work/$1" | sort; }
+# answered NAME STATUS: each of them at least once.
+answered() { answers "$1" "$2" | uniq | cmp -s - <(sort "$work/$1"); }
+delivered_once() { answers "$1" 200 | diff - <(sort "$work/$1") || die "not once each, see above"; }
 
 dead_letters() { [ "$(redis XLEN '{outhook}:dead')" = "$1" ]; }
-
-redis() { REDISCLI_AUTH=$REDIS_PASSWORD "${backend}_redis_cli" "$@"; }
-
-# log_has SERVICE TEXT TIMES SECONDS
-log_has() { wait_until "$4" "'$2' in the log of $1, $3 times" log_count "$1" "$2" "$3"; }
-log_count() { [ "$(grep -cF -- "$2" "$work/$1.log")" -ge "$3" ]; }
-
-# restart_receiver [VARIABLE=VALUE]: one that answers 200 at once, but for what is said.
-restart_receiver() {
-    "${backend}_stop_receiver"
-    receiver_settings "$@"
-    "${backend}_start_receiver"
-    receiver_is_up
-}
-
-receiver_settings() {
-    export RECEIVER_STATUS=200 RECEIVER_FAIL_RATE=0 RECEIVER_DELAY=0s
-    [ $# -eq 0 ] || export "${1?}"
-}
-
-receiver_is_up() {
-    "${backend}_follow" receiver
-    receiver_starts=$((receiver_starts + 1))
-    log_has receiver "listen: on http://" "$receiver_starts" 20
-}
+redis() { "${backend}_redis_cli" "$@"; }
 
 finish() {
-    local code=$?
+    local code=$? service
     trap - EXIT
     set +e
     if [ "$code" -ne 0 ]; then
-        "${backend}_logs" >&2
+        for service in redis api receiver webhook; do
+            printf '\n---- %s: the last lines\n' "$service"
+            tail -n 100 "$work/$service.log"
+        done >&2
         printf '\nFAILED: smoke test (%s), see FAIL above the logs\n' "$backend" >&2
     fi
-    [ -z "$publisher" ] || kill "$publisher" 2>/dev/null
-    "${backend}_stop"
+    [ -z "${publisher-}" ] || kill "$publisher" 2>/dev/null
+    "${backend}_clean_up"
     rm -rf "$work"
     exit "$code"
 }
 
 # --------------------------------------------------------------------------------- as containers
 
+project=outhook-smoke-$$
+
 compose_build() {
     docker info >/dev/null 2>&1 || die "no Docker engine answers; try scripts/smoke.sh --local"
     if [ -z "${COMPOSE-}" ]; then
-        if docker compose version >/dev/null 2>&1; then
-            COMPOSE="docker compose"
-        elif command -v docker-compose >/dev/null; then
-            COMPOSE=docker-compose
-        else
-            die "neither 'docker compose' nor 'docker-compose' is there; try scripts/smoke.sh --local"
-        fi
+        COMPOSE=docker-compose
+        ! docker compose version >/dev/null 2>&1 || COMPOSE="docker compose"
     fi
-    project=outhook-smoke-$$
-    export OUTHOOK_TAG=smoke-$$ API_PORT=0
+    export OUTHOOK_TAG=$project
     # The receiver and the webhook are one image; building it once is enough.
     dc build webhook api || die "the images do not build (no registry? .ci/base-images.sh)"
 }
 
 # A tool of two words is meant to be split.
 # shellcheck disable=SC2086
-dc() { $COMPOSE -f docker-compose.yaml -p "$project" "$@"; }
+dc() { $COMPOSE -p "$project" "$@"; }
 
-container() { dc ps -q "$1"; }
-
-compose_start() {
-    # Returns when the conditions of depends_on are met: all but the API are up and healthy.
-    dc up -d --no-build
-    receiver_is_up
-    compose_follow webhook
-    local address
-    address=$(dc port api 8000)
-    case $address in
-        127.0.0.1:*) api_url=http://$address ;;
-        *) die "the API is published at '$address', not on the loopback address" ;;
-    esac
-    wait_until 30 "all health checks" compose_healthy
+# By label, as `ps` of docker-compose takes a second.
+container() {
+    docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+        --filter "label=com.docker.compose.service=$1"
 }
-
-compose_healthy() {
-    local service
-    for service in redis webhook api; do
-        [ "$(inspect "$service" '{{.State.Health.Status}}')" = healthy ] || return 1
-    done
-}
-
 inspect() { docker inspect --format "$2" "$(container "$1")"; }
+healthy() { [ "$(inspect "$1" '{{.State.Health.Status}}')" = healthy ]; }
 
-# Logs are collected while they are written: they go with the container. `logs --follow` ends
-# with it, having read everything.
-compose_follow() {
-    docker logs --follow "$(container "$1")" >>"$work/$1.log" 2>&1 &
-    echo $! >"$work/$1.follower"
-}
-
-all_read() { wait "$(cat "$work/$1.follower")" || true; }
-
-compose_check_running() {
-    local size service
-    size=$(docker image inspect --format '{{.Size}}' "outhook:$OUTHOOK_TAG")
-    [ "$size" -lt 8000000 ] || die "the image has $size bytes, 8 MB are allowed"
-    echo "  the image has $size bytes"
+compose_up() {
+    # As a user does; depends_on brings the order.
+    dc up --detach --no-build
+    local service size
     for service in redis receiver webhook api; do
+        follow "$service"
+        wait_until 30 "$service to start" logged "$service" "$(ready_line "$service")" 1
+        [ "$service" = receiver ] || wait_until 30 "$service to be healthy" healthy "$service"
         [ "$(inspect "$service" '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}')" \
             = "true [ALL] [no-new-privileges:true]" ] || die "$service is not locked down"
-        ! docker top "$(container "$service")" -eo pid,uid | awk 'NR > 1 && $2 == 0' | grep . \
-            || die "$service runs as root"
+        ! docker top "$(container "$service")" -eo pid,uid | grep ' 0$' || die "$service runs as root"
     done
     [ "$(docker image inspect --format '{{.Config.Healthcheck.Test}} {{.Config.User}}' "outhook:$OUTHOOK_TAG")" \
         = "[CMD /outhook check] 65534:65534" ] || die "the image has no health check or is for root"
-    echo "  healthy, non-root, read-only, no capabilities, no new privileges"
+    size=$(docker image inspect --format '{{.Size}}' "outhook:$OUTHOOK_TAG")
+    [ "$size" -lt 8000000 ] || die "the image has $size bytes, 8 MB are allowed"
+    api_url=http://$(dc port api 8000)
+    [[ $api_url = http://127.0.0.1:* ]] || die "the API is on $api_url, not on the loopback address"
+    echo "  healthy, locked down; the image has $size bytes"
 }
 
-compose_stop_receiver() {
-    docker stop "$(container receiver)" >/dev/null
-    all_read receiver
+compose_start() {
+    dc up --detach --no-build --no-deps --force-recreate "$1" >/dev/null 2>&1 || die "cannot start $1"
+    follow "$1"
 }
 
-compose_start_receiver() { recreate receiver; }
-
-recreate() { dc up -d --no-build --no-deps --force-recreate "$1" >/dev/null 2>&1 || die "cannot start $1"; }
-
-compose_stop_webhook() {
-    local id
-    id=$(container webhook)
-    # SIGTERM, and SIGKILL after stop_grace_period.
-    docker stop "$id" >/dev/null
-    webhook_exit=$(docker inspect --format '{{.State.ExitCode}}' "$id")
-    all_read webhook
-}
-
-compose_start_webhook() {
-    recreate webhook
-    compose_follow webhook
-}
-
-compose_restart_redis() { dc restart redis >/dev/null 2>&1; }
-
-# REDISCLI_AUTH is set inside as well.
-compose_redis_cli() { docker exec "$(container redis)" redis-cli "$@"; }
-
-compose_logs() {
-    [ -n "${project-}" ] || return 0
-    dc ps
-    dc logs --no-color --tail=60 redis api
-    show_logs receiver webhook
-}
-
-show_logs() {
-    local service
-    for service in "$@"; do
-        printf '\n---- %s: the last lines\n' "$service"
-        tail -n 100 "$work/$service.log"
-    done
+# Logs are collected while they are written: they go with the container.
+follow() {
+    docker logs --follow "$(container "$1")" >>"$work/$1.log" 2>&1 &
+    echo $! >"$work/$1.pid"
 }
 
 compose_stop() {
-    [ -n "${project-}" ] || return 0
-    dc down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1
+    # SIGTERM, and SIGKILL after stop_grace_period.
+    docker stop "$(container "$1")" >/dev/null
+    exit_code=$(inspect "$1" '{{.State.ExitCode}}')
+    # Until the log is read to its end.
+    wait "$(cat "$work/$1.pid")" || true
+}
+
+compose_redis_cli() { docker exec "$(container redis)" redis-cli "$@"; }
+
+compose_clean_up() {
+    [ -n "${OUTHOOK_TAG-}" ] || return
+    dc down --volumes --timeout 5 >/dev/null 2>&1
     # Without pruning, so that the next build finds its layers.
     docker rmi --no-prune "outhook:$OUTHOOK_TAG" "outhook-payment-api:$OUTHOOK_TAG" >/dev/null 2>&1
 }
@@ -406,94 +332,60 @@ local_build() {
     done
     cargo build --locked --bin outhook --example payment-api
     bin=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
+    # The names that outhook knows them by, and redis-cli.
+    export OUTHOOK_REDIS_PASSWORD=$REDIS_PASSWORD REDISCLI_AUTH=$REDIS_PASSWORD
     export REDIS_ADDRESS=unix://$work/redis.sock
+}
+
+local_up() {
     receiver_port=0
+    start redis
+    start receiver
+    receiver_port=$(sed -n 's/^listen: on http:.*:\([0-9]*\)$/\1/p' "$work/receiver.log")
+    export WEBHOOK_ADDRESS=http://127.0.0.1:$receiver_port/payments
+    start webhook
+    start api
+    api_url=$(sed -n 's/^payment-api: on \(http:[^,]*\),.*/\1/p' "$work/api.log")
+    "$bin/outhook" check || die "outhook check fails"
+    ! OUTHOOK_REDIS_PASSWORD=wrong "$bin/outhook" check || die "outhook check takes a wrong password"
+    BIND=${api_url#http://} "$bin/examples/payment-api" --health || die "payment-api --health fails"
 }
 
 local_start() {
-    start_redis
-    local_start_receiver
-    receiver_is_up
-    receiver_port=$(sed -n 's/^listen: on http:.*:\([0-9]*\).*/\1/p' "$work/receiver.log" | head -n 1)
-    export WEBHOOK_ADDRESS=http://127.0.0.1:$receiver_port/payments
-    local_start_webhook
-    log_has webhook "ready: subscribed to payments" 1 20
-    BIND=127.0.0.1:0 "$bin/examples/payment-api" >>"$work/api.log" 2>&1 &
-    echo $! >"$work/api.pid"
-    log_has api "on http://" 1 20
-    api_url=$(sed -n 's/^payment-api: on \(http:[^,]*\),.*/\1/p' "$work/api.log")
+    local service=$1
+    case $service in
+        redis)
+            set -- redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" \
+                --appendonly yes --requirepass "$REDIS_PASSWORD"
+            ;;
+        receiver)
+            set -- env OUTHOOK_STATUS="$RECEIVER_STATUS" OUTHOOK_DELAY="$RECEIVER_DELAY" \
+                "$bin/outhook" listen --bind "127.0.0.1:$receiver_port"
+            ;;
+        webhook) set -- "$bin/outhook" serve ;;
+        api) set -- env BIND=127.0.0.1:0 "$bin/examples/payment-api" ;;
+    esac
+    "$@" >>"$work/$service.log" 2>&1 &
+    echo $! >"$work/$service.pid"
 }
 
-start_redis() {
-    redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work/redis" --appendonly yes \
-        --requirepass "$REDIS_PASSWORD" >>"$work/redis.log" 2>&1 &
-    echo $! >"$work/redis.pid"
-    wait_until 20 "redis-server" redis_answers
+local_stop() {
+    local pid
+    pid=$(cat "$work/$1.pid")
+    kill -TERM "$pid" || die "$1 has ended by itself"
+    # stop_grace_period
+    wait_until 15 "$1 to end" ended "$pid"
+    exit_code=0
+    wait "$pid" || exit_code=$?
 }
 
-redis_answers() { [ "$(redis PING 2>/dev/null)" = PONG ]; }
+ended() { ! kill -0 "$1" 2>/dev/null; }
 
 local_redis_cli() { redis-cli -s "$work/redis.sock" "$@"; }
 
-local_check_running() {
-    OUTHOOK_REDIS_PASSWORD=$REDIS_PASSWORD "$bin/outhook" check || die "outhook check fails"
-    BIND=${api_url#http://} "$bin/examples/payment-api" --health || die "payment-api --health fails"
-    if OUTHOOK_REDIS_PASSWORD=wrong "$bin/outhook" check 2>/dev/null; then
-        die "outhook check is content with a wrong password"
-    fi
-}
-
-local_start_receiver() {
-    OUTHOOK_STATUS=$RECEIVER_STATUS OUTHOOK_FAIL_RATE=$RECEIVER_FAIL_RATE OUTHOOK_DELAY=$RECEIVER_DELAY \
-        "$bin/outhook" listen --bind "127.0.0.1:$receiver_port" >>"$work/receiver.log" 2>&1 &
-    echo $! >"$work/receiver.pid"
-}
-
-local_start_webhook() {
-    OUTHOOK_REDIS_PASSWORD=$REDIS_PASSWORD "$bin/outhook" serve >>"$work/webhook.log" 2>&1 &
-    echo $! >"$work/webhook.pid"
-}
-
-local_follow() { :; }
-
-local_stop_receiver() { end receiver 10; }
-
-local_stop_webhook() {
-    local pid
-    pid=$(cat "$work/webhook.pid")
-    end webhook 15
-    webhook_exit=0
-    wait "$pid" || webhook_exit=$?
-}
-
-local_restart_redis() {
-    end redis 15
-    start_redis
-}
-
-# end SERVICE SECONDS: SIGTERM, and SIGKILL when it is still there, as `docker stop` does.
-end() {
-    local pid deadline=$((SECONDS + $2))
-    pid=$(cat "$work/$1.pid" 2>/dev/null) || return 0
-    rm "$work/$1.pid"
-    kill -TERM "$pid" 2>/dev/null || return 0
-    while kill -0 "$pid" 2>/dev/null; do
-        if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "  $1 did not end within $2 s: killed"
-            kill -KILL "$pid" 2>/dev/null
-            break
-        fi
-        sleep 0.05
-    done
-}
-
-local_logs() { show_logs redis api receiver webhook; }
-
-local_stop() {
-    local service
-    for service in api webhook receiver redis; do
-        end "$service" 2
-    done
+local_clean_up() {
+    # shellcheck disable=SC2046
+    kill -KILL $(cat "$work"/*.pid 2>/dev/null) 2>/dev/null
 }
 
 main "$@"

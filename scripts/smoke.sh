@@ -148,7 +148,8 @@ wait_until() {
 # The log line that says that a service is there.
 ready_line() {
     case $1 in
-        redis) echo "to accept connections" ;;
+        # "Ready" over TCP, "now ready" on a socket.
+        redis) echo "eady to accept connections" ;;
         receiver) echo "listen: on http://" ;;
         webhook) echo "ready: subscribed to payments" ;;
         api) echo "payment-api: on http://" ;;

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backoff::{DELAY_MAX, Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
-use crate::store::RedisConfig;
+use crate::store::{Keys, Redis, RedisConfig};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -31,6 +31,7 @@ pub struct Cli {
 
 /// One a file in `commands`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     /// Take messages from Redis Pub/Sub and deliver them
     Serve(ServeArgs),
@@ -52,6 +53,25 @@ pub struct ServeArgs {
     #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
           value_delimiter = ',', value_parser = nonempty)]
     pub channels: Vec<String>,
+    /// Name among the consumers of the group; one that is given takes back its own entries at
+    /// start, and must not be used twice at a time [default: one of its own]
+    #[arg(long, env = "OUTHOOK_CONSUMER", value_name = "NAME", value_parser = nonempty)]
+    pub consumer: Option<String>,
+    /// Entries of the stream that no one has renewed for so long are taken over
+    #[arg(long, env = "OUTHOOK_LEASE", value_name = "DURATION", default_value = "60s", value_parser = lease)]
+    pub lease: Duration,
+    /// Append Pub/Sub messages to the stream, once for each webhookId, and deliver from there
+    #[arg(long, env = "OUTHOOK_BRIDGE")]
+    pub bridge: bool,
+    /// How long a webhookId is remembered for --bridge
+    #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
+    pub bridge_dedup: Duration,
+    /// Keep for so long, for each message, what its last attempt came to (see outhook status)
+    #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
+    pub status_ttl: Option<Duration>,
+    /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
+    #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub outcomes: Option<u64>,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
 }
@@ -140,6 +160,15 @@ pub struct RedisArgs {
     /// Read the password from a file
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
+    /// Namespace: keys are named {PREFIX}:messages and so on
+    #[arg(long, env = "OUTHOOK_REDIS_PREFIX", value_name = "PREFIX", default_value = "outhook", value_parser = prefix)]
+    redis_prefix: String,
+    /// Stream to take messages from [default: {PREFIX}:messages]
+    #[arg(long, env = "OUTHOOK_STREAM", value_name = "KEY", value_parser = nonempty)]
+    stream: Option<String>,
+    /// Consumer group of the stream
+    #[arg(long, env = "OUTHOOK_GROUP", value_name = "NAME", default_value = "outhook", value_parser = nonempty)]
+    group: String,
 }
 
 /// How messages are delivered.
@@ -180,9 +209,47 @@ pub struct DeliveryArgs {
     /// Bytes of messages held in memory, likewise
     #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = clap::value_parser!(u64).range(1..))]
     max_active_bytes: u64,
+    /// What counts as one endpoint
+    #[arg(long, env = "OUTHOOK_LANE_KEY", value_enum, default_value_t = LaneKey::Origin)]
+    lane_key: LaneKey,
+    /// How long an endpoint that fails is left alone at first; it doubles while it fails
+    #[arg(long, env = "OUTHOOK_PAUSE_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
+    pause_base: Duration,
+    /// The longest such pause, unless a Retry-After asks for more
+    #[arg(long, env = "OUTHOOK_PAUSE_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
+    pause_max: Duration,
     /// How long deliveries go on after the first SIGTERM or SIGINT
     #[arg(long, env = "OUTHOOK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = duration)]
     drain_timeout: Duration,
+}
+
+/// What counts as one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum LaneKey {
+    /// Scheme, host and port
+    Origin,
+    /// The whole URL
+    Url,
+}
+
+impl ServeArgs {
+    /// Checks what options mean together. The error is one line.
+    pub fn check(&self) -> Result<(), String> {
+        // An attempt begins up to half a lease after the last renewal, and must end within it.
+        match self.delivery.timeout > self.lease / 3 {
+            true => Err(format!(
+                "--timeout {}: it must be at most a third of --lease ({})",
+                humantime::format_duration(self.delivery.timeout),
+                humantime::format_duration(self.lease)
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// What is due later than this is parked.
+    pub fn near(&self) -> Duration {
+        self.lease / 2
+    }
 }
 
 impl DeliveryArgs {
@@ -210,14 +277,40 @@ impl DeliveryArgs {
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,
             max_active_bytes: self.max_active_bytes as usize,
+            lane_by_url: self.lane_key == LaneKey::Url,
+            pause: self.pause_base,
+            longest_pause: self.pause_max,
             drain_timeout: self.drain_timeout,
         }
     }
 }
 
 impl RedisArgs {
+    /// Reads and checks the address; connects to nothing yet. The error is one line.
+    pub fn open(&self) -> Result<Redis, String> {
+        Redis::new(&self.config()?)
+            .map_err(|e| format!("--redis-address (variable REDIS_ADDRESS) {e}"))
+    }
+
+    /// The keys to use. The error is one line.
+    pub fn keys(&self) -> Result<Keys, String> {
+        let mut keys = Keys::new(&self.redis_prefix);
+        if let Some(stream) = &self.stream {
+            let tag = format!("{{{}}}", self.redis_prefix);
+            if !stream.contains(&tag) {
+                return Err(format!(
+                    "--stream {stream}: it must contain {tag}, so that all keys are in one \
+                     slot; see --redis-prefix"
+                ));
+            }
+            keys.messages = stream.clone();
+        }
+        keys.group = self.group.clone();
+        Ok(keys)
+    }
+
     /// Puts together what flags, variables and files say. The error is one line.
-    pub fn config(&self) -> Result<RedisConfig, String> {
+    fn config(&self) -> Result<RedisConfig, String> {
         let flag = "--redis-address";
         let address = secret(
             flag,
@@ -292,6 +385,25 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn delay(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::ZERO, DELAY_MAX)
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))
+}
+
+fn keep(text: &str) -> Result<Duration, String> {
+    bounded(
+        text,
+        Duration::from_secs(1),
+        Duration::from_secs(365 * 24 * 3600),
+    )
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    match nonempty(text)? {
+        name if name.contains(['{', '}']) => Err("it must not contain { or }".into()),
+        name => Ok(name),
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

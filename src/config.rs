@@ -18,6 +18,11 @@ pub struct DeliveryConfig {
     /// Messages held in memory, and their bytes.
     pub max_active: usize,
     pub max_active_bytes: usize,
+    /// Each URL is an endpoint of its own, not each origin.
+    pub lane_by_url: bool,
+    /// How long an endpoint that fails is left alone at first, and at most.
+    pub pause: Duration,
+    pub longest_pause: Duration,
     /// How long after the first signal deliveries go on.
     pub drain_timeout: Duration,
 }

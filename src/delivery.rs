@@ -2,21 +2,35 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::message::{Message, RejectReason, Rejection};
+use crate::record::{EntryId, Parked};
+use crate::rules::Rule;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
 #[derive(Debug)]
 pub struct Delivery {
     pub message: Message,
+    /// The stream entry that keeps it while it is here; without one, memory alone does.
+    pub entry: Option<EntryId>,
+    /// When the entry's lease was last renewed.
+    pub leased: Instant,
     /// Where it came from, as `pubsub:payments` or `stdin`.
     pub source: Arc<str>,
-    /// Unix milliseconds at which it was received.
+    /// Unix milliseconds at which it was first received.
     pub received: u64,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Of these, the ones made before the message became this entry.
+    pub carried: u32,
+    /// Taken over from a process that died holding it, and perhaps because of it.
+    pub suspect: bool,
+    /// What the operator has set for its endpoint.
+    pub rule: Option<Arc<Rule>>,
+    /// The key of its lane.
+    pub lane: Arc<str>,
     pub last: Option<Attempt>,
 }
 
@@ -91,6 +105,8 @@ pub struct DeadLetter {
     pub detail: String,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
+    /// The stream entry that it was.
+    pub entry: Option<EntryId>,
     pub id: Option<Box<str>>,
     pub url: Option<String>,
     pub source: Arc<str>,
@@ -110,9 +126,11 @@ pub enum DeadReason {
     Gone,
     /// All attempts failed.
     Exhausted,
-    /// Unfinished when the drain's time was over.
+    /// Unfinished when the drain's time was over, with no store to park it in.
     Drained,
-    /// More came than memory is allowed to hold.
+    /// Its `expiresAt` came first.
+    Expired,
+    /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
 }
 
@@ -123,6 +141,7 @@ impl fmt::Display for DeadReason {
             DeadReason::Gone => f.write_str("gone"),
             DeadReason::Exhausted => f.write_str("exhausted"),
             DeadReason::Drained => f.write_str("drained"),
+            DeadReason::Expired => f.write_str("expired"),
             DeadReason::Overflow => f.write_str("overflow"),
         }
     }
@@ -137,13 +156,47 @@ pub enum Field<'a> {
 }
 
 impl Delivery {
-    pub fn new(message: Message, source: Arc<str>, received: u64) -> Self {
+    /// One that is new, and that memory alone holds.
+    pub fn new(message: Message, source: Arc<str>, received: u64, now: Instant) -> Self {
+        let lane = message.endpoint.origin.clone();
         Delivery {
             message,
+            entry: None,
+            leased: now,
             source,
             received,
             attempts: 0,
+            carried: 0,
+            suspect: false,
+            rule: None,
+            lane,
             last: None,
+        }
+    }
+
+    /// Whether its next attempt must be noted before it is made. The first attempt of a
+    /// fresh entry need not be: reading it has given it its lease, and nearly all need no
+    /// other.
+    pub fn notes_first(&self) -> bool {
+        self.entry.is_some() && (self.suspect || self.attempts > 0)
+    }
+
+    /// The attempts begun at its entry once the next one is, for [`crate::record::Record`].
+    pub fn next_attempt(&self) -> u32 {
+        self.attempts + 1 - self.carried
+    }
+
+    /// Puts it off until `due` (Unix milliseconds), out of memory.
+    pub fn park(self, due: u64) -> Parked {
+        Parked {
+            entry: self.entry,
+            due,
+            id: self.message.id.clone(),
+            attempts: self.attempts,
+            source: self.source,
+            received: self.received,
+            once: false,
+            message: self.message.into_raw(),
         }
     }
 
@@ -155,6 +208,7 @@ impl Delivery {
             id: Some(self.message.id.clone()),
             url: Some(self.message.endpoint.uri.to_string()),
             message: self.message.into_raw(),
+            entry: self.entry,
             source: self.source,
             received: self.received,
             attempts: self.attempts,
@@ -171,6 +225,7 @@ impl DeadLetter {
             reason: DeadReason::Rejected(rejection.reason),
             detail: rejection.detail,
             message: rejection.raw,
+            entry: None,
             id: rejection.id,
             url: rejection.url,
             source,

@@ -12,6 +12,8 @@ pub const MAX_URL_BYTES: usize = 8192;
 #[derive(Debug)]
 pub struct Endpoint {
     pub uri: Uri,
+    /// The same as text.
+    pub url: Arc<str>,
     pub origin: Arc<str>,
 }
 
@@ -44,7 +46,8 @@ impl Endpoint {
         url.set_fragment(None);
         let origin = url.origin().ascii_serialization().into();
         let uri = Uri::try_from(url.as_str()).map_err(|e| e.to_string())?;
-        Ok(Endpoint { uri, origin })
+        let url = url.as_str().into();
+        Ok(Endpoint { uri, url, origin })
     }
 }
 

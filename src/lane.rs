@@ -1,55 +1,303 @@
-//! One endpoint's queue, and how many workers it may hold at a time. Pure.
+//! One endpoint's queue, how much it may have at a time, and what is known of its health. Pure.
+//!
+//! An answer is a sign of life, whatever it says of its message, except those by which an endpoint
+//! says that it is in trouble (429, 502, 503, 504). Faults without a sign of life between them
+//! close the lane: a whole window of them, or one that names a time. A closed lane's backlog
+//! stays where it is and spends no attempts. When its pause is over, one delivery is the probe:
+//! if it fails, the next pause is twice as long; if not, the lane opens with a window that grows
+//! by one with each answer, so that a host that just came back is not run over.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use crate::delivery::Delivery;
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::rules::Rule;
 
-/// The deliveries for one origin that are due, and the number of those in flight.
-#[derive(Debug, Default)]
+/// What a lane may have in flight before its first answer.
+const FIRST_WINDOW: usize = 4;
+
+/// An endpoint that takes longer to answer is not trusted with more than its part of the workers.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A lane with a rate may be late by so much, and make up for it.
+const CATCH_UP: Duration = Duration::from_millis(20);
+
+/// Over this long the rate of answers is measured.
+const RATE_SPAN: f64 = 10.0;
+
+/// Appointments are made for at least so many deliveries a second: a probe tells soon enough
+/// whether they can be kept.
+const LEAST_RATE: f64 = 50.0;
+
+/// What all lanes keep to.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneLimits {
+    /// The largest window.
+    pub window: usize,
+    /// The first pause of a lane that closes, and the longest.
+    pub pause: Duration,
+    pub longest_pause: Duration,
+}
+
+/// What an attempt says of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sign {
+    Alive {
+        took: Duration,
+    },
+    /// It cannot be reached, or says that it cannot serve; perhaps until when.
+    Fault {
+        wish: Option<Duration>,
+    },
+    /// Nothing: outhook cut the attempt short, or is itself to blame.
+    None,
+}
+
+/// What changed, to be told once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    Closed { pause: Duration },
+    Opened,
+}
+
+/// The deliveries for one endpoint that are due, and the state of the endpoint.
+#[derive(Debug)]
 pub struct Lane {
     ready: VecDeque<Delivery>,
     busy: usize,
-    /// Whether the lane stands in the scheduler's turn list, where it may stand once.
-    in_turn: bool,
+    /// Deliveries of this lane that wait for their time, in the scheduler's heap.
+    pub waiting: usize,
+    /// Its place in the scheduler's turn lists, where it may stand once.
+    pub turn: Option<u64>,
+    /// Whether a wake-up for it stands in the scheduler's heap.
+    pub alarm: Option<Instant>,
+    window: usize,
+    /// The largest window, and the least time between two beginnings, if there is one.
+    cap: usize,
+    pace: Option<Duration>,
+    /// When, by `pace`, the next may begin.
+    slot: Option<Instant>,
+    /// Closed until then. Once that has passed and until an answer comes, one delivery at a
+    /// time is the probe.
+    closed: Option<Instant>,
+    /// Faults since the last sign of life, each weighed by the window of its time.
+    faults: f64,
+    /// Pauses since then.
+    pauses: u32,
+    trusted: bool,
+    /// Deliveries answered a second, at the time of the last answer.
+    rate: f64,
+    answered: Option<Instant>,
+    /// The time that was given to the last message put off for want of room.
+    appointment: Option<Instant>,
+    used: Instant,
 }
 
 impl Lane {
-    /// Adds a delivery that is due. True when the lane must now be put into the turn list.
-    pub fn push(&mut self, delivery: Delivery, window: usize) -> bool {
+    pub fn new(limits: &LaneLimits, now: Instant) -> Lane {
+        Lane {
+            ready: VecDeque::new(),
+            busy: 0,
+            waiting: 0,
+            turn: None,
+            alarm: None,
+            window: FIRST_WINDOW.min(limits.window),
+            cap: limits.window,
+            pace: None,
+            slot: None,
+            closed: None,
+            faults: 0.0,
+            pauses: 0,
+            trusted: false,
+            rate: 0.0,
+            answered: None,
+            appointment: None,
+            used: now,
+        }
+    }
+
+    /// Takes over what the operator has set.
+    pub fn obey(&mut self, rule: Option<&Rule>, limits: &LaneLimits) {
+        let set = rule.and_then(|rule| rule.max_in_flight);
+        self.cap = set.unwrap_or(limits.window);
+        self.window = self.window.min(self.cap);
+        self.pace = rule.and_then(|rule| rule.pace);
+    }
+
+    /// Adds a delivery that is due.
+    pub fn push(&mut self, delivery: Delivery) {
         self.ready.push_back(delivery);
-        self.enters(window)
     }
 
-    /// Its turn has come: hands out the next delivery, and says whether the lane goes back
-    /// to the end of the turn list.
-    pub fn take(&mut self, window: usize) -> (Option<Delivery>, bool) {
-        self.in_turn = false;
-        let next = self.ready.pop_front();
+    /// The one rule of the turn lists: a lane stands in them, once, while it has work and room
+    /// and is not closed. True when it must now be put into one.
+    pub fn enters(&self, now: Instant) -> bool {
+        self.turn.is_none() && self.has_room(now) && self.has_queue()
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        let paced = self.slot.is_some_and(|slot| slot > now);
+        !paced
+            && match self.closed {
+                None => self.busy < self.window,
+                Some(until) => now >= until && self.busy == 0,
+            }
+    }
+
+    /// Its turn has come: hands out the next delivery, unless the gate has closed since.
+    pub fn take(&mut self, now: Instant) -> Option<Delivery> {
+        self.turn = None;
+        let next = match self.has_room(now) {
+            true => self.ready.pop_front(),
+            false => None,
+        };
+        if let (Some(pace), Some(_)) = (self.pace, &next) {
+            // From the slot and not from now: what is late by a little does not make the
+            // rate lower.
+            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
+            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        }
         self.busy += usize::from(next.is_some());
-        (next, self.enters(window))
+        self.used = now;
+        next
     }
 
-    /// One of its deliveries came back. True when the lane must now be put into the turn list.
-    pub fn release(&mut self, window: usize) -> bool {
+    /// One of its deliveries came back. Answers what changed by it.
+    pub fn release(&mut self, sign: Sign, limits: &LaneLimits, now: Instant) -> Option<Change> {
         debug_assert!(self.busy > 0, "a lane got back more than it gave");
         self.busy -= 1;
-        self.enters(window)
+        self.used = now;
+        match sign {
+            Sign::None => None,
+            Sign::Alive { took } => self.live(took, now),
+            Sign::Fault { wish } => self.fault(wish, limits, now),
+        }
     }
 
-    /// Nothing is queued or in flight: the lane can be forgotten.
-    pub fn is_idle(&self) -> bool {
-        self.ready.is_empty() && self.busy == 0
+    fn live(&mut self, took: Duration, now: Instant) -> Option<Change> {
+        let since = self
+            .answered
+            .map_or(f64::INFINITY, |t| (now - t).as_secs_f64());
+        self.rate = self.rate * (-since / RATE_SPAN).exp() + 1.0 / RATE_SPAN;
+        self.answered = Some(now);
+        self.faults = 0.0;
+        self.pauses = 0;
+        self.trusted = took < SLOW;
+        self.window = (self.window + 1).min(self.cap);
+        // An answer that was under way when the lane closed opens it too: it is alive.
+        self.closed.take().map(|_| Change::Opened)
     }
 
-    /// Takes out all that is queued.
+    fn fault(
+        &mut self,
+        wish: Option<Duration>,
+        limits: &LaneLimits,
+        now: Instant,
+    ) -> Option<Change> {
+        self.trusted = false;
+        self.faults += 1.0 / self.window as f64;
+        match self.closed {
+            None if wish.is_none() && self.faults < 1.0 - 1e-6 => return None,
+            // It was under way when the lane closed; a longer wish still counts.
+            Some(until) if now < until => {
+                self.closed = Some(until.max(now + wish.unwrap_or_default()));
+                return None;
+            }
+            None | Some(_) => {}
+        }
+        let doubled = limits
+            .pause
+            .saturating_mul(2u32.saturating_pow(self.pauses));
+        let pause = doubled
+            .min(limits.longest_pause)
+            .max(wish.unwrap_or_default());
+        self.pauses += 1;
+        self.window = 1;
+        let before = self.closed.replace(now + pause);
+        before.is_none().then_some(Change::Closed { pause })
+    }
+
+    /// When it may be tried again, if it is closed.
+    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
+        self.closed.filter(|until| *until > now)
+    }
+
+    /// When it has room again without an answer, if that is later than now.
+    pub fn opens(&self, now: Instant) -> Option<Instant> {
+        let paced = self.slot.filter(|slot| *slot > now);
+        self.closed_until(now).max(paced)
+    }
+
+    /// Workers that it holds on no better ground than hope.
+    pub fn doubt(&self) -> usize {
+        if self.trusted { 0 } else { self.busy }
+    }
+
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    pub fn has_queue(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Deliveries of it that are active.
+    pub fn active(&self) -> usize {
+        self.ready.len() + self.busy + self.waiting
+    }
+
+    /// A time at which one more message may come, for which there is no room now: after the
+    /// last one that was sent away so, at the speed of the endpoint.
+    pub fn appoint(&mut self, now: Instant) -> Instant {
+        let from = self
+            .closed
+            .into_iter()
+            .chain(self.appointment)
+            .fold(now, Instant::max);
+        let next = from + Duration::from_secs_f64(1.0 / self.rate.max(LEAST_RATE));
+        self.appointment = Some(next);
+        next
+    }
+
+    /// Nothing of it is active, no turn or wake-up is due, and it has rested so long that what
+    /// is known of it is old.
+    pub fn is_forgettable(&self, now: Instant, rest: Duration) -> bool {
+        let idle = self.active() == 0 && self.turn.is_none() && self.alarm.is_none();
+        let idle = idle && self.closed_until(now).is_none();
+        idle && now.saturating_duration_since(self.used) >= rest
+    }
+
+    /// Takes out all that is queued. The turn lists must be cleared with it.
     pub fn clear(&mut self) -> VecDeque<Delivery> {
+        self.turn = None;
         std::mem::take(&mut self.ready)
     }
 
-    /// The one rule of the turn list: a lane stands in it, once, while it has work and room.
-    fn enters(&mut self, window: usize) -> bool {
-        let enters = !self.in_turn && !self.ready.is_empty() && self.busy < window;
-        self.in_turn |= enters;
-        enters
+    /// Takes out of the queue what `which` says.
+    pub fn extract(&mut self, which: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        if !self.ready.iter().any(&which) {
+            return Vec::new();
+        }
+        let (out, stay): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ready).into_iter().partition(which);
+        self.ready = stay.into();
+        out
+    }
+}
+
+/// What `attempt` says of its endpoint.
+pub fn sign(attempt: &Attempt) -> Sign {
+    match &attempt.result {
+        Exchange::Answer {
+            status: 429 | 502..=504,
+            retry_after,
+            ..
+        } => Sign::Fault { wish: *retry_after },
+        Exchange::Answer { .. } => Sign::Alive { took: attempt.took },
+        Exchange::Fault {
+            kind: FaultKind::Cut | FaultKind::Internal,
+            ..
+        } => Sign::None,
+        Exchange::Fault { .. } => Sign::Fault { wish: None },
     }
 }

@@ -1,26 +1,27 @@
 //! The ledger: the one thread that makes true in the store what the timer has decided.
 //!
-//! It takes records from a bounded channel and writes them in batches, and keeps at a
-//! batch until the store has it: nothing is skipped, and while the ledger is full the timer
-//! hands out no new work. It blocks in the store, nowhere else. It ends with its input,
-//! and then within [`Ledger::patience`] even if the store is gone.
+//! It takes records from a bounded channel, writes them in batches, one request a kind, and
+//! keeps at what the store refuses: nothing is skipped, and while the ledger is full the timer
+//! hands out no new work. It blocks in the store, nowhere else. It ends with its input, and
+//! then within [`Ledger::patience`] even if the store is gone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use log::{error, warn};
 
-use crate::delivery::DeadLetter;
+use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
-use crate::store::DeadStore;
+use crate::record::{EntryId, Parked, Record, Told};
+use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
 
-/// The channel's bound, and that of a batch.
+/// The channel's bound, and that of what is held.
 pub const CAPACITY: usize = 256;
 
-/// Bytes in a batch after which it is written: a transaction blocks Redis for everyone.
-const BATCH_BYTES: usize = 1 << 20;
+/// Bytes held at most: one request should not block Redis for everyone.
+const BYTES: usize = 1 << 20;
 
 /// What one write may take. Redis under a long command is not dead yet.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -28,116 +29,210 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// The least a write gets, even when the time is over.
 const LAST_LIMIT: Duration = Duration::from_millis(200);
 
-/// Dead letters kept and not kept.
+/// What came of it.
 #[derive(Debug, Default)]
 pub struct Report {
-    pub written: u64,
+    /// Dead letters kept.
+    pub letters: u64,
     /// What could not be kept before the end, by id.
     pub lost: Vec<String>,
+    /// What is still an entry of the stream, but will be delivered again.
+    pub again: u64,
 }
 
 /// See the module's header.
 pub struct Ledger {
-    pub store: Box<dyn DeadStore>,
+    pub store: Box<dyn Store>,
+    /// For deliveries whose attempt has been noted.
+    pub work: Sender<Delivery>,
     pub drain: Drain,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
+    pub trouble: Trouble,
+}
+
+/// Records that are not written yet, by kind.
+#[derive(Default)]
+struct Held {
+    settled: Vec<EntryId>,
+    notes: Vec<(EntryId, u32)>,
+    begun: Vec<Delivery>,
+    letters: Vec<DeadLetter>,
+    parked: Vec<Parked>,
+    told: Vec<Told>,
+    count: usize,
+    bytes: usize,
 }
 
 impl Ledger {
     /// Works until `records` ends.
-    pub fn run(mut self, records: &Receiver<DeadLetter>) -> Report {
+    pub fn run(mut self, records: &Receiver<Record>) -> Report {
         let mut report = Report::default();
-        let mut trouble = Trouble::new("ledger");
+        let mut held = Held::default();
         let mut deadline = None;
-        while let Ok(first) = records.recv() {
-            let batch = batch(first, records);
-            if self.write(&batch, &mut trouble, &mut deadline) {
-                report.written += batch.len() as u64;
-                self.tell(&batch);
-            } else {
-                for letter in batch {
-                    error!(
-                        "lost: {} ({}): {}",
-                        letter.name(),
-                        letter.reason,
-                        letter.detail
-                    );
-                    report.lost.push(letter.name());
+        loop {
+            if !held.fill(records) {
+                return report;
+            }
+            match self.write(&mut held, &mut report, deadline) {
+                Ok(()) => self.trouble.end(),
+                Err(e) => {
+                    let pause = self.trouble.begin(&e);
+                    if !self.waits(pause, &mut deadline) {
+                        give_up(std::mem::take(&mut held), &mut report);
+                    }
                 }
             }
         }
-        report
     }
 
-    /// Keeps trying until the batch is written, or the time is over.
+    /// Writes each kind, settlements first: they free memory, and are taken even by a server
+    /// that has none left. What the server refuses stays; the first error is answered.
     fn write(
         &mut self,
-        batch: &[DeadLetter],
-        trouble: &mut Trouble,
-        deadline: &mut Option<Instant>,
-    ) -> bool {
-        loop {
-            let limit = self
-                .remaining(deadline)
-                .map_or(WRITE_LIMIT, |left| left.clamp(LAST_LIMIT, WRITE_LIMIT));
-            let pause = match self.store.bury(batch, limit) {
-                Ok(()) => {
-                    trouble.end();
-                    return true;
+        held: &mut Held,
+        report: &mut Report,
+        deadline: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(WRITE_LIMIT, |left| left.clamp(LAST_LIMIT, WRITE_LIMIT));
+        let mut first = Ok(());
+        let mut keep = |result: Result<(), StoreError>| match result {
+            Ok(()) => true,
+            Err(e) => {
+                if first.is_ok() {
+                    first = Err(e);
                 }
-                Err(e) => trouble.begin(e.to_string()),
-            };
-            match self.remaining(deadline) {
-                // Woken by the drain; the pause starts anew, shorter.
-                None => drop(self.drain.wait(pause)),
-                Some(left) if left.is_zero() => return false,
-                Some(left) => std::thread::sleep(pause.min(LAST_LIMIT).min(left)),
+                false
+            }
+        };
+        if !held.settled.is_empty() && keep(self.store.settle(&held.settled, limit)) {
+            held.settled.clear();
+        }
+        if !held.notes.is_empty() && keep(self.store.note(&held.notes, limit)) {
+            held.notes.clear();
+        }
+        if !held.begun.is_empty() {
+            let begun = held.begun.iter();
+            let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
+            if keep(self.store.note(&notes.collect::<Vec<_>>(), limit)) {
+                for delivery in held.begun.drain(..) {
+                    // The timer has counted it as in flight: there is a place for it.
+                    let _ = self.work.send(delivery);
+                }
             }
         }
+        if !held.letters.is_empty() && keep(self.store.bury(&held.letters, limit)) {
+            report.letters += held.letters.len() as u64;
+            tell(&held.letters, &self.store.place());
+            held.letters.clear();
+        }
+        if !held.parked.is_empty() && keep(self.store.park(&held.parked, limit)) {
+            held.parked.clear();
+        }
+        if !held.told.is_empty() && keep(self.store.tell(&held.told, limit)) {
+            held.told.clear();
+        }
+        held.recount();
+        first
     }
 
-    /// Once draining, the time that is left; the first call after its beginning starts it.
-    fn remaining(&self, deadline: &mut Option<Instant>) -> Option<Duration> {
+    /// Waits before the next try. False when there is no time for one; the first call in a
+    /// drain starts that time.
+    fn waits(&self, pause: Duration, deadline: &mut Option<Instant>) -> bool {
         if deadline.is_none() && self.drain.has_begun() {
             *deadline = Some(Instant::now() + self.patience);
         }
-        deadline.map(|d| d.saturating_duration_since(Instant::now()))
-    }
-
-    /// One line a batch and reason, once it is kept: a flood of dead letters is not a flood
-    /// of lines.
-    fn tell(&self, batch: &[DeadLetter]) {
-        let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
-        for letter in batch {
-            reasons
-                .entry(letter.reason.to_string())
-                .or_insert((0, letter))
-                .0 += 1;
-        }
-        for (reason, (count, letter)) in reasons {
-            let more = match count {
-                1 => String::new(),
-                _ => format!(" and {} more", count - 1),
-            };
-            let (place, name, detail) = (self.store.place(), letter.name(), &letter.detail);
-            let to = letter
-                .url
-                .as_deref()
-                .map(|u| format!(" to {u}"))
-                .unwrap_or_default();
-            warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
+        match deadline {
+            // Woken by the drain; the pause starts anew, shorter.
+            None => {
+                self.drain.wait(pause);
+                true
+            }
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                std::thread::sleep(pause.min(LAST_LIMIT).min(left));
+                !left.is_zero()
+            }
         }
     }
 }
 
-fn batch(first: DeadLetter, records: &Receiver<DeadLetter>) -> Vec<DeadLetter> {
-    let mut bytes = first.message.len();
-    let mut batch = vec![first];
-    while batch.len() < CAPACITY && bytes < BATCH_BYTES {
-        let Ok(next) = records.try_recv() else { break };
-        bytes += next.message.len();
-        batch.push(next);
+impl Held {
+    /// Takes records while there is room; waits for one if there is nothing to do. False
+    /// when all is done, and there will be no more.
+    fn fill(&mut self, records: &Receiver<Record>) -> bool {
+        if self.count == 0 {
+            match records.recv() {
+                Ok(record) => self.add(record),
+                Err(_) => return false,
+            }
+        }
+        while self.count < CAPACITY && self.bytes < BYTES {
+            match records.try_recv() {
+                Ok(record) => self.add(record),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        true
     }
-    batch
+
+    fn add(&mut self, record: Record) {
+        self.count += 1;
+        self.bytes += record.len();
+        match record {
+            Record::Settle(entry) => self.settled.push(entry),
+            Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
+            Record::Begin(delivery) => self.begun.push(delivery),
+            Record::Bury(letter) => self.letters.push(letter),
+            Record::Park(parked) => self.parked.push(parked),
+            Record::Tell(told) => self.told.push(*told),
+        }
+    }
+
+    fn recount(&mut self) {
+        self.count = self.settled.len()
+            + self.notes.len()
+            + self.begun.len()
+            + self.letters.len()
+            + self.parked.len()
+            + self.told.len();
+        let letters = self.letters.iter().map(|l| l.message.len());
+        let parked = self.parked.iter().map(|p| p.message.len());
+        self.bytes = letters.chain(parked).sum();
+    }
+}
+
+/// The end has come before the store: what memory alone held is lost, and is named.
+fn give_up(held: Held, report: &mut Report) {
+    let begun = held.begun.into_iter().map(Record::Begin);
+    let letters = held.letters.into_iter().map(Record::Bury);
+    let parked = held.parked.into_iter().map(Record::Park);
+    report.again += held.settled.len() as u64;
+    for record in begun.chain(letters).chain(parked) {
+        if let Some(name) = record.loss() {
+            error!("lost: {name}: the store stayed away to the end");
+            report.lost.push(name);
+        }
+    }
+}
+
+/// One line a batch and reason, once it is kept: a flood of dead letters is not a flood of
+/// lines.
+fn tell(letters: &[DeadLetter], place: &str) {
+    let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
+    for letter in letters {
+        let reason = reasons.entry(letter.reason.to_string());
+        reason.or_insert((0, letter)).0 += 1;
+    }
+    for (reason, (count, letter)) in reasons {
+        let more = match count {
+            1 => String::new(),
+            _ => format!(" and {} more", count - 1),
+        };
+        let (name, detail) = (letter.name(), &letter.detail);
+        let to = letter.url.as_deref().map(|u| format!(" to {u}"));
+        let to = to.unwrap_or_default();
+        warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
+    }
 }

@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
+use crate::when;
 
 /// The longest `webhookId`, in bytes.
 pub const MAX_ID_BYTES: usize = 256;
@@ -25,8 +27,24 @@ pub struct Message {
     pub endpoint: Arc<Endpoint>,
     /// Extra request headers, already vetted.
     pub headers: Headers,
+    /// Not to be delivered before this time, in Unix milliseconds.
+    pub deliver_at: Option<u64>,
+    /// What the producer has set for this message alone.
+    pub overrides: Overrides,
     raw: Vec<u8>,
     data: Range<usize>,
+}
+
+/// What a producer may set for one message.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// For an attempt; at most what the options say.
+    pub timeout: Option<Duration>,
+    pub max_attempts: Option<u32>,
+    /// After this time, in Unix milliseconds, it is of no use any more.
+    pub expires_at: Option<u64>,
+    /// Messages of one key go one after another.
+    pub order_key: Option<Arc<str>>,
 }
 
 /// Why a message cannot be delivered at all. The bytes come back to the caller.
@@ -49,7 +67,10 @@ pub enum RejectReason {
     BadId,
     BadData,
     BadHeaders,
+    BadDeliverAt,
     TooLarge,
+    /// A stream entry without one field `message`.
+    BadEntry,
 }
 
 impl fmt::Display for RejectReason {
@@ -60,7 +81,9 @@ impl fmt::Display for RejectReason {
             RejectReason::BadId => "bad_id",
             RejectReason::BadData => "bad_data",
             RejectReason::BadHeaders => "bad_headers",
+            RejectReason::BadDeliverAt => "bad_deliver_at",
             RejectReason::TooLarge => "too_large",
+            RejectReason::BadEntry => "bad_entry",
         })
     }
 }
@@ -81,6 +104,8 @@ impl Message {
                 id: parts.id,
                 endpoint: parts.endpoint,
                 headers: parts.headers,
+                deliver_at: parts.deliver_at,
+                overrides: Overrides::default(),
                 data: parts.data,
                 raw,
             }),
@@ -122,6 +147,8 @@ struct Wire<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     headers: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "deliverAt")]
+    deliver_at: Option<&'a RawValue>,
 }
 
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -139,6 +166,7 @@ struct Parts {
     id: Box<str>,
     endpoint: Arc<Endpoint>,
     headers: Headers,
+    deliver_at: Option<u64>,
     data: Range<usize>,
 }
 
@@ -191,10 +219,17 @@ fn read(
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
     };
+    let deliver_at = match wire.deliver_at {
+        None => None,
+        Some(value) => {
+            Some(deliver_at(value).map_err(|e| (RejectReason::BadDeliverAt, e.to_owned()))?)
+        }
+    };
     Ok(Parts {
         id,
         endpoint,
         headers,
+        deliver_at,
         data,
     })
 }
@@ -212,6 +247,15 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
+}
+
+/// RFC 3339, or Unix milliseconds; answers the latter.
+fn deliver_at(value: &RawValue) -> Result<u64, &'static str> {
+    let wrong = "deliverAt must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds";
+    match text(value) {
+        Some(time) => when::parse_rfc3339(&time).ok_or(wrong),
+        None => value.get().parse().map_err(|_| wrong),
+    }
 }
 
 /// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a

@@ -24,26 +24,28 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use log::{error, info};
+use log::{error, info, warn};
 
 use crate::config::DeliveryConfig;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
 use crate::intake::Intake;
+use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::scheduler::{Limits, Scheduler};
-use crate::store::DeadStore;
+use crate::store::Store;
 use crate::timer::{Snapshot, Timer};
+use crate::trouble::Trouble;
 use crate::worker;
 
 /// Messages between a source and the timer. Small, as each may be `--max-message-bytes`.
 const INTAKE: usize = 128;
 
 /// How often idle connections are looked at, in parts of their longest rest.
-const SWEEP: std::time::Duration = std::time::Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Where messages come from: a name for dead letters and threads, and a function that
 /// blocks until its input ends or the drain begins.
@@ -65,6 +67,18 @@ pub enum SourceKind {
     Patient,
 }
 
+/// Where what leaves the pipeline is kept.
+pub struct Keeper {
+    pub store: Box<dyn Store>,
+    /// What is to be done later than this is parked; `None` when the store cannot park.
+    pub near: Option<Duration>,
+    /// Whether it is told of every attempt.
+    pub tells: bool,
+    /// Eager sources' messages go to the stream first.
+    pub bridge: bool,
+    pub trouble: Trouble,
+}
+
 /// A pipeline at work.
 pub struct Pipeline {
     timer: JoinHandle<Snapshot>,
@@ -76,7 +90,7 @@ pub struct Pipeline {
 pub struct Summary {
     pub last: Snapshot,
     pub ledger: Report,
-    /// Deliveries that never came back from their workers.
+    /// Deliveries that never came back from their workers, and that memory alone held.
     pub stuck: usize,
 }
 
@@ -92,7 +106,7 @@ impl Pipeline {
     pub fn start(
         config: &DeliveryConfig,
         sources: Vec<Source>,
-        store: Box<dyn DeadStore>,
+        keeper: Keeper,
         drain: Drain,
         requests: Receiver<Sender<Snapshot>>,
     ) -> io::Result<Pipeline> {
@@ -123,19 +137,37 @@ impl Pipeline {
             }
         })?;
 
-        let keeper = Ledger {
+        let Keeper {
             store,
+            near,
+            tells,
+            bridge,
+            trouble,
+        } = keeper;
+        let ledger = Ledger {
+            store,
+            work: work.clone(),
             drain: drain.clone(),
             patience: config.drain_timeout,
+            trouble,
         };
-        let ledger = spawn("ledger", move || keeper.run(&to_keep))?;
+        let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
         let timer = Timer {
             scheduler: Scheduler::new(Limits {
                 workers: config.workers,
-                window: config.window(),
+                lanes: LaneLimits {
+                    window: config.window(),
+                    pause: config.pause,
+                    longest_pause: config.longest_pause,
+                },
+                lane_by_url: config.lane_by_url,
+                share: (config.max_active / 4).max(1),
                 max_active: config.max_active,
                 max_active_bytes: config.max_active_bytes,
                 schedule: config.schedule.clone(),
+                near,
+                tells,
+                bridge,
             }),
             eager,
             patient,
@@ -171,18 +203,25 @@ impl Pipeline {
             .ledger
             .join()
             .unwrap_or_else(|p| std::panic::resume_unwind(p));
-        let stuck = last.levels.in_flight;
+        let stuck = last.levels.unkept;
         let summary = Summary {
             last,
             ledger,
             stuck,
         };
-        let (s, kept) = (&summary.last.stats, summary.ledger.written);
+        let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} dead letters kept={kept} lost={}",
+            "drain: done: delivered={} parked={} dead letters kept={kept} lost={}",
             s.delivered,
+            s.parked,
             summary.ledger.lost.len() + stuck,
         );
+        if summary.ledger.again > 0 {
+            warn!(
+                "{} deliveries could not be recorded, and will be made again",
+                summary.ledger.again
+            );
+        }
         if stuck > 0 {
             error!("lost: {stuck} attempts did not end within the drain");
         }

@@ -3,25 +3,26 @@
 //! Everyone else only sends to it. Each turn of its loop does all that can be done now
 //! (`turn`), then waits for a reason to do more (`wait`), which is the only place where it
 //! blocks. It sends to workers only what they have room for, and to the ledger only what
-//! fits; what does not fit stays in `outbox`, and while anything is there, no work is handed
-//! out and nothing is taken in: no result recorded, no new delivery.
+//! fits; what does not fit stays in the scheduler's outbox, and while anything is there, no
+//! work is handed out and nothing is taken in: no result recorded, no new delivery.
 //!
-//! There are two intakes, as there are two kinds of source. A *patient* one (standard
-//! input) keeps what is not taken, and is taken from only when there is room. An *eager*
-//! one (Pub/Sub) loses what is not taken, so it is always taken; what there is no room for is
-//! given up with a record (`overflow`).
+//! There are two intakes, as there are two kinds of source. A *patient* one (the stream,
+//! standard input) keeps what is not taken, and is taken from only when there is room. An
+//! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
+//! room for goes to the stream, or where there is none becomes a dead letter.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
-use log::{Level, debug, error, info, log_enabled};
+use log::{Level, debug, error, info, log_enabled, warn};
 
-use crate::delivery::{DeadLetter, Delivery, unix_ms};
+use crate::delivery::{Delivery, unix_ms};
 use crate::drain::Drain;
 use crate::intake::Arrival;
-use crate::scheduler::{Finished, Levels, Now, Scheduler, Stats};
+use crate::lane::Change;
+use crate::record::{Fate, Record};
+use crate::scheduler::{Levels, Now, Scheduler, Stats};
 use crate::worker::Outcome;
 
 /// Messages taken in between two looks at everything else.
@@ -37,7 +38,7 @@ pub struct Timer {
     pub patient: Receiver<Arrival>,
     pub work: Sender<Delivery>,
     pub done: Receiver<Outcome>,
-    pub ledger: Sender<DeadLetter>,
+    pub ledger: Sender<Record>,
     pub drain: Drain,
     pub requests: Receiver<Sender<Snapshot>>,
     pub drain_timeout: Duration,
@@ -52,7 +53,7 @@ pub struct Snapshot {
     pub levels: Levels,
     /// Arrivals not looked at yet.
     pub intake: usize,
-    /// Dead letters on their way to the store.
+    /// Records on their way to the store.
     pub ledger: usize,
     pub draining: bool,
 }
@@ -63,7 +64,9 @@ impl fmt::Display for Snapshot {
             accepted,
             delivered,
             dead,
+            parked,
             rejected,
+            held_already,
             retried,
             attempts,
         } = self.stats;
@@ -73,13 +76,15 @@ impl fmt::Display for Snapshot {
             waiting,
             lanes,
             bytes,
+            unkept,
         } = self.levels;
         let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} rejected={rejected} \
-             retried={retried} attempts={attempts} in_flight={in_flight} ready={ready} \
-             waiting={waiting} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+             rejected={rejected} held_already={held_already} retried={retried} \
+             attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
+             unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              draining={draining}",
         )
     }
@@ -117,9 +122,10 @@ enum Phase {
 struct Run {
     timer: Timer,
     phase: Phase,
-    outbox: VecDeque<DeadLetter>,
     eager_open: bool,
     patient_open: bool,
+    /// There was no room; nothing is taken from patient sources until there is much.
+    full: bool,
 }
 
 impl Timer {
@@ -131,9 +137,9 @@ impl Timer {
         let mut run = Run {
             timer: self,
             phase: Phase::Serving,
-            outbox: VecDeque::new(),
             eager_open: true,
             patient_open: true,
+            full: false,
         };
         loop {
             run.turn();
@@ -153,11 +159,22 @@ impl Run {
             unix_ms: unix_ms(SystemTime::now()),
         };
         self.take_results(now);
+        self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
+        for (endpoint, change) in self.timer.scheduler.changes() {
+            match change {
+                Change::Closed { pause } => warn!(
+                    "{endpoint}: closed for {}: it does not answer, or says that it cannot \
+                     serve; its messages wait, and one at a time tries again",
+                    humantime::format_duration(pause)
+                ),
+                Change::Opened => info!("{endpoint}: open again"),
+            }
+        }
         self.advance(now);
         self.flush();
-        self.hand_out();
+        self.hand_out(now);
         while let Ok(reply) = self.timer.requests.try_recv() {
             // Whoever asked may have given up.
             let _ = reply.try_send(self.snapshot());
@@ -179,7 +196,7 @@ impl Run {
         if self.phase == Phase::Serving {
             select.recv(timer.drain.receiver());
         }
-        if !self.outbox.is_empty() {
+        if timer.scheduler.has_outbox() {
             select.send(&timer.ledger);
         }
         let retry = timer.scheduler.next_deadline();
@@ -194,7 +211,7 @@ impl Run {
     }
 
     fn is_finished(&self) -> bool {
-        let idle = self.timer.scheduler.active() == 0 && self.outbox.is_empty();
+        let idle = self.timer.scheduler.active() == 0 && !self.timer.scheduler.has_outbox();
         match self.phase {
             Phase::Cut(until) => idle || Instant::now() >= until,
             _ => idle && !self.eager_open && !self.patient_open,
@@ -202,11 +219,11 @@ impl Run {
     }
 
     fn takes_eager(&self) -> bool {
-        self.eager_open && self.outbox.is_empty()
+        self.eager_open && !self.timer.scheduler.has_outbox()
     }
 
     fn takes_patient(&self) -> bool {
-        self.patient_open && self.outbox.is_empty() && self.timer.scheduler.has_room()
+        self.patient_open && !self.full && !self.timer.scheduler.has_outbox()
     }
 
     fn take_results(&mut self, now: Now) {
@@ -227,6 +244,7 @@ impl Run {
             }
         }
         for _ in 0..TAKE {
+            self.full |= !self.timer.scheduler.has_room();
             if !self.takes_patient() {
                 break;
             }
@@ -239,14 +257,9 @@ impl Run {
     }
 
     fn take_in(&mut self, arrival: Arrival, now: Now) {
-        let scheduler = &mut self.timer.scheduler;
         match arrival {
-            Ok(delivery) if scheduler.has_room() => scheduler.accept(delivery),
-            Ok(delivery) => self.outbox.push_back(scheduler.overflow(delivery, now)),
-            Err(letter) => {
-                scheduler.reject();
-                self.outbox.push_back(letter);
-            }
+            Ok(delivery) => self.timer.scheduler.accept(delivery, now),
+            Err(letter) => self.timer.scheduler.reject(*letter),
         }
     }
 
@@ -265,12 +278,10 @@ impl Run {
         });
         let told = told.as_deref().unwrap_or_default();
         match self.timer.scheduler.finish(delivery, attempt, now) {
-            Finished::Delivered => debug!("delivered {told}"),
-            Finished::Retry { after } => debug!("failed {told} retry in {after:?}"),
-            Finished::Dead(letter) => {
-                debug!("failed {told} dead={}", letter.reason);
-                self.outbox.push_back(letter);
-            }
+            Fate::Delivered => debug!("delivered {told}"),
+            Fate::Waiting { after } => debug!("failed {told} retry in {after:?}"),
+            Fate::Parked { after } => debug!("failed {told} parked for {after:?}"),
+            Fate::Dead(reason) => debug!("failed {told} dead={reason}"),
         }
     }
 
@@ -280,8 +291,7 @@ impl Run {
             Phase::Serving if self.timer.drain.has_begun() => {
                 let until = now.mono + self.timer.drain_timeout;
                 self.phase = Phase::Draining(until);
-                let late = self.timer.scheduler.drain(until, now);
-                self.outbox.extend(late);
+                self.timer.scheduler.drain(until, now);
                 info!("drain: begins: {}", self.snapshot());
             }
             Phase::Draining(until) if now.mono >= until => {
@@ -295,8 +305,7 @@ impl Run {
                     self.take_in(arrival, now);
                 }
                 (self.eager_open, self.patient_open) = (false, false);
-                let left = self.timer.scheduler.cut(now);
-                self.outbox.extend(left);
+                self.timer.scheduler.cut(now);
             }
             _ => {}
         }
@@ -304,23 +313,37 @@ impl Run {
 
     /// Sends the ledger what it has room for.
     fn flush(&mut self) {
-        while let Some(letter) = self.outbox.pop_front() {
-            match self.timer.ledger.try_send(letter) {
+        let outbox = self.timer.scheduler.outbox();
+        while let Some(record) = outbox.pop_front() {
+            match self.timer.ledger.try_send(record) {
                 Ok(()) => {}
-                Err(TrySendError::Full(letter)) => return self.outbox.push_front(letter),
+                Err(TrySendError::Full(record)) => return outbox.push_front(record),
                 // It panicked, which its join tells.
-                Err(TrySendError::Disconnected(letter)) => error!("lost: {}", letter.name()),
+                Err(TrySendError::Disconnected(record)) => {
+                    if let Some(name) = record.loss() {
+                        error!("lost: {name}");
+                    }
+                }
             }
         }
     }
 
-    fn hand_out(&mut self) {
-        while self.outbox.is_empty() {
-            let Some(delivery) = self.timer.scheduler.next() else {
+    fn hand_out(&mut self, now: Now) {
+        while !self.timer.scheduler.has_outbox() {
+            let Some(delivery) = self.timer.scheduler.next(now) else {
                 return;
             };
-            let sent = self.timer.work.try_send(delivery);
-            assert!(sent.is_ok(), "`work` holds as many as may be in flight");
+            if delivery.notes_first() {
+                // The ledger hands it on.
+                self.timer
+                    .scheduler
+                    .outbox()
+                    .push_back(Record::Begin(delivery));
+                self.flush();
+            } else {
+                let sent = self.timer.work.try_send(delivery);
+                assert!(sent.is_ok(), "`work` holds as many as may be in flight");
+            }
         }
     }
 
@@ -329,7 +352,7 @@ impl Run {
             stats: self.timer.scheduler.stats().clone(),
             levels: self.timer.scheduler.levels(),
             intake: self.timer.eager.len() + self.timer.patient.len(),
-            ledger: self.outbox.len() + self.timer.ledger.len(),
+            ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,
         }
     }

@@ -1,10 +1,14 @@
 //! Trouble with Redis: told once when it begins, once when it ends, and waited out with
-//! growing pauses in between. Each thread that talks to Redis has one of its own.
+//! growing pauses in between. Each thread that talks to Redis has a [`Trouble`]; they tell as
+//! one, as an outage that three threads notice is one outage.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
+
+use crate::store::StoreError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -12,16 +16,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that held for so long was a good one: its end is answered without a pause.
 const GOOD: Duration = Duration::from_millis(100);
 
-/// Texts remembered in one trouble, so that two that alternate are told once each.
+/// Codes remembered in one trouble, so that two that alternate are told once each.
 const MAX_TOLD: usize = 8;
 
-/// See the module's header.
+/// What all threads know together.
+#[derive(Default)]
+struct Common {
+    since: Option<Instant>,
+    /// The threads that have not got over it yet.
+    ill: Vec<&'static str>,
+    told: Vec<String>,
+}
+
+/// One thread's trouble.
 pub struct Trouble {
     who: &'static str,
-    since: Option<Instant>,
-    /// When it last ended.
+    common: Arc<Mutex<Common>>,
+    /// When its own last ended.
     well_since: Option<Instant>,
-    told: Vec<String>,
     failures: u32,
 }
 
@@ -30,24 +42,36 @@ impl Trouble {
     pub fn new(who: &'static str) -> Self {
         Trouble {
             who,
-            since: None,
+            common: Arc::default(),
             well_since: None,
-            told: Vec::new(),
             failures: 0,
         }
     }
 
+    /// For another thread, told together with this one's.
+    pub fn of(&self, who: &'static str) -> Self {
+        Trouble {
+            common: self.common.clone(),
+            ..Trouble::new(who)
+        }
+    }
+
     /// Something failed. Answers how long to wait before the next try.
-    pub fn begin(&mut self, text: String) -> Duration {
+    pub fn begin(&mut self, error: &StoreError) -> Duration {
         let held = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
         if held {
             self.failures = 0;
         }
-        self.since.get_or_insert_with(Instant::now);
-        if !self.told.contains(&text) && self.told.len() < MAX_TOLD {
-            warn!("redis: trouble ({}): {text}; trying again", self.who);
-            self.told.push(text);
+        let mut common = self.common();
+        common.since.get_or_insert_with(Instant::now);
+        if !common.ill.contains(&self.who) {
+            common.ill.push(self.who);
         }
+        if !common.told.iter().any(|t| t == error.code()) && common.told.len() < MAX_TOLD {
+            warn!("redis: trouble ({}): {error}; trying again", self.who);
+            common.told.push(error.code().to_owned());
+        }
+        drop(common);
         let pause = self.pause();
         self.failures = self.failures.saturating_add(1);
         pause
@@ -56,13 +80,20 @@ impl Trouble {
     /// It works again, or for the first time.
     pub fn end(&mut self) {
         self.well_since = Some(Instant::now());
-        self.told.clear();
-        if let Some(since) = self.since.take() {
-            let length = humantime::format_duration(Duration::from_millis(
-                since.elapsed().as_millis() as u64,
-            ));
-            info!("redis: back after {length} ({})", self.who);
+        let mut common = self.common();
+        common.ill.retain(|who| *who != self.who);
+        if !common.ill.is_empty() {
+            return;
         }
+        if let Some(since) = common.since.take() {
+            common.told.clear();
+            let length = Duration::from_millis(since.elapsed().as_millis() as u64);
+            info!("redis: back after {}", humantime::format_duration(length));
+        }
+    }
+
+    fn common(&self) -> MutexGuard<'_, Common> {
+        self.common.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// None at first, then doubling, each between half and the whole of it, so that many
@@ -87,14 +118,15 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound_and_begin_at_none() {
         let mut t = Trouble::new("test");
-        assert_eq!(t.begin("x".into()), Duration::ZERO);
+        let error = StoreError::new("x");
+        assert_eq!(t.begin(&error), Duration::ZERO);
         for n in 0..10 {
             let whole = Duration::from_millis(100 << n).min(LONGEST_PAUSE);
-            let pause = t.begin("x".into());
+            let pause = t.begin(&error);
             assert!(pause >= whole / 2 && pause <= whole, "{n}: {pause:?}");
         }
         // A connection that did not hold does not start the pauses anew: no hot loop.
         t.end();
-        assert!(t.begin("x".into()) >= LONGEST_PAUSE / 2);
+        assert!(t.begin(&error) >= LONGEST_PAUSE / 2);
     }
 }

@@ -53,7 +53,7 @@ mod tests {
             let made = || unreachable!();
             let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
             let message = Message::parse(raw.into_bytes(), 1000, made, endpoint).unwrap();
-            Delivery::new(message, "test".into(), 0)
+            Delivery::new(message, "test".into(), 0, std::time::Instant::now())
         };
         let reports = RefCell::new(Vec::new());
         let attempt = |m: &Message| match &*m.id {

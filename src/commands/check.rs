@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::exit_code;
 use crate::cli::CheckArgs;
-use crate::store::Redis;
 
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &CheckArgs) -> Result<ExitCode, String> {
-    let redis = Redis::new(&args.redis.config()?).map_err(|e| format!("--redis-address: {e}"))?;
+    let redis = args.redis.open()?;
     let good = match redis.connect(ANSWER) {
         Ok(_) => {
             println!("ok: Redis answers at {redis}");

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use super::exit_code;
 use crate::cli::DeliverArgs;
 use crate::intake::lines;
-use crate::pipeline::{Pipeline, Source, SourceKind};
+use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
 use crate::signals;
-use crate::store::{DeadStore, Ndjson};
+use crate::store::{Ndjson, Store};
 use crate::timer::Snapshots;
+use crate::trouble::Trouble;
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     let config = args.delivery.config();
-    let store: Box<dyn DeadStore> = match &args.dead_file {
+    let store: Box<dyn Store> = match &args.dead_file {
         None => Box::new(Ndjson::new(io::stderr(), "standard error")),
         Some(path) => {
             let place = path.display().to_string();
@@ -34,7 +35,14 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Patient,
         run: Box::new(move |intake, drain| lines::run(max_bytes, intake, drain)),
     };
-    let pipeline = Pipeline::start(&config, vec![source], store, drain, requests)
+    let keeper = Keeper {
+        store,
+        near: None,
+        tells: false,
+        bridge: false,
+        trouble: Trouble::new("ledger"),
+    };
+    let pipeline = Pipeline::start(&config, vec![source], keeper, drain, requests)
         .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();
     let stats = &summary.last.stats;

@@ -14,11 +14,12 @@ use super::exit_code;
 use crate::cli::DemoArgs;
 use crate::drain::Drain;
 use crate::intake::Intake;
-use crate::pipeline::{Pipeline, Source, SourceKind};
+use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
 use crate::receiver::{self, Behaviour, Received};
 use crate::signals;
 use crate::store::Ndjson;
 use crate::timer::{Snapshot, Snapshots};
+use crate::trouble::Trouble;
 
 const REFRESH: Duration = Duration::from_millis(250);
 
@@ -54,9 +55,15 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Eager,
         run: Box::new(move |intake, drain| publish(urls, rate, length, intake, drain)),
     };
-    let store = Box::new(Ndjson::new(io::sink(), "this table"));
+    let keeper = Keeper {
+        store: Box::new(Ndjson::new(io::sink(), "this table")),
+        near: None,
+        tells: false,
+        bridge: false,
+        trouble: Trouble::new("ledger"),
+    };
     let config = args.delivery.config();
-    let pipeline = Pipeline::start(&config, vec![source], store, drain, requests)
+    let pipeline = Pipeline::start(&config, vec![source], keeper, drain, requests)
         .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let board = thread::spawn(move || show(&customers, &snapshots));
     let summary = pipeline.wait();

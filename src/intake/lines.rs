@@ -19,15 +19,19 @@ const POLL: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
+/// Of a longer line so much is kept for its dead letter: input without line ends must not
+/// fill the memory. Larger than any `--max-message-bytes` that makes sense in a line.
+const LINE_KEPT: usize = 64 << 20;
+
 /// Reads standard input to its end, or until the drain. Empty lines are passed over. A line
-/// longer than `max_bytes` is cut (to one byte more, so that it is refused as too large).
+/// longer than `max_bytes` is refused as too large, and kept whole up to [`LINE_KEPT`].
 pub fn run(max_bytes: usize, intake: &mut Intake, drain: &Drain) {
-    if let Err(e) = read(max_bytes, intake, drain) {
+    if let Err(e) = read(LINE_KEPT.max(max_bytes + 1), intake, drain) {
         error!("standard input: {e}");
     }
 }
 
-fn read(max_bytes: usize, intake: &mut Intake, drain: &Drain) -> io::Result<()> {
+fn read(kept: usize, intake: &mut Intake, drain: &Drain) -> io::Result<()> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut input = BufReader::with_capacity(64 * 1024, stdin);
     let mut line = Vec::new();
@@ -43,7 +47,7 @@ fn read(max_bytes: usize, intake: &mut Intake, drain: &Drain) -> io::Result<()> 
             Some(end) => (end + 1, true),
             None => (chunk.len(), chunk.is_empty()),
         };
-        let room = (max_bytes + 1).saturating_sub(line.len());
+        let room = kept.saturating_sub(line.len());
         let text = chunk[..used].strip_suffix(b"\n").unwrap_or(&chunk[..used]);
         line.extend_from_slice(&text[..text.len().min(room)]);
         input.consume(used);

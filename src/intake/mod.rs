@@ -4,20 +4,23 @@
 
 pub mod lines;
 pub mod pubsub;
+pub mod stream;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
 use crate::delivery::{DeadLetter, Delivery, unix_ms};
 use crate::endpoint::Endpoint;
-use crate::message::Message;
+use crate::entry::{Entry, Held};
+use crate::message::{Message, RejectReason, Rejection};
+use crate::record::EntryId;
 
 /// What a source sends: a message accepted, or refused and to be kept.
-pub type Arrival = Result<Delivery, DeadLetter>;
+pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
 /// Parsed URLs that are remembered; then all are forgotten and it begins anew.
 const MAX_ENDPOINTS: usize = 4096;
@@ -25,7 +28,9 @@ const MAX_ENDPOINTS: usize = 4096;
 /// A source's way to the timer.
 pub struct Intake {
     out: Sender<Arrival>,
+    /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
+    name: Box<str>,
     max_bytes: usize,
     /// Most messages go where others went before: parsing a URL twice costs more than the
     /// look-up, and the copies share their memory.
@@ -38,33 +43,98 @@ pub struct Intake {
 pub struct Closed;
 
 impl Intake {
-    /// `source` is written into dead letters.
-    pub fn new(out: Sender<Arrival>, source: &str, max_bytes: usize) -> Self {
+    pub fn new(out: Sender<Arrival>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
-            source: source.into(),
+            source: name.into(),
+            name: name.into(),
             max_bytes,
             endpoints: HashMap::new(),
             ids: Ids::default(),
         }
     }
 
+    /// Says where in the source the next messages come from, as the Pub/Sub channel.
+    pub fn set_detail(&mut self, detail: &str) {
+        let known = self.source.strip_prefix(&*self.name);
+        if known.and_then(|d| d.strip_prefix(':')) != Some(detail) {
+            self.source = format!("{}:{detail}", self.name).into();
+        }
+    }
+
     /// Parses one message and hands it on. Blocks while the channel is full.
     pub fn offer(&mut self, raw: Vec<u8>) -> Result<(), Closed> {
         let now = unix_ms(SystemTime::now());
-        let endpoints = &mut self.endpoints;
-        let ids = &mut self.ids;
-        let message = Message::parse(
-            raw,
-            self.max_bytes,
-            || ids.next(),
-            |url| endpoint(endpoints, url),
-        );
-        let arrival = match message {
-            Ok(message) => Ok(Delivery::new(message, self.source.clone(), now)),
-            Err(rejection) => Err(DeadLetter::rejected(rejection, self.source.clone(), now)),
+        let id = self.ids.next();
+        let source = self.source.clone();
+        let arrival = match self.parse(raw, || id) {
+            Ok(message) => Ok(Delivery::new(message, source, now, Instant::now())),
+            Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
         self.out.send(arrival).map_err(|_| Closed)
+    }
+
+    /// The same with an entry of the stream. A message that brings no id gets one that is
+    /// the same whoever reads the entry, and however often.
+    pub fn offer_entry(&mut self, entry: Entry) -> Result<(), Closed> {
+        let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
+        let arrival = match entry.open() {
+            Ok(held) => self.unpack(held, id, count, suspect),
+            Err((detail, raw)) => {
+                let rejection = Rejection {
+                    reason: RejectReason::BadEntry,
+                    detail,
+                    id: None,
+                    url: None,
+                    raw,
+                };
+                Err(DeadLetter::rejected(rejection, self.source.clone(), id.ms).into())
+            }
+        };
+        let arrival = arrival.map_err(|mut letter: Box<DeadLetter>| {
+            letter.entry = Some(id);
+            letter.died = unix_ms(SystemTime::now());
+            letter
+        });
+        self.out.send(arrival).map_err(|_| Closed)
+    }
+
+    fn unpack(&mut self, held: Held, entry: EntryId, count: u32, suspect: bool) -> Arrival {
+        let received = held.received.unwrap_or(entry.ms);
+        let source = match held.source {
+            Some(source) => source.into(),
+            None => self.source.clone(),
+        };
+        let fresh = || {
+            held.id
+                .unwrap_or_else(|| format!("msg_{}-{}", entry.ms, entry.seq))
+                .into()
+        };
+        match self.parse(held.message, fresh) {
+            Ok(message) => {
+                // Reading the entry counted one that was no attempt.
+                let noted = count.saturating_sub(1);
+                Ok(Delivery {
+                    entry: Some(entry),
+                    attempts: held.attempts.saturating_add(noted),
+                    carried: held.attempts,
+                    suspect,
+                    ..Delivery::new(message, source, received, Instant::now())
+                })
+            }
+            Err(rejection) => Err(DeadLetter::rejected(rejection, source, received).into()),
+        }
+    }
+
+    fn parse(
+        &mut self,
+        raw: Vec<u8>,
+        fresh_id: impl FnOnce() -> Box<str>,
+    ) -> Result<Message, Rejection> {
+        let endpoints = &mut self.endpoints;
+        Message::parse(raw, self.max_bytes, fresh_id, |url| {
+            endpoint(endpoints, url)
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use log::{debug, info};
-use redis::{Connection, PubSub};
+use redis::{Connection, Msg, PubSub};
 
 use super::{Closed, Intake};
 use crate::drain::Drain;
@@ -33,13 +33,18 @@ const ANSWER: Duration = Duration::from_secs(6);
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Subscribes to `channels` and hands on what comes, until the drain or the timer's end.
-pub fn run(redis: &Redis, channels: &[String], intake: &mut Intake, drain: &Drain) {
-    let mut trouble = Trouble::new("subscriber");
+pub fn run(
+    redis: &Redis,
+    channels: &[String],
+    mut trouble: Trouble,
+    intake: &mut Intake,
+    drain: &Drain,
+) {
     loop {
         match session(redis, channels, intake, drain, &mut trouble) {
             Ok(()) | Err(End::Closed) => return,
             Err(End::Failed(e)) => {
-                let pause = trouble.begin(e.to_string());
+                let pause = trouble.begin(&e);
                 if drain.wait(pause) {
                     return;
                 }
@@ -112,7 +117,7 @@ impl<'a> Subscription<'a> {
         while !drain.has_begun() {
             match self.pubsub().get_message() {
                 Ok(message) => {
-                    intake.offer(message.get_payload_bytes().to_vec())?;
+                    offer(intake, &message)?;
                     heard = Instant::now();
                 }
                 Err(e) if e.is_timeout() => {
@@ -154,10 +159,15 @@ impl<'a> Subscription<'a> {
         // Fails on a broken connection, on which the reads below fail at once anyway.
         let _ = pubsub.set_read_timeout(Some(Duration::from_millis(1)));
         while let Ok(message) = pubsub.get_message() {
-            intake.offer(message.get_payload_bytes().to_vec())?;
+            offer(intake, &message)?;
         }
         Ok(())
     }
+}
+
+fn offer(intake: &mut Intake, message: &Msg) -> Result<(), Closed> {
+    intake.set_detail(message.get_channel_name());
+    intake.offer(message.get_payload_bytes().to_vec())
 }
 
 impl Drop for Subscription<'_> {

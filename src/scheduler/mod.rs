@@ -3,93 +3,63 @@
 //! Pure: no clock, channel or I/O; every method that depends on time takes `now`. The
 //! scheduler owns each delivery from [`Scheduler::accept`] on, lends it out in
 //! [`Scheduler::next`], and takes it back in [`Scheduler::finish`]; in between it stands
-//! either in its lane (due) or in the heap (waiting for a retry). At all times
-//! `accepted = delivered + dead + active`.
+//! either in its lane (due) or in the heap (waiting for its time). What leaves for good, and
+//! what must be written down, stands in the outbox, for the ledger. At all times
+//! `accepted = delivered + dead + parked + active`.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+mod chains;
+mod fates;
+mod lanes;
+mod turns;
+mod types;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backoff::RetrySchedule;
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
-use crate::lane::Lane;
+use crate::delivery::{Attempt, DeadLetter, Delivery, Exchange, FaultKind};
+use crate::lane::{Change, Lane, Sign, sign};
+use crate::record::{EntryId, Fate, Record, Told};
+use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
-/// What the scheduler keeps to.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Deliveries in flight at a time.
-    pub workers: usize,
-    /// Deliveries in flight to one origin at a time.
-    pub window: usize,
-    /// Deliveries held in memory: queued, in flight and waiting.
-    pub max_active: usize,
-    /// Bytes of messages held in memory.
-    pub max_active_bytes: usize,
-    pub schedule: RetrySchedule,
-}
+use chains::{Admission, Chains};
+use lanes::Lanes;
+use turns::Turns;
+use types::{Alarm, What};
+pub use types::{Levels, Limits, Now, Stats};
 
-/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub mono: Instant,
-    pub unix_ms: u64,
-}
-
-/// What became of a delivery that came back.
-#[derive(Debug)]
-pub enum Finished {
-    Delivered,
-    /// It waits for its next attempt.
-    Retry {
-        after: Duration,
-    },
-    /// Given up; the dead letter is now the caller's to keep.
-    Dead(DeadLetter),
-}
-
-/// Counters since the start.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Stats {
-    /// Well-formed messages taken in.
-    pub accepted: u64,
-    pub delivered: u64,
-    /// Accepted, and given up for whatever reason.
-    pub dead: u64,
-    /// Never accepted, as they were malformed.
-    pub rejected: u64,
-    /// Retries scheduled.
-    pub retried: u64,
-    /// HTTP attempts made.
-    pub attempts: u64,
-}
-
-/// Where the active deliveries stand.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Levels {
-    pub ready: usize,
-    pub in_flight: usize,
-    pub waiting: usize,
-    pub lanes: usize,
-    pub bytes: usize,
-}
+/// How often queues are searched for entries whose lease runs low.
+const SCAN: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    lanes: HashMap<Arc<str>, Lane>,
-    /// Lanes with work and room, each once, served in rotation.
-    turn: VecDeque<Arc<str>>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
-    /// Makes equal due times first in, first out.
+    lanes: Lanes,
+    chains: Chains,
+    /// Those whose turn has come, within one call.
+    released: VecDeque<Delivery>,
+    rules: Rules,
+    turns: Turns,
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    /// Deliveries among the alarms.
+    waiting: usize,
+    /// The stream entries among the active deliveries: none is held twice.
+    held: HashSet<EntryId>,
+    outbox: VecDeque<Record>,
     sequence: u64,
     in_flight: usize,
+    /// Of these, the ones to endpoints that are not trusted.
+    doubt: usize,
+    /// Lanes that closed or opened, for the log.
+    changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
-    /// Once draining: what would be due later than this is given up.
+    /// When to look for leases that run low.
+    scan: Option<Instant>,
+    /// Once draining: what would be due later than this leaves.
     horizon: Option<Instant>,
     stats: Stats,
 }
@@ -98,13 +68,22 @@ impl Scheduler {
     pub fn new(limits: Limits) -> Self {
         Scheduler {
             limits,
-            lanes: HashMap::new(),
-            turn: VecDeque::new(),
-            waiting: BinaryHeap::new(),
+            lanes: Lanes::new(),
+            chains: Chains::default(),
+            released: VecDeque::new(),
+            rules: Rules::default(),
+            turns: Turns::default(),
+            alarms: BinaryHeap::new(),
+            waiting: 0,
+            held: HashSet::new(),
+            outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
+            doubt: 0,
+            changes: Vec::new(),
             ready: 0,
             bytes: 0,
+            scan: None,
             horizon: None,
             stats: Stats::default(),
         }
@@ -115,56 +94,103 @@ impl Scheduler {
         self.active() < self.limits.max_active && self.bytes < self.limits.max_active_bytes
     }
 
-    /// Takes a message in; it is due at once.
-    pub fn accept(&mut self, delivery: Delivery) {
+    /// Whether there is room for a good many: taking messages in one by one as places
+    /// come free would wake their source for each.
+    pub fn has_much_room(&self) -> bool {
+        let (count, bytes) = (self.limits.max_active, self.limits.max_active_bytes);
+        self.active() < count - count / 8 && self.bytes < bytes - bytes / 8
+    }
+
+    /// Takes a message in. One that memory alone holds, and that there is no room for,
+    /// leaves at once, for the stream or as a dead letter.
+    pub fn accept(&mut self, delivery: Delivery, now: Now) {
+        if delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
+            self.stats.held_already += 1;
+            return;
+        }
+        let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
-        self.enqueue(delivery);
+        if delivery.entry.is_none() && !fits {
+            self.overflow(delivery, now);
+        } else {
+            match self.chains.admit(delivery, now.unix_ms) {
+                Admission::Go(delivery) => self.route(delivery, now),
+                Admission::Queued => {}
+                Admission::Park(delivery, due) => self.park_follower(delivery, due),
+            }
+        }
+        self.route_released(now);
     }
 
-    /// Takes in a message that there is no room for, and gives it up.
-    pub fn overflow(&mut self, delivery: Delivery, now: Now) -> DeadLetter {
-        self.stats.accepted += 1;
-        self.stats.dead += 1;
-        let detail = "more messages came than are held in memory; --max-active and \
-                      --max-active-bytes allow more";
-        delivery.bury(DeadReason::Overflow, detail.into(), now.unix_ms)
-    }
-
-    /// Counts a message that was malformed.
-    pub fn reject(&mut self) {
+    /// Counts a message that was malformed, and keeps its dead letter.
+    pub fn reject(&mut self, letter: DeadLetter) {
         self.stats.rejected += 1;
+        self.outbox.push_back(Record::Bury(letter));
     }
 
-    /// Moves what has become due to its lane.
+    /// Moves what has become due to its lane, opens what has been closed for long enough, and
+    /// parks what cannot wait for its turn any longer.
     pub fn tick(&mut self, now: Now) {
-        while let Some(Reverse(first)) = self.waiting.peek() {
+        while let Some(Reverse(first)) = self.alarms.peek() {
             if first.due > now.mono {
                 break;
             }
-            let Reverse(first) = self.waiting.pop().expect("just peeked");
-            self.enqueue(first.delivery);
+            let Reverse(first) = self.alarms.pop().expect("just peeked");
+            match first.what {
+                What::Delivery(delivery) => {
+                    self.waiting -= 1;
+                    self.lane(&delivery.lane, now.mono).waiting -= 1;
+                    self.route(delivery, now);
+                }
+                What::Lane(key) => {
+                    // It may have been replaced by an earlier one, and be forgotten.
+                    if let Some(lane) = self.lanes.get_mut(&key) {
+                        lane.alarm = lane.alarm.filter(|at| *at > now.mono);
+                        self.arrange(&key, now.mono);
+                    }
+                }
+            }
         }
+        if self.scan.is_some_and(|at| at <= now.mono) {
+            self.look_through(now);
+        }
+        self.route_released(now);
     }
 
     /// When [`Scheduler::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.peek().map(|Reverse(first)| first.due)
+        let first = self.alarms.peek().map(|Reverse(first)| first.due);
+        first.into_iter().chain(self.scan).min()
     }
 
     /// The next delivery to attempt, if a worker is free for it. It must come back through
     /// [`Scheduler::finish`], exactly once.
-    pub fn next(&mut self) -> Option<Delivery> {
+    pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
-            let origin = self.turn.pop_front()?;
-            let lane = self.lanes.get_mut(&origin)?;
-            let (delivery, again) = lane.take(self.limits.window);
-            if again {
-                self.turn.push_back(origin);
-            }
-            if let Some(delivery) = delivery {
+            // A customer who is not known to answer may not take the last of the workers from
+            // those who do.
+            let hope = self.doubt < self.limits.workers.div_ceil(2);
+            let (place, key) = self.turns.next(hope)?;
+            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
+                continue;
+            };
+            let before = lane.doubt();
+            let delivery = lane.take(now.mono);
+            self.doubt = self.doubt - before + self.lanes[&key].doubt();
+            self.arrange(&key, now.mono);
+            if let Some(mut delivery) = delivery {
                 self.ready -= 1;
+                if self.is_expired(&delivery, now.unix_ms) {
+                    self.release(&delivery, Sign::None, now);
+                    self.expire(delivery, now);
+                    self.route_released(now);
+                    continue;
+                }
                 self.in_flight += 1;
+                if delivery.notes_first() {
+                    delivery.leased = now.mono;
+                }
                 return Some(delivery);
             }
         }
@@ -172,86 +198,95 @@ impl Scheduler {
     }
 
     /// Takes a delivery back with what its attempt came to.
-    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Finished {
-        self.release(&delivery.message.endpoint.origin);
-        let cut = matches!(
-            attempt.result,
-            Exchange::Fault {
-                kind: FaultKind::Cut,
-                ..
-            }
-        );
+    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
+        self.in_flight -= 1;
+        self.release(&delivery, sign(&attempt), now);
         // An attempt that outhook itself cut short is not the endpoint's failure.
-        if !cut {
-            delivery.attempts += 1;
-            self.stats.attempts += 1;
+        let cut =
+            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
+        if cut {
+            delivery.last = Some(attempt);
+            return self.put_off(delivery, Duration::ZERO, now);
         }
-        let made = delivery.attempts;
-        let verdict = match cut {
-            true => Verdict::Retry {
-                after: Duration::ZERO,
-            },
-            false => judge(
-                &attempt.result,
-                &delivery.message.id,
-                made,
-                &self.limits.schedule,
-            ),
-        };
+        delivery.attempts += 1;
+        self.stats.attempts += 1;
+        let (id, made) = (&delivery.message.id, delivery.attempts);
+        let verdict = judge(&attempt.result, id, made, self.schedule(&delivery));
         delivery.last = Some(attempt);
+        let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
+        let fate = self.obey(verdict, delivery, now);
+        self.route_released(now);
+        self.outbox
+            .extend(told.map(|told| Record::Tell(Box::new(Told { fate, ..told }))));
+        fate
+    }
+
+    fn obey(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Fate {
         match verdict {
             Verdict::Delivered => {
+                self.settle(&delivery);
                 self.stats.delivered += 1;
-                self.bytes -= delivery.message.raw().len();
-                Finished::Delivered
+                self.outbox.extend(delivery.entry.map(Record::Settle));
+                Fate::Delivered
             }
             Verdict::Dead { reason, detail } => {
-                Finished::Dead(self.bury(delivery, reason, detail, now))
+                self.bury(delivery, reason, detail, now);
+                Fate::Dead(reason)
             }
             Verdict::Retry { after } => {
-                let due = now.mono + after;
-                if self.horizon.is_some_and(|horizon| due > horizon) {
-                    return Finished::Dead(self.bury_drained(delivery, now));
-                }
                 self.stats.retried += 1;
-                self.wait(delivery, due);
-                Finished::Retry { after }
+                self.put_off(delivery, after, now)
             }
         }
     }
 
-    /// Begins the drain: retries due after `horizon` are given up, now and from now on.
-    pub fn drain(&mut self, horizon: Instant, now: Now) -> Vec<DeadLetter> {
+    /// Begins the drain: what waits leaves, now and from now on. Where there is no store for
+    /// it, what is due until `horizon` stays.
+    pub fn drain(&mut self, horizon: Instant, now: Now) {
+        let horizon = match self.limits.near {
+            Some(_) => now.mono,
+            None => horizon,
+        };
         self.horizon = Some(horizon);
-        let (keep, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|Reverse(w)| w.due <= horizon);
-        self.waiting = keep.into();
-        late.into_iter()
-            .map(|Reverse(w)| self.bury_drained(w.delivery, now))
-            .collect()
+        self.put_off_waiting(now);
+        self.route_released(now);
     }
 
-    /// Ends the drain: gives up all that is not in flight, and what is when it comes back
-    /// unfinished.
-    pub fn cut(&mut self, now: Now) -> Vec<DeadLetter> {
+    /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
+    /// back unfinished.
+    pub fn cut(&mut self, now: Now) {
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
-        let mut left: Vec<Delivery> = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .map(|Reverse(w)| w.delivery)
-            .collect();
-        left.extend(self.lanes.values_mut().flat_map(Lane::clear));
-        self.lanes.retain(|_, lane| !lane.is_idle());
+        self.put_off_waiting(now);
+        let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
+        self.turns = Turns::default();
         self.ready = 0;
-        left.into_iter()
-            .map(|delivery| self.bury_drained(delivery, now))
-            .collect()
+        for delivery in ready {
+            self.put_off(delivery, Duration::ZERO, now);
+        }
+        self.route_released(now);
+    }
+
+    /// Looks anew at all that waits.
+    fn put_off_waiting(&mut self, now: Now) {
+        let horizon = self.horizon.unwrap_or(now.mono);
+        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
+            .into_iter()
+            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
+        self.alarms = keep.into();
+        for Reverse(alarm) in late {
+            if let What::Delivery(delivery) = alarm.what {
+                self.waiting -= 1;
+                self.lane(&delivery.lane, now.mono).waiting -= 1;
+                let after = alarm.due.saturating_duration_since(now.mono);
+                self.put_off(delivery, after, now);
+            }
+        }
     }
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting.len()
+        self.ready + self.in_flight + self.waiting + self.chains.queued()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -262,96 +297,26 @@ impl Scheduler {
         Levels {
             ready: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting.len(),
+            waiting: self.waiting + self.chains.queued(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
+            unkept: self.active() - self.held.len(),
         }
     }
 
-    fn enqueue(&mut self, delivery: Delivery) {
-        let origin = delivery.message.endpoint.origin.clone();
-        let window = self.limits.window;
-        self.ready += 1;
-        if self
-            .lanes
-            .entry(origin.clone())
-            .or_default()
-            .push(delivery, window)
-        {
-            self.turn.push_back(origin);
-        }
+    /// What the ledger is to write, in order.
+    pub fn outbox(&mut self) -> &mut VecDeque<Record> {
+        &mut self.outbox
     }
 
-    fn wait(&mut self, delivery: Delivery, due: Instant) {
-        self.sequence += 1;
-        self.waiting.push(Reverse(Waiting {
-            due,
-            sequence: self.sequence,
-            delivery,
-        }));
-    }
-
-    fn release(&mut self, origin: &Arc<str>) {
-        self.in_flight -= 1;
-        let Entry::Occupied(mut lane) = self.lanes.entry(origin.clone()) else {
-            unreachable!("a lane lives as long as one of its deliveries is in flight");
-        };
-        if lane.get_mut().release(self.limits.window) {
-            self.turn.push_back(origin.clone());
-        } else if lane.get().is_idle() {
-            lane.remove();
-        }
-    }
-
-    fn bury(
-        &mut self,
-        delivery: Delivery,
-        reason: DeadReason,
-        detail: String,
-        now: Now,
-    ) -> DeadLetter {
-        self.stats.dead += 1;
-        self.bytes -= delivery.message.raw().len();
-        delivery.bury(reason, detail, now.unix_ms)
-    }
-
-    fn bury_drained(&mut self, delivery: Delivery, now: Now) -> DeadLetter {
-        let detail = format!(
-            "outhook was stopped, and this was not delivered within --drain-timeout \
-             (attempts made: {})",
-            delivery.attempts
-        );
-        self.bury(delivery, DeadReason::Drained, detail, now)
+    pub fn has_outbox(&self) -> bool {
+        !self.outbox.is_empty()
     }
 }
 
-/// A delivery that waits for its retry.
-#[derive(Debug)]
-struct Waiting {
-    due: Instant,
-    sequence: u64,
-    delivery: Delivery,
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.due, self.sequence).cmp(&(other.due, other.sequence))
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Waiting {}
-
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

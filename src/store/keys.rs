@@ -1,5 +1,43 @@
 //! The names of all Redis keys. They share one hash tag, so that a script or transaction
 //! over several of them works on a cluster.
 
-/// Dead letters: a stream, one entry a letter.
-pub const DEAD: &str = "{outhook}:dead";
+/// One namespace: what belongs together, and to no other.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Messages to deliver: a stream.
+    pub messages: String,
+    /// Its consumer group.
+    pub group: String,
+    /// Messages to deliver later: a sorted set, by due time in Unix ms of Redis's clock.
+    pub parked: String,
+    /// Dead letters: a stream, one entry a letter.
+    pub dead: String,
+    /// What every attempt came to: a capped stream.
+    pub outcomes: String,
+    prefix: String,
+}
+
+impl Keys {
+    /// The keys of `prefix`, as `outhook`.
+    pub fn new(prefix: &str) -> Keys {
+        let prefix = format!("{{{prefix}}}:");
+        Keys {
+            messages: format!("{prefix}messages"),
+            group: "outhook".into(),
+            parked: format!("{prefix}parked"),
+            dead: format!("{prefix}dead"),
+            outcomes: format!("{prefix}outcomes"),
+            prefix,
+        }
+    }
+
+    /// What begins the key that remembers an id for `--bridge`; the id follows.
+    pub fn seen(&self) -> String {
+        format!("{}seen:", self.prefix)
+    }
+
+    /// The hash that says where message `id` is.
+    pub fn status(&self, id: &str) -> String {
+        format!("{}status:{id}", self.prefix)
+    }
+}

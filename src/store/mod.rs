@@ -1,7 +1,9 @@
-//! Where dead letters go: Redis, or a file of JSON lines. Blocking I/O without threads of
-//! its own; knows nothing of scheduling.
+//! Where messages are kept: Redis, or, for dead letters alone, a file of JSON lines. Blocking
+//! I/O without threads of its own; knows nothing of scheduling.
 
-pub mod keys;
+mod entries;
+mod keys;
+mod ledger;
 mod ndjson;
 mod redis;
 
@@ -9,33 +11,61 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::delivery::DeadLetter;
+use crate::record::{EntryId, Parked, Told};
 
+pub use entries::{Entries, Read, forget_consumer};
+pub use keys::Keys;
+pub use ledger::{LedgerConfig, RedisLedger};
 pub use ndjson::Ndjson;
-pub use redis::{DeadStream, Redis, RedisConfig};
+pub use redis::{Redis, RedisConfig};
 
-/// Keeps dead letters.
-pub trait DeadStore: Send {
-    /// Keeps all of `letters`, or answers why it could not; then the same letters are
-    /// offered again. Blocks for `limit` at most.
+/// Writes what the ledger holds. Each method makes all of its argument true, or answers why
+/// not, and then the same is offered again; what was true already is not doubled. Each blocks
+/// for `limit` at most.
+pub trait Store: Send {
+    /// Entries whose messages were delivered go.
+    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError>;
+
+    /// Entries get their lease renewed, and the number of attempts begun.
+    fn note(&mut self, notes: &[(EntryId, u32)], limit: Duration) -> Result<(), StoreError>;
+
+    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<(), StoreError>;
+
     fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError>;
 
-    /// Where they went, for the log.
+    /// Notes what attempts came to, for whoever asks.
+    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
+
+    /// Where dead letters go, for the log.
     fn place(&self) -> String;
 }
 
 /// Why the store did not take something, in words for the operator.
 #[derive(Debug)]
-pub struct StoreError(String);
+pub struct StoreError {
+    text: String,
+    /// What the server calls it (`NOAUTH`, `OOM`); empty when it cannot be reached.
+    code: String,
+}
 
 impl StoreError {
     pub fn new(text: impl Into<String>) -> Self {
-        StoreError(text.into())
+        StoreError {
+            text: text.into(),
+            code: String::new(),
+        }
+    }
+
+    /// Two errors of one code are the same trouble, whatever their words: a server that
+    /// goes away is reset, then refused, then loading.
+    pub fn code(&self) -> &str {
+        &self.code
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -7,8 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{DeadStore, StoreError};
+use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Field};
+use crate::record::{EntryId, Parked, Told};
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {
@@ -26,7 +27,25 @@ impl<W: Write> Ndjson<W> {
     }
 }
 
-impl<W: Write + Send> DeadStore for Ndjson<W> {
+/// Keeps dead letters and nothing else: without a stream there are no entries, and nothing
+/// is parked where the scheduler has no near window.
+impl<W: Write + Send> Store for Ndjson<W> {
+    fn settle(&mut self, _: &[EntryId], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn tell(&mut self, _: &[Told], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn park(&mut self, _: &[Parked], _: Duration) -> Result<(), StoreError> {
+        Err(StoreError::new("this store cannot park"))
+    }
+
     fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<(), StoreError> {
         let mut lines = Vec::new();
         for letter in letters {

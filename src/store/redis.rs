@@ -1,4 +1,4 @@
-//! Redis: how to connect, and dead letters as a stream.
+//! Redis: how to connect.
 //!
 //! Rules that the crate's behaviour forces on us. Every connection gets both socket
 //! timeouts, as the crate clears them after connecting; after any I/O error it is thrown
@@ -11,8 +11,7 @@ use std::time::Duration;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use super::{DeadStore, StoreError, keys};
-use crate::delivery::{DeadLetter, Field};
+use super::StoreError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,8 +35,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Checks the address, and connects to nothing yet. The error does not repeat the
-    /// address, which may hold a password.
+    /// Checks the address, and connects to nothing yet. The error shows the
+    /// address without its user and password.
     pub fn new(config: &RedisConfig) -> Result<Redis, StoreError> {
         let info = connection_info(config)?;
         let shown = shown(info.addr());
@@ -76,7 +75,11 @@ impl Redis {
             _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",
             _ => "",
         };
-        StoreError::new(format!("{}: {text}{hint}", self.shown))
+        let code = e.code().filter(|c| *c != "LOADING").unwrap_or_default();
+        StoreError {
+            text: format!("{}: {text}{hint}", self.shown),
+            code: code.to_owned(),
+        }
     }
 }
 
@@ -94,11 +97,19 @@ fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, StoreError> {
     } else {
         format!("redis://{address}")
     };
-    let wrong = "it must be host:port or a redis://, rediss:// or unix:// URL";
     let info = url
         .as_str()
         .into_connection_info()
-        .map_err(|e| StoreError::new(format!("{}; {wrong}", e.category())))?;
+        .ok()
+        .filter(|info| !is_port_0(info.addr()));
+    let Some(info) = info else {
+        // What stands before the @ may be a password.
+        let (secret, rest) = address.rsplit_once('@').unwrap_or(("", address));
+        let hidden = if secret.is_empty() { "" } else { "…@" };
+        return Err(StoreError::new(format!(
+            "{hidden}{rest}: it must be host:port or a redis://, rediss:// or unix:// URL"
+        )));
+    };
     let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
     if let Some(username) = &config.username {
         settings = settings.set_username(username);
@@ -117,59 +128,17 @@ fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, StoreError> {
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
 }
 
+fn is_port_0(addr: &ConnectionAddr) -> bool {
+    match addr {
+        ConnectionAddr::Tcp(_, port) | ConnectionAddr::TcpTls { port, .. } => *port == 0,
+        _ => false,
+    }
+}
+
 fn shown(addr: &ConnectionAddr) -> String {
     match addr {
         ConnectionAddr::TcpTls { .. } => format!("rediss://{addr}"),
         ConnectionAddr::Unix(_) => format!("unix://{addr}"),
         _ => format!("redis://{addr}"),
-    }
-}
-
-/// Dead letters in the stream [`keys::DEAD`].
-pub struct DeadStream {
-    redis: Redis,
-    connection: Option<Connection>,
-}
-
-impl DeadStream {
-    pub fn new(redis: Redis) -> Self {
-        DeadStream {
-            redis,
-            connection: None,
-        }
-    }
-}
-
-impl DeadStore for DeadStream {
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.redis.connect(limit)?,
-        };
-        // One transaction: all or none, so that offering them again doubles nothing.
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        for letter in letters {
-            pipe.cmd("XADD").arg(keys::DEAD).arg("*");
-            for (name, field) in letter.fields() {
-                pipe.arg(name);
-                match field {
-                    Field::Text(text) => pipe.arg(text),
-                    Field::Number(number) => pipe.arg(number),
-                    Field::Bytes(bytes) => pipe.arg(bytes),
-                };
-            }
-            pipe.ignore();
-        }
-        connection
-            .set_read_timeout(Some(limit))
-            .and_then(|()| pipe.query::<()>(&mut connection))
-            .map_err(|e| self.redis.error(&e))?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    fn place(&self) -> String {
-        keys::DEAD.to_owned()
     }
 }

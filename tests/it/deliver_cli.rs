@@ -169,7 +169,7 @@ fn a_retry_that_succeeds_is_no_dead_letter() {
 }
 
 #[test]
-fn a_huge_line_is_too_large_and_takes_no_memory_and_its_neighbours_arrive() {
+fn a_huge_line_is_too_large_and_kept_whole_and_its_neighbours_arrive() {
     let receiver = Receiver::ok();
     let good = |id: &str| message(&receiver.url("/"), id, "1");
     let huge = message(

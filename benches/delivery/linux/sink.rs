@@ -165,11 +165,11 @@ impl Connection {
             match measure(rest) {
                 Framing::Incomplete => break,
                 Framing::Invalid => {
-                    tally.arrived(None, rest);
+                    tally.arrived(None);
                     return false;
                 }
                 Framing::Whole { head, length } => {
-                    tally.arrived(reader.number(&rest[head..length]), &rest[..length]);
+                    tally.arrived(reader.number(&rest[head..length]));
                     start += length;
                     // A socket whose client reads each answer has room for the next.
                     if self.stream.write_all(ANSWER).is_err() {

@@ -3,7 +3,6 @@
 //! Written by the sink's threads, without a lock, and read by the main thread, which may
 //! wait here until a given number of messages has arrived.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -22,8 +21,6 @@ pub struct Tally {
     doubled: AtomicUsize,
     foreign: AtomicUsize,
     connections: AtomicUsize,
-    /// The first of all requests, head and body, as it came over the wire.
-    sample: OnceLock<Vec<u8>>,
     waiter: Thread,
     wake_at: AtomicUsize,
 }
@@ -38,7 +35,6 @@ impl Tally {
             doubled: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
-            sample: OnceLock::new(),
             waiter: thread::current(),
             wake_at: AtomicUsize::new(usize::MAX),
         }
@@ -69,7 +65,7 @@ impl Tally {
     }
 
     /// A request came. `number` is None if its body was not one of ours.
-    pub fn arrived(&self, number: Option<usize>, request: &[u8]) {
+    pub fn arrived(&self, number: Option<usize>) {
         let Some(slot) = number.and_then(|n| self.arrivals.get(n)) else {
             self.foreign.fetch_add(1, Ordering::Relaxed);
             return;
@@ -80,13 +76,10 @@ impl Tally {
             self.doubled.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        if self.sample.get().is_none() {
-            let _ = self.sample.set(request.to_vec());
-        }
         // The waiter stores its wish and then looks at the count; here the count is raised
         // and then the wish is looked at. So one of the two sees the other.
         let distinct = self.distinct.fetch_add(1, Ordering::SeqCst) + 1;
-        if distinct == self.wake_at.load(Ordering::SeqCst) {
+        if distinct >= self.wake_at.load(Ordering::SeqCst) {
             self.waiter.unpark();
         }
     }
@@ -123,27 +116,15 @@ impl Tally {
         .into())
     }
 
-    /// All requests with a body of ours.
-    pub fn requests(&self) -> usize {
-        self.distinct.load(Ordering::SeqCst) + self.doubled.load(Ordering::SeqCst)
-    }
-
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    pub fn sample(&self) -> Option<&[u8]> {
-        self.sample.get().map(Vec::as_slice)
-    }
-
-    /// When the messages below `count` arrived, of those that did.
+    /// When the messages below `count` arrived; zero for those that did not.
     pub fn arrivals(&self, count: usize) -> Vec<Duration> {
-        let arrivals = self.arrivals[..count]
-            .iter()
-            .map(|a| a.load(Ordering::Relaxed));
+        let arrivals = self.arrivals[..count].iter();
         arrivals
-            .filter(|&a| a > 0)
-            .map(Duration::from_nanos)
+            .map(|a| Duration::from_nanos(a.load(Ordering::Relaxed)))
             .collect()
     }
 }

@@ -1,0 +1,131 @@
+//! An entry of the stream, as Redis gives it, and what it holds. Pure.
+
+use crate::record::EntryId;
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: EntryId,
+    /// Redis's delivery count: 1 for reading it, and 1 for each attempt noted since.
+    pub count: u32,
+    /// Taken over from a process that died, or from an earlier life of this one.
+    pub suspect: bool,
+    /// Names and values in turn, as they came.
+    pub fields: Vec<Vec<u8>>,
+}
+
+/// What an entry holds. Producers give `message` alone; the other fields are outhook's, on
+/// entries that were parked.
+#[derive(Debug, PartialEq)]
+pub struct Held {
+    pub message: Vec<u8>,
+    /// Attempts made before the message became this entry.
+    pub attempts: u32,
+    pub received: Option<u64>,
+    pub id: Option<String>,
+    pub source: Option<String>,
+}
+
+impl Entry {
+    /// The error is a sentence for the producer, and all the bytes that there are.
+    pub fn open(self) -> Result<Held, (String, Vec<u8>)> {
+        let of = |name: &str| {
+            let pairs = self.fields.chunks_exact(2);
+            pairs
+                .filter(|pair| pair[0] == name.as_bytes())
+                .map(|pair| &pair[1])
+                .collect::<Vec<_>>()
+        };
+        let text = |name: &str| match of(name)[..] {
+            [value] => String::from_utf8(value.clone()).ok(),
+            _ => None,
+        };
+        let found = of("message").len();
+        let (attempts, received) = (text("attempts"), text("received_ms"));
+        let (id, source) = (text("id"), text("source"));
+        let number = |text: Option<String>| text.and_then(|t| t.parse::<u64>().ok());
+        if found != 1 {
+            let names = self.fields.chunks_exact(2).map(|pair| &pair[0]);
+            let names: Vec<_> = names.map(|n| String::from_utf8_lossy(n)).collect();
+            let detail = format!(
+                "the entry must have one field `message`; it has {found}, and the fields: {}",
+                names.join(" ").chars().take(200).collect::<String>()
+            );
+            return Err((detail, self.fields.join(&b' ')));
+        }
+        let at = self.fields.chunks_exact(2).position(|p| p[0] == b"message");
+        let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
+        Ok(Held {
+            message: message.unwrap_or_default(),
+            attempts: number(attempts).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            received: number(received),
+            id,
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(fields: &[&[u8]]) -> Result<Held, (String, Vec<u8>)> {
+        let fields = fields.iter().map(|f| f.to_vec()).collect();
+        let id = EntryId { ms: 1, seq: 0 };
+        let (count, suspect) = (1, false);
+        Entry {
+            id,
+            count,
+            suspect,
+            fields,
+        }
+        .open()
+    }
+
+    #[test]
+    fn the_message_is_found_whatever_stands_beside_it() {
+        let plain = open(&[b"message", b"{}"]).unwrap();
+        assert_eq!((plain.message, plain.attempts), (b"{}".to_vec(), 0));
+        let odd: &[&[u8]] = &[
+            b"\xff",
+            b"x",
+            b"message",
+            b"m",
+            b"attempts",
+            b"7",
+            b"id",
+            b"\xff",
+        ];
+        let held = open(odd).unwrap();
+        assert_eq!(
+            (held.message, held.attempts, held.id),
+            (b"m".to_vec(), 7, None)
+        );
+        assert_eq!(
+            open(&[b"message", b"m", b"attempts", b"x"])
+                .unwrap()
+                .attempts,
+            0
+        );
+        assert_eq!(
+            open(&[b"message", b"m", b"attempts", b"99999999999"])
+                .unwrap()
+                .attempts,
+            u32::MAX
+        );
+    }
+
+    #[test]
+    fn none_or_two_of_it_are_refused_with_all_bytes() {
+        let (detail, raw) = open(&[b"payload", b"{}"]).unwrap_err();
+        assert!(detail.contains("has 0") && detail.contains("payload"));
+        assert_eq!(raw, b"payload {}");
+        assert!(
+            open(&[b"message", b"a", b"message", b"b"])
+                .unwrap_err()
+                .0
+                .contains("has 2")
+        );
+        assert!(open(&[]).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! The consumer: the Redis stream in, and what keeps it moving.
+//!
+//! One thread and one connection for all of it: it reads new entries, moves parked messages
+//! that are due back to the stream, and takes over the entries of consumers that died.
+//! Handing on an entry blocks while the timer has no room, and so does everything here:
+//! Redis keeps what is not read.
+//!
+//! Redis hands out entries in order, so what was lost in a reply that never came is what we
+//! hold pending beyond the last entry seen. It is fetched after each reconnect.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::{Closed, Intake};
+use crate::drain::Drain;
+use crate::record::EntryId;
+use crate::store::{Entries, Keys, Read, Redis, StoreError};
+use crate::trouble::Trouble;
+
+/// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
+/// service: Redis sees about one command a second.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// A read that times out before Redis answers would leave its entries pending, unseen.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Entries in one read.
+const COUNT: usize = 128;
+
+/// Bytes in one read, as far as the last one foretells.
+const BYTES: usize = 4 << 20;
+
+/// Messages moved back to the stream at a time.
+const UNPARK: usize = 256;
+
+/// What other replicas park is noticed at least so soon. What this one parks is due later.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The longest pause between two sweeps.
+const SWEEP: Duration = Duration::from_secs(15);
+
+/// See the module's header.
+pub struct Consumer {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    /// The name was given, and may have had an earlier life, whose entries it takes back.
+    pub stable: bool,
+    /// Entries that are not renewed for so long belong to a dead consumer.
+    pub lease: Duration,
+    pub trouble: Trouble,
+}
+
+/// Why a session ended before the drain.
+enum End {
+    Closed,
+    Failed(StoreError),
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> Self {
+        End::Closed
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(e: StoreError) -> Self {
+        End::Failed(e)
+    }
+}
+
+/// What outlives a connection.
+struct Progress {
+    /// The last entry that `>` gave us; `None` before the first.
+    seen: Option<EntryId>,
+    sweep_at: Instant,
+    cursor: String,
+}
+
+impl Consumer {
+    /// Hands on what comes, until the drain or the timer's end.
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        let mut progress = Progress {
+            seen: None,
+            sweep_at: Instant::now(),
+            cursor: "0-0".into(),
+        };
+        let mut first = true;
+        while !drain.has_begun() {
+            match self.session(&mut progress, &mut first, intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                    // Others may have been cut off too, and get time to renew their leases.
+                    progress.sweep_at = Instant::now() + self.sweep_pause();
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        first: &mut bool,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let mut entries = Entries::open(&self.redis, &self.keys, &self.name, BLOCK + ANSWER)?;
+        self.trouble.end();
+        if std::mem::take(first) {
+            info!("ready: consuming {} as {}", self.keys.messages, self.name);
+            if self.stable {
+                recover(&mut entries, None, intake)?;
+            }
+        } else {
+            recover(&mut entries, progress.seen, intake)?;
+        }
+        let mut unpark_at = Instant::now();
+        let mut count = COUNT;
+        while !drain.has_begun() {
+            if Instant::now() >= unpark_at {
+                let (moved, next) = entries.unpark(UNPARK)?;
+                let pause = if moved == UNPARK {
+                    Duration::ZERO
+                } else {
+                    LOOK
+                };
+                unpark_at = Instant::now() + next.map_or(pause, |next| next.min(pause));
+            }
+            if Instant::now() >= progress.sweep_at {
+                self.sweep(&mut entries, progress, intake)?;
+            }
+            let wake = unpark_at.min(progress.sweep_at);
+            let block = wake.saturating_duration_since(Instant::now()).min(BLOCK);
+            match entries.read(count, block)? {
+                Read::MadeAnew => {
+                    warn!("{} or its group was deleted; made anew", self.keys.messages);
+                    progress.seen = None;
+                }
+                Read::Entries(new) => {
+                    let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+                    if let Some(average) = bytes.checked_div(new.len()) {
+                        count = (BYTES / average.max(1)).clamp(1, COUNT);
+                    }
+                    for entry in new {
+                        progress.seen = Some(entry.id);
+                        intake.offer_entry(entry)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let swept = entries.sweep(self.lease, &progress.cursor, COUNT)?;
+        if !swept.vanished.is_empty() {
+            warn!(
+                "{} entries were deleted or trimmed from {} before they were delivered: {}",
+                swept.vanished.len(),
+                self.keys.messages,
+                swept.vanished.join(" ")
+            );
+        }
+        if !swept.entries.is_empty() {
+            info!(
+                "took over {} entries of dead consumers",
+                swept.entries.len()
+            );
+        }
+        for entry in swept.entries {
+            intake.offer_entry(entry)?;
+        }
+        progress.cursor = swept.cursor;
+        if progress.cursor == "0-0" {
+            entries.tidy()?;
+            progress.sweep_at = Instant::now() + self.sweep_pause();
+        }
+        Ok(())
+    }
+
+    fn sweep_pause(&self) -> Duration {
+        (self.lease / 4).min(SWEEP)
+    }
+}
+
+/// Hands on our own pending entries beyond `after`.
+fn recover(entries: &mut Entries, after: Option<EntryId>, intake: &mut Intake) -> Result<(), End> {
+    let mut last = after;
+    loop {
+        let (own, end) = entries.own(last, COUNT)?;
+        for entry in own {
+            intake.offer_entry(entry)?;
+        }
+        match end {
+            Some(end) => last = Some(end),
+            None => return Ok(()),
+        }
+    }
+}

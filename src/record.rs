@@ -1,0 +1,180 @@
+//! What must become true in the store: what the timer tells the ledger.
+//!
+//! A record is a moment at which responsibility for a message moves, or at which something
+//! about it must outlive the process.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::delivery::{DeadLetter, DeadReason, Delivery, Exchange};
+
+/// See the module's header.
+#[derive(Debug)]
+pub enum Record {
+    /// A stream entry's message was delivered: the entry may go.
+    Settle(EntryId),
+    /// So many attempts have been made at an entry, which a crash must not forget. Renews
+    /// the lease.
+    Note(EntryId, u32),
+    /// Note the attempt that is about to begin, then hand the delivery to a worker: an entry
+    /// that kills the process must not be tried for ever.
+    Begin(Delivery),
+    Bury(DeadLetter),
+    Park(Parked),
+    /// What an attempt came to, for whoever asks (`--status-ttl`, `--outcomes`).
+    Tell(Box<Told>),
+}
+
+/// What an attempt came to, and what becomes of its message.
+#[derive(Debug)]
+pub struct Told {
+    pub id: Box<str>,
+    pub url: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Unix milliseconds.
+    pub at: u64,
+    /// Of the last attempt, if one was made.
+    pub took: Duration,
+    pub status: Option<u16>,
+    pub error: Option<String>,
+    pub fate: Fate,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fate {
+    Delivered,
+    /// It waits in memory for its next attempt, `after` from now.
+    Waiting {
+        after: Duration,
+    },
+    /// It waits in the store.
+    Parked {
+        after: Duration,
+    },
+    Dead(DeadReason),
+}
+
+impl Told {
+    /// `fate` is not decided yet.
+    pub fn of(delivery: &Delivery, now: u64) -> Told {
+        let last = delivery.last.as_ref();
+        let (status, error) = match last.map(|a| &a.result) {
+            Some(Exchange::Answer { status, .. }) => (Some(*status), None),
+            Some(fault) => (None, Some(fault.to_string())),
+            None => (None, None),
+        };
+        Told {
+            id: delivery.message.id.clone(),
+            url: delivery.message.endpoint.uri.to_string(),
+            attempts: delivery.attempts,
+            at: now,
+            took: last.map_or(Duration::ZERO, |a| a.took),
+            status,
+            error,
+            fate: Fate::Delivered,
+        }
+    }
+
+    /// Its fields by name, as they are stored. All are always there, so that a field of an
+    /// earlier attempt does not outlive it.
+    pub fn fields(&self) -> [(&'static str, String); 10] {
+        let (state, after, reason) = match self.fate {
+            Fate::Delivered => ("delivered", None, None),
+            Fate::Waiting { after } => ("waiting", Some(after), None),
+            Fate::Parked { after } => ("parked", Some(after), None),
+            Fate::Dead(reason) => ("dead", None, Some(reason)),
+        };
+        let text = |value: Option<String>| value.unwrap_or_default();
+        [
+            ("id", self.id.to_string()),
+            ("url", self.url.clone()),
+            ("state", state.into()),
+            ("attempts", self.attempts.to_string()),
+            ("status", text(self.status.map(|s| s.to_string()))),
+            ("error", text(self.error.clone())),
+            ("at_ms", self.at.to_string()),
+            ("took_ms", self.took.as_millis().to_string()),
+            (
+                "next_ms",
+                text(after.map(|a| (self.at + a.as_millis() as u64).to_string())),
+            ),
+            ("reason", text(reason.map(|r| r.to_string()))),
+        ]
+    }
+}
+
+/// A message that is to be delivered later, from Redis and not from memory.
+#[derive(Debug)]
+pub struct Parked {
+    /// The stream entry that it is now, if it is one.
+    pub entry: Option<EntryId>,
+    /// Unix milliseconds; what is due already goes to the end of the stream.
+    pub due: u64,
+    pub id: Box<str>,
+    pub attempts: u32,
+    pub source: Arc<str>,
+    /// Unix milliseconds.
+    pub received: u64,
+    /// Only if no message of this id was parked so within the dedup window: other replicas
+    /// have heard it on the same channel.
+    pub once: bool,
+    /// The message, byte for byte as published.
+    pub message: Vec<u8>,
+}
+
+/// The id of a stream entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Unix milliseconds, by Redis's clock, at which it was added.
+    pub ms: u64,
+    pub seq: u64,
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(EntryId {
+            ms: ms.parse()?,
+            seq: seq.parse()?,
+        })
+    }
+}
+
+impl Record {
+    /// Bytes of message in it, for bounds.
+    pub fn len(&self) -> usize {
+        match self {
+            Record::Settle(_) | Record::Note(..) | Record::Tell(_) => 0,
+            Record::Begin(delivery) => delivery.message.raw().len(),
+            Record::Bury(letter) => letter.message.len(),
+            Record::Park(parked) => parked.message.len(),
+        }
+    }
+
+    /// What is lost if it is never written, by name: a message that memory alone holds.
+    /// What is an entry of the stream is not lost, but may be sent again.
+    pub fn loss(&self) -> Option<String> {
+        match self {
+            Record::Settle(_) | Record::Note(..) | Record::Tell(_) => None,
+            Record::Begin(delivery) => match delivery.entry {
+                Some(_) => None,
+                None => Some(delivery.message.id.to_string()),
+            },
+            Record::Bury(letter) if letter.entry.is_none() => Some(letter.name()),
+            Record::Park(parked) if parked.entry.is_none() => Some(parked.id.to_string()),
+            Record::Bury(_) | Record::Park(_) => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Messages that must go one after another (`orderKey`). Pure.
+//!
+//! Of each key one message is under way; later ones stand behind it. When one is put off into the
+//! store, all behind it follow, in order, and the key remembers who is away: what comes in the
+//! meantime is sent after them. A key is forgotten when nothing of it is left.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::delivery::Delivery;
+
+/// Those who are away are waited for until so long (ms) after the last was due: another
+/// replica may have got them, or an operator may have taken them out.
+const GRACE_MS: u64 = 60_000;
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Chains {
+    chains: HashMap<Arc<str>, Chain>,
+    queued: usize,
+}
+
+#[derive(Debug, Default)]
+struct Chain {
+    /// Whether one is under way here.
+    active: bool,
+    queue: VecDeque<Delivery>,
+    /// The ids of those in the store, in their order, after all in `queue`.
+    away: VecDeque<Box<str>>,
+    /// When the last of them is due, in Unix milliseconds.
+    last_due: u64,
+}
+
+/// What becomes of a message with a key.
+#[derive(Debug)]
+pub enum Admission {
+    /// It is its turn.
+    Go(Delivery),
+    /// It stands in the queue.
+    Queued,
+    /// Others before it are in the store: it is to be parked until then (Unix ms).
+    Park(Delivery, u64),
+}
+
+impl Chains {
+    /// A message has come. One without a key may go.
+    pub fn admit(&mut self, delivery: Delivery, now_ms: u64) -> Admission {
+        let Some(key) = delivery.message.overrides.order_key.clone() else {
+            return Admission::Go(delivery);
+        };
+        let chain = self.chains.entry(key).or_default();
+        let id = &delivery.message.id;
+        if now_ms > chain.last_due.saturating_add(GRACE_MS) {
+            chain.away.clear();
+        }
+        match chain.away.iter().position(|away| away == id) {
+            Some(0) => {
+                chain.away.pop_front();
+            }
+            None if chain.away.is_empty() => {}
+            other => {
+                if other.is_none() {
+                    chain.away.push_back(id.clone());
+                }
+                chain.last_due = chain.last_due.max(now_ms) + 1;
+                return Admission::Park(delivery, chain.last_due);
+            }
+        }
+        if chain.active {
+            chain.queue.push_back(delivery);
+            self.queued += 1;
+            return Admission::Queued;
+        }
+        chain.active = true;
+        Admission::Go(delivery)
+    }
+
+    /// The one under way is settled. Answers the next.
+    pub fn settled(&mut self, key: &str) -> Option<Delivery> {
+        let chain = self.chains.get_mut(key)?;
+        let next = chain.queue.pop_front();
+        self.queued -= usize::from(next.is_some());
+        chain.active = next.is_some();
+        if !chain.active && chain.away.is_empty() {
+            self.chains.remove(key);
+        }
+        next
+    }
+
+    /// The one under way is parked until `due`. Answers those that must follow it, and when.
+    pub fn parked(&mut self, key: &str, id: &str, due: u64) -> Vec<(Delivery, u64)> {
+        let Some(chain) = self.chains.get_mut(key) else {
+            return Vec::new();
+        };
+        chain.active = false;
+        let queue = std::mem::take(&mut chain.queue);
+        self.queued -= queue.len();
+        let mut away: VecDeque<Box<str>> = [id.into()].into();
+        away.extend(queue.iter().map(|d| d.message.id.clone()));
+        away.append(&mut chain.away);
+        chain.away = away;
+        chain.last_due = chain.last_due.max(due + queue.len() as u64);
+        (due + 1..).zip(queue).map(|(due, d)| (d, due)).collect()
+    }
+
+    /// One that has just come is parked until `due` without having been admitted.
+    pub fn sent_away(&mut self, key: Arc<str>, id: &str, due: u64) {
+        let chain = self.chains.entry(key).or_default();
+        if !chain.away.iter().any(|away| &**away == id) {
+            chain.away.push_back(id.into());
+        }
+        chain.last_due = chain.last_due.max(due);
+    }
+
+    /// Takes out the queues in which something is that `is_old` says must not wait here any
+    /// longer, whole, to be parked from `due` on. The one under way stays.
+    pub fn extract(
+        &mut self,
+        is_old: impl Fn(&Delivery) -> bool,
+        due: u64,
+    ) -> Vec<(Delivery, u64)> {
+        let mut out = Vec::new();
+        for chain in self.chains.values_mut() {
+            if !chain.queue.iter().any(&is_old) {
+                continue;
+            }
+            let queue = std::mem::take(&mut chain.queue);
+            chain.last_due = chain.last_due.max(due + queue.len() as u64);
+            for d in queue.iter().rev() {
+                chain.away.push_front(d.message.id.clone());
+            }
+            out.extend((due + 1..).zip(queue).map(|(due, d)| (d, due)));
+        }
+        self.queued -= out.len();
+        out
+    }
+
+    /// Forgets keys of which nothing is here, and whose others have been away for too long.
+    pub fn forget(&mut self, now_ms: u64) {
+        self.chains.retain(|_, chain| {
+            let waits = now_ms <= chain.last_due.saturating_add(GRACE_MS);
+            chain.active || !chain.queue.is_empty() || (!chain.away.is_empty() && waits)
+        });
+    }
+
+    /// Messages in queues.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+}

@@ -1,0 +1,188 @@
+//! What becomes of a delivery that is not to be attempted now: put off, parked, or buried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::types::What;
+use super::{Now, Scheduler};
+use crate::backoff::RetrySchedule;
+use crate::delivery::{DeadReason, Delivery};
+use crate::record::{Fate, Record};
+
+/// How long messages are put off for an endpoint to which nothing is to be sent at all, before
+/// it is asked again. Lifting the hold brings them back at once.
+const HOLD: Duration = Duration::from_secs(600);
+
+impl Scheduler {
+    /// Where a delivery belongs that may go as far as others of its key are concerned.
+    pub(super) fn route(&mut self, mut delivery: Delivery, now: Now) {
+        delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
+        let lane = delivery.rule.as_ref().and_then(|rule| rule.lane());
+        delivery.lane = lane.unwrap_or(self.own_lane(&delivery)).clone();
+        let wish = delivery.message.deliver_at.unwrap_or_default();
+        if delivery.suspect && delivery.attempts >= self.schedule(&delivery).attempts {
+            let detail = "all attempts were begun, and outhook itself ended during the last: \
+                          it may be the cause; see the log of that time";
+            self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
+        } else if self.is_expired(&delivery, now.unix_ms) {
+            self.expire(delivery, now);
+        } else if self.is_over_share(&delivery) {
+            let key = delivery.lane.clone();
+            let after = self.lane(&key, now.mono).appoint(now.mono) - now.mono;
+            self.park(delivery, now.unix_ms + after.as_millis() as u64);
+        } else if wish > now.unix_ms {
+            self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
+        } else if self.is_held(&delivery) {
+            self.put_off(delivery, HOLD, now);
+        } else if self.horizon.is_some_and(|horizon| now.mono > horizon) {
+            self.put_off(delivery, Duration::ZERO, now);
+        } else {
+            self.enqueue(delivery, now);
+        }
+    }
+
+    /// Routes those whose turn has come because others of their key are settled.
+    pub(super) fn route_released(&mut self, now: Now) {
+        while let Some(delivery) = self.released.pop_front() {
+            self.route(delivery, now);
+        }
+    }
+
+    fn own_lane<'a>(&self, delivery: &'a Delivery) -> &'a Arc<str> {
+        match self.limits.lane_by_url {
+            true => &delivery.message.endpoint.url,
+            false => &delivery.message.endpoint.origin,
+        }
+    }
+
+    pub(super) fn schedule<'a>(&'a self, delivery: &'a Delivery) -> &'a RetrySchedule {
+        let rule = delivery.rule.as_ref();
+        rule.and_then(|rule| rule.schedule.as_ref())
+            .unwrap_or(&self.limits.schedule)
+    }
+
+    /// Whether nothing is to be sent to its endpoint.
+    fn is_held(&self, delivery: &Delivery) -> bool {
+        delivery.rule.as_ref().is_some_and(|rule| rule.disabled)
+    }
+
+    pub(super) fn is_expired(&self, delivery: &Delivery, at_ms: u64) -> bool {
+        let expires = delivery.message.overrides.expires_at;
+        expires.is_some_and(|expires| expires <= at_ms)
+    }
+
+    pub(super) fn expire(&mut self, delivery: Delivery, now: Now) -> Fate {
+        let detail = format!(
+            "expiresAt came before it was delivered (attempts made: {})",
+            delivery.attempts
+        );
+        self.bury(delivery, DeadReason::Expired, detail, now);
+        Fate::Dead(DeadReason::Expired)
+    }
+
+    /// The one answer to "not now": what is due soon waits here, the rest in the store; where
+    /// there is no store for it, it waits here too, or is given up at the end of a drain.
+    pub(super) fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
+        let due = now.mono + after;
+        if self.is_expired(
+            &delivery,
+            now.unix_ms.saturating_add(after.as_millis() as u64),
+        ) {
+            return self.expire(delivery, now);
+        }
+        let leaving = self.horizon.is_some_and(|horizon| due > horizon);
+        match self.limits.near {
+            Some(near) if leaving || after > near => {
+                let due = now.unix_ms.saturating_add(after.as_millis() as u64);
+                self.park(delivery, due);
+                Fate::Parked { after }
+            }
+            None if leaving => {
+                let detail = format!(
+                    "outhook was stopped, and this was not delivered within --drain-timeout \
+                     (attempts made: {})",
+                    delivery.attempts
+                );
+                self.bury(delivery, DeadReason::Drained, detail, now);
+                Fate::Dead(DeadReason::Drained)
+            }
+            _ => {
+                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
+                    let made = delivery.attempts - delivery.carried;
+                    delivery.leased = now.mono;
+                    self.outbox.push_back(Record::Note(entry, made));
+                }
+                self.waiting += 1;
+                let key = delivery.lane.clone();
+                self.lane(&key, now.mono).waiting += 1;
+                self.set_alarm(due, What::Delivery(delivery));
+                Fate::Waiting { after }
+            }
+        }
+    }
+
+    /// To the stream, from where it comes back when there is room.
+    pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
+        if self.limits.near.is_some() {
+            let wish = delivery.message.deliver_at.unwrap_or_default();
+            let due = wish.max(now.unix_ms);
+            if let Some(key) = delivery.message.overrides.order_key.clone() {
+                self.chains.sent_away(key, &delivery.message.id, due);
+            }
+            self.park_follower(delivery, due);
+        } else {
+            let detail = "more messages came than are held in memory; --max-active and \
+                          --max-active-bytes allow more";
+            self.bury(delivery, DeadReason::Overflow, detail.into(), now);
+        }
+    }
+
+    /// Hands it to the store, and with it all that must not go before it.
+    pub(super) fn park(&mut self, delivery: Delivery, due: u64) {
+        let followers = match &delivery.message.overrides.order_key {
+            Some(key) => self.chains.parked(key, &delivery.message.id, due),
+            None => Vec::new(),
+        };
+        self.park_follower(delivery, due);
+        for (delivery, due) in followers {
+            self.park_follower(delivery, due);
+        }
+    }
+
+    pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64) {
+        self.leave(&delivery);
+        self.stats.parked += 1;
+        let mut parked = delivery.park(due);
+        parked.once = self.limits.bridge && parked.entry.is_none();
+        self.outbox.push_back(Record::Park(parked));
+    }
+
+    /// It is settled: the next of its key may go.
+    pub(super) fn settle(&mut self, delivery: &Delivery) {
+        self.leave(delivery);
+        if let Some(key) = &delivery.message.overrides.order_key {
+            self.released.extend(self.chains.settled(key));
+        }
+    }
+
+    pub(super) fn bury(
+        &mut self,
+        delivery: Delivery,
+        reason: DeadReason,
+        detail: String,
+        now: Now,
+    ) {
+        self.settle(&delivery);
+        self.stats.dead += 1;
+        let letter = delivery.bury(reason, detail, now.unix_ms);
+        self.outbox.push_back(Record::Bury(letter));
+    }
+
+    /// It is not active any more.
+    fn leave(&mut self, delivery: &Delivery) {
+        self.bytes -= delivery.message.raw().len();
+        if let Some(entry) = delivery.entry {
+            self.held.remove(&entry);
+        }
+    }
+}

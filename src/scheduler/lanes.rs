@@ -1,0 +1,132 @@
+//! The scheduler's lanes: where a delivery that is due stands until a worker is free for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::types::{Alarm, What};
+use super::{Now, Reverse, SCAN, Scheduler};
+use crate::delivery::Delivery;
+use crate::lane::{Change, Lane, Sign};
+
+/// What is known of an endpoint is forgotten when nothing has gone to it for so long.
+pub(super) const REST: Duration = Duration::from_secs(60);
+
+impl Scheduler {
+    /// Lanes that closed or opened since the last call.
+    pub fn changes(&mut self) -> Vec<(Arc<str>, Change)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Puts a delivery that is due into its lane.
+    pub(super) fn enqueue(&mut self, delivery: Delivery, now: Now) {
+        let key = delivery.lane.clone();
+        let rule = delivery.rule.clone();
+        self.ready += 1;
+        let limits = self.limits.lanes;
+        let lane = self.lane(&key, now.mono);
+        lane.obey(rule.as_deref(), &limits);
+        lane.push(delivery);
+        self.arrange(&key, now.mono);
+        let scan = now.mono + SCAN;
+        self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
+    }
+
+    pub(super) fn lane(&mut self, key: &Arc<str>, now: Instant) -> &mut Lane {
+        // Looked up first, as the entry API would copy the key each time.
+        if !self.lanes.contains_key(key) {
+            let lane = Lane::new(&self.limits.lanes, now);
+            self.lanes.insert(key.clone(), lane);
+        }
+        self.lanes.get_mut(key).expect("just inserted")
+    }
+
+    /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
+    pub(super) fn arrange(&mut self, key: &Arc<str>, now: Instant) {
+        let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
+        if lane.enters(now) {
+            lane.turn = Some(self.turns.push(key.clone(), lane.is_trusted()));
+        }
+        let Some(due) = lane.opens(now).filter(|_| lane.has_queue()) else {
+            return;
+        };
+        // One that stands there already may be for a longer pause, before it opened again.
+        if lane.alarm.is_none_or(|at| at > due) {
+            lane.alarm = Some(due);
+            self.set_alarm(due, What::Lane(key.clone()));
+        }
+    }
+
+    pub(super) fn set_alarm(&mut self, due: Instant, what: What) {
+        self.sequence += 1;
+        self.alarms.push(Reverse(Alarm {
+            due,
+            sequence: self.sequence,
+            what,
+        }));
+    }
+
+    /// Whether its lane holds so much already that others would be left without.
+    pub(super) fn is_over_share(&self, delivery: &Delivery) -> bool {
+        let lane = self.lanes.get(&delivery.lane);
+        let full = lane.is_some_and(|lane| lane.active() >= self.limits.share);
+        full && self.limits.near.is_some()
+    }
+
+    /// Looks at all queues: parks entries that have stood there for so long that their lease
+    /// runs low (their endpoint is slower than what comes for it), and forgets lanes at rest.
+    pub(super) fn look_through(&mut self, now: Now) {
+        if let Some(near) = self.limits.near {
+            self.park_old(near, now);
+        }
+        self.lanes
+            .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+        self.chains.forget(now.unix_ms);
+        let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
+        let pause = if self.active() > 0 { SCAN } else { REST };
+        self.scan = busy.then(|| now.mono + pause);
+    }
+
+    fn park_old(&mut self, near: Duration, now: Now) {
+        let is_old = |d: &Delivery| {
+            d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
+        };
+        let due = |after: Duration| now.unix_ms + after.as_millis() as u64;
+        let mut old = Vec::new();
+        for lane in self.lanes.values_mut() {
+            for delivery in lane.extract(is_old) {
+                let after = (lane.appoint(now.mono) - now.mono).max(near / 2);
+                old.push((delivery, due(after)));
+            }
+        }
+        self.ready -= old.len();
+        for (delivery, due) in old {
+            self.park(delivery, due);
+        }
+        for (delivery, due) in self.chains.extract(is_old, due(near)) {
+            self.park_follower(delivery, due);
+        }
+    }
+
+    /// A delivery came back from its worker: its lane learns what that says of the endpoint.
+    pub(super) fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
+        let key = &delivery.lane;
+        let limits = self.limits.lanes;
+        let lane = self
+            .lanes
+            .get_mut(key)
+            .expect("it has a delivery in flight");
+        let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
+        let change = lane.release(sign, &limits, now.mono);
+        self.doubt = self.doubt - doubt + lane.doubt();
+        if lane.turn.is_some() && lane.is_trusted() != trusted {
+            lane.turn = Some(self.turns.push(key.clone(), !trusted));
+        }
+        self.changes
+            .extend(change.map(|change| (key.clone(), change)));
+        self.arrange(key, now.mono);
+    }
+}
+
+/// All lanes, by key.
+pub(super) type Lanes = HashMap<Arc<str>, Lane>;

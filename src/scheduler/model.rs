@@ -1,0 +1,632 @@
+//! A seeded model of the scheduler: random arrivals, answers, pauses, a drain at the end.
+//! The model knows nothing of lanes or heaps; it keeps a plain list of what should be where
+//! and checks each promise after each step, and each record in the outbox.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::backoff::{Delays, RetrySchedule};
+use crate::delivery::DeadReason;
+use crate::endpoint::Endpoint;
+use crate::lane::LaneLimits;
+use crate::message::Message;
+
+/// xorshift64*: enough for choices, and the same on every machine.
+pub(super) struct Rng(pub u64);
+
+impl Rng {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+}
+
+/// What the model believes of one message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Ready,
+    Flying,
+    Waiting(Instant),
+    Delivered,
+    /// Until then, in Unix milliseconds.
+    Parked(u64),
+    Dead(DeadReason),
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    state: State,
+    host: u64,
+    attempts: u32,
+    entry: Option<EntryId>,
+    leased: Instant,
+}
+
+/// What the model believes of an endpoint.
+#[derive(Debug, Clone, Default)]
+struct Host {
+    /// 0: nothing has gone to it yet.
+    window: usize,
+    faults: f64,
+    pauses: u32,
+    closed: Option<Instant>,
+    trusted: bool,
+}
+
+struct Model {
+    rng: Rng,
+    scheduler: Scheduler,
+    limits: Limits,
+    start: Instant,
+    elapsed: Duration,
+    states: HashMap<String, Known>,
+    held_already: u64,
+    flying: Vec<Delivery>,
+    hosts: Vec<Host>,
+    /// The rank at which each message was last queued, or began to wait: first in, first out.
+    queued: HashMap<String, u64>,
+    rank: u64,
+    horizon: Option<Instant>,
+    over: bool,
+}
+
+pub(super) fn delivery(id: &str, host: u64) -> Delivery {
+    delivery_at(id, host, 0, Instant::now())
+}
+
+fn delivery_at(id: &str, host: u64, at: u64, now: Instant) -> Delivery {
+    let raw =
+        format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","deliverAt":{at},"data":1}}"#);
+    let parsed = Message::parse(
+        raw.into_bytes(),
+        1000,
+        || unreachable!(),
+        |url| Endpoint::parse(url).map(Arc::new),
+    );
+    Delivery::new(parsed.unwrap(), "test".into(), 0, now)
+}
+
+fn answer(status: u16, retry_after: Option<Duration>) -> Exchange {
+    Exchange::Answer {
+        status,
+        retry_after,
+        body: Box::default(),
+    }
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let workers = 1 + rng.below(8) as usize;
+        let limits = Limits {
+            workers,
+            lanes: LaneLimits {
+                window: 1 + rng.below(workers as u64) as usize,
+                pause: Duration::from_millis(20),
+                longest_pause: Duration::from_millis(150),
+            },
+            lane_by_url: false,
+            share: 1 + rng.below(40) as usize,
+            max_active: 5 + rng.below(40) as usize,
+            max_active_bytes: 300 + rng.below(3000) as usize,
+            schedule: RetrySchedule {
+                attempts: 1 + rng.below(4) as u32,
+                delays: Delays::Doubling {
+                    base: Duration::from_millis(100),
+                    max: Duration::from_millis(300),
+                },
+                jitter: 0.2,
+            },
+            near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
+            tells: rng.below(4) == 0,
+            bridge: rng.below(8) == 0,
+        };
+        Model {
+            scheduler: Scheduler::new(limits.clone()),
+            limits,
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            states: HashMap::new(),
+            held_already: 0,
+            flying: Vec::new(),
+            hosts: vec![Host::default(); 1 + rng.below(6) as usize],
+            queued: HashMap::new(),
+            rank: 0,
+            horizon: None,
+            over: false,
+            rng,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono: self.start + self.elapsed,
+            unix_ms: self.elapsed.as_millis() as u64,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(10) {
+            0..=3 if self.rng.below(20) == 0 => self.arrive_again(),
+            0..=3 => self.arrive(),
+            4..=5 => self.hand_out(),
+            6..=7 => self.answer(),
+            _ => {
+                self.elapsed += Duration::from_millis(self.rng.below(60));
+                self.tick();
+            }
+        }
+        self.check();
+    }
+
+    fn arrive(&mut self) {
+        let id = format!("m{}", self.states.len());
+        let (host, now) = (self.rng.below(self.hosts.len() as u64), self.now());
+        let at = [0, now.unix_ms + self.rng.below(600)][self.rng.below(8) as usize / 7];
+        let mut delivery = delivery_at(&id, host, at, now.mono);
+        // A store that cannot park has no entries either.
+        if self.limits.near.is_some() && self.rng.below(2) == 0 {
+            let ms = self.states.len() as u64;
+            delivery.entry = Some(EntryId { ms, seq: 0 });
+            delivery.carried = self.rng.below(3) as u32;
+            delivery.attempts = delivery.carried + self.rng.below(2) as u32;
+            delivery.suspect = delivery.attempts > delivery.carried;
+        }
+        let known = Known {
+            state: State::Ready,
+            host,
+            attempts: delivery.attempts,
+            entry: delivery.entry,
+            leased: now.mono,
+        };
+        let fits = self.scheduler.has_room() && !self.limits.bridge;
+        let wish = at.max(now.unix_ms) - now.unix_ms;
+        let exhausted = delivery.attempts >= self.limits.schedule.attempts;
+        let of_host = self
+            .states
+            .values()
+            .filter(|k| k.host == host && is_active(k.state));
+        let over_share = self.limits.near.is_some() && of_host.count() >= self.limits.share;
+        let state = match delivery.entry {
+            None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
+            None if !fits => State::Dead(DeadReason::Overflow),
+            Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
+            // When is the lane's to say; not before it opens.
+            _ if over_share => State::Parked(u64::MAX),
+            _ if wish > 0 => self.put_off(Duration::from_millis(wish), now),
+            _ => State::Ready,
+        };
+        self.scheduler.accept(delivery, now);
+        self.rank += 1;
+        self.queued.insert(id.clone(), self.rank);
+        self.states.insert(id.clone(), Known { state, ..known });
+        self.records(&[id]);
+    }
+
+    /// Redis gives an entry that is here already a second time.
+    fn arrive_again(&mut self) {
+        let here = self
+            .states
+            .iter()
+            .find(|(_, k)| k.entry.is_some() && is_active(k.state));
+        let Some((id, known)) = here.map(|(id, k)| (id.clone(), k.clone())) else {
+            return;
+        };
+        let mut copy = delivery(&id, known.host);
+        copy.entry = known.entry;
+        self.held_already += 1;
+        self.scheduler.accept(copy, self.now());
+        self.records(&[]);
+    }
+
+    /// Where something must be that is to be done `after` now.
+    fn put_off(&self, after: Duration, now: Now) -> State {
+        let leaving = self.horizon.is_some_and(|h| now.mono + after > h);
+        match self.limits.near {
+            Some(near) if leaving || after > near => {
+                State::Parked(now.unix_ms + after.as_millis() as u64)
+            }
+            None if leaving => State::Dead(DeadReason::Drained),
+            _ => State::Waiting(now.mono + after),
+        }
+    }
+
+    /// Compares the outbox with what the model believes of `touched`: each that left has its
+    /// record, none has two, and nothing else is written.
+    fn records(&mut self, touched: &[String]) -> Vec<(String, Fate)> {
+        let mut tells = Vec::new();
+        let mut left: HashMap<String, State> = HashMap::new();
+        let mut noted = HashMap::new();
+        let by_entry = |entry: EntryId| format!("m{}", entry.ms);
+        let records: Vec<Record> = self.scheduler.outbox().drain(..).collect();
+        for record in records {
+            let (id, state) = match record {
+                Record::Settle(entry) => (by_entry(entry), State::Delivered),
+                Record::Bury(letter) => {
+                    let id = letter.id.clone().unwrap().to_string();
+                    assert_eq!(letter.attempts, self.states[&id].attempts);
+                    assert_eq!(letter.entry, self.states[&id].entry);
+                    (id, State::Dead(letter.reason))
+                }
+                Record::Park(p) => {
+                    let known = &self.states[&*p.id];
+                    assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
+                    assert_eq!(p.once, self.limits.bridge && p.entry.is_none());
+                    (p.id.to_string(), State::Parked(p.due))
+                }
+                Record::Note(entry, attempts) => {
+                    assert!(noted.insert(by_entry(entry), attempts).is_none());
+                    continue;
+                }
+                Record::Tell(told) => {
+                    tells.push((told.id.to_string(), told.fate));
+                    continue;
+                }
+                Record::Begin(_) => unreachable!("the timer's, not the scheduler's"),
+            };
+            let known = self.states.get_mut(&id).unwrap();
+            if let (State::Parked(u64::MAX), State::Parked(due)) = (known.state, state) {
+                let opens = self.hosts[known.host as usize].closed.map_or(0, |until| {
+                    until.saturating_duration_since(self.start).as_millis() as u64
+                });
+                assert!(
+                    due >= opens.max(self.elapsed.as_millis() as u64),
+                    "too early"
+                );
+                known.state = state;
+            }
+            assert!(
+                left.insert(id, state).is_none(),
+                "two records of one message"
+            );
+        }
+        let mut expected = HashMap::new();
+        for id in touched {
+            let known = &self.states[id];
+            // What memory alone held, and is delivered, needs no record.
+            let silent = known.state == State::Delivered && known.entry.is_none();
+            if !is_active(known.state) && !silent {
+                expected.insert(id.clone(), known.state);
+            }
+        }
+        assert_eq!(left, expected);
+        for id in noted.into_keys() {
+            let known = &self.states[&id];
+            assert!(touched.contains(&id) && matches!(known.state, State::Waiting(_)));
+            assert!(known.attempts > 0);
+        }
+        tells
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let scans = self.scheduler.scan.is_some_and(|at| at <= now.mono);
+        self.scheduler.tick(now);
+        let mut due: Vec<(Instant, u64, String)> = Vec::new();
+        for (id, known) in &mut self.states {
+            if let State::Waiting(at) = known.state
+                && at <= now.mono
+            {
+                known.state = State::Ready;
+                due.push((at, self.queued[id], id.clone()));
+            }
+        }
+        // Equal due times (a Retry-After has no jitter) are first in, first out.
+        due.sort();
+        for (_, _, id) in due {
+            self.rank += 1;
+            self.queued.insert(id, self.rank);
+        }
+        let mut old = Vec::new();
+        if let Some(near) = self.limits.near.filter(|_| scans) {
+            for (id, known) in &mut self.states {
+                let age = now.mono - known.leased;
+                if known.state == State::Ready && known.entry.is_some() && age > near + SCAN {
+                    known.state = State::Parked(u64::MAX);
+                    old.push(id.clone());
+                }
+            }
+        }
+        self.records(&old);
+    }
+
+    /// Whether the endpoint may get one more delivery.
+    fn can_fly(&self, host: u64, hope: bool) -> bool {
+        let flying = |d: &&Delivery| self.states[&*d.message.id].host == host;
+        let busy = self.flying.iter().filter(flying).count();
+        let host = &self.hosts[host as usize];
+        let window = match host.window {
+            0 => self.limits.lanes.window.min(4),
+            known => known,
+        };
+        let room = match host.closed {
+            None => busy < window,
+            Some(until) => busy == 0 && self.now().mono >= until,
+        };
+        room && (host.trusted || hope)
+    }
+
+    /// What an answer, or the lack of one, does to what is known of an endpoint.
+    fn learn(&mut self, host: u64, result: &Exchange, took: Duration) {
+        let (now, limits) = (self.now().mono, self.limits.lanes);
+        let host = &mut self.hosts[host as usize];
+        if host.window == 0 {
+            host.window = limits.window.min(4);
+        }
+        let wish = match result {
+            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return,
+            Exchange::Fault { .. } => None,
+            Exchange::Answer {
+                status,
+                retry_after,
+                ..
+            } if *status == 503 => *retry_after,
+            Exchange::Answer { .. } => {
+                *host = Host {
+                    window: (host.window + 1).min(limits.window),
+                    trusted: took < Duration::from_secs(1),
+                    ..Host::default()
+                };
+                return;
+            }
+        };
+        host.trusted = false;
+        host.faults += 1.0 / host.window as f64;
+        match host.closed {
+            Some(until) if until > now => {
+                host.closed = Some(until.max(now + wish.unwrap_or_default()));
+            }
+            None if wish.is_none() && host.faults < 0.999 => {}
+            _ => {
+                let pause = limits.pause * 2u32.pow(host.pauses.min(20));
+                let pause = pause
+                    .min(limits.longest_pause)
+                    .max(wish.unwrap_or_default());
+                host.pauses += 1;
+                host.window = 1;
+                host.closed = Some(now + pause);
+            }
+        }
+    }
+
+    fn hand_out(&mut self) {
+        let doubt = self.flying.iter().filter(|d| {
+            let host = self.states[&*d.message.id].host;
+            !self.hosts[host as usize].trusted
+        });
+        let hope = doubt.count() < self.limits.workers.div_ceil(2);
+        let expected = self.flying.len() < self.limits.workers
+            && self
+                .states
+                .values()
+                .any(|k| k.state == State::Ready && self.can_fly(k.host, hope));
+        let now = self.now();
+        match self.scheduler.next(now) {
+            None => assert!(
+                !expected,
+                "a free worker, a due message, and nothing handed out"
+            ),
+            Some(delivery) => {
+                assert!(expected, "handed out over a limit");
+                let id = delivery.message.id.to_string();
+                let Known { state, host, .. } = self.states[&id];
+                assert_eq!(state, State::Ready, "{id} was handed out early or twice");
+                let first = self.queued[&id];
+                let earlier = self.states.iter().any(|(other, k)| {
+                    k.state == State::Ready && k.host == host && self.queued[other] < first
+                });
+                assert!(!earlier, "{id} overtook another of its lane");
+                assert!(self.can_fly(host, hope), "{id}: its lane may not");
+                let known = self.states.get_mut(&id).unwrap();
+                known.state = State::Flying;
+                if delivery.notes_first() {
+                    known.leased = now.mono;
+                }
+                self.flying.push(delivery);
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.flying.is_empty() {
+            return;
+        }
+        let i = self.rng.below(self.flying.len() as u64) as usize;
+        let delivery = self.flying.swap_remove(i);
+        let id = delivery.message.id.to_string();
+        let wish = Duration::from_millis(self.rng.below(3) * 200);
+        let result = match self.rng.below(8) {
+            0..=3 => answer(200, None),
+            4 => answer(500, Some(wish)),
+            5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
+            6 => answer(410, None),
+            _ => Exchange::Fault {
+                kind: if self.over {
+                    FaultKind::Cut
+                } else {
+                    FaultKind::Timeout
+                },
+                text: String::new(),
+            },
+        };
+        let cut = matches!(
+            result,
+            Exchange::Fault {
+                kind: FaultKind::Cut,
+                ..
+            }
+        );
+        let now = self.now();
+        let made = self.states[&id].attempts + u32::from(!cut);
+        let expected = match judge(&result, &id, made, &self.limits.schedule) {
+            _ if cut => self.put_off(Duration::ZERO, now),
+            Verdict::Delivered => State::Delivered,
+            Verdict::Dead { reason, .. } => State::Dead(reason),
+            Verdict::Retry { after } => self.put_off(after, now),
+        };
+        let took = Duration::from_millis(self.rng.below(5) * 300);
+        self.learn(self.states[&id].host, &result, took);
+        let attempt = Attempt {
+            at: now.unix_ms,
+            took,
+            result,
+        };
+        let finished = self.scheduler.finish(delivery, attempt, now);
+        let told = match finished {
+            Fate::Delivered => State::Delivered,
+            Fate::Waiting { after } => State::Waiting(now.mono + after),
+            Fate::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
+            Fate::Dead(reason) => State::Dead(reason),
+        };
+        assert_eq!(told, expected);
+        self.rank += 1;
+        self.queued.insert(id.clone(), self.rank);
+        let known = self.states.get_mut(&id).unwrap();
+        (known.state, known.attempts) = (expected, made);
+        if matches!(expected, State::Waiting(_)) && made > 0 {
+            known.leased = now.mono;
+        }
+        let tells = self.records(std::slice::from_ref(&id));
+        let told = (self.limits.tells && !cut).then_some((id, finished));
+        assert_eq!(tells, Vec::from_iter(told));
+    }
+
+    /// Every promise, after every step.
+    fn check(&self) {
+        let count = |f: fn(&State) -> bool| self.states.values().filter(|k| f(&k.state)).count();
+        let levels = self.scheduler.levels();
+        assert_eq!(levels.ready, count(|s| *s == State::Ready));
+        assert_eq!(levels.in_flight, self.flying.len());
+        assert_eq!(levels.waiting, count(|s| matches!(s, State::Waiting(_))));
+        let stats = self.scheduler.stats();
+        assert_eq!(stats.accepted, self.states.len() as u64);
+        assert_eq!(stats.delivered, count(|s| *s == State::Delivered) as u64);
+        assert_eq!(stats.dead, count(|s| matches!(s, State::Dead(_))) as u64);
+        assert_eq!(
+            stats.parked,
+            count(|s| matches!(s, State::Parked(_))) as u64
+        );
+        assert_eq!(stats.held_already, self.held_already);
+        let settled = stats.delivered + stats.dead + stats.parked;
+        assert_eq!(stats.accepted, settled + self.scheduler.active() as u64);
+        let earliest = self.states.values().filter_map(|k| match k.state {
+            State::Waiting(due) => Some(due),
+            _ => None,
+        });
+        for (n, host) in self.hosts.iter().enumerate() {
+            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
+            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
+            let believed = host.closed.filter(|t| *t > self.now().mono);
+            assert_eq!(closed, believed, "{host:?} {lane:?}");
+        }
+        let scan = self.scheduler.scan;
+        let deadline = earliest.chain(scan).min();
+        let opens = |k: &Known| self.hosts[k.host as usize].closed;
+        let queued = || self.states.values().filter(|k| k.state == State::Ready);
+        let opening = queued()
+            .filter_map(opens)
+            .filter(|t| *t > self.now().mono)
+            .min();
+        // It may wake for nothing (an alarm that a later one has replaced), never too late.
+        let late = |due: Instant| self.scheduler.next_deadline().is_none_or(|d| d > due);
+        assert!(
+            !deadline.is_some_and(late) && !opening.is_some_and(late),
+            "punctual: {deadline:?} {opening:?} {:?} now {:?}",
+            self.scheduler.next_deadline(),
+            self.now().mono
+        );
+        let leased = |k: &Known| k.state == State::Ready && k.entry.is_some();
+        assert!(
+            scan.is_some() || !self.states.values().any(leased),
+            "no lease is forgotten"
+        );
+        let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
+        assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
+        assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
+    }
+
+    fn drain(&mut self) {
+        let horizon = self.now().mono + Duration::from_millis(self.rng.below(400));
+        self.horizon = Some(horizon);
+        if self.limits.near.is_some() {
+            self.horizon = Some(self.now().mono);
+        }
+        self.scheduler.drain(horizon, self.now());
+        self.leaves(|s| matches!(s, State::Waiting(_)));
+        self.check();
+    }
+
+    fn cut(&mut self) {
+        self.over = true;
+        self.horizon = Some(self.now().mono - Duration::from_nanos(1));
+        self.scheduler.cut(self.now());
+        self.leaves(|s| matches!(s, State::Ready | State::Waiting(_)));
+        self.check();
+    }
+
+    /// Those of `which` that are due after the horizon leave.
+    fn leaves(&mut self, which: impl Fn(&State) -> bool) {
+        let (now, horizon) = (self.now(), self.horizon.unwrap());
+        let ids: Vec<String> = self.states.keys().cloned().collect();
+        let mut gone = Vec::new();
+        for id in ids {
+            let due = match self.states[&id].state {
+                State::Waiting(due) => due,
+                _ => now.mono,
+            };
+            if which(&self.states[&id].state) && due > horizon {
+                let state = self.put_off(due.saturating_duration_since(now.mono), now);
+                self.states.get_mut(&id).unwrap().state = state;
+                gone.push(id);
+            }
+        }
+        self.records(&gone);
+    }
+}
+
+fn is_active(s: State) -> bool {
+    matches!(s, State::Ready | State::Flying | State::Waiting(_))
+}
+
+/// Runs the model of one seed to its end.
+pub(super) fn run(seed: u64, steps: usize) {
+    let mut model = Model::new(seed);
+    for _ in 0..steps {
+        model.step();
+    }
+    model.drain();
+    for _ in 0..100 {
+        model.hand_out();
+        model.answer();
+        model.elapsed += Duration::from_millis(3);
+        model.tick();
+        model.check();
+    }
+    model.cut();
+    while !model.flying.is_empty() {
+        model.answer();
+        model.check();
+    }
+    assert_eq!(model.scheduler.active(), 0, "seed {seed}");
+    // What is known of endpoints that rest is forgotten in the end.
+    let mut ticks = 0..;
+    while let Some(due) = model.scheduler.next_deadline() {
+        model.elapsed = model.elapsed.max(due - model.start);
+        model.tick();
+        assert!(ticks.next() < Some(200), "seed {seed} never rests");
+    }
+    assert_eq!(model.scheduler.levels(), Levels::default(), "seed {seed}");
+    let over = model.states.values().all(|k| !is_active(k.state));
+    assert!(over, "seed {seed}");
+}
+
+pub(super) fn limits(seed: u64) -> Limits {
+    Model::new(seed).limits
+}
+
+pub(super) fn now() -> Now {
+    Model::new(1).now()
+}

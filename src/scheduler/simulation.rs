@@ -1,0 +1,273 @@
+//! A whole small world around the scheduler: a store that brings parked messages back when they
+//! are due, endpoints that fail for a while and then recover, and a clock. What is checked here
+//! is what users see over time; each single step is checked by `model`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::model::Rng;
+use super::*;
+use crate::endpoint::Endpoint;
+use crate::message::Message;
+use crate::record::Parked;
+use crate::rules::{Match, Rule};
+
+const STEP: Duration = Duration::from_millis(2);
+
+struct World {
+    rng: Rng,
+    scheduler: Scheduler,
+    start: Instant,
+    elapsed: Duration,
+    /// When each attempt in flight is answered.
+    flying: Vec<(Duration, Delivery)>,
+    parked: BTreeMap<(u64, usize), Parked>,
+    parkings: usize,
+    entries: u64,
+    /// Keys, in the order in which their messages came.
+    order: HashMap<String, Vec<String>>,
+    settled: HashMap<String, Vec<String>>,
+    /// When attempts to the endpoint with a rate began.
+    begun: Vec<Duration>,
+    /// Until when each endpoint fails.
+    sick: Vec<Duration>,
+    most_in_flight: Vec<usize>,
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    let limits = super::model::limits(rng.below(1000));
+    Limits {
+        workers: 12,
+        lanes: crate::lane::LaneLimits {
+            window: 3,
+            pause: Duration::from_millis(20),
+            longest_pause: Duration::from_millis(200),
+        },
+        schedule: crate::backoff::RetrySchedule {
+            attempts: 1000,
+            ..limits.schedule
+        },
+        share: 10,
+        max_active: 100,
+        max_active_bytes: 1 << 20,
+        near: Some(Duration::from_millis(150)),
+        bridge: false,
+        tells: false,
+        lane_by_url: false,
+    }
+}
+
+/// Host 0 may have two attempts at a time, and begin one every 5 ms.
+fn rules() -> Rules {
+    Rules::new(vec![Rule {
+        matches: Match::Prefix("http://h0/".into()),
+        max_in_flight: Some(2),
+        pace: Some(Duration::from_millis(5)),
+        timeout: None,
+        schedule: None,
+        headers: Box::default(),
+        method: None,
+        user_agent: None,
+        disabled: false,
+    }])
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut scheduler = Scheduler::new(limits(&mut rng));
+        scheduler.rules = rules();
+        let sick = (0..4)
+            .map(|_| Duration::from_millis(rng.below(2000)))
+            .collect();
+        World {
+            rng,
+            scheduler,
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            flying: Vec::new(),
+            parked: BTreeMap::new(),
+            parkings: 0,
+            entries: 0,
+            order: HashMap::new(),
+            settled: HashMap::new(),
+            begun: Vec::new(),
+            sick,
+            most_in_flight: vec![0; 4],
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono: self.start + self.elapsed,
+            unix_ms: 1_000_000 + self.elapsed.as_millis() as u64,
+        }
+    }
+
+    fn accept(&mut self, raw: Vec<u8>, key: Option<&str>, attempts: u32) {
+        let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+        let mut message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
+        message.overrides.order_key = key.map(Arc::from);
+        self.entries += 1;
+        let delivery = Delivery {
+            entry: Some(EntryId {
+                ms: self.entries,
+                seq: 0,
+            }),
+            attempts,
+            carried: attempts,
+            ..Delivery::new(message, "test".into(), 0, self.now().mono)
+        };
+        self.scheduler.accept(delivery, self.now());
+    }
+
+    fn arrive(&mut self, n: usize) {
+        let (host, key) = (self.rng.below(4), format!("k{}", self.rng.below(5)));
+        // The key is in the id, as the store gives back no more than that and the bytes.
+        let id = format!("{key}:{n}");
+        let raw = format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","data":1}}"#);
+        self.order.entry(key.clone()).or_default().push(id);
+        self.accept(raw.into_bytes(), Some(&key), 0);
+    }
+
+    fn step(&mut self) {
+        self.elapsed += STEP;
+        let now = self.now();
+        // The store keeps those of one due time in order.
+        while let Some(first) = self
+            .parked
+            .first_entry()
+            .filter(|e| e.key().0 <= now.unix_ms)
+        {
+            let parked = first.remove();
+            let key = parked.id.split(':').next().unwrap().to_owned();
+            let key = self.order.contains_key(&key).then_some(&*key);
+            self.accept(parked.message, key, parked.attempts);
+        }
+        self.scheduler.tick(now);
+        while let Some(delivery) = self.scheduler.next(now) {
+            let id = delivery.message.id.to_string();
+            let key = id.split(':').next().unwrap();
+            if let Some(order) = self.order.get(key) {
+                let done = self.settled.get(key).map_or(0, Vec::len);
+                assert_eq!(order[done], id, "not its turn");
+            }
+            let host = self.host(&delivery);
+            if host == 0 {
+                self.begun.push(self.elapsed);
+            }
+            let takes = Duration::from_millis(1 + self.rng.below(20));
+            self.flying.push((self.elapsed + takes, delivery));
+            let flying = self.flying.iter().filter(|(_, d)| self.host(d) == host);
+            self.most_in_flight[host] = self.most_in_flight[host].max(flying.count());
+        }
+        let answered = |(at, _): &mut (Duration, Delivery)| *at <= self.elapsed;
+        let answered: Vec<_> = self.flying.extract_if(.., answered).collect();
+        for (_, delivery) in answered {
+            self.answer(delivery);
+        }
+        for record in self.scheduler.outbox().drain(..) {
+            if let Record::Park(parked) = record {
+                // What came just before this step was parked by the clock of then.
+                assert!(parked.due + 2 >= now.unix_ms);
+                self.parkings += 1;
+                self.parked.insert((parked.due, self.parkings), parked);
+            }
+        }
+    }
+
+    fn host(&self, delivery: &Delivery) -> usize {
+        let host = delivery.message.endpoint.uri.host().unwrap();
+        host[1..].parse().unwrap()
+    }
+
+    fn answer(&mut self, delivery: Delivery) {
+        let is_sick = self.elapsed < self.sick[self.host(&delivery)];
+        let result = match is_sick {
+            true => Exchange::Fault {
+                kind: FaultKind::Timeout,
+                text: String::new(),
+            },
+            false => Exchange::Answer {
+                status: 200,
+                retry_after: None,
+                body: Box::default(),
+            },
+        };
+        let id = delivery.message.id.to_string();
+        let attempt = Attempt {
+            at: 0,
+            took: Duration::ZERO,
+            result,
+        };
+        let fate = self.scheduler.finish(delivery, attempt, self.now());
+        if fate == Fate::Delivered {
+            let key = id.split(':').next().unwrap().to_owned();
+            self.settled.entry(key).or_default().push(id);
+        }
+    }
+}
+
+#[test]
+fn order_rates_and_windows_hold_while_endpoints_fail_and_recover() {
+    for seed in 0..40 {
+        let mut world = World::new(seed);
+        for n in 0..200 {
+            world.arrive(n);
+            for _ in 0..world.rng.below(8) {
+                world.step();
+            }
+        }
+        let mut steps = 0;
+        while world.settled.values().map(Vec::len).sum::<usize>() < 200 {
+            world.step();
+            steps += 1;
+            assert!(steps < 50_000, "seed {seed}: not all are delivered");
+        }
+        assert_eq!(world.settled, world.order, "seed {seed}");
+        assert!(world.most_in_flight[0] <= 2, "max_in_flight");
+        assert!(world.most_in_flight.iter().all(|n| *n <= 3), "window");
+        // Five ms apart, but for what may be made up after a delay.
+        for pair in world.begun.windows(10) {
+            let least = Duration::from_millis(9 * 5).saturating_sub(Duration::from_millis(20));
+            assert!(
+                pair[9] - pair[0] >= least,
+                "seed {seed}: faster than the rate"
+            );
+        }
+        assert_eq!(world.scheduler.active(), 0);
+    }
+}
+
+#[test]
+fn a_host_that_comes_back_is_probed_and_then_served_with_a_growing_window() {
+    let mut world = World::new(1);
+    world.scheduler.rules = Rules::default();
+    world.scheduler.limits.share = 1000;
+    world.scheduler.limits.max_active = 1000;
+    world.scheduler.limits.lanes.window = 8;
+    world.sick = vec![Duration::from_secs(1); 4];
+    for n in 0..300 {
+        let raw = format!(r#"{{"url":"http://h1/","webhookId":"x{n}:0","data":1}}"#);
+        world.accept(raw.into_bytes(), None, 0);
+    }
+    let mut in_flight = Vec::new();
+    let mut attempts_while_sick = 0;
+    while world.scheduler.stats().delivered < 300 {
+        world.step();
+        in_flight.push(world.flying.len());
+        if world.elapsed < Duration::from_secs(1) {
+            attempts_while_sick = world.scheduler.stats().attempts;
+        }
+        assert!(world.elapsed < Duration::from_secs(60), "it is caught up");
+    }
+    // Four to begin with, then one probe for each pause of 20, 40, … 200 ms.
+    assert!(
+        attempts_while_sick <= 4 + 12,
+        "{attempts_while_sick} attempts spent"
+    );
+    let recovery = &in_flight[500..];
+    let growing = recovery.iter().find(|n| **n > 1);
+    assert_eq!(growing, Some(&2), "not run over");
+    assert!(in_flight.iter().all(|n| *n <= 8));
+}

@@ -1,0 +1,116 @@
+//! What the scheduler keeps to, counts and answers.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backoff::RetrySchedule;
+use crate::delivery::Delivery;
+use crate::lane::LaneLimits;
+
+/// What the scheduler keeps to.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Deliveries in flight at a time.
+    pub workers: usize,
+    /// What each endpoint's lane keeps to.
+    pub lanes: LaneLimits,
+    /// A lane for each URL, not for each origin.
+    pub lane_by_url: bool,
+    /// Deliveries that one lane may have among the active ones, where the store can park
+    /// the rest.
+    pub share: usize,
+    /// Deliveries held in memory: queued, in flight and waiting.
+    pub max_active: usize,
+    /// Bytes of messages held in memory.
+    pub max_active_bytes: usize,
+    pub schedule: RetrySchedule,
+    /// What is to be done later than this is parked; `None` when the store cannot park.
+    pub near: Option<Duration>,
+    /// Whether the store is told of every attempt.
+    pub tells: bool,
+    /// Messages that memory alone holds go to the stream first, and are delivered from there.
+    pub bridge: bool,
+}
+
+/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    pub mono: Instant,
+    pub unix_ms: u64,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Stats {
+    /// Well-formed messages taken in.
+    pub accepted: u64,
+    pub delivered: u64,
+    /// Accepted, and given up for whatever reason.
+    pub dead: u64,
+    /// Accepted, and handed to the store for later, or for another replica.
+    pub parked: u64,
+    /// Never accepted, as they were malformed.
+    pub rejected: u64,
+    /// Never accepted, as they are here already.
+    pub held_already: u64,
+    /// Retries scheduled.
+    pub retried: u64,
+    /// HTTP attempts made.
+    pub attempts: u64,
+}
+
+/// Where the active deliveries stand.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Levels {
+    pub ready: usize,
+    pub in_flight: usize,
+    pub waiting: usize,
+    pub lanes: usize,
+    pub bytes: usize,
+    /// Of them all, those that memory alone holds.
+    pub unkept: usize,
+}
+
+/// Something that is to be done at a time.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    pub due: Instant,
+    /// Makes equal due times first in, first out.
+    pub sequence: u64,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A delivery is due.
+    Delivery(Delivery),
+    /// A lane's pause is over.
+    Lane(Arc<str>),
+}
+
+impl Alarm {
+    pub fn is_delivery(&self) -> bool {
+        matches!(self.what, What::Delivery(_))
+    }
+}
+
+impl Ord for Alarm {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.due, self.sequence).cmp(&(other.due, other.sequence))
+    }
+}
+
+impl PartialOrd for Alarm {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Alarm {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Alarm {}

@@ -1,0 +1,289 @@
+//! The consumer's side of Redis: reading entries, taking over those of dead consumers, moving
+//! parked messages back. One [`Entries`] is one connection; after an error it is thrown away.
+//!
+//! Replies are read as plain values, entry by entry: a typed reply fails whole, and one odd
+//! entry would stop its batch.
+
+use std::time::Duration;
+
+use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
+
+use super::{Keys, Redis, StoreError};
+use crate::entry::Entry;
+use crate::record::EntryId;
+
+/// Consumers without entries that have been silent for so long are deleted.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+
+/// See the module's header.
+pub struct Entries {
+    redis: Redis,
+    keys: Keys,
+    consumer: String,
+    connection: Connection,
+}
+
+/// What a read came to.
+pub enum Read {
+    Entries(Vec<Entry>),
+    /// The group was gone, with the stream or alone, and has been made anew from the first
+    /// entry on: what is settled is deleted, so nothing is delivered again.
+    MadeAnew,
+}
+
+/// One step of a sweep.
+pub struct Swept {
+    /// Entries taken over from consumers that have not renewed their lease.
+    pub entries: Vec<Entry>,
+    /// Pending entries that were deleted or trimmed from the stream by someone else.
+    pub vanished: Vec<String>,
+    /// Where to go on; `0-0` at the end.
+    pub cursor: String,
+}
+
+impl Entries {
+    /// Connects, and makes the stream and its group if they are not there. Reads wait for
+    /// `block` plus `answer` at most.
+    pub fn open(
+        redis: &Redis,
+        keys: &Keys,
+        consumer: &str,
+        read_timeout: Duration,
+    ) -> Result<Entries, StoreError> {
+        let mut entries = Entries {
+            redis: redis.clone(),
+            keys: keys.clone(),
+            consumer: consumer.to_owned(),
+            connection: redis.connect(read_timeout)?,
+        };
+        entries.ensure_group()?;
+        Ok(entries)
+    }
+
+    /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no
+    /// limit), waiting `block` for the first.
+    pub fn read(&mut self, count: usize, block: Duration) -> Result<Read, StoreError> {
+        let reply: RedisResult<Value> = cmd("XREADGROUP")
+            .arg("GROUP")
+            .arg(&self.keys.group)
+            .arg(&self.consumer)
+            .arg("COUNT")
+            .arg(count.max(1))
+            .arg("BLOCK")
+            .arg(block.as_millis().max(1) as u64)
+            .arg("STREAMS")
+            .arg(&self.keys.messages)
+            .arg(">")
+            .query(&mut self.connection);
+        match reply {
+            Ok(reply) => Ok(Read::Entries(
+                streams(reply).filter_map(|e| entry(e, 1, false)).collect(),
+            )),
+            Err(e) if matches!(e.code(), Some("NOGROUP" | "UNBLOCKED")) => {
+                self.ensure_group()?;
+                Ok(Read::MadeAnew)
+            }
+            Err(e) => Err(self.redis.error(&e)),
+        }
+    }
+
+    /// Moves parked messages that are due to the stream, `limit` at most. Answers how many,
+    /// and how long it is until the next one is due.
+    pub fn unpark(&mut self, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
+        let script = Script::new(include_str!("lua/unpark.lua"));
+        let (moved, next): (usize, i64) = script
+            .key(&self.keys.parked)
+            .key(&self.keys.messages)
+            .arg(limit)
+            .arg("")
+            .invoke(&mut self.connection)
+            .map_err(|e| self.redis.error(&e))?;
+        Ok((moved, u64::try_from(next).ok().map(Duration::from_millis)))
+    }
+
+    /// Takes over up to `count` entries that no one has renewed for `lease`.
+    pub fn sweep(
+        &mut self,
+        lease: Duration,
+        cursor: &str,
+        count: usize,
+    ) -> Result<Swept, StoreError> {
+        // JUSTID: being taken over is no attempt.
+        let reply: Vec<Value> = cmd("XAUTOCLAIM")
+            .arg(&self.keys.messages)
+            .arg(&self.keys.group)
+            .arg(&self.consumer)
+            .arg(lease.as_millis() as u64)
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(count)
+            .arg("JUSTID")
+            .query(&mut self.connection)
+            .map_err(|e| self.redis.error(&e))?;
+        let mut parts = reply.into_iter();
+        let cursor = parts.next().and_then(text).unwrap_or_else(|| "0-0".into());
+        let claimed: Vec<String> = items(parts.next()).filter_map(text).collect();
+        // Redis 7 names what it found gone and has dropped it; 6.2 claims it.
+        let mut vanished: Vec<String> = items(parts.next()).filter_map(text).collect();
+        let entries = self.adopt(claimed, &mut vanished)?;
+        Ok(Swept {
+            entries,
+            vanished,
+            cursor,
+        })
+    }
+
+    /// Our own pending entries after `after`, oldest first, `count` at most: those that Redis
+    /// handed out in a reply that never came, or to an earlier life of this name.
+    pub fn own(
+        &mut self,
+        after: Option<EntryId>,
+        count: usize,
+    ) -> Result<(Vec<Entry>, Option<EntryId>), StoreError> {
+        let from = after.map_or("-".to_owned(), |id| format!("({id}"));
+        let reply: Vec<Value> = cmd("XPENDING")
+            .arg(&self.keys.messages)
+            .arg(&self.keys.group)
+            .arg(from)
+            .arg("+")
+            .arg(count)
+            .arg(&self.consumer)
+            .query(&mut self.connection)
+            .map_err(|e| self.redis.error(&e))?;
+        let ids: Vec<String> = reply
+            .into_iter()
+            .filter_map(|row| items(Some(row)).next().and_then(text))
+            .collect();
+        let last = ids.last().and_then(|id| id.parse().ok());
+        let mut vanished = Vec::new();
+        let entries = self.adopt(ids, &mut vanished)?;
+        Ok((entries, last))
+    }
+
+    /// Deletes consumers that are long dead and hold nothing.
+    pub fn tidy(&mut self) -> Result<(), StoreError> {
+        tidy(&mut self.connection, &self.keys, "").map_err(|e| self.redis.error(&e))
+    }
+
+    /// Reads entries that are ours already, with the attempts noted for each. Those without
+    /// an entry in the stream are acknowledged, and added to `vanished`.
+    fn adopt(
+        &mut self,
+        ids: Vec<String>,
+        vanished: &mut Vec<String>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let Keys {
+            messages, group, ..
+        } = &self.keys;
+        let mut request = pipe();
+        for id in &ids {
+            request
+                .cmd("XPENDING")
+                .arg(messages)
+                .arg(group)
+                .arg(id)
+                .arg(id)
+                .arg(1);
+            request.cmd("XRANGE").arg(messages).arg(id).arg(id);
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let failed = |e| self.redis.error(&e);
+        let replies: Vec<Value> = request.query(&mut self.connection).map_err(failed)?;
+        let mut entries = Vec::new();
+        let mut gone = Vec::new();
+        for (id, pair) in ids.into_iter().zip(replies.chunks(2)) {
+            let row = items(Some(pair[0].clone())).next();
+            let count = match items(row).nth(3) {
+                Some(Value::Int(n)) => u32::try_from(n).unwrap_or(u32::MAX),
+                _ => 1,
+            };
+            match items(pair.get(1).cloned()).next() {
+                Some(value) => entries.extend(entry(value, count, true)),
+                None => gone.push(id),
+            }
+        }
+        if !gone.is_empty() {
+            cmd("XACK")
+                .arg(messages)
+                .arg(group)
+                .arg(&gone)
+                .query::<()>(&mut self.connection)
+                .map_err(failed)?;
+            vanished.extend(gone);
+        }
+        Ok(entries)
+    }
+
+    fn ensure_group(&mut self) -> Result<(), StoreError> {
+        let made: RedisResult<()> = cmd("XGROUP")
+            .arg("CREATE")
+            .arg(&self.keys.messages)
+            .arg(&self.keys.group)
+            // From the first entry: what was added before anyone read is delivered too.
+            .arg("0")
+            .arg("MKSTREAM")
+            .query(&mut self.connection);
+        match made {
+            Err(e) if e.code() != Some("BUSYGROUP") => Err(self.redis.error(&e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Deletes a consumer that will not come back, unless it still holds entries.
+pub fn forget_consumer(redis: &Redis, keys: &Keys, name: &str, limit: Duration) {
+    // If it fails, others do it later.
+    if let Ok(mut connection) = redis.connect(limit) {
+        let _ = tidy(&mut connection, keys, name);
+    }
+}
+
+fn tidy(connection: &mut Connection, keys: &Keys, name: &str) -> RedisResult<()> {
+    Script::new(include_str!("lua/tidy.lua"))
+        .key(&keys.messages)
+        .arg(&keys.group)
+        .arg(name)
+        .arg(FORGET_AFTER.as_millis() as u64)
+        .invoke(connection)
+}
+
+/// The entries of an XREADGROUP reply: `[[key, [entry, …]]]`, or nil.
+fn streams(reply: Value) -> impl Iterator<Item = Value> {
+    let stream = items(Some(reply)).next();
+    items(items(stream).nth(1))
+}
+
+/// `[id, [name, value, …]]`; nothing when it is not even that.
+fn entry(value: Value, count: u32, suspect: bool) -> Option<Entry> {
+    let mut parts = items(Some(value));
+    let id = parts.next().and_then(text)?.parse().ok()?;
+    let fields = items(parts.next()).map(bytes).collect();
+    Some(Entry {
+        id,
+        count,
+        suspect,
+        fields,
+    })
+}
+
+fn items(value: Option<Value>) -> std::vec::IntoIter<Value> {
+    match value {
+        Some(Value::Array(items)) => items.into_iter(),
+        _ => Vec::new().into_iter(),
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    String::from_utf8(bytes(value)).ok()
+}
+
+fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        Value::SimpleString(text) => text.into_bytes(),
+        Value::Int(n) => n.to_string().into_bytes(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The ledger's side of Redis: settle, note, park, bury, tell. What moves a message is one
+//! transaction or script, so that it happens whole or not at all; all may be repeated.
+
+use std::time::{Duration, SystemTime};
+
+use redis::{Connection, RedisResult, Script, ScriptInvocation};
+
+use super::{Keys, Redis, Store, StoreError};
+use crate::delivery::{DeadLetter, Field, unix_ms};
+use crate::record::{EntryId, Parked, Told};
+
+/// See the module's header.
+pub struct RedisLedger {
+    redis: Redis,
+    keys: Keys,
+    config: LedgerConfig,
+    connection: Option<Connection>,
+    bury: Script,
+    park: Script,
+}
+
+/// What a [`RedisLedger`] keeps to.
+#[derive(Debug, Clone)]
+pub struct LedgerConfig {
+    /// Who holds the entries, among the group's consumers.
+    pub consumer: String,
+    /// How long an id is remembered for `Parked::once`.
+    pub dedup: Duration,
+    /// How long what became of a message is kept, if it is.
+    pub status_ttl: Option<Duration>,
+    /// How many outcomes are kept, if any.
+    pub outcomes: Option<u64>,
+}
+
+impl RedisLedger {
+    /// Connects when there is something to write.
+    pub fn new(redis: Redis, keys: Keys, config: LedgerConfig) -> Self {
+        RedisLedger {
+            redis,
+            keys,
+            config,
+            connection: None,
+            bury: Script::new(include_str!("lua/bury.lua")),
+            park: Script::new(include_str!("lua/park.lua")),
+        }
+    }
+}
+
+impl Store for RedisLedger {
+    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError> {
+        let ids: Vec<String> = entries.iter().map(EntryId::to_string).collect();
+        // Both or neither: an entry that is acknowledged and not deleted would be delivered
+        // again if the group had to be made anew.
+        let mut pipe = redis::pipe();
+        let Keys {
+            messages, group, ..
+        } = &self.keys;
+        pipe.atomic();
+        pipe.cmd("XACK").arg(messages).arg(group).arg(&ids).ignore();
+        pipe.cmd("XDEL").arg(messages).arg(&ids).ignore();
+        run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
+    }
+
+    fn note(&mut self, notes: &[(EntryId, u32)], limit: Duration) -> Result<(), StoreError> {
+        let Keys {
+            messages, group, ..
+        } = &self.keys;
+        let mut pipe = redis::pipe();
+        for (entry, attempts) in notes {
+            pipe.cmd("XCLAIM")
+                .arg(messages)
+                .arg(group)
+                .arg(&self.config.consumer)
+                .arg(0);
+            pipe.arg(entry.to_string());
+            // Reading the entry has counted one that was no attempt.
+            pipe.arg("RETRYCOUNT")
+                .arg(attempts + 1)
+                .arg("JUSTID")
+                .ignore();
+        }
+        let result = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
+        match result {
+            // No group, no entry to note anything of. The consumer makes it anew.
+            Err(e) if e.code() == "NOGROUP" => Ok(()),
+            result => result,
+        }
+    }
+
+    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<(), StoreError> {
+        let now = unix_ms(SystemTime::now());
+        let mut call = self.park.key(&self.keys.parked);
+        call.key(&self.keys.messages).arg(&self.keys.group);
+        call.arg(self.keys.seen())
+            .arg(self.config.dedup.as_millis() as u64);
+        for p in parked {
+            arg_entry(&mut call, p.entry);
+            // Relative, as only Redis's own clock counts there.
+            call.arg(p.due.saturating_sub(now));
+            call.arg(if p.once { "once" } else { "" }).arg(p.attempts);
+            call.arg(p.received)
+                .arg(&*p.id)
+                .arg(&*p.source)
+                .arg(&p.message[..]);
+        }
+        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+    }
+
+    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {
+        let mut call = self.bury.key(&self.keys.dead);
+        call.key(&self.keys.messages).arg(&self.keys.group);
+        for letter in letters {
+            arg_entry(&mut call, letter.entry);
+            let fields = letter.fields();
+            call.arg(fields.len() * 2);
+            for (name, field) in fields {
+                call.arg(name);
+                match field {
+                    Field::Text(text) => call.arg(text),
+                    Field::Number(number) => call.arg(number),
+                    Field::Bytes(bytes) => call.arg(bytes),
+                };
+            }
+        }
+        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+    }
+
+    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError> {
+        let mut pipe = redis::pipe();
+        for told in told {
+            let fields = told.fields();
+            if let Some(ttl) = self.config.status_ttl {
+                let key = self.keys.status(&told.id);
+                pipe.cmd("HSET").arg(&key).arg(&fields).ignore();
+                let ttl = ttl.as_millis() as u64;
+                pipe.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
+            }
+            if let Some(most) = self.config.outcomes {
+                pipe.cmd("XADD").arg(&self.keys.outcomes);
+                pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
+                pipe.ignore();
+            }
+        }
+        run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
+    }
+
+    fn place(&self) -> String {
+        self.keys.dead.clone()
+    }
+}
+
+fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
+    call.arg(entry.map(|e| e.to_string()).unwrap_or_default());
+}
+
+/// Runs one request on the kept connection, or a new one; after any error it is not kept.
+fn run(
+    redis: &Redis,
+    kept: &mut Option<Connection>,
+    limit: Duration,
+    request: impl FnOnce(&mut Connection) -> RedisResult<()>,
+) -> Result<(), StoreError> {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => redis.connect(limit)?,
+    };
+    connection
+        .set_read_timeout(Some(limit))
+        .and_then(|()| request(&mut connection))
+        .map_err(|e| redis.error(&e))?;
+    *kept = Some(connection);
+    Ok(())
+}

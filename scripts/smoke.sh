@@ -259,8 +259,7 @@ compose_build() {
         ! docker compose version >/dev/null 2>&1 || COMPOSE="docker compose"
     fi
     export OUTHOOK_TAG=$project
-    # The receiver and the webhook are one image; building it once is enough.
-    dc build webhook api || die "the images do not build (no registry? .ci/base-images.sh)"
+    dc build || die "the images do not build (no registry? .ci/base-images.sh)"
 }
 
 # A tool of two words is meant to be split.
@@ -321,7 +320,7 @@ compose_clean_up() {
     [ -n "${OUTHOOK_TAG-}" ] || return
     dc down --volumes --timeout 5 >/dev/null 2>&1
     # Without pruning, so that the next build finds its layers.
-    docker rmi --no-prune "outhook:$OUTHOOK_TAG" "outhook-payment-api:$OUTHOOK_TAG" >/dev/null 2>&1
+    docker rmi --no-prune outhook{,-receiver,-payment-api}:"$OUTHOOK_TAG" >/dev/null 2>&1
 }
 
 # ----------------------------------------------------------------------------------- as processes

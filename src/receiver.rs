@@ -2,7 +2,7 @@
 //! Not for production, and not part of the delivery pipeline.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,6 +15,10 @@ const THREADS: usize = 64;
 
 /// Larger bodies are cut.
 const MAX_BODY: u64 = 64 << 20;
+
+/// tiny_http takes a thread for free that it has just given a connection, and so can queue one
+/// behind connections that are kept alive, for as long as these are. A new one unblocks the queue.
+const NUDGE: Duration = Duration::from_millis(50);
 
 /// How the receiver answers.
 #[derive(Debug, Clone)]
@@ -68,6 +72,15 @@ pub fn start(
             .name(format!("receiver-{n}"))
             .spawn(move || while shared.serve_one() {})?;
     }
+    let nudge = move || {
+        loop {
+            thread::sleep(NUDGE);
+            let _ = TcpStream::connect(address);
+        }
+    };
+    thread::Builder::new()
+        .name("receiver-nudge".into())
+        .spawn(nudge)?;
     Ok(address)
 }
 

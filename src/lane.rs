@@ -228,6 +228,11 @@ impl Lane {
         self.closed_until(now).max(paced)
     }
 
+    /// Whether it is to be tried with one delivery at a time, or not at all.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// Workers that it holds on no better ground than hope.
     pub fn doubt(&self) -> usize {
         if self.trusted { 0 } else { self.busy }

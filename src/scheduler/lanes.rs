@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::types::{Alarm, What};
 use super::{Now, Reverse, SCAN, Scheduler};
-use crate::delivery::Delivery;
+use crate::delivery::{DeadReason, Delivery};
 use crate::lane::{Change, Lane, Sign};
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
@@ -117,6 +117,7 @@ impl Scheduler {
             .get_mut(key)
             .expect("it has a delivery in flight");
         let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
+        let probe = lane.is_closed() && lane.closed_until(now.mono).is_none();
         let change = lane.release(sign, &limits, now.mono);
         self.doubt = self.doubt - doubt + lane.doubt();
         if lane.turn.is_some() && lane.is_trusted() != trusted {
@@ -125,6 +126,29 @@ impl Scheduler {
         self.changes
             .extend(change.map(|change| (key.clone(), change)));
         self.arrange(key, now.mono);
+        if probe && matches!(sign, Sign::Fault { .. }) && self.limits.near.is_none() {
+            self.count_for_all(key, now);
+        }
+    }
+
+    /// Where nothing can be parked, what waits behind a closed lane must come to an end too: a
+    /// failed probe counts as an attempt for all that stand behind it.
+    fn count_for_all(&mut self, key: &Arc<str>, now: Now) {
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
+        let queue = lane.extract(|_| true);
+        self.ready -= queue.len();
+        for mut delivery in queue {
+            delivery.attempts += 1;
+            if delivery.attempts < self.schedule(&delivery).attempts {
+                self.enqueue(delivery, now);
+            } else {
+                let detail = "its endpoint could not be reached; the attempts of others to the \
+                              same one were counted for it";
+                self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
+            }
+        }
     }
 }
 

@@ -350,14 +350,15 @@ impl Model {
     }
 
     /// What an answer, or the lack of one, does to what is known of an endpoint.
-    fn learn(&mut self, host: u64, result: &Exchange, took: Duration) {
+    /// True when it was a probe, and failed.
+    fn learn(&mut self, host: u64, result: &Exchange, took: Duration) -> bool {
         let (now, limits) = (self.now().mono, self.limits.lanes);
         let host = &mut self.hosts[host as usize];
         if host.window == 0 {
             host.window = limits.window.min(4);
         }
         let wish = match result {
-            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return,
+            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return false,
             Exchange::Fault { .. } => None,
             Exchange::Answer {
                 status,
@@ -370,10 +371,11 @@ impl Model {
                     trusted: took < Duration::from_secs(1),
                     ..Host::default()
                 };
-                return;
+                return false;
             }
         };
         host.trusted = false;
+        let probe = host.closed.is_some_and(|until| until <= now);
         host.faults += 1.0 / host.window as f64;
         match host.closed {
             Some(until) if until > now => {
@@ -390,6 +392,23 @@ impl Model {
                 host.closed = Some(now + pause);
             }
         }
+        probe
+    }
+
+    /// A failed probe is an attempt of all that stand behind it, where nothing can be parked.
+    fn count_for_all(&mut self, host: u64) -> Vec<String> {
+        let most = self.limits.schedule.attempts;
+        let mut dead = Vec::new();
+        for (id, known) in &mut self.states {
+            if known.host == host && known.state == State::Ready {
+                known.attempts += 1;
+                if known.attempts >= most {
+                    known.state = State::Dead(DeadReason::Exhausted);
+                    dead.push(id.clone());
+                }
+            }
+        }
+        dead
     }
 
     fn hand_out(&mut self) {
@@ -468,7 +487,10 @@ impl Model {
             Verdict::Retry { after } => self.put_off(after, now),
         };
         let took = Duration::from_millis(self.rng.below(5) * 300);
-        self.learn(self.states[&id].host, &result, took);
+        let mut touched = vec![id.clone()];
+        if self.learn(self.states[&id].host, &result, took) && self.limits.near.is_none() {
+            touched.extend(self.count_for_all(self.states[&id].host));
+        }
         let attempt = Attempt {
             at: now.unix_ms,
             took,
@@ -489,7 +511,7 @@ impl Model {
         if matches!(expected, State::Waiting(_)) && made > 0 {
             known.leased = now.mono;
         }
-        let tells = self.records(std::slice::from_ref(&id));
+        let tells = self.records(&touched);
         let told = (self.limits.tells && !cut).then_some((id, finished));
         assert_eq!(tells, Vec::from_iter(told));
     }

@@ -33,9 +33,12 @@ impl RetrySchedule {
     /// The pause after the `made`-th attempt (1 is the first) of message `id` has failed;
     /// `None` when that was the last.
     pub fn delay(&self, id: &str, made: u32) -> Option<Duration> {
-        if made >= self.attempts {
-            return None;
-        }
+        self.pause(id, made).filter(|_| made < self.attempts)
+    }
+
+    /// The same for a message that gets another number of attempts; `None` when there are no
+    /// pauses at all.
+    pub fn pause(&self, id: &str, made: u32) -> Option<Duration> {
         let step = made.saturating_sub(1);
         let delay = match &self.delays {
             Delays::Doubling { base, max } => {
@@ -48,6 +51,29 @@ impl RetrySchedule {
             },
         };
         Some(delay.mul_f64(1.0 + self.jitter * unit(id, made)))
+    }
+
+    /// One attempt more than there are pauses.
+    pub fn list(pauses: Vec<Duration>, jitter: f64) -> Self {
+        RetrySchedule {
+            attempts: pauses.len() as u32 + 1,
+            delays: Delays::List(pauses),
+            jitter,
+        }
+    }
+
+    /// Reads pauses: `standard`, or a list as `5s,5m,30m`.
+    pub fn parse_list(text: &str) -> Result<Vec<Duration>, String> {
+        if text == "standard" {
+            return Ok(Self::standard());
+        }
+        let read = |pause: &str| humantime::parse_duration(pause.trim()).ok();
+        let pauses: Option<Vec<Duration>> = text.split(',').map(read).collect();
+        pauses
+            .filter(|pauses| pauses.iter().all(|p| *p <= DELAY_MAX))
+            .ok_or_else(|| {
+                "it must be \"standard\" or a list as 5s,5m,30m, none longer than 30 days".into()
+            })
     }
 
     /// The schedule that the Standard Webhooks specification recommends: ten attempts

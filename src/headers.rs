@@ -31,6 +31,11 @@ const RESERVED: [&str; 12] = [
 pub fn parse(json: &str) -> Result<Headers, String> {
     let map: BTreeMap<String, String> =
         serde_json::from_str(json).map_err(|_| "must be an object of strings".to_owned())?;
+    vet(&map)
+}
+
+/// Vets headers, and puts them into their order.
+pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, String> {
     let bytes: usize = map.iter().map(|(k, v)| k.len() + v.len()).sum();
     if map.len() > MAX_COUNT || bytes > MAX_BYTES {
         return Err(format!(
@@ -39,7 +44,7 @@ pub fn parse(json: &str) -> Result<Headers, String> {
         ));
     }
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(map.len());
-    for (name, value) in &map {
+    for (name, value) in map {
         let (name, value) = check(name, value)?;
         if headers.iter().any(|(n, _)| *n == name) {
             return Err(format!("{name} stands twice"));

@@ -33,5 +33,6 @@ mod headers;
 mod message;
 mod record;
 mod rules;
+mod rules_file;
 mod verdict;
 mod when;

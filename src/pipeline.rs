@@ -36,6 +36,7 @@ use crate::http::{Client, ClientConfig};
 use crate::intake::Intake;
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
+use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
 use crate::timer::{Snapshot, Timer};
@@ -83,6 +84,12 @@ pub struct Keeper {
     pub trouble: Trouble,
 }
 
+/// What is asked of the timer from outside while it runs.
+pub struct Control {
+    pub requests: Receiver<Sender<Snapshot>>,
+    pub rules: Receiver<Rules>,
+}
+
 /// A pipeline at work.
 pub struct Pipeline {
     timer: JoinHandle<Snapshot>,
@@ -112,7 +119,7 @@ impl Pipeline {
         sources: Vec<Source>,
         keeper: Keeper,
         drain: Drain,
-        requests: Receiver<Sender<Snapshot>>,
+        control: Control,
     ) -> io::Result<Pipeline> {
         let (eager_in, eager) = bounded(INTAKE);
         let (patient_in, patient) = bounded(INTAKE);
@@ -145,7 +152,8 @@ impl Pipeline {
             done,
             ledger: records,
             drain: drain.clone(),
-            requests,
+            requests: control.requests,
+            rules: control.rules,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || client.shutdown()),
         };

@@ -45,6 +45,10 @@ impl Rules {
         Rules(rules.into_iter().map(Arc::new).collect())
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The rule for `endpoint`.
     pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<Rule>> {
         // Most have no rules at all, and need no text of the URL.

@@ -1,5 +1,5 @@
 //! Signals: the first SIGTERM or SIGINT begins the drain, a second ends the process at once,
-//! SIGUSR1 logs a snapshot, SIGHUP does nothing.
+//! SIGUSR1 logs a snapshot, SIGHUP reads the endpoints file again.
 //!
 //! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
 //! place the process also ends as PID 1 of a container, where the defaults do nothing.
@@ -15,24 +15,32 @@ use crate::drain::{Drain, DrainTrigger, drain};
 use crate::logging;
 use crate::timer::Snapshots;
 
+/// What SIGHUP does.
+pub type Reload = Box<dyn Fn() + Send>;
+
 /// Starts to listen. Must come before anything that may take long.
-pub fn listen(snapshots: Snapshots) -> io::Result<Drain> {
+pub fn listen(snapshots: Snapshots, reload: Reload) -> io::Result<Drain> {
     let (trigger, drain) = drain();
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
-        .spawn(move || serve(signals, Some(trigger), &snapshots))?;
+        .spawn(move || serve(signals, Some(trigger), &snapshots, &reload))?;
     Ok(drain)
 }
 
-fn serve(mut signals: Signals, mut trigger: Option<DrainTrigger>, snapshots: &Snapshots) {
+fn serve(
+    mut signals: Signals,
+    mut trigger: Option<DrainTrigger>,
+    snapshots: &Snapshots,
+    reload: &Reload,
+) {
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => match snapshots.take() {
                 Some(snapshot) => info!("snapshot: {snapshot}"),
                 None => info!("snapshot: the service is not running yet, or no longer"),
             },
-            SIGHUP => info!("SIGHUP: there is nothing to reload"),
+            SIGHUP => reload(),
             _ => match trigger.take() {
                 Some(trigger) => {
                     let name = if signal == SIGINT {

@@ -22,6 +22,7 @@ use crate::drain::Drain;
 use crate::intake::Arrival;
 use crate::lane::Change;
 use crate::record::{Fate, Record};
+use crate::rules::Rules;
 use crate::scheduler::{Levels, Now, Scheduler, Stats};
 use crate::worker::Outcome;
 
@@ -42,6 +43,8 @@ pub struct Timer {
     pub ledger: Sender<Record>,
     pub drain: Drain,
     pub requests: Receiver<Sender<Snapshot>>,
+    /// New ones replace the old.
+    pub rules: Receiver<Rules>,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -176,6 +179,9 @@ impl Run {
         self.advance(now);
         self.flush();
         self.hand_out(now);
+        while let Ok(rules) = self.timer.rules.try_recv() {
+            self.timer.scheduler.set_rules(rules);
+        }
         while let Ok(reply) = self.timer.requests.try_recv() {
             // Whoever asked may have given up.
             let _ = reply.try_send(self.snapshot());
@@ -188,6 +194,7 @@ impl Run {
         let mut select = Select::new();
         select.recv(&timer.done);
         select.recv(&timer.requests);
+        select.recv(&timer.rules);
         if self.takes_eager() {
             select.recv(&timer.eager);
         }

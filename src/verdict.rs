@@ -19,8 +19,14 @@ pub enum Verdict {
     },
 }
 
-/// Judges the `made`-th attempt (1 is the first) of message `id`.
-pub fn judge(result: &Exchange, id: &str, made: u32, schedule: &RetrySchedule) -> Verdict {
+/// Judges the `made`-th attempt (1 is the first) of message `id`, which gets `most`.
+pub fn judge(
+    result: &Exchange,
+    id: &str,
+    made: u32,
+    schedule: &RetrySchedule,
+    most: u32,
+) -> Verdict {
     let wish = match result {
         // The status decides: a receiver that said 2xx has the message, even if it then
         // cut its body short, and would get it twice otherwise.
@@ -36,7 +42,7 @@ pub fn judge(result: &Exchange, id: &str, made: u32, schedule: &RetrySchedule) -
         Exchange::Answer { retry_after, .. } => retry_after.unwrap_or_default(),
         Exchange::Fault { .. } => Duration::ZERO,
     };
-    match schedule.delay(id, made) {
+    match schedule.pause(id, made).filter(|_| made < most) {
         // A Retry-After moves the next attempt later, never earlier.
         Some(delay) => Verdict::Retry {
             after: delay.max(wish),
@@ -72,7 +78,7 @@ mod tests {
             delays: Delays::List(vec![10 * SEC]),
             jitter: 0.0,
         };
-        judge(result, "a", made, &schedule)
+        judge(result, "a", made, &schedule, 3)
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::delivery::unix_ms;
 
+/// The end of the year 9999, beyond which RFC 3339 has no form.
+pub const LATEST_MS: u64 = 253_402_300_799_999;
+
 /// Reads an RFC 3339 time, with `Z` or an offset, into Unix milliseconds. Times before 1970
 /// are not read.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
@@ -30,9 +33,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
 
 /// Writes Unix milliseconds as RFC 3339 in UTC.
 pub fn format_rfc3339(ms: u64) -> String {
-    // Beyond the year 9999 there is no such form.
-    let latest = 253_402_300_799_999;
-    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(latest));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(LATEST_MS));
     humantime::format_rfc3339_millis(time).to_string()
 }
 

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind, unix_ms};
-use crate::message::Message;
 
 /// A delivery that comes back, with what its attempt came to.
 #[derive(Debug)]
@@ -20,12 +19,12 @@ pub struct Outcome {
 /// like any other, so that nothing is lost and the count of deliveries in flight stays true.
 pub fn run(
     work: impl IntoIterator<Item = Delivery>,
-    attempt: impl Fn(&Message) -> Attempt,
+    attempt: impl Fn(&Delivery) -> Attempt,
     report: impl Fn(Outcome),
 ) {
     for delivery in work {
         let at = unix_ms(SystemTime::now());
-        let attempt = catch_unwind(AssertUnwindSafe(|| attempt(&delivery.message)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
         let attempt = attempt.unwrap_or_else(|_| Attempt {
             at,
             took: Duration::ZERO,
@@ -45,6 +44,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::Endpoint;
+    use crate::message::Message;
 
     #[test]
     fn a_panic_is_reported_and_the_next_delivery_made() {
@@ -56,7 +56,7 @@ mod tests {
             Delivery::new(message, "test".into(), 0, std::time::Instant::now())
         };
         let reports = RefCell::new(Vec::new());
-        let attempt = |m: &Message| match &*m.id {
+        let attempt = |d: &Delivery| match &*d.message.id {
             "bad" => panic!("planted"),
             _ => Attempt {
                 at: 0,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 29] = [
+const FLOORS: [(&str, u8); 30] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -31,6 +31,7 @@ const FLOORS: [(&str, u8); 29] = [
     ("entry", 0),
     ("record", 0),
     ("rules", 0),
+    ("rules_file", 0),
     ("when", 0),
     ("headers", 0),
     ("message", 0),
@@ -124,7 +125,7 @@ fn the_lower_floors_are_pure() {
                 "std::fs",
                 "redis::",
             ],
-            2 => &["Delivery,", "RetrySchedule", "signal_hook"],
+            2 => &["Scheduler", "RetrySchedule", "signal_hook"],
             _ => &[],
         };
         for word in forbidden {

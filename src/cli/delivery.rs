@@ -1,5 +1,6 @@
 //! How messages are delivered.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -37,6 +38,9 @@ pub struct DeliveryArgs {
     /// Share of each pause that is added to it at random, 0 to 1
     #[arg(long, env = "OUTHOOK_JITTER", value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     jitter: f64,
+    /// File with settings for some endpoints, TOML or JSON; read again on SIGHUP
+    #[arg(long, env = "OUTHOOK_ENDPOINTS", value_name = "FILE")]
+    pub endpoints: Option<PathBuf>,
     /// Refuse larger messages
     #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = clap::value_parser!(u32).range(64..=512 << 20))]
     max_message_bytes: u32,
@@ -72,11 +76,7 @@ enum LaneKey {
 impl DeliveryArgs {
     pub fn config(&self) -> DeliveryConfig {
         let schedule = match &self.retry_schedule {
-            Some(Pauses(list)) => RetrySchedule {
-                attempts: list.len() as u32 + 1,
-                delays: Delays::List(list.clone()),
-                jitter: self.jitter,
-            },
+            Some(Pauses(list)) => RetrySchedule::list(list.clone(), self.jitter),
             None => RetrySchedule {
                 attempts: self.max_attempts,
                 delays: Delays::Doubling {
@@ -106,20 +106,8 @@ impl DeliveryArgs {
 #[derive(Debug, Clone)]
 struct Pauses(Vec<Duration>);
 
-/// Names for schedules.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Preset {
-    Standard,
-}
-
 fn schedule(text: &str) -> Result<Pauses, String> {
-    if let Ok(Preset::Standard) = Preset::from_str(text, false) {
-        return Ok(Pauses(RetrySchedule::standard()));
-    }
-    let pauses: Result<Vec<_>, _> = text.split(',').map(delay).collect();
-    pauses
-        .map(Pauses)
-        .map_err(|e| format!("{e}; it must be \"standard\" or a list as 5s,5m,30m"))
+    RetrySchedule::parse_list(text).map(Pauses)
 }
 
 #[cfg(test)]

@@ -39,7 +39,6 @@ pub struct Cli {
 
 /// One a file in `commands`.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     /// Take messages from Redis Pub/Sub and deliver them
     Serve(ServeArgs),

@@ -3,15 +3,20 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::exit_code;
+use super::{endpoints, exit_code};
 use crate::cli::DeliverArgs;
 use crate::intake::lines;
-use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
+use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Ndjson, Store};
 use crate::timer::Snapshots;
 use crate::trouble::Trouble;
+
+/// The longest timeout of a rule.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
@@ -28,7 +33,13 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         }
     };
     let (snapshots, requests) = Snapshots::channel();
-    let drain = signals::listen(snapshots).map_err(|e| format!("signals: {e}"))?;
+    let bounds = Bounds {
+        schedule: config.schedule.clone(),
+        timeout: LONGEST,
+        workers: config.workers,
+    };
+    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain = signals::listen(snapshots, reload).map_err(|e| format!("signals: {e}"))?;
     let max_bytes = config.max_message_bytes;
     let source = Source {
         name: "stdin".into(),
@@ -42,8 +53,14 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         bridge: false,
         trouble: Trouble::new("ledger"),
     };
-    let pipeline = Pipeline::start(&config, vec![source], keeper, drain, requests)
-        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let pipeline = Pipeline::start(
+        &config,
+        vec![source],
+        keeper,
+        drain,
+        Control { requests, rules },
+    )
+    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();
     let stats = &summary.last.stats;
     let all_delivered = stats.dead + stats.rejected == 0;

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::exit_code;
+use super::{endpoints, exit_code};
 use crate::cli::DemoArgs;
 use crate::drain::Drain;
 use crate::intake::Intake;
-use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
+use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::receiver::{self, Behaviour, Received};
+use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::Ndjson;
 use crate::timer::{Snapshot, Snapshots};
@@ -43,10 +44,20 @@ struct Seen {
     last: String,
 }
 
+/// The longest timeout of a rule.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let (snapshots, requests) = Snapshots::channel();
-    let drain = signals::listen(snapshots.clone()).map_err(|e| format!("signals: {e}"))?;
+    let config = args.delivery.config();
+    let bounds = Bounds {
+        schedule: config.schedule.clone(),
+        timeout: LONGEST,
+        workers: config.workers,
+    };
+    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain = signals::listen(snapshots.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
     let (rate, length) = (args.rate, args.length);
@@ -62,9 +73,14 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         bridge: false,
         trouble: Trouble::new("ledger"),
     };
-    let config = args.delivery.config();
-    let pipeline = Pipeline::start(&config, vec![source], keeper, drain, requests)
-        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let pipeline = Pipeline::start(
+        &config,
+        vec![source],
+        keeper,
+        drain,
+        Control { requests, rules },
+    )
+    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let board = thread::spawn(move || show(&customers, &snapshots));
     let summary = pipeline.wait();
     let _ = board.join();

@@ -4,6 +4,7 @@ mod check;
 mod dead;
 mod deliver;
 mod demo;
+mod endpoints;
 mod listen;
 mod parked;
 mod print;

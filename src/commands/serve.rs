@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use log::info;
 
-use super::exit_code;
+use super::{endpoints, exit_code};
 use crate::cli::ServeArgs;
 use crate::intake::pubsub;
 use crate::intake::stream::Consumer;
-use crate::pipeline::{Keeper, Pipeline, Source, SourceKind};
+use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Appointment, LedgerConfig, RedisLedger, forget_consumer};
 use crate::timer::Snapshots;
@@ -27,7 +28,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config();
     let (snapshots, requests) = Snapshots::channel();
-    let drain = signals::listen(snapshots).map_err(|e| format!("signals: {e}"))?;
+    let bounds = Bounds {
+        schedule: config.schedule.clone(),
+        timeout: lease / 3,
+        workers: config.workers,
+    };
+    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain = signals::listen(snapshots, reload).map_err(|e| format!("signals: {e}"))?;
     info!(
         "outhook {} starts: {} workers, Redis at {redis}",
         env!("CARGO_PKG_VERSION"),
@@ -77,7 +84,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         bridge: args.bridge,
         trouble,
     };
-    let pipeline = Pipeline::start(&config, sources, keeper, drain, requests)
+    let pipeline = Pipeline::start(&config, sources, keeper, drain, Control { requests, rules })
         .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();
     if args.consumer.is_none() && summary.nothing_lost() {

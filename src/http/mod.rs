@@ -19,8 +19,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Body, Error};
 
 use crate::backoff::parse_retry_after;
-use crate::delivery::{Attempt, Exchange, FaultKind, unix_ms};
-use crate::message::Message;
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind, unix_ms};
 use resolver::{DnsFailed, Names};
 use transport::{ConnectFailed, StaleConnection, TcpConnector};
 
@@ -54,6 +53,7 @@ pub struct ClientConfig {
 /// lock is held for a look-up only.
 pub struct Client {
     config: ureq::config::Config,
+    timeout: Duration,
     names: Names,
     tls: Arc<RustlsConnector>,
     agents: Mutex<HashMap<Arc<str>, Pooled>>,
@@ -68,6 +68,7 @@ struct Pooled {
 impl Client {
     /// Fails only when the resolver's threads cannot be started.
     pub fn new(config: ClientConfig) -> io::Result<Client> {
+        let timeout = config.timeout;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -88,6 +89,7 @@ impl Client {
             .build();
         Ok(Client {
             config,
+            timeout,
             names: Names::start()?,
             tls: Arc::default(),
             agents: Mutex::default(),
@@ -97,11 +99,11 @@ impl Client {
 
     /// Posts one message, once. A pooled connection that turns out to be closed does not
     /// count: the post is repeated at once on another.
-    pub fn attempt(&self, message: &Message) -> Attempt {
+    pub fn attempt(&self, delivery: &Delivery) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();
         let result = loop {
-            match self.post(message) {
+            match self.post(delivery) {
                 Ok(response) => break answer(response),
                 // Each stale connection leaves the pool, so this ends; the deadline is
                 // for a pool full of them.
@@ -140,20 +142,50 @@ impl Client {
         });
     }
 
-    fn post(&self, message: &Message) -> Result<Response<Body>, Error> {
+    fn post(&self, delivery: &Delivery) -> Result<Response<Body>, Error> {
+        let Delivery { message, rule, .. } = delivery;
         let mut request = Request::post(message.endpoint.uri.clone());
+        if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
+            request = request.method(method);
+        }
         let headers = request.headers_mut().expect("a vetted URI");
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if let Some(rule) = rule {
+            for (name, value) in &rule.headers {
+                headers.insert(name, value.clone());
+            }
+            if let Some(name) = &rule.user_agent {
+                headers.insert(header::USER_AGENT, name.clone());
+            }
+        }
         for (name, value) in &message.headers {
             headers.insert(name, value.clone());
         }
         let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
         headers.insert("webhook-id", id);
         let request = request.body(message.data()).map_err(Error::Http)?;
-        self.agent(&message.endpoint.origin)?.run(request)
+        let agent = self.agent(&message.endpoint.origin)?;
+        match self.own_timeout(delivery) {
+            None => agent.run(request),
+            Some(timeout) => {
+                let request = agent.configure_request(request);
+                agent.run(request.timeout_global(Some(timeout)).build())
+            }
+        }
+    }
+
+    /// The deadline of this delivery, where it is not the one of all. A message may ask for
+    /// less time, not for more.
+    fn own_timeout(&self, delivery: &Delivery) -> Option<Duration> {
+        let rule = delivery.rule.as_ref().and_then(|rule| rule.timeout);
+        let most = rule.unwrap_or(self.timeout);
+        match delivery.message.overrides.timeout {
+            Some(wish) => Some(wish.min(most)),
+            None => rule,
+        }
     }
 
     fn agent(&self, origin: &Arc<str>) -> Result<Arc<Agent>, Error> {

@@ -20,7 +20,7 @@ impl Scheduler {
         let lane = delivery.rule.as_ref().and_then(|rule| rule.lane());
         delivery.lane = lane.unwrap_or(self.own_lane(&delivery)).clone();
         let wish = delivery.message.deliver_at.unwrap_or_default();
-        if delivery.suspect && delivery.attempts >= self.schedule(&delivery).attempts {
+        if delivery.suspect && delivery.attempts >= self.attempts(&delivery) {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
                           it may be the cause; see the log of that time";
             self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
@@ -59,6 +59,12 @@ impl Scheduler {
         let rule = delivery.rule.as_ref();
         rule.and_then(|rule| rule.schedule.as_ref())
             .unwrap_or(&self.limits.schedule)
+    }
+
+    /// How many attempts it gets.
+    pub(super) fn attempts(&self, delivery: &Delivery) -> u32 {
+        let own = delivery.message.overrides.max_attempts;
+        own.unwrap_or(self.schedule(delivery).attempts)
     }
 
     /// Whether nothing is to be sent to its endpoint.
@@ -115,7 +121,7 @@ impl Scheduler {
                 self.waiting += 1;
                 let key = delivery.lane.clone();
                 self.lane(&key, now.mono).waiting += 1;
-                self.set_alarm(due, What::Delivery(delivery));
+                self.set_alarm(due, What::Delivery(delivery.into()));
                 Fate::Waiting { after }
             }
         }

@@ -141,7 +141,7 @@ impl Scheduler {
         self.ready -= queue.len();
         for mut delivery in queue {
             delivery.attempts += 1;
-            if delivery.attempts < self.schedule(&delivery).attempts {
+            if delivery.attempts < self.attempts(&delivery) {
                 self.enqueue(delivery, now);
             } else {
                 let detail = "its endpoint could not be reached; the attempts of others to the \

@@ -126,6 +126,11 @@ impl Scheduler {
         self.route_released(now);
     }
 
+    /// From now on these hold. What is queued keeps its lane.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Counts a message that was malformed, and keeps its dead letter.
     pub fn reject(&mut self, letter: DeadLetter) {
         self.stats.rejected += 1;
@@ -144,7 +149,7 @@ impl Scheduler {
                 What::Delivery(delivery) => {
                     self.waiting -= 1;
                     self.lane(&delivery.lane, now.mono).waiting -= 1;
-                    self.route(delivery, now);
+                    self.route(*delivery, now);
                 }
                 What::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
@@ -191,6 +196,8 @@ impl Scheduler {
                     continue;
                 }
                 self.in_flight += 1;
+                // It may have changed while it stood there.
+                delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
                 if delivery.notes_first() {
                     delivery.leased = now.mono;
                 }
@@ -214,7 +221,13 @@ impl Scheduler {
         delivery.attempts += 1;
         self.stats.attempts += 1;
         let (id, made) = (&delivery.message.id, delivery.attempts);
-        let verdict = judge(&attempt.result, id, made, self.schedule(&delivery));
+        let verdict = judge(
+            &attempt.result,
+            id,
+            made,
+            self.schedule(&delivery),
+            self.attempts(&delivery),
+        );
         delivery.last = Some(attempt);
         let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
         let fate = self.obey(verdict, delivery, now);
@@ -283,7 +296,7 @@ impl Scheduler {
                 self.waiting -= 1;
                 self.lane(&delivery.lane, now.mono).waiting -= 1;
                 let after = alarm.due.saturating_duration_since(now.mono);
-                self.put_off(delivery, after, now);
+                self.put_off(*delivery, after, now);
             }
         }
     }

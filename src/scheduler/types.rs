@@ -84,7 +84,7 @@ pub(super) struct Alarm {
 #[derive(Debug)]
 pub(super) enum What {
     /// A delivery is due.
-    Delivery(Delivery),
+    Delivery(Box<Delivery>),
     /// A lane's pause is over.
     Lane(Arc<str>),
 }

@@ -480,7 +480,13 @@ impl Model {
         );
         let now = self.now();
         let made = self.states[&id].attempts + u32::from(!cut);
-        let expected = match judge(&result, &id, made, &self.limits.schedule) {
+        let expected = match judge(
+            &result,
+            &id,
+            made,
+            &self.limits.schedule,
+            self.limits.schedule.attempts,
+        ) {
             _ if cut => self.put_off(Duration::ZERO, now),
             Verdict::Delivered => State::Delivered,
             Verdict::Dead { reason, .. } => State::Dead(reason),
@@ -538,12 +544,7 @@ impl Model {
             State::Waiting(due) => Some(due),
             _ => None,
         });
-        for (n, host) in self.hosts.iter().enumerate() {
-            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
-            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
-            let believed = host.closed.filter(|t| *t > self.now().mono);
-            assert_eq!(closed, believed, "{host:?} {lane:?}");
-        }
+        self.check_gates();
         let scan = self.scheduler.scan;
         let deadline = earliest.chain(scan).min();
         let opens = |k: &Known| self.hosts[k.host as usize].closed;
@@ -568,6 +569,16 @@ impl Model {
         let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
         assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
+    }
+
+    /// What the model believes of each endpoint is what its lane does.
+    fn check_gates(&self) {
+        for (n, host) in self.hosts.iter().enumerate() {
+            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
+            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
+            let believed = host.closed.filter(|t| *t > self.now().mono);
+            assert_eq!(closed, believed, "{host:?} {lane:?}");
+        }
     }
 
     fn drain(&mut self) {

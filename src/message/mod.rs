@@ -4,7 +4,8 @@
 //! both, never a panic. The raw bytes are kept whole in either case, for they are what a
 //! dead letter holds and what `data` is a slice of: nothing is ever encoded again.
 
-use std::borrow::Cow;
+mod fields;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +16,6 @@ use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
-use crate::when;
-
-/// The longest `webhookId`, in bytes.
-pub const MAX_ID_BYTES: usize = 256;
 
 /// One message as published: where to, under which id, and which bytes.
 #[derive(Debug)]
@@ -68,6 +65,10 @@ pub enum RejectReason {
     BadData,
     BadHeaders,
     BadDeliverAt,
+    BadTimeout,
+    BadMaxAttempts,
+    BadExpiresAt,
+    BadOrderKey,
     TooLarge,
     /// A stream entry without one field `message`.
     BadEntry,
@@ -82,6 +83,10 @@ impl fmt::Display for RejectReason {
             RejectReason::BadData => "bad_data",
             RejectReason::BadHeaders => "bad_headers",
             RejectReason::BadDeliverAt => "bad_deliver_at",
+            RejectReason::BadTimeout => "bad_timeout",
+            RejectReason::BadMaxAttempts => "bad_max_attempts",
+            RejectReason::BadExpiresAt => "bad_expires_at",
+            RejectReason::BadOrderKey => "bad_order_key",
             RejectReason::TooLarge => "too_large",
             RejectReason::BadEntry => "bad_entry",
         })
@@ -105,7 +110,7 @@ impl Message {
                 endpoint: parts.endpoint,
                 headers: parts.headers,
                 deliver_at: parts.deliver_at,
-                overrides: Overrides::default(),
+                overrides: parts.overrides,
                 data: parts.data,
                 raw,
             }),
@@ -149,6 +154,14 @@ struct Wire<'a> {
     headers: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present", rename = "deliverAt")]
     deliver_at: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    timeout: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "maxAttempts")]
+    max_attempts: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "expiresAt")]
+    expires_at: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "orderKey")]
+    order_key: Option<&'a RawValue>,
 }
 
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -167,6 +180,7 @@ struct Parts {
     endpoint: Arc<Endpoint>,
     headers: Headers,
     deliver_at: Option<u64>,
+    overrides: Overrides,
     data: Range<usize>,
 }
 
@@ -199,11 +213,11 @@ fn read(
     // The id first: with it a producer finds the message again, whatever else is wrong.
     let id = match wire.webhook_id {
         None => fresh_id(),
-        Some(value) => check_id(value).map_err(|e| (RejectReason::BadId, e))?,
+        Some(value) => fields::id(value).map_err(|e| (RejectReason::BadId, e))?,
     };
     seen.id = Some(id.clone());
 
-    let url = string("url", wire.url).map_err(|e| (RejectReason::BadUrl, e))?;
+    let url = fields::string("url", wire.url).map_err(|e| (RejectReason::BadUrl, e))?;
     // Whatever stands in `url` may be shown to an operator; a megabyte of it may not.
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| (RejectReason::BadUrl, format!("url: {e}")))?;
@@ -219,63 +233,32 @@ fn read(
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
     };
-    let deliver_at = match wire.deliver_at {
-        None => None,
-        Some(value) => {
-            Some(deliver_at(value).map_err(|e| (RejectReason::BadDeliverAt, e.to_owned()))?)
-        }
-    };
+    use RejectReason::{BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadTimeout};
     Ok(Parts {
         id,
         endpoint,
         headers,
-        deliver_at,
+        deliver_at: optional(wire.deliver_at, BadDeliverAt, fields::deliver_at)?,
+        overrides: Overrides {
+            timeout: optional(wire.timeout, BadTimeout, fields::timeout)?,
+            max_attempts: optional(wire.max_attempts, BadMaxAttempts, fields::max_attempts)?,
+            expires_at: optional(wire.expires_at, BadExpiresAt, fields::expires_at)?,
+            order_key: optional(wire.order_key, BadOrderKey, fields::order_key)?,
+        },
         data,
     })
 }
 
+fn optional<T>(
+    value: Option<&RawValue>,
+    reason: RejectReason,
+    read: impl FnOnce(&RawValue) -> Result<T, String>,
+) -> Result<Option<T>, Refused> {
+    let value = value.map(|value| read(value).map_err(|e| (reason, e)));
+    value.transpose()
+}
+
 const MAX_URL_SHOWN: usize = 2048;
-
-/// A required string field.
-fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, String> {
-    let value = value.ok_or_else(|| format!("{name} is missing"))?;
-    text(value).ok_or_else(|| format!("{name} must be a string of valid Unicode"))
-}
-
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    // `Cow` alone would always copy; most strings have no escapes and can be borrowed.
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
-}
-
-/// RFC 3339, or Unix milliseconds; answers the latter.
-fn deliver_at(value: &RawValue) -> Result<u64, &'static str> {
-    let wrong = "deliverAt must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds";
-    match text(value) {
-        Some(time) => when::parse_rfc3339(&time).ok_or(wrong),
-        None => value.get().parse().map_err(|_| wrong),
-    }
-}
-
-/// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a
-/// blank or anything beyond ASCII is refused rather than repaired.
-fn check_id(value: &RawValue) -> Result<Box<str>, String> {
-    let id = string("webhookId", Some(value))?;
-    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
-    match id.bytes().find(|&b| !good(b)) {
-        _ if id.is_empty() => Err("webhookId is empty; leave it out to have one made".into()),
-        _ if id.len() > MAX_ID_BYTES => Err(format!(
-            "webhookId is {} bytes; at most {MAX_ID_BYTES} are allowed",
-            id.len()
-        )),
-        Some(b) => Err(format!(
-            "webhookId holds the byte {:?}; allowed are A-Z a-z 0-9 _ : -",
-            char::from(b)
-        )),
-        None => Ok(id.into()),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,94 @@
+//! The fields of a message, one by one. Each error is a sentence that names the field.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::when;
+
+/// The longest `webhookId` and `orderKey`, in bytes.
+const MAX_ID_BYTES: usize = 256;
+
+/// The longest `timeout` that means anything.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A required string field.
+pub fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, String> {
+    let value = value.ok_or_else(|| format!("{name} is missing"))?;
+    text(value).ok_or_else(|| format!("{name} must be a string of valid Unicode"))
+}
+
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    // `Cow` alone would always copy; most strings have no escapes and can be borrowed.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
+}
+
+/// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a
+/// blank or anything beyond ASCII is refused rather than repaired.
+pub fn id(value: &RawValue) -> Result<Box<str>, String> {
+    let id = string("webhookId", Some(value))?;
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
+    match id.bytes().find(|&b| !good(b)) {
+        _ if id.is_empty() => Err("webhookId is empty; leave it out to have one made".into()),
+        _ if id.len() > MAX_ID_BYTES => Err(format!(
+            "webhookId is {} bytes; at most {MAX_ID_BYTES} are allowed",
+            id.len()
+        )),
+        Some(b) => Err(format!(
+            "webhookId holds the byte {:?}; allowed are A-Z a-z 0-9 _ : -",
+            char::from(b)
+        )),
+        None => Ok(id.into()),
+    }
+}
+
+pub fn deliver_at(value: &RawValue) -> Result<u64, String> {
+    time("deliverAt", value)
+}
+
+pub fn expires_at(value: &RawValue) -> Result<u64, String> {
+    time("expiresAt", value)
+}
+
+/// RFC 3339, or Unix milliseconds; answers the latter.
+fn time(name: &str, value: &RawValue) -> Result<u64, String> {
+    let ms = match text(value) {
+        Some(time) => when::parse_rfc3339(&time),
+        None => value.get().parse().ok(),
+    };
+    ms.filter(|ms| *ms <= when::LATEST_MS).ok_or_else(|| {
+        format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds")
+    })
+}
+
+/// A duration as `"10s"`, or milliseconds.
+pub fn timeout(value: &RawValue) -> Result<Duration, String> {
+    let read = match text(value) {
+        Some(text) => humantime::parse_duration(&text).ok(),
+        None => value.get().parse().ok().map(Duration::from_millis),
+    };
+    read.filter(|t| (Duration::from_millis(1)..=MAX_TIMEOUT).contains(t))
+        .ok_or_else(|| "timeout must be a duration as \"10s\", or milliseconds".into())
+}
+
+pub fn max_attempts(value: &RawValue) -> Result<u32, String> {
+    let read = value.get().parse().ok();
+    read.filter(|n| (1..=1000).contains(n))
+        .ok_or_else(|| "maxAttempts must be a whole number from 1 to 1000".into())
+}
+
+pub fn order_key(value: &RawValue) -> Result<Arc<str>, String> {
+    let key = string("orderKey", Some(value))?;
+    match (1..=MAX_ID_BYTES).contains(&key.len()) {
+        true => Ok(key.into()),
+        false => Err(format!(
+            "orderKey is {} bytes; 1 to {MAX_ID_BYTES} are allowed",
+            key.len()
+        )),
+    }
+}

@@ -1,0 +1,333 @@
+//! The endpoints file: rules as an operator writes them, in TOML or JSON. Pure: it is given the
+//! text.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+use ureq::http::{HeaderValue, Method};
+
+use crate::backoff::RetrySchedule;
+use crate::endpoint::Endpoint;
+use crate::headers::{self, Headers};
+use crate::rules::{Match, Rule, Rules};
+
+/// What rules are checked against, and build on.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    pub schedule: RetrySchedule,
+    /// The most that a timeout may be.
+    pub timeout: Duration,
+    pub workers: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    endpoint: Vec<Entry>,
+}
+
+/// One `[[endpoint]]`. Values are checked while they are read, so that an error has its line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(default, deserialize_with = "prefix")]
+    url: Option<Match>,
+    #[serde(default, deserialize_with = "host")]
+    host: Option<Match>,
+    max_in_flight: Option<usize>,
+    #[serde(default, deserialize_with = "rate")]
+    rate: Option<Duration>,
+    #[serde(default, deserialize_with = "timeout")]
+    timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "pauses")]
+    retry_schedule: Option<Vec<Duration>>,
+    max_attempts: Option<u32>,
+    #[serde(default, deserialize_with = "header_table")]
+    headers: Headers,
+    #[serde(default, deserialize_with = "method")]
+    method: Option<Method>,
+    #[serde(default, deserialize_with = "user_agent")]
+    user_agent: Option<HeaderValue>,
+    #[serde(default)]
+    disabled: bool,
+}
+
+/// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
+/// the place and what is allowed.
+pub fn parse(text: &str, name: &str, bounds: &Bounds) -> Result<Rules, String> {
+    let file: File = match name.ends_with(".json") {
+        true => serde_json::from_str(text).map_err(|e| one_line(&e))?,
+        false => toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|s| text[..s.start].matches('\n').count() + 1);
+            let line = line.map(|n| format!("line {n}: ")).unwrap_or_default();
+            format!("{line}{}", one_line(&e.message()))
+        })?,
+    };
+    let rules: Result<Vec<Rule>, String> = (1..)
+        .zip(file.endpoint)
+        .map(|(n, entry)| entry.rule(bounds).map_err(|e| format!("endpoint {n}: {e}")))
+        .collect();
+    Ok(Rules::new(rules?))
+}
+
+impl Entry {
+    fn rule(self, bounds: &Bounds) -> Result<Rule, String> {
+        let matches = match (self.url, self.host) {
+            (Some(url), None) => url,
+            (None, Some(host)) => host,
+            _ => return Err("it must have either url or host".into()),
+        };
+        if let Some(n) = self
+            .max_in_flight
+            .filter(|n| *n == 0 || *n > bounds.workers)
+        {
+            let most = bounds.workers;
+            return Err(format!(
+                "max_in_flight {n}: it must be 1 to {most} (--workers)"
+            ));
+        }
+        if let Some(timeout) = self.timeout.filter(|t| *t > bounds.timeout) {
+            let (got, most) = (
+                humantime::format_duration(timeout),
+                humantime::format_duration(bounds.timeout),
+            );
+            return Err(format!(
+                "timeout {got}: it must be at most {most}; see --lease"
+            ));
+        }
+        let schedule = match (self.retry_schedule, self.max_attempts) {
+            (Some(_), Some(_)) => {
+                return Err("retry_schedule and max_attempts exclude each other".into());
+            }
+            (None, Some(0)) => return Err("max_attempts 0: it must be at least 1".into()),
+            (None, Some(attempts)) => Some(RetrySchedule {
+                attempts,
+                ..bounds.schedule.clone()
+            }),
+            (Some(list), None) => Some(RetrySchedule::list(list, bounds.schedule.jitter)),
+            (None, None) => None,
+        };
+        Ok(Rule {
+            matches,
+            max_in_flight: self.max_in_flight,
+            pace: self.rate,
+            timeout: self.timeout,
+            schedule,
+            headers: self.headers,
+            method: self.method,
+            user_agent: self.user_agent,
+            disabled: self.disabled,
+        })
+    }
+}
+
+/// Reads a string, and makes of it what `make` does.
+fn read<'de, D: Deserializer<'de>, T>(
+    d: D,
+    make: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(d)?;
+    let made = make(text.trim());
+    made.map(Some)
+        .map_err(|e| D::Error::custom(format!("{text:?}: {e}")))
+}
+
+fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
+    // In the form in which URLs are compared; it has a path, so that no name is cut in half.
+    read(d, |text| {
+        Endpoint::parse(text).map(|e| Match::Prefix(e.url))
+    })
+}
+
+fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
+    read(d, |text| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let good =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+        match !name.is_empty() && name.bytes().all(good) {
+            true => Ok(Match::Host(text.to_lowercase())),
+            false => Err("it must be a host name, or *. and the end of one".into()),
+        }
+    })
+}
+
+fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    read(d, |text| {
+        let wrong = || "it must be a number for a second or a minute, as 100/s or 600/m".to_owned();
+        let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let unit = match unit.trim() {
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            _ => return Err(wrong()),
+        };
+        match count.trim().parse::<u32>() {
+            Ok(count) if count > 0 => Ok(unit / count),
+            _ => Err(wrong()),
+        }
+    })
+}
+
+fn timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    read(d, |text| match humantime::parse_duration(text) {
+        Ok(t) if t >= Duration::from_millis(1) => Ok(t),
+        _ => Err("it must be a duration as 500ms or 5s".into()),
+    })
+}
+
+fn pauses<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Duration>>, D::Error> {
+    read(d, RetrySchedule::parse_list)
+}
+
+fn header_table<'de, D: Deserializer<'de>>(d: D) -> Result<Headers, D::Error> {
+    let map = BTreeMap::<String, String>::deserialize(d)?;
+    headers::vet(&map).map_err(D::Error::custom)
+}
+
+fn method<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Method>, D::Error> {
+    read(d, |text| match text {
+        "POST" => Ok(Method::POST),
+        "PUT" => Ok(Method::PUT),
+        "PATCH" => Ok(Method::PATCH),
+        _ => Err("it must be POST, PUT or PATCH".into()),
+    })
+}
+
+fn user_agent<'de, D: Deserializer<'de>>(d: D) -> Result<Option<HeaderValue>, D::Error> {
+    read(d, |text| {
+        headers::check("user-agent", text).map(|(_, value)| value)
+    })
+}
+
+fn one_line(e: &impl Display) -> String {
+    let text = e.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backoff::Delays;
+
+    fn read(text: &str) -> Result<Rules, String> {
+        let second = Duration::from_secs(1);
+        let bounds = Bounds {
+            schedule: RetrySchedule {
+                attempts: 5,
+                delays: Delays::Doubling {
+                    base: second,
+                    max: second,
+                },
+                jitter: 0.0,
+            },
+            timeout: 20 * second,
+            workers: 128,
+        };
+        let name = if text.starts_with('{') {
+            "a.json"
+        } else {
+            "a.toml"
+        };
+        parse(text, name, &bounds)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_holds() {
+        let text = r#"
+            [[endpoint]]
+            url = "https://A.example/hooks"
+            max_in_flight = 4
+            rate = "600/m"
+            timeout = "5s"
+            retry_schedule = "5s,1m"
+            headers = { "X-B" = "2" }
+            method = "PUT"
+            user_agent = "acme/1"
+
+            [[endpoint]]
+            host = "*.example"
+            max_attempts = 8
+            disabled = true
+        "#;
+        let rules = read(text).unwrap();
+        let find = |url: &str| rules.find(&Endpoint::parse(url).unwrap()).cloned();
+        let first = find("https://a.example/hooks/1").unwrap();
+        assert_eq!(
+            (first.max_in_flight, first.pace),
+            (Some(4), Some(Duration::from_millis(100)))
+        );
+        assert_eq!(first.schedule.as_ref().unwrap().attempts, 3);
+        assert!(first.lane().is_some() && !first.disabled);
+        let second = find("https://a.example/other").unwrap();
+        assert_eq!(second.schedule.as_ref().unwrap().attempts, 8);
+        assert!(second.lane().is_none() && second.disabled);
+        assert!(find("https://a.example.evil/hooks").is_none());
+        assert!(find("https://example/").is_none());
+        assert!(
+            read("")
+                .unwrap()
+                .find(&Endpoint::parse("http://h/").unwrap())
+                .is_none()
+        );
+        let json = read(r#"{"endpoint":[{"host":"h","rate":"10/s"}]}"#).unwrap();
+        assert!(json.find(&Endpoint::parse("http://h/").unwrap()).is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, words) in [
+            ("[[endpoint]]\nurl = \"x\"", &["line 2", "\"x\""][..]),
+            (
+                "[[endpoint]]\nurl = \"http://h\"\nrate = \"5\"",
+                &["line 3", "100/s"],
+            ),
+            (
+                "[[endpoint]]\nurl = \"http://h\"\nrate = \"0/s\"",
+                &["line 3"],
+            ),
+            ("[[endpoint]]\nhost = \"a/b\"", &["line 2", "host name"]),
+            (
+                "[[endpoint]]\nhost = \"h\"\nspeed = 3",
+                &["line 3", "speed"],
+            ),
+            (
+                "[[endpoint]]\nhost = \"h\"\ntimeout = \"1h\"",
+                &["endpoint 1", "timeout", "20s"],
+            ),
+            (
+                "[[endpoint]]\nhost = \"h\"\nmax_in_flight = 0",
+                &["endpoint 1", "max_in_flight"],
+            ),
+            (
+                "[[endpoint]]\nhost = \"h\"\nmethod = \"GET\"",
+                &["line 3", "POST"],
+            ),
+            (
+                "[[endpoint]]\nhost = \"h\"\nheaders = { Host = \"x\" }",
+                &["line 3", "host"],
+            ),
+            (
+                "[[endpoint]]\nrate = \"1/s\"",
+                &["endpoint 1", "url or host"],
+            ),
+            (
+                "[[endpoint]]\nhost = \"h\"\nmax_attempts = 2\nretry_schedule = \"1s\"",
+                &["exclude"],
+            ),
+            ("[[endpoint]\n", &["line 1"]),
+            (
+                "{\"endpoint\":[{\"host\":\"h\",\"rate\":1}]}",
+                &["line 1", "column"],
+            ),
+        ] {
+            let error = read(text).expect_err(text);
+            for word in words {
+                assert!(error.contains(word), "{text}: {error}");
+            }
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -77,6 +77,8 @@ fn every_example_is_run_by_someone() {
         "demo",
         "by .ci/run",
         "by hand",
+        "stream",
+        "operating",
         "deliver",
         "dead",
     ];
@@ -106,11 +108,17 @@ fn the_steps_by_hand_deliver_and_the_dead_letter_can_be_read() {
          until redis-cli -p 6379 PUBSUB NUMSUB payments 2>/dev/null | grep -qx 1; do sleep 0.05; done\n\
          {publish} | grep -qx 1\n\
          until grep -q '^200 POST /hook webhook-id=w1 {{\"amount\":1.10}}' listen.log; do sleep 0.05; done\n\
+         {stream}\n\
+         until grep -q '^200 POST /hook webhook-id=w2 ' listen.log; do sleep 0.05; done\n\
+         until grep -q '^200 POST /hook webhook-id=w3 ' listen.log; do sleep 0.05; done\n\
          {deliver} 2>deliver.log\n\
          grep -q '^200 POST /hook webhook-id=msg_.* \\[1,2,3\\]' listen.log\n\
          redis-cli -p 6379 PUBLISH payments 'no JSON'\n\
-         until {dead} | grep -q bad_json; do sleep 0.05; done\n",
+         until {dead} | grep -q bad_json; do sleep 0.05; done\n\
+         {operating}\n",
         services.replace(":9000 &", ":9000 >listen.log &"),
+        stream = example("stream").trim(),
+        operating = example("operating").trim(),
         deliver = example("deliver").trim(),
         dead = example("dead").trim(),
     );
@@ -154,4 +162,37 @@ fn every_option_stands_in_the_table_with_its_default() {
     }
     let gone: Vec<_> = documented.iter().filter(|f| !real.contains(**f)).collect();
     assert!(gone.is_empty(), "documented, but no option: {gone:?}");
+}
+
+#[test]
+fn the_endpoints_file_is_one_that_outhook_takes() {
+    let text = readme();
+    let file = text
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let script = format!(
+        "cat >endpoints.toml <<'END'\n{file}END\nOUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null"
+    );
+    let out = sh(&script);
+    assert!(out.status.success(), "{out:?}");
+}
+
+#[test]
+fn the_examples_in_other_languages_name_the_stream_and_the_field() {
+    let text = readme();
+    for language in ["python", "js", "go", "ruby"] {
+        let code = text
+            .split(&format!("```{language}\n"))
+            .nth(1)
+            .expect(language);
+        let code = code.split("```").next().unwrap();
+        assert!(
+            code.contains("{outhook}:messages") && code.contains("message"),
+            "{language}"
+        );
+    }
 }

@@ -235,7 +235,9 @@ fn parked_messages_are_listed_in_order_and_flushed_to_be_delivered_at_once() {
             receiver.url("/")
         ));
     }
-    redis.wait_kept(2);
+    until("both to be parked", || {
+        (redis.command::<usize>(&["ZCARD", PARKED]) == 2).then_some(())
+    });
     let list = tool(&redis, &["parked", "list"], "");
     assert!(
         list.out[0].contains("soon") && list.out[1].contains("later"),

@@ -449,15 +449,9 @@ impl Model {
         }
     }
 
-    fn answer(&mut self) {
-        if self.flying.is_empty() {
-            return;
-        }
-        let i = self.rng.below(self.flying.len() as u64) as usize;
-        let delivery = self.flying.swap_remove(i);
-        let id = delivery.message.id.to_string();
+    fn some_answer(&mut self) -> Exchange {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
-        let result = match self.rng.below(8) {
+        match self.rng.below(8) {
             0..=3 => answer(200, None),
             4 => answer(500, Some(wish)),
             5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
@@ -470,7 +464,17 @@ impl Model {
                 },
                 text: String::new(),
             },
-        };
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.flying.is_empty() {
+            return;
+        }
+        let i = self.rng.below(self.flying.len() as u64) as usize;
+        let delivery = self.flying.swap_remove(i);
+        let id = delivery.message.id.to_string();
+        let result = self.some_answer();
         let cut = matches!(
             result,
             Exchange::Fault {

@@ -23,3 +23,4 @@ mod redis_writes;
 mod retries;
 mod support;
 mod surroundings;
+mod torture;

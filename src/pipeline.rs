@@ -84,10 +84,12 @@ pub struct Keeper {
     pub trouble: Trouble,
 }
 
-/// What is asked of the timer from outside while it runs.
+/// What an operator has set, and what is asked of the timer from outside while it runs.
 pub struct Control {
     pub requests: Receiver<Sender<Snapshot>>,
-    pub rules: Receiver<Rules>,
+    pub rules: Rules,
+    /// Those that replace them.
+    pub changes: Receiver<Rules>,
 }
 
 /// A pipeline at work.
@@ -145,7 +147,7 @@ impl Pipeline {
         };
         let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
         let timer = Timer {
-            scheduler: Scheduler::new(limits),
+            scheduler: Scheduler::new(limits, control.rules),
             eager,
             patient,
             work,
@@ -153,7 +155,7 @@ impl Pipeline {
             ledger: records,
             drain: drain.clone(),
             requests: control.requests,
-            rules: control.rules,
+            changes: control.changes,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || client.shutdown()),
         };

@@ -43,8 +43,8 @@ pub struct Timer {
     pub ledger: Sender<Record>,
     pub drain: Drain,
     pub requests: Receiver<Sender<Snapshot>>,
-    /// New ones replace the old.
-    pub rules: Receiver<Rules>,
+    /// Rules that replace those the scheduler has.
+    pub changes: Receiver<Rules>,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -179,7 +179,7 @@ impl Run {
         self.advance(now);
         self.flush();
         self.hand_out(now);
-        while let Ok(rules) = self.timer.rules.try_recv() {
+        while let Ok(rules) = self.timer.changes.try_recv() {
             self.timer.scheduler.set_rules(rules);
         }
         while let Ok(reply) = self.timer.requests.try_recv() {
@@ -194,7 +194,7 @@ impl Run {
         let mut select = Select::new();
         select.recv(&timer.done);
         select.recv(&timer.requests);
-        select.recv(&timer.rules);
+        select.recv(&timer.changes);
         if self.takes_eager() {
             select.recv(&timer.eager);
         }

@@ -38,8 +38,8 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         timeout: LONGEST,
         workers: config.workers,
     };
-    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain = signals::listen(snapshots, reload).map_err(|e| format!("signals: {e}"))?;
+    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain = signals::listen(snapshots, watch.reload).map_err(|e| format!("signals: {e}"))?;
     let max_bytes = config.max_message_bytes;
     let source = Source {
         name: "stdin".into(),
@@ -58,7 +58,11 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         vec![source],
         keeper,
         drain,
-        Control { requests, rules },
+        Control {
+            requests,
+            rules: watch.rules,
+            changes: watch.changes,
+        },
     )
     .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();

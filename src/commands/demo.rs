@@ -56,8 +56,9 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         timeout: LONGEST,
         workers: config.workers,
     };
-    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain = signals::listen(snapshots.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain =
+        signals::listen(snapshots.clone(), watch.reload).map_err(|e| format!("signals: {e}"))?;
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
     let (rate, length) = (args.rate, args.length);
@@ -78,7 +79,11 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         vec![source],
         keeper,
         drain,
-        Control { requests, rules },
+        Control {
+            requests,
+            rules: watch.rules,
+            changes: watch.changes,
+        },
     )
     .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let board = thread::spawn(move || show(&customers, &snapshots));

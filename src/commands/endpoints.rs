@@ -10,20 +10,33 @@ use crate::rules::Rules;
 use crate::rules_file::{self, Bounds};
 use crate::signals::Reload;
 
-/// Reads the file, if there is one. Answers where its rules come, and what reads it again: a
-/// bad file is refused then, and the old rules stay. The error is one line.
-pub fn watch(path: Option<&Path>, bounds: Bounds) -> Result<(Receiver<Rules>, Reload), String> {
-    let (sender, rules) = bounded(1);
+/// The rules of a run.
+pub struct Watch {
+    /// Those it begins with.
+    pub rules: Rules,
+    /// Those that replace them.
+    pub changes: Receiver<Rules>,
+    /// Reads the file again.
+    pub reload: Reload,
+}
+
+/// Reads the file, if there is one. When it is read again and is bad, it is refused, and the old
+/// rules stay. The error is one line.
+pub fn watch(path: Option<&Path>, bounds: Bounds) -> Result<Watch, String> {
+    let (sender, changes) = bounded(1);
     let Some(path) = path.map(Path::to_owned) else {
         let nothing = move || {
             // Kept here, as a channel without a sender is always ready.
             let _ = &sender;
             info!("SIGHUP: there is no --endpoints file to read again");
         };
-        return Ok((rules, Box::new(nothing)));
+        return Ok(Watch {
+            rules: Rules::default(),
+            changes,
+            reload: Box::new(nothing),
+        });
     };
-    let first = read(&path, &bounds)?;
-    let _ = sender.send(first);
+    let rules = read(&path, &bounds)?;
     let reload = move || match read(&path, &bounds) {
         Ok(rules) => {
             info!("SIGHUP: {} rules in {}", rules.len(), path.display());
@@ -31,7 +44,11 @@ pub fn watch(path: Option<&Path>, bounds: Bounds) -> Result<(Receiver<Rules>, Re
         }
         Err(e) => warn!("SIGHUP: {e}; the old rules stay"),
     };
-    Ok((rules, Box::new(reload)))
+    Ok(Watch {
+        rules,
+        changes,
+        reload: Box::new(reload),
+    })
 }
 
 fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {

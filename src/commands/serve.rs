@@ -33,8 +33,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         timeout: lease / 3,
         workers: config.workers,
     };
-    let (rules, reload) = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain = signals::listen(snapshots, reload).map_err(|e| format!("signals: {e}"))?;
+    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
+    let drain = signals::listen(snapshots, watch.reload).map_err(|e| format!("signals: {e}"))?;
     info!(
         "outhook {} starts: {} workers, Redis at {redis}",
         env!("CARGO_PKG_VERSION"),
@@ -84,8 +84,18 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         bridge: args.bridge,
         trouble,
     };
-    let pipeline = Pipeline::start(&config, sources, keeper, drain, Control { requests, rules })
-        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let pipeline = Pipeline::start(
+        &config,
+        sources,
+        keeper,
+        drain,
+        Control {
+            requests,
+            rules: watch.rules,
+            changes: watch.changes,
+        },
+    )
+    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
     let summary = pipeline.wait();
     if args.consumer.is_none() && summary.nothing_lost() {
         forget_consumer(&redis, &keys, &name, GOODBYE);

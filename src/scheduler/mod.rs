@@ -67,13 +67,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, rules: Rules) -> Self {
         Scheduler {
             limits,
             lanes: Lanes::new(),
             chains: Chains::default(),
             released: VecDeque::new(),
-            rules: Rules::default(),
+            rules,
             turns: Turns::default(),
             alarms: BinaryHeap::new(),
             waiting: 0,

@@ -21,7 +21,7 @@ fn nothing_is_lost_early_late_or_in_two_places() {
 #[test]
 fn lanes_take_turns_and_none_holds_more_than_its_window() {
     let now = now();
-    let mut s = Scheduler::new(Limits {
+    let limits = Limits {
         workers: 8,
         lanes: LaneLimits {
             window: 2,
@@ -40,7 +40,8 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
         near: None,
         tells: false,
         bridge: false,
-    });
+    };
+    let mut s = Scheduler::new(limits, Rules::default());
     for n in 0..50 {
         s.accept(delivery(&format!("busy{n}"), 1), now);
     }
@@ -61,7 +62,7 @@ fn bytes_bound_what_is_held_as_well_as_the_count() {
     (limits.near, limits.bridge) = (None, false);
     limits.max_active = 100;
     limits.max_active_bytes = 150;
-    let mut s = Scheduler::new(limits);
+    let mut s = Scheduler::new(limits, Rules::default());
     s.accept(delivery("a", 1), now);
     assert!(s.has_room());
     s.accept(delivery("b", 1), now);

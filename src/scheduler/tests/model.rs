@@ -125,7 +125,7 @@ impl Model {
             bridge: rng.below(8) == 0,
         };
         Model {
-            scheduler: Scheduler::new(limits.clone()),
+            scheduler: Scheduler::new(limits.clone(), Rules::default()),
             limits,
             start: Instant::now(),
             elapsed: Duration::ZERO,

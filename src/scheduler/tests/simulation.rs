@@ -75,8 +75,7 @@ fn rules() -> Rules {
 impl World {
     fn new(seed: u64) -> World {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut scheduler = Scheduler::new(limits(&mut rng));
-        scheduler.rules = rules();
+        let scheduler = Scheduler::new(limits(&mut rng), rules());
         let sick = (0..4)
             .map(|_| Duration::from_millis(rng.below(2000)))
             .collect();

@@ -130,6 +130,8 @@ pub enum DeadReason {
     Drained,
     /// Its `expiresAt` came first.
     Expired,
+    /// The operator has disabled its endpoint, with no store to park it in.
+    Disabled,
     /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
 }
@@ -142,6 +144,7 @@ impl fmt::Display for DeadReason {
             DeadReason::Exhausted => f.write_str("exhausted"),
             DeadReason::Drained => f.write_str("drained"),
             DeadReason::Expired => f.write_str("expired"),
+            DeadReason::Disabled => f.write_str("disabled"),
             DeadReason::Overflow => f.write_str("overflow"),
         }
     }

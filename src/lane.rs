@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::history::History;
+use crate::hold::Cause;
 use crate::rules::Rule;
 
 /// What a lane may have in flight before its first answer.
@@ -56,8 +58,16 @@ pub enum Sign {
 /// What changed, to be told once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
-    Closed { pause: Duration },
+    Closed {
+        pause: Duration,
+    },
     Opened,
+    /// Nothing is sent to it, for so long or until that is lifted.
+    Held {
+        cause: Cause,
+        left: Option<Duration>,
+    },
+    Lifted,
 }
 
 /// The deliveries for one endpoint that are due, and the state of the endpoint.
@@ -71,6 +81,7 @@ pub struct Lane {
     pub turn: Option<u64>,
     /// Whether a wake-up for it stands in the scheduler's heap.
     pub alarm: Option<Instant>,
+    pub history: History,
     window: usize,
     /// The largest window, and the least time between two beginnings, if there is one.
     cap: usize,
@@ -101,6 +112,7 @@ impl Lane {
             waiting: 0,
             turn: None,
             alarm: None,
+            history: History::default(),
             window: FIRST_WINDOW.min(limits.window),
             cap: limits.window,
             pace: None,
@@ -231,6 +243,27 @@ impl Lane {
     /// Whether it is to be tried with one delivery at a time, or not at all.
     pub fn is_closed(&self) -> bool {
         self.closed.is_some()
+    }
+
+    /// An operator says that it is well: it is tried at once, with one delivery at first.
+    pub fn try_now(&mut self, now: Instant) {
+        self.window = 1;
+        if self.closed.is_some() {
+            self.closed = Some(now);
+            self.pauses = 0;
+        }
+    }
+
+    /// Attempts that it may have at a time, as things stand.
+    pub fn window(&self) -> usize {
+        match self.closed {
+            Some(_) => 1,
+            None => self.window,
+        }
+    }
+
+    pub fn busy(&self) -> usize {
+        self.busy
     }
 
     /// Workers that it holds on no better ground than hope.

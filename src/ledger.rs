@@ -6,6 +6,7 @@
 //! then within [`Ledger::patience`] even if the store is gone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -14,6 +15,7 @@ use log::{error, warn};
 use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
 use crate::record::{EntryId, Parked, Record, Told};
+use crate::report as endpoints;
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
 
@@ -60,6 +62,8 @@ struct Held {
     letters: Vec<DeadLetter>,
     parked: Vec<Parked>,
     told: Vec<Told>,
+    gone: Vec<(Arc<str>, Duration)>,
+    answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
     count: usize,
     bytes: usize,
 }
@@ -136,6 +140,12 @@ impl Ledger {
         if !held.told.is_empty() && keep(self.store.tell(&held.told, limit)) {
             held.told.clear();
         }
+        if !held.gone.is_empty() && keep(self.store.gone(&held.gone, limit)) {
+            held.gone.clear();
+        }
+        if !held.answers.is_empty() && keep(self.store.answer(&held.answers, limit)) {
+            held.answers.clear();
+        }
         held.recount();
         first
     }
@@ -190,6 +200,8 @@ impl Held {
             Record::Bury(letter) => self.letters.push(letter),
             Record::Park(parked) => self.parked.push(parked),
             Record::Tell(told) => self.told.push(*told),
+            Record::Gone(url, length) => self.gone.push((url, length)),
+            Record::Answer(key, report) => self.answers.push((key, report)),
         }
     }
 
@@ -199,7 +211,9 @@ impl Held {
             + self.begun.len()
             + self.letters.len()
             + self.parked.len()
-            + self.told.len();
+            + self.told.len()
+            + self.gone.len()
+            + self.answers.len();
         let letters = self.letters.iter().map(|l| l.message.len());
         let parked = self.parked.iter().map(|p| p.message.len());
         self.bytes = letters.chain(parked).sum();

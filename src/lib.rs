@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod commands;
 // Floor 3: threads, channels and clocks.
+mod control;
 mod drain;
 mod intake;
 mod ledger;
@@ -30,8 +31,11 @@ mod delivery;
 mod endpoint;
 mod entry;
 mod headers;
+mod history;
+mod hold;
 mod message;
 mod record;
+mod report;
 mod rules;
 mod rules_file;
 mod verdict;

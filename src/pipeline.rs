@@ -30,6 +30,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, info, warn};
 
 use crate::config::DeliveryConfig;
+use crate::control::{Order, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
@@ -39,7 +40,7 @@ use crate::ledger::{self, Ledger, Report};
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
-use crate::timer::{Snapshot, Timer};
+use crate::timer::Timer;
 use crate::trouble::Trouble;
 use crate::worker::{self, Outcome};
 
@@ -81,15 +82,17 @@ pub struct Keeper {
     pub tells: bool,
     /// Eager sources' messages go to the stream first.
     pub bridge: bool,
+    /// How long nothing is sent to a URL that answered 410.
+    pub gone: Duration,
     pub trouble: Trouble,
 }
 
 /// What an operator has set, and what is asked of the timer from outside while it runs.
 pub struct Control {
-    pub requests: Receiver<Sender<Snapshot>>,
     pub rules: Rules,
-    /// Those that replace them.
-    pub changes: Receiver<Rules>,
+    pub orders: Receiver<Order>,
+    /// Who this is, among several.
+    pub replica: String,
 }
 
 /// A pipeline at work.
@@ -154,8 +157,8 @@ impl Pipeline {
             done,
             ledger: records,
             drain: drain.clone(),
-            requests: control.requests,
-            changes: control.changes,
+            orders: control.orders,
+            replica: control.replica,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || client.shutdown()),
         };
@@ -228,6 +231,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         near: keeper.near,
         tells: keeper.tells,
         bridge: keeper.bridge,
+        gone: keeper.gone,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{DeadLetter, DeadReason, Delivery, Exchange};
+use crate::report::Report;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub enum Record {
     Park(Parked),
     /// What an attempt came to, for whoever asks (`--status-ttl`, `--outcomes`).
     Tell(Box<Told>),
+    /// A URL answered 410: no replica is to send anything there for so long.
+    Gone(Arc<str>, Duration),
+    /// What is known of the endpoints, for who waits for it at this key.
+    Answer(Arc<str>, Box<Report>),
 }
 
 /// What an attempt came to, and what becomes of its message.
@@ -157,6 +162,7 @@ impl Record {
     pub fn len(&self) -> usize {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::Tell(_) => 0,
+            Record::Gone(..) | Record::Answer(..) => 0,
             Record::Begin(delivery) => delivery.message.raw().len(),
             Record::Bury(letter) => letter.message.len(),
             Record::Park(parked) => parked.message.len(),
@@ -168,6 +174,7 @@ impl Record {
     pub fn loss(&self) -> Option<String> {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::Tell(_) => None,
+            Record::Gone(..) | Record::Answer(..) => None,
             Record::Begin(delivery) => match delivery.entry {
                 Some(_) => None,
                 None => Some(delivery.message.id.to_string()),

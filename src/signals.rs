@@ -11,32 +11,32 @@ use log::{info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use crate::control::Orders;
 use crate::drain::{Drain, DrainTrigger, drain};
 use crate::logging;
-use crate::timer::Snapshots;
 
 /// What SIGHUP does.
 pub type Reload = Box<dyn Fn() + Send>;
 
 /// Starts to listen. Must come before anything that may take long.
-pub fn listen(snapshots: Snapshots, reload: Reload) -> io::Result<Drain> {
+pub fn listen(orders: Orders, reload: Reload) -> io::Result<Drain> {
     let (trigger, drain) = drain();
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
-        .spawn(move || serve(signals, Some(trigger), &snapshots, &reload))?;
+        .spawn(move || serve(signals, Some(trigger), &orders, &reload))?;
     Ok(drain)
 }
 
 fn serve(
     mut signals: Signals,
     mut trigger: Option<DrainTrigger>,
-    snapshots: &Snapshots,
+    orders: &Orders,
     reload: &Reload,
 ) {
     for signal in signals.forever() {
         match signal {
-            SIGUSR1 => match snapshots.take() {
+            SIGUSR1 => match orders.snapshot() {
                 Some(snapshot) => info!("snapshot: {snapshot}"),
                 None => info!("snapshot: the service is not running yet, or no longer"),
             },

@@ -11,19 +11,20 @@
 //! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 use log::{Level, debug, error, info, log_enabled, warn};
 
+use crate::control::{Order, Snapshot};
 use crate::delivery::{Delivery, unix_ms};
 use crate::drain::Drain;
+use crate::hold::Cause;
 use crate::intake::Arrival;
 use crate::lane::Change;
 use crate::record::{Fate, Record};
-use crate::rules::Rules;
-use crate::scheduler::{Levels, Now, Scheduler, Stats};
+use crate::report::Report;
+use crate::scheduler::{Now, Scheduler};
 use crate::worker::Outcome;
 
 /// Messages taken in between two looks at everything else.
@@ -42,74 +43,12 @@ pub struct Timer {
     pub done: Receiver<Outcome>,
     pub ledger: Sender<Record>,
     pub drain: Drain,
-    pub requests: Receiver<Sender<Snapshot>>,
-    /// Rules that replace those the scheduler has.
-    pub changes: Receiver<Rules>,
+    pub orders: Receiver<Order>,
+    /// Who this is, among several.
+    pub replica: String,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
-}
-
-/// What the service is doing at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    pub stats: Stats,
-    pub levels: Levels,
-    /// Arrivals not looked at yet.
-    pub intake: usize,
-    /// Records on their way to the store.
-    pub ledger: usize,
-    pub draining: bool,
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats {
-            accepted,
-            delivered,
-            dead,
-            parked,
-            rejected,
-            held_already,
-            retried,
-            attempts,
-        } = self.stats;
-        let Levels {
-            ready,
-            in_flight,
-            waiting,
-            lanes,
-            bytes,
-            unkept,
-        } = self.levels;
-        let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
-        write!(
-            f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
-             rejected={rejected} held_already={held_already} retried={retried} \
-             attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
-             unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
-             draining={draining}",
-        )
-    }
-}
-
-/// Asks the timer for a [`Snapshot`].
-#[derive(Clone)]
-pub struct Snapshots(Sender<Sender<Snapshot>>);
-
-impl Snapshots {
-    pub fn channel() -> (Snapshots, Receiver<Sender<Snapshot>>) {
-        let (sender, requests) = bounded(4);
-        (Snapshots(sender), requests)
-    }
-
-    /// `None` when the timer has ended, or does not answer within a second.
-    pub fn take(&self) -> Option<Snapshot> {
-        let (reply, answer) = bounded(1);
-        self.0.try_send(reply).ok()?;
-        answer.recv_timeout(Duration::from_secs(1)).ok()
-    }
 }
 
 /// How far the end is.
@@ -166,26 +105,15 @@ impl Run {
         self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
+        while let Ok(order) = self.timer.orders.try_recv() {
+            self.obey(order, now);
+        }
         for (endpoint, change) in self.timer.scheduler.changes() {
-            match change {
-                Change::Closed { pause } => warn!(
-                    "{endpoint}: closed for {}: it does not answer, or says that it cannot \
-                     serve; its messages wait, and one at a time tries again",
-                    humantime::format_duration(pause)
-                ),
-                Change::Opened => info!("{endpoint}: open again"),
-            }
+            tell(&endpoint, change);
         }
         self.advance(now);
         self.flush();
         self.hand_out(now);
-        while let Ok(rules) = self.timer.changes.try_recv() {
-            self.timer.scheduler.set_rules(rules);
-        }
-        while let Ok(reply) = self.timer.requests.try_recv() {
-            // Whoever asked may have given up.
-            let _ = reply.try_send(self.snapshot());
-        }
     }
 
     /// Blocks until there is something to do.
@@ -193,8 +121,7 @@ impl Run {
         let timer = &self.timer;
         let mut select = Select::new();
         select.recv(&timer.done);
-        select.recv(&timer.requests);
-        select.recv(&timer.changes);
+        select.recv(&timer.orders);
         if self.takes_eager() {
             select.recv(&timer.eager);
         }
@@ -262,6 +189,29 @@ impl Run {
                 Err(TryRecvError::Disconnected) => self.patient_open = false,
                 Err(TryRecvError::Empty) => break,
             }
+        }
+    }
+
+    fn obey(&mut self, order: Order, now: Now) {
+        let scheduler = &mut self.timer.scheduler;
+        match order {
+            Order::Rules(rules) => scheduler.set_rules(rules, now),
+            Order::Holds(all) => scheduler.set_holds(all, now),
+            Order::Hold(key, hold) => scheduler.hold(key, hold, now),
+            Order::Resume(key) => scheduler.resume(&key, now),
+            Order::Report(reply, prefix) => {
+                let (lanes, more) = scheduler.report(&prefix, now);
+                let replica = self.timer.replica.clone();
+                let report = Report {
+                    replica,
+                    lanes,
+                    more,
+                };
+                let answer = Record::Answer(reply, Box::new(report));
+                scheduler.outbox().push_back(answer);
+            }
+            // Whoever asked may have given up.
+            Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
         }
     }
 
@@ -358,5 +308,32 @@ impl Run {
             ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,
         }
+    }
+}
+
+fn tell(endpoint: &str, change: Change) {
+    let time = humantime::format_duration;
+    match change {
+        Change::Closed { pause } => warn!(
+            "{endpoint}: closed for {}: it does not answer, or says that it cannot serve; its \
+             messages wait, and one at a time tries again; see --pause-base",
+            time(pause)
+        ),
+        Change::Opened => info!("{endpoint}: open again"),
+        Change::Held { cause, left } => {
+            let left = left.map_or("until it is resumed".to_owned(), |left| {
+                let left = Duration::from_millis(left.as_millis() as u64);
+                format!("for {}", time(left))
+            });
+            let why = match cause {
+                Cause::Paused => "an operator has paused it",
+                Cause::Gone => "it answered 410 Gone (see --gone-ttl)",
+            };
+            warn!(
+                "{endpoint}: held {left}: {why}; its messages wait; outhook endpoints resume \
+                 lifts that"
+            );
+        }
+        Change::Lifted => info!("{endpoint}: no longer held"),
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 30] = [
+const FLOORS: [(&str, u8); 34] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u8); 30] = [
     ("intake", 3),
     ("signals", 3),
     ("drain", 3),
+    ("control", 3),
     ("trouble", 3),
     ("receiver", 3),
     ("logging", 3),
@@ -34,6 +35,9 @@ const FLOORS: [(&str, u8); 30] = [
     ("rules_file", 0),
     ("when", 0),
     ("headers", 0),
+    ("history", 0),
+    ("hold", 0),
+    ("report", 0),
     ("message", 0),
     ("verdict", 0),
     ("lib", 5),

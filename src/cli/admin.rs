@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 
 use super::RedisArgs;
-use super::values::{duration, nonempty};
+use super::values::{duration, keep, nonempty};
 use crate::delivery::unix_ms;
 use crate::when;
 
@@ -77,6 +77,60 @@ pub struct StatusArgs {
     #[arg(value_name = "WEBHOOK_ID", value_parser = nonempty)]
     pub id: String,
     /// As a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EndpointsArgs {
+    #[command(subcommand)]
+    pub act: EndpointAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EndpointAct {
+    /// A table of endpoints, those with the most to do first
+    List {
+        /// Those that begin so
+        #[arg(long, value_name = "PREFIX")]
+        url: Option<String>,
+        #[command(flatten)]
+        common: EndpointCommon,
+    },
+    /// All that is known of one
+    Show {
+        /// A URL, or scheme://host for all URLs there
+        #[arg(value_name = "URL")]
+        url: String,
+        #[command(flatten)]
+        common: EndpointCommon,
+    },
+    /// Send nothing there; messages for it wait in Redis
+    Pause {
+        /// A URL, or scheme://host for all URLs there
+        #[arg(value_name = "URL")]
+        url: String,
+        /// And resume by itself after so long [default: until resume]
+        #[arg(long = "for", value_name = "DURATION", value_parser = keep)]
+        length: Option<Duration>,
+        #[command(flatten)]
+        common: EndpointCommon,
+    },
+    /// Send there again, at once: lifts a pause, or what an answer of 410 has set
+    Resume {
+        /// A URL, or scheme://host for all URLs there
+        #[arg(value_name = "URL")]
+        url: String,
+        #[command(flatten)]
+        common: EndpointCommon,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct EndpointCommon {
+    /// As JSON objects
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -4,18 +4,21 @@
 //! line of help. What is wrong ends the program with [`BAD_CONFIG`] and one line that names
 //! the option, the value and what is allowed.
 
-use std::net::SocketAddr;
 mod admin;
 mod delivery;
 mod redis;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use admin::{DeadAct, DeadArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs, StatusArgs};
+pub use admin::{
+    DeadAct, DeadArgs, EndpointAct, EndpointsArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs,
+    StatusArgs,
+};
 pub use delivery::DeliveryArgs;
 pub use redis::RedisArgs;
 use values::{duration, keep, lease, nonempty, share};
@@ -58,6 +61,8 @@ pub enum Command {
     Parked(ParkedArgs),
     /// Tell what became of a message
     Status(StatusArgs),
+    /// List endpoints as the running replicas see them; pause and resume some
+    Endpoints(EndpointsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +93,10 @@ pub struct ServeArgs {
     /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
     #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub outcomes: Option<u64>,
+    /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume
+    /// lifts that earlier
+    #[arg(long, env = "OUTHOOK_GONE_TTL", value_name = "DURATION", default_value = "1d", value_parser = keep)]
+    pub gone_ttl: Duration,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
 }

@@ -21,7 +21,7 @@ pub fn keep(text: &str) -> Result<Duration, String> {
     bounded(
         text,
         Duration::from_secs(1),
-        Duration::from_secs(365 * 24 * 3600),
+        Duration::from_secs(31_557_600),
     )
 }
 

@@ -5,14 +5,14 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{endpoints, exit_code};
+use super::{exit_code, rules};
 use crate::cli::DeliverArgs;
+use crate::control::Orders;
 use crate::intake::lines;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Ndjson, Store};
-use crate::timer::Snapshots;
 use crate::trouble::Trouble;
 
 /// The longest timeout of a rule.
@@ -32,14 +32,15 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             Box::new(Ndjson::new(file, place))
         }
     };
-    let (snapshots, requests) = Snapshots::channel();
+    let (orders, taken) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: LONGEST,
         workers: config.workers,
     };
-    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain = signals::listen(snapshots, watch.reload).map_err(|e| format!("signals: {e}"))?;
+    let file = args.delivery.endpoints.as_deref();
+    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let drain = signals::listen(orders, reload).map_err(|e| format!("signals: {e}"))?;
     let max_bytes = config.max_message_bytes;
     let source = Source {
         name: "stdin".into(),
@@ -51,6 +52,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         near: None,
         tells: false,
         bridge: false,
+        gone: Duration::ZERO,
         trouble: Trouble::new("ledger"),
     };
     let pipeline = Pipeline::start(
@@ -59,9 +61,9 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         keeper,
         drain,
         Control {
-            requests,
-            rules: watch.rules,
-            changes: watch.changes,
+            rules,
+            orders: taken,
+            replica: "deliver".into(),
         },
     )
     .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{endpoints, exit_code};
+use super::{exit_code, rules};
 use crate::cli::DemoArgs;
+use crate::control::{Orders, Snapshot};
 use crate::drain::Drain;
 use crate::intake::Intake;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
@@ -19,7 +20,6 @@ use crate::receiver::{self, Behaviour, Received};
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::Ndjson;
-use crate::timer::{Snapshot, Snapshots};
 use crate::trouble::Trouble;
 
 const REFRESH: Duration = Duration::from_millis(250);
@@ -49,16 +49,16 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
-    let (snapshots, requests) = Snapshots::channel();
+    let (orders, taken) = Orders::channel();
     let config = args.delivery.config();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: LONGEST,
         workers: config.workers,
     };
-    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain =
-        signals::listen(snapshots.clone(), watch.reload).map_err(|e| format!("signals: {e}"))?;
+    let file = args.delivery.endpoints.as_deref();
+    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
     let (rate, length) = (args.rate, args.length);
@@ -72,6 +72,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         near: None,
         tells: false,
         bridge: false,
+        gone: Duration::ZERO,
         trouble: Trouble::new("ledger"),
     };
     let pipeline = Pipeline::start(
@@ -80,13 +81,13 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         keeper,
         drain,
         Control {
-            requests,
-            rules: watch.rules,
-            changes: watch.changes,
+            rules,
+            orders: taken,
+            replica: "demo".into(),
         },
     )
     .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
-    let board = thread::spawn(move || show(&customers, &snapshots));
+    let board = thread::spawn(move || show(&customers, &orders));
     let summary = pipeline.wait();
     let _ = board.join();
     println!("ended: {}", summary.last);
@@ -169,10 +170,10 @@ fn publish(
 }
 
 /// Draws until the pipeline has ended.
-fn show(customers: &[Customer], snapshots: &Snapshots) {
+fn show(customers: &[Customer], orders: &Orders) {
     let on_terminal = io::stdout().is_terminal();
     let mut drawn = 0;
-    while let Some(snapshot) = snapshots.take() {
+    while let Some(snapshot) = orders.snapshot() {
         let mut out = io::stdout().lock();
         let _ = if on_terminal {
             // Back to where the last table began, and over it.

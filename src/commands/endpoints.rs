@@ -1,59 +1,289 @@
-//! The endpoints file: read at start, and again on SIGHUP.
+//! `outhook endpoints`: what the replicas know of the endpoints, and holding some of them.
 
-use std::fs;
-use std::path::Path;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
-use log::{info, warn};
+use serde_json::{Map, Value};
 
-use crate::rules::Rules;
-use crate::rules_file::{self, Bounds};
-use crate::signals::Reload;
+use super::parked::url;
+use super::print::{Out, Progress, Stop, ended};
+use crate::cli::{EndpointAct, EndpointsArgs};
+use crate::endpoint::Endpoint;
+use crate::hold::{self, Hold};
+use crate::report::{LaneReport, Report};
+use crate::store::{Admin, Fields};
+use crate::when;
 
-/// The rules of a run.
-pub struct Watch {
-    /// Those it begins with.
-    pub rules: Rules,
-    /// Those that replace them.
-    pub changes: Receiver<Rules>,
-    /// Reads the file again.
-    pub reload: Reload,
-}
+/// How long replicas may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Reads the file, if there is one. When it is read again and is bad, it is refused, and the old
-/// rules stay. The error is one line.
-pub fn watch(path: Option<&Path>, bounds: Bounds) -> Result<Watch, String> {
-    let (sender, changes) = bounded(1);
-    let Some(path) = path.map(Path::to_owned) else {
-        let nothing = move || {
-            // Kept here, as a channel without a sender is always ready.
-            let _ = &sender;
-            info!("SIGHUP: there is no --endpoints file to read again");
+/// Parked messages that are counted; a million of them would take a while.
+const COUNTED: usize = 100_000;
+
+const COLUMNS: [&str; 10] = [
+    "endpoint",
+    "state",
+    "in_flight",
+    "waiting",
+    "parked",
+    "success",
+    "p50",
+    "p99",
+    "last_error",
+    "replica",
+];
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
+    let wrong = |url: &str, e: String| format!("{url}: {e}; it must be a URL, or scheme://host");
+    let key = |url: &str| hold::key(url).map_err(|e| wrong(url, e));
+    let common = match &args.act {
+        EndpointAct::List { common, .. } | EndpointAct::Show { common, .. } => common,
+        EndpointAct::Pause { common, .. } | EndpointAct::Resume { common, .. } => common,
+    };
+    let named = match &args.act {
+        EndpointAct::List { url, .. } => url.as_deref().unwrap_or_default().into(),
+        EndpointAct::Show { url, .. } | EndpointAct::Pause { url, .. } => key(url)?,
+        EndpointAct::Resume { url, .. } => key(url)?,
+    };
+    let (redis, keys) = (common.redis.open()?, common.redis.keys()?);
+    let mut out = Out::new(common.json);
+    let work = || -> Result<bool, Stop> {
+        let mut admin = Admin::open(redis, keys)?;
+        let good = match &args.act {
+            EndpointAct::List { .. } => {
+                let rows = rows(&mut admin, &named)?;
+                match common.json {
+                    true => rows.iter().try_for_each(|row| out.object(row.object()))?,
+                    false => {
+                        let rows: Vec<Fields> = rows.iter().map(Row::fields).collect();
+                        out.table(&rows, &COLUMNS)?;
+                    }
+                }
+                true
+            }
+            EndpointAct::Show { .. } => {
+                let rows = rows(&mut admin, &named)?;
+                rows.iter().try_for_each(|row| match common.json {
+                    true => out.object(row.object()),
+                    false => out.block(&row.fields()),
+                })?;
+                !rows.is_empty()
+            }
+            EndpointAct::Pause { length, .. } => {
+                admin.pause(&named, *length)?;
+                out.line(&[field("paused", &*named)], &["paused"])?;
+                true
+            }
+            EndpointAct::Resume { .. } => {
+                let lifted = admin.resume(&named)?;
+                // Whoever answers this has obeyed; earlier, it would park them again.
+                reports(&mut admin, &named)?;
+                let flushed = flush(&mut admin, &named)?;
+                let told = [
+                    field("resumed", &*named),
+                    field("lifted", lifted.to_string()),
+                    field("flushed", flushed.to_string()),
+                ];
+                out.block(&told)?;
+                true
+            }
         };
-        return Ok(Watch {
-            rules: Rules::default(),
-            changes,
-            reload: Box::new(nothing),
-        });
+        out.flush()?;
+        Ok(good)
     };
-    let rules = read(&path, &bounds)?;
-    let reload = move || match read(&path, &bounds) {
-        Ok(rules) => {
-            info!("SIGHUP: {} rules in {}", rules.len(), path.display());
-            let _ = sender.send(rules);
-        }
-        Err(e) => warn!("SIGHUP: {e}; the old rules stay"),
-    };
-    Ok(Watch {
-        rules,
-        changes,
-        reload: Box::new(reload),
-    })
+    Ok(ended(work()))
 }
 
-fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    rules_file::parse(&text, &name, bounds).map_err(|e| format!("--endpoints {name}: {e}"))
+/// One endpoint as one replica sees it, or one that is held and that no replica knows.
+struct Row {
+    endpoint: String,
+    replica: Option<String>,
+    lane: Option<LaneReport>,
+    hold: Option<Hold>,
+    parked: u64,
+}
+
+/// What all replicas know; those that do not answer are told of.
+fn reports(admin: &mut Admin, prefix: &str) -> Result<Vec<Report>, Stop> {
+    let question = RandomState::new().hash_one(Instant::now());
+    let (reports, heard) = admin.ask(prefix, question, PATIENCE)?;
+    if heard == 0 {
+        eprintln!("outhook: no replica is running");
+    } else if reports.len() < heard {
+        let silent = heard - reports.len();
+        eprintln!("outhook: {silent} of {heard} replicas did not answer in time");
+    }
+    Ok(reports)
+}
+
+fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
+    let reports = reports(admin, prefix)?;
+    for Report { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
+        eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
+    }
+    let holds = admin.holds()?.into_iter();
+    let mut holds: HashMap<String, Hold> = holds
+        .filter(|(key, _)| key.starts_with(prefix) || hold::covers(key, prefix))
+        .map(|(key, hold)| (key.to_string(), hold))
+        .collect();
+    let parked = Counted::of(admin, prefix)?;
+    let mut rows = Vec::new();
+    for Report { replica, lanes, .. } in reports {
+        for lane in lanes {
+            rows.push(Row {
+                endpoint: lane.endpoint.clone(),
+                replica: Some(replica.clone()),
+                hold: holds.get(&lane.endpoint).copied(),
+                parked: parked.below(&lane.endpoint),
+                lane: Some(lane),
+            });
+        }
+    }
+    holds.retain(|key, _| !rows.iter().any(|row| row.endpoint == *key));
+    rows.extend(holds.into_iter().map(|(endpoint, hold)| Row {
+        parked: parked.below(&endpoint),
+        endpoint,
+        replica: None,
+        lane: None,
+        hold: Some(hold),
+    }));
+    Ok(rows)
+}
+
+impl Row {
+    /// For people.
+    fn fields(&self) -> Fields {
+        let mut fields = vec![field("endpoint", self.endpoint.as_str())];
+        let lane = self.lane.as_ref();
+        let state = match (&self.hold, lane.and_then(|lane| lane.closed_ms)) {
+            (Some(hold), _) => match hold.left(Instant::now()) {
+                Some(left) => format!("{} {}", hold.cause, short(left)),
+                None => hold.cause.to_string(),
+            },
+            (None, Some(ms)) => format!("closed {}", short(Duration::from_millis(ms))),
+            (None, None) => lane.map(|lane| lane.state.clone()).unwrap_or_default(),
+        };
+        fields.push(field("state", state));
+        fields.push(field("parked", self.parked.to_string()));
+        if let Some(lane) = lane {
+            let time = |ms: Option<f64>| ms.map(|ms| short(Duration::from_secs_f64(ms / 1e3)));
+            let success = lane.success.map(|s| format!("{:.1}%", s * 100.0));
+            let at = lane.last_error_ms.map(when::format_rfc3339);
+            fields.push(field("in_flight", lane.in_flight.to_string()));
+            fields.push(field("window", lane.window.to_string()));
+            fields.push(field("waiting", lane.waiting.to_string()));
+            fields.push(field("success", success.unwrap_or_default()));
+            fields.push(field("p50", time(lane.p50_ms).unwrap_or_default()));
+            fields.push(field("p99", time(lane.p99_ms).unwrap_or_default()));
+            fields.push(field(
+                "last_error",
+                lane.last_error.clone().unwrap_or_default(),
+            ));
+            fields.push(field("last_error_at", at.unwrap_or_default()));
+        }
+        fields.push(field("replica", self.replica.clone().unwrap_or_default()));
+        fields
+    }
+
+    /// For programs: numbers are numbers, times are milliseconds.
+    fn object(&self) -> Map<String, Value> {
+        let lane = self.lane.as_ref().map(serde_json::to_value);
+        let mut object = match lane {
+            Some(Ok(Value::Object(object))) => object,
+            _ => Map::new(),
+        };
+        object.insert("endpoint".into(), self.endpoint.as_str().into());
+        object.insert("replica".into(), self.replica.as_deref().into());
+        object.insert("parked".into(), self.parked.into());
+        let held = self.hold.map(|hold| hold.cause.to_string());
+        object.insert("held".into(), held.into());
+        let left = self.hold.and_then(|hold| hold.left(Instant::now()));
+        let left = left.map(|left| left.as_millis() as u64);
+        object.insert("held_ms".into(), left.into());
+        object
+    }
+}
+
+/// Nobody wants nanoseconds here.
+fn short(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1000.0;
+    match time.as_secs() {
+        0 if ms < 10.0 => format!("{ms:.1}ms"),
+        0 => format!("{ms:.0}ms"),
+        1..60 => format!("{:.1}s", ms / 1000.0),
+        s => {
+            let text = humantime::format_duration(Duration::from_secs(s)).to_string();
+            text.split(' ').take(2).collect()
+        }
+    }
+}
+
+fn field(name: &str, value: impl Into<String>) -> (String, Vec<u8>) {
+    (name.into(), value.into().into_bytes())
+}
+
+/// Parked messages, by URL.
+struct Counted(HashMap<String, u64>);
+
+impl Counted {
+    fn of(admin: &mut Admin, prefix: &str) -> Result<Counted, Stop> {
+        let mut counts = HashMap::new();
+        let mut seen = 0;
+        loop {
+            let page = admin.parked(seen)?;
+            if page.is_empty() {
+                break;
+            }
+            seen += page.len();
+            for url in page.iter().filter_map(|m| url(&m.fields)) {
+                // As lanes are named.
+                let known = Endpoint::parse(&url).map_or(url, |e| e.url.to_string());
+                if known.starts_with(prefix) {
+                    *counts.entry(known).or_default() += 1;
+                }
+            }
+            if seen >= COUNTED {
+                eprintln!("outhook: only the first {COUNTED} parked messages are counted");
+                break;
+            }
+        }
+        Ok(Counted(counts))
+    }
+
+    /// Those for a lane: of an origin, or of URLs that begin so.
+    fn below(&self, lane: &str) -> u64 {
+        let path = lane.splitn(4, '/').nth(3).is_some();
+        let meant = |url: &str| match path {
+            true => url.starts_with(lane),
+            false => hold::covers(lane, url),
+        };
+        let counts = self.0.iter().filter(|(url, _)| meant(url));
+        counts.map(|(_, count)| count).sum()
+    }
+}
+
+/// Makes due what is parked for it. Answers how many.
+fn flush(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
+    let mut progress = Progress::new("flushed");
+    let (mut start, mut done) = (0, 0);
+    loop {
+        let mut page = admin.parked(start)?;
+        if page.is_empty() {
+            return Ok(done);
+        }
+        let read = page.len();
+        page.retain(|message| {
+            let to = url(&message.fields).and_then(|url| Endpoint::parse(&url).ok());
+            to.is_some_and(|to| hold::covers(key, &to.url))
+        });
+        // What is moved leaves the order, and what follows moves up.
+        start += read - page.len();
+        if !page.is_empty() {
+            done += admin.flush(&page)?;
+            progress.at(done);
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod endpoints;
 mod listen;
 mod parked;
 mod print;
+mod rules;
 mod send;
 mod serve;
 mod status;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dead(args) => dead::run(&args),
         Command::Parked(args) => parked::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Endpoints(args) => endpoints::run(&args),
     };
     logging::flush();
     result.unwrap_or_else(bad_config)

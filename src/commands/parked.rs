@@ -94,7 +94,8 @@ fn with_url(mut fields: Fields) -> Fields {
     fields
 }
 
-fn url(fields: &Fields) -> Option<String> {
+/// Where a parked message goes, as its producer wrote it.
+pub(super) fn url(fields: &Fields) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Wire {
         url: String,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::store::{StoreError, insert_bytes};
+use crate::store::{Fields, StoreError, insert_bytes};
 
 /// Why a tool ends before its time.
 pub enum Stop {
@@ -59,7 +59,7 @@ impl Out {
     /// One line: an object of all `fields`, or `columns` of them.
     pub fn line(&mut self, fields: &[(String, Vec<u8>)], columns: &[&str]) -> io::Result<()> {
         if self.json {
-            return self.object(fields);
+            return self.bytes(fields);
         }
         let cells = columns.iter().map(|column| {
             let field = fields.iter().find(|(name, _)| name == column);
@@ -69,10 +69,34 @@ impl Out {
         writeln!(self.out, "{}", cells.join("  "))
     }
 
+    /// Lines with `columns`, below their names. For what fits on a screen.
+    pub fn table(&mut self, rows: &[Fields], columns: &[&str]) -> io::Result<()> {
+        let cell = |row: &Fields, column: &&str| {
+            let field = row.iter().find(|(name, _)| name == column);
+            field.map_or("-".into(), |(_, value)| plain(value))
+        };
+        let names = columns.iter().map(|name| (*name).to_owned()).collect();
+        let cells = rows
+            .iter()
+            .map(|row| columns.iter().map(|c| cell(row, c)).collect());
+        let lines: Vec<Vec<String>> = std::iter::once(names).chain(cells).collect();
+        let width = |n: usize| lines.iter().map(|line| line[n].chars().count()).max();
+        let widths: Vec<usize> = (0..columns.len()).filter_map(width).collect();
+        for line in &lines {
+            let padded = line
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
+            let padded: Vec<String> = padded.collect();
+            writeln!(self.out, "{}", padded.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
     /// All `fields`, one a line, and an empty line; or an object.
     pub fn block(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
         if self.json {
-            return self.object(fields);
+            return self.bytes(fields);
         }
         for (name, value) in fields {
             writeln!(self.out, "{:<16} {}", plain(name.as_bytes()), plain(value))?;
@@ -80,12 +104,16 @@ impl Out {
         writeln!(self.out)
     }
 
-    fn object(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
+    pub fn object(&mut self, object: Map<String, Value>) -> io::Result<()> {
+        writeln!(self.out, "{}", Value::Object(object))
+    }
+
+    fn bytes(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
         let mut object = Map::new();
         for (name, value) in fields {
             insert_bytes(&mut object, name, value);
         }
-        writeln!(self.out, "{}", Value::Object(object))
+        self.object(object)
     }
 
     pub fn flush(&mut self) -> io::Result<()> {

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use log::info;
 
-use super::{endpoints, exit_code};
+use super::{exit_code, rules};
 use crate::cli::ServeArgs;
-use crate::intake::pubsub;
+use crate::control::Orders;
+use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::Consumer;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
-use crate::store::{Appointment, LedgerConfig, RedisLedger, forget_consumer};
-use crate::timer::Snapshots;
+use crate::store::{Appointment, Keys, LedgerConfig, Redis, RedisLedger, forget_consumer};
 use crate::trouble::Trouble;
 
 /// How long saying goodbye to Redis may take.
@@ -27,80 +27,103 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config();
-    let (snapshots, requests) = Snapshots::channel();
+    let (orders, taken) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: lease / 3,
         workers: config.workers,
     };
-    let watch = endpoints::watch(args.delivery.endpoints.as_deref(), bounds)?;
-    let drain = signals::listen(snapshots, watch.reload).map_err(|e| format!("signals: {e}"))?;
+    let file = args.delivery.endpoints.as_deref();
+    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     info!(
         "outhook {} starts: {} workers, Redis at {redis}",
         env!("CARGO_PKG_VERSION"),
         config.workers
     );
-    let name = args.consumer.clone().unwrap_or_else(fresh_name);
-    let trouble = Trouble::new("ledger");
-    let appointment = Appointment::default();
-    let consumer = Consumer {
-        redis: redis.clone(),
-        keys: keys.clone(),
-        name: name.clone(),
-        stable: args.consumer.is_some(),
+    let link = Link {
+        name: args.consumer.clone().unwrap_or_else(fresh_name),
+        redis,
+        keys,
         lease,
-        appointment: appointment.clone(),
-        trouble: trouble.of("consumer"),
+        appointment: Appointment::default(),
+        trouble: Trouble::new("ledger"),
     };
-    let (subscriber, channels) = (redis.clone(), args.channels.clone());
-    let subscriber_trouble = trouble.of("subscriber");
-    let sources = vec![
+    let control = Control {
+        rules,
+        orders: taken,
+        replica: link.name.clone(),
+    };
+    let (sources, keeper) = (sources(args, &link, orders), keeper(args, &link));
+    let pipeline = Pipeline::start(&config, sources, keeper, drain, control)
+        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let summary = pipeline.wait();
+    if args.consumer.is_none() && summary.nothing_lost() {
+        forget_consumer(&link.redis, &link.keys, &link.name, GOODBYE);
+    }
+    Ok(exit_code(summary.nothing_lost()))
+}
+
+/// What the threads that talk to Redis have in common.
+struct Link {
+    redis: Redis,
+    keys: Keys,
+    /// Among the group's consumers.
+    name: String,
+    lease: Duration,
+    appointment: Appointment,
+    trouble: Trouble,
+}
+
+fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
+    let consumer = Consumer {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        stable: args.consumer.is_some(),
+        lease: link.lease,
+        appointment: link.appointment.clone(),
+        trouble: link.trouble.of("consumer"),
+    };
+    let subscriber = Subscriber {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        channels: args.channels.clone(),
+        orders,
+        trouble: link.trouble.of("subscriber"),
+    };
+    vec![
         Source {
             name: "pubsub".into(),
             kind: SourceKind::Eager,
-            run: Box::new(move |intake, drain| {
-                pubsub::run(&subscriber, &channels, subscriber_trouble, intake, drain);
-            }),
+            run: Box::new(move |intake, drain| subscriber.run(intake, drain)),
         },
         Source {
             name: "stream".into(),
             kind: SourceKind::Patient,
             run: Box::new(move |intake, drain| consumer.run(intake, drain)),
         },
-    ];
-    let ledger = LedgerConfig {
-        consumer: name.clone(),
+    ]
+}
+
+fn keeper(args: &ServeArgs, link: &Link) -> Keeper {
+    let config = LedgerConfig {
+        consumer: link.name.clone(),
         dedup: args.bridge_dedup,
         status_ttl: args.status_ttl,
         outcomes: args.outcomes,
-        appointment,
+        appointment: link.appointment.clone(),
     };
-    let store = RedisLedger::new(redis.clone(), keys.clone(), ledger);
-    let keeper = Keeper {
+    let store = RedisLedger::new(link.redis.clone(), link.keys.clone(), config);
+    Keeper {
         store: Box::new(store),
         // What would wait for longer than this is parked.
-        near: Some(lease / 2),
+        near: Some(link.lease / 2),
         tells: args.status_ttl.is_some() || args.outcomes.is_some(),
         bridge: args.bridge,
-        trouble,
-    };
-    let pipeline = Pipeline::start(
-        &config,
-        sources,
-        keeper,
-        drain,
-        Control {
-            requests,
-            rules: watch.rules,
-            changes: watch.changes,
-        },
-    )
-    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
-    let summary = pipeline.wait();
-    if args.consumer.is_none() && summary.nothing_lost() {
-        forget_consumer(&redis, &keys, &name, GOODBYE);
+        gone: args.gone_ttl,
+        trouble: link.trouble.of("ledger"),
     }
-    Ok(exit_code(summary.nothing_lost()))
 }
 
 /// A consumer name that no other process has, and that tells an operator which one it was.

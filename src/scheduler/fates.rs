@@ -10,8 +10,11 @@ use crate::delivery::{DeadReason, Delivery};
 use crate::record::{Fate, Record};
 
 /// How long messages are put off for an endpoint to which nothing is to be sent at all, before
-/// it is asked again. Lifting the hold brings them back at once.
-const HOLD: Duration = Duration::from_secs(600);
+/// it is asked again.
+const DISABLED: Duration = Duration::from_secs(600);
+
+/// The same where `outhook endpoints resume` brings them back.
+const HELD: Duration = Duration::from_secs(3600);
 
 impl Scheduler {
     /// Where a delivery belongs that may go as far as others of its key are concerned.
@@ -32,8 +35,8 @@ impl Scheduler {
             self.park(delivery, now.unix_ms + after.as_millis() as u64);
         } else if wish > now.unix_ms {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
-        } else if self.is_held(&delivery) {
-            self.put_off(delivery, HOLD, now);
+        } else if let Some(after) = self.held(&delivery, now) {
+            self.hold_back(delivery, after, now);
         } else if self.over {
             self.put_off(delivery, Duration::ZERO, now);
         } else {
@@ -67,9 +70,24 @@ impl Scheduler {
         own.unwrap_or(self.schedule(delivery).attempts)
     }
 
-    /// Whether nothing is to be sent to its endpoint.
-    fn is_held(&self, delivery: &Delivery) -> bool {
-        delivery.rule.as_ref().is_some_and(|rule| rule.disabled)
+    /// How long it is to wait, if nothing is to be sent to its endpoint now.
+    pub(super) fn held(&self, delivery: &Delivery, now: Now) -> Option<Duration> {
+        let endpoint = &delivery.message.endpoint;
+        if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
+            return Some(DISABLED);
+        }
+        let hold = self.holds.find(endpoint, now.mono)?;
+        Some(hold.left(now.mono).unwrap_or(HELD).min(HELD))
+    }
+
+    /// Puts off what is held; without a store it would wait here for ever.
+    pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
+        if self.limits.near.is_some() {
+            self.put_off(delivery, after, now);
+        } else {
+            let detail = "its endpoint is disabled in the file of --endpoints";
+            self.bury(delivery, DeadReason::Disabled, detail.into(), now);
+        }
     }
 
     pub(super) fn is_expired(&self, delivery: &Delivery, at_ms: u64) -> bool {

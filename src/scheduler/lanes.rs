@@ -82,6 +82,7 @@ impl Scheduler {
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.chains.forget(now.unix_ms);
+        self.holds.forget(now.mono);
         let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
         let pause = if self.active() > 0 { SCAN } else { REST };
         self.scan = busy.then(|| now.mono + pause);

@@ -9,6 +9,7 @@
 
 mod chains;
 mod fates;
+mod holds;
 mod lanes;
 mod turns;
 mod types;
@@ -18,7 +19,8 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, DeadLetter, Delivery, Exchange, FaultKind};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
+use crate::hold::Holds;
 use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{EntryId, Fate, Record, Told};
 use crate::rules::Rules;
@@ -42,6 +44,7 @@ pub struct Scheduler {
     /// Those whose turn has come, within one call.
     released: VecDeque<Delivery>,
     rules: Rules,
+    holds: Holds,
     turns: Turns,
     alarms: BinaryHeap<Reverse<Alarm>>,
     /// Deliveries among the alarms.
@@ -53,7 +56,7 @@ pub struct Scheduler {
     in_flight: usize,
     /// Of these, the ones to endpoints that are not trusted.
     doubt: usize,
-    /// Lanes that closed or opened, for the log.
+    /// Lanes that closed or opened, endpoints held or lifted, for the log.
     changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
@@ -74,6 +77,7 @@ impl Scheduler {
             chains: Chains::default(),
             released: VecDeque::new(),
             rules,
+            holds: Holds::default(),
             turns: Turns::default(),
             alarms: BinaryHeap::new(),
             waiting: 0,
@@ -124,11 +128,6 @@ impl Scheduler {
             }
         }
         self.route_released(now);
-    }
-
-    /// From now on these hold. What is queued keeps its lane.
-    pub fn set_rules(&mut self, rules: Rules) {
-        self.rules = rules;
     }
 
     /// Counts a message that was malformed, and keeps its dead letter.
@@ -220,6 +219,9 @@ impl Scheduler {
         }
         delivery.attempts += 1;
         self.stats.attempts += 1;
+        if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
+            lane.history.note(&attempt, now.mono);
+        }
         let (id, made) = (&delivery.message.id, delivery.attempts);
         let verdict = judge(
             &attempt.result,
@@ -246,7 +248,11 @@ impl Scheduler {
                 Fate::Delivered
             }
             Verdict::Dead { reason, detail } => {
+                let url = delivery.message.endpoint.url.clone();
                 self.bury(delivery, reason, detail, now);
+                if reason == DeadReason::Gone {
+                    self.note_gone(url, now);
+                }
                 Fate::Dead(reason)
             }
             Verdict::Retry { after } => {

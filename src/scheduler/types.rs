@@ -29,6 +29,8 @@ pub struct Limits {
     pub near: Option<Duration>,
     /// Whether the store is told of every attempt.
     pub tells: bool,
+    /// How long nothing is sent to a URL that answered 410, where the store can park.
+    pub gone: Duration,
     /// Messages that memory alone holds go to the stream first, and are delivered from there.
     pub bridge: bool,
 }

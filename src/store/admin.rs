@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{Connection, FromRedisValue, RedisResult, Script, Value, cmd};
+use redis::{Connection, RedisResult, Script, Value, cmd};
 
 use super::entries::{bytes, items, text};
 use super::{Keys, Redis, StoreError};
@@ -36,8 +36,8 @@ pub struct ParkedMessage {
 /// One connection, and the keys.
 pub struct Admin {
     redis: Redis,
-    keys: Keys,
-    connection: Connection,
+    pub(super) keys: Keys,
+    pub(super) connection: Connection,
 }
 
 impl Admin {
@@ -158,7 +158,7 @@ impl Admin {
         self.done(reply)
     }
 
-    fn done<T: FromRedisValue>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {
+    pub(super) fn done<T>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {
         reply.map_err(|e| self.redis.error(&e))
     }
 }

@@ -14,6 +14,10 @@ pub struct Keys {
     pub dead: String,
     /// What every attempt came to: a capped stream.
     pub outcomes: String,
+    /// Endpoints that are held: a sorted set, by when that ends, in Unix ms of Redis's clock.
+    pub holds: String,
+    /// A Pub/Sub channel, for orders to all replicas.
+    pub control: String,
     prefix: String,
 }
 
@@ -27,6 +31,8 @@ impl Keys {
             parked: format!("{prefix}parked"),
             dead: format!("{prefix}dead"),
             outcomes: format!("{prefix}outcomes"),
+            holds: format!("{prefix}holds"),
+            control: format!("{prefix}control"),
             prefix,
         }
     }
@@ -34,6 +40,11 @@ impl Keys {
     /// What begins the key that remembers an id for `--bridge`; the id follows.
     pub fn seen(&self) -> String {
         format!("{}seen:", self.prefix)
+    }
+
+    /// Where replicas leave what a tool has asked for.
+    pub fn reply(&self, question: u64) -> String {
+        format!("{}reply:{question:016x}", self.prefix)
     }
 
     /// The hash that says where message `id` is.

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use redis::{Connection, RedisResult, Script, ScriptInvocation};
 
-use super::{Keys, Redis, Store, StoreError};
+use super::{Keys, Redis, Store, StoreError, holds};
 use crate::delivery::{DeadLetter, Field, unix_ms};
+use crate::hold::Cause;
 use crate::record::{EntryId, Parked, Told};
+use crate::report::Report;
 
 /// See the module's header.
 pub struct RedisLedger {
@@ -171,6 +173,31 @@ impl Store for RedisLedger {
                 pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
                 pipe.ignore();
             }
+        }
+        run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
+    }
+
+    fn gone(&mut self, urls: &[(Arc<str>, Duration)], limit: Duration) -> Result<(), StoreError> {
+        let keys = &self.keys;
+        run(&self.redis, &mut self.connection, limit, |c| {
+            let mut urls = urls.iter();
+            urls.try_for_each(|(url, length)| {
+                holds::hold(c, keys, (url, Cause::Gone, Some(*length)))
+            })
+        })
+    }
+
+    fn answer(
+        &mut self,
+        answers: &[(Arc<str>, Box<Report>)],
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        let mut pipe = redis::pipe();
+        for (key, report) in answers {
+            let text = serde_json::to_vec(report).expect("plain values");
+            pipe.cmd("RPUSH").arg(&**key).arg(text).ignore();
+            let kept = holds::ANSWER_KEPT.as_millis() as u64;
+            pipe.cmd("PEXPIRE").arg(&**key).arg(kept).ignore();
         }
         run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }

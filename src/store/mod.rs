@@ -3,19 +3,23 @@
 
 mod admin;
 mod entries;
+mod holds;
 mod keys;
 mod ledger;
 mod ndjson;
 mod redis;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::DeadLetter;
 use crate::record::{EntryId, Parked, Told};
+use crate::report::Report;
 
 pub use admin::{Admin, Fields};
 pub use entries::{Entries, Read, forget_consumer};
+pub use holds::fetch_holds;
 pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
@@ -37,6 +41,16 @@ pub trait Store: Send {
 
     /// Notes what attempts came to, for whoever asks.
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
+
+    /// Has all replicas send nothing to these URLs for so long.
+    fn gone(&mut self, urls: &[(Arc<str>, Duration)], limit: Duration) -> Result<(), StoreError>;
+
+    /// Leaves reports where they are waited for.
+    fn answer(
+        &mut self,
+        answers: &[(Arc<str>, Box<Report>)],
+        limit: Duration,
+    ) -> Result<(), StoreError>;
 
     /// Where dead letters go, for the log.
     fn place(&self) -> String;

@@ -1,6 +1,7 @@
 //! Dead letters as JSON lines, for `outhook deliver`.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Field};
 use crate::record::{EntryId, Parked, Told};
+use crate::report::Report;
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {
@@ -44,6 +46,14 @@ impl<W: Write + Send> Store for Ndjson<W> {
 
     fn park(&mut self, _: &[Parked], _: Duration) -> Result<(), StoreError> {
         Err(StoreError::new("this store cannot park"))
+    }
+
+    fn gone(&mut self, _: &[(Arc<str>, Duration)], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn answer(&mut self, _: &[(Arc<str>, Box<Report>)], _: Duration) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<(), StoreError> {

@@ -39,6 +39,7 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
         },
         near: None,
         tells: false,
+        gone: Duration::from_secs(60),
         bridge: false,
     };
     let mut s = Scheduler::new(limits, Rules::default());

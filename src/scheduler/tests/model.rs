@@ -122,6 +122,7 @@ impl Model {
             },
             near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
             tells: rng.below(4) == 0,
+            gone: Duration::ZERO,
             bridge: rng.below(8) == 0,
         };
         Model {
@@ -265,7 +266,10 @@ impl Model {
                     tells.push((told.id.to_string(), told.fate));
                     continue;
                 }
-                Record::Begin(_) => unreachable!("the timer's, not the scheduler's"),
+                Record::Begin(_) | Record::Answer(..) => {
+                    unreachable!("the timer's, not the scheduler's")
+                }
+                Record::Gone(..) => unreachable!("not in this model"),
             };
             let known = self.states.get_mut(&id).unwrap();
             if let (State::Parked(u64::MAX), State::Parked(due)) = (known.state, state) {

@@ -53,6 +53,7 @@ fn limits(rng: &mut Rng) -> Limits {
         near: Some(Duration::from_millis(150)),
         bridge: false,
         tells: false,
+        gone: Duration::ZERO,
         lane_by_url: false,
     }
 }

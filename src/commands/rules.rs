@@ -1,0 +1,40 @@
+//! The endpoints file: read at start, and again on SIGHUP.
+
+use std::fs;
+use std::path::Path;
+
+use log::{info, warn};
+
+use crate::control::{Order, Orders};
+use crate::rules::Rules;
+use crate::rules_file::{self, Bounds};
+use crate::signals::Reload;
+
+/// Reads the file, if there is one, and answers its rules, and what reads it again. When it is
+/// bad then, it is refused, and the old rules stay. The error is one line.
+pub fn watch(
+    path: Option<&Path>,
+    bounds: Bounds,
+    orders: Orders,
+) -> Result<(Rules, Reload), String> {
+    let Some(path) = path.map(Path::to_owned) else {
+        let nothing = || info!("SIGHUP: there is no --endpoints file to read again");
+        return Ok((Rules::default(), Box::new(nothing)));
+    };
+    let rules = read(&path, &bounds)?;
+    let reload = move || match read(&path, &bounds) {
+        Ok(rules) => {
+            info!("SIGHUP: {} rules in {}", rules.len(), path.display());
+            orders.give(Order::Rules(rules));
+        }
+        Err(e) => warn!("SIGHUP: {e}; the old rules stay"),
+    };
+    Ok((rules, Box::new(reload)))
+}
+
+fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
+    rules_file::parse(&text, &name, bounds).map_err(|e| format!("--endpoints {name}: {e}"))
+}

@@ -1,0 +1,158 @@
+//! What is asked of the timer from outside while it runs, and what it answers: by signals, and by
+//! operators through a Redis channel.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::hold::Hold;
+use crate::rules::Rules;
+use crate::scheduler::{Levels, Stats};
+
+/// Orders between whoever gives them and the timer, which takes them at once.
+const ORDERS: usize = 16;
+
+/// See the module's header.
+#[derive(Debug)]
+pub enum Order {
+    /// These replace the rules that it has.
+    Rules(Rules),
+    /// These are all holds that there are.
+    Holds(Vec<(Arc<str>, Hold)>),
+    /// Nothing is to be sent to this URL or origin.
+    Hold(Arc<str>, Hold),
+    /// It is to be sent to again.
+    Resume(Arc<str>),
+    /// What is known of the endpoints whose names begin with the second is to be left at this
+    /// key.
+    Report(Arc<str>, Arc<str>),
+    Snapshot(Sender<Snapshot>),
+}
+
+/// Gives orders.
+#[derive(Clone)]
+pub struct Orders(Sender<Order>);
+
+/// What the service is doing at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub stats: Stats,
+    pub levels: Levels,
+    /// Arrivals not looked at yet.
+    pub intake: usize,
+    /// Records on their way to the store.
+    pub ledger: usize,
+    pub draining: bool,
+}
+
+impl Orders {
+    pub fn channel() -> (Orders, Receiver<Order>) {
+        let (sender, orders) = bounded(ORDERS);
+        (Orders(sender), orders)
+    }
+
+    /// Blocks while the timer is behind. After its end nothing comes of it.
+    pub fn give(&self, order: Order) {
+        let _ = self.0.send(order);
+    }
+
+    /// `None` when the timer has ended, or does not answer within a second.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = bounded(1);
+        self.0.try_send(Order::Snapshot(reply)).ok()?;
+        answer.recv_timeout(Duration::from_secs(1)).ok()
+    }
+}
+
+impl Order {
+    /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
+    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`.
+    pub fn parse(text: &str, now: Instant) -> Option<Order> {
+        let (word, rest) = text.split_once(' ')?;
+        match word {
+            "hold" => {
+                let mut words = rest.splitn(3, ' ');
+                let cause = words.next()?.parse().ok()?;
+                let left: i64 = words.next()?.parse().ok()?;
+                let left = u64::try_from(left).ok().map(Duration::from_millis);
+                let until = left.and_then(|left| now.checked_add(left));
+                Some(Order::Hold(words.next()?.into(), Hold { cause, until }))
+            }
+            "resume" => Some(Order::Resume(rest.into())),
+            "report" => {
+                let (reply, prefix) = rest.split_once(' ')?;
+                Some(Order::Report(reply.into(), prefix.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats {
+            accepted,
+            delivered,
+            dead,
+            parked,
+            rejected,
+            held_already,
+            retried,
+            attempts,
+        } = self.stats;
+        let Levels {
+            ready,
+            in_flight,
+            waiting,
+            lanes,
+            bytes,
+            unkept,
+        } = self.levels;
+        let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
+        write!(
+            f,
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+             rejected={rejected} held_already={held_already} retried={retried} \
+             attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
+             unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+             draining={draining}",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hold::Cause;
+
+    #[test]
+    fn what_is_published_is_read_and_anything_else_ignored() {
+        let now = Instant::now();
+        let read = |text: &str| Order::parse(text, now);
+        match read("hold gone 1500 http://h/a b") {
+            Some(Order::Hold(key, hold)) => {
+                assert_eq!((&*key, hold.cause), ("http://h/a b", Cause::Gone));
+                assert_eq!(hold.left(now), Some(Duration::from_millis(1500)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            read("hold paused -1 http://h"),
+            Some(Order::Hold(_, Hold { until: None, .. }))
+        ));
+        assert!(matches!(read("resume http://h"), Some(Order::Resume(_))));
+        assert!(matches!(read("report {o}:r:1 "), Some(Order::Report(_, p)) if p.is_empty()));
+        for text in [
+            "",
+            "hold",
+            "hold x 1 h",
+            "hold gone x h",
+            "hold gone 1",
+            "stop all",
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What one replica knows of its endpoints, for `outhook endpoints`. As JSON it is the form in
+//! which replicas answer through Redis.
+
+use serde::{Deserialize, Serialize};
+
+/// See the module's header.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Its name among the group's consumers.
+    pub replica: String,
+    /// Those with the most to do first.
+    pub lanes: Vec<LaneReport>,
+    /// Lanes that were asked for and are left out.
+    pub more: usize,
+}
+
+/// One endpoint, as one replica sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// An origin, or what else its lane is named by.
+    pub endpoint: String,
+    /// `open`, `closed` or `probing`.
+    pub state: String,
+    /// Milliseconds until it is tried again, if it is closed.
+    pub closed_ms: Option<u64>,
+    pub in_flight: usize,
+    /// Attempts that it may have at a time, now.
+    pub window: usize,
+    /// Due, or waiting for a retry, in memory.
+    pub waiting: usize,
+    /// The part of the last attempts that delivered, 0 to 1.
+    pub success: Option<f64>,
+    /// Answer times, to the next half octave.
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub last_error: Option<String>,
+    /// Unix milliseconds.
+    pub last_error_ms: Option<u64>,
+}

@@ -1,0 +1,159 @@
+//! What changes from outside while the scheduler works: rules, and endpoints that are held; and
+//! what it tells of its endpoints.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::{Now, Scheduler};
+use crate::delivery::Delivery;
+use crate::hold::{Cause, Hold, covers};
+use crate::lane::{Change, Lane};
+use crate::record::Record;
+use crate::report::LaneReport;
+use crate::rules::Rules;
+
+/// Lanes in one report.
+const REPORTED: usize = 1000;
+
+impl Scheduler {
+    /// From now on these hold. What is queued keeps its lane.
+    pub fn set_rules(&mut self, rules: Rules, now: Now) {
+        self.rules = rules;
+        self.take_out_held(now);
+    }
+
+    /// These are all holds that there are.
+    pub fn set_holds(&mut self, all: Vec<(Arc<str>, Hold)>, now: Now) {
+        let before = std::mem::take(&mut self.holds);
+        for (key, hold) in &all {
+            self.holds.add(key.clone(), *hold, now.mono);
+        }
+        for (key, hold) in all {
+            if !before.iter().any(|(old, _)| *old == key) {
+                self.tell_held(key, hold, now);
+            }
+        }
+        for (key, _) in before.iter() {
+            if !self.holds.iter().any(|(new, _)| new == key) {
+                self.changes.push((key.clone(), Change::Lifted));
+            }
+        }
+        self.take_out_held(now);
+    }
+
+    /// Nothing is sent to a URL, or an origin, from now on.
+    pub fn hold(&mut self, key: Arc<str>, hold: Hold, now: Now) {
+        if self.holds.add(key.clone(), hold, now.mono) {
+            self.tell_held(key, hold, now);
+            self.take_out_held(now);
+        }
+    }
+
+    /// It is sent to again, and at once, closed or not.
+    pub fn resume(&mut self, key: &str, now: Now) {
+        for lifted in self.holds.lift(key) {
+            self.changes.push((lifted, Change::Lifted));
+        }
+        let lanes = self.lanes.iter_mut();
+        let meant: Vec<Arc<str>> = lanes
+            .filter(|(lane, _)| covers(key, lane) || covers(lane, key))
+            .map(|(name, lane)| {
+                lane.try_now(now.mono);
+                name.clone()
+            })
+            .collect();
+        for name in meant {
+            self.arrange(&name, now.mono);
+        }
+    }
+
+    /// A URL answered 410. Where nothing can be parked, what comes for it is tried all the
+    /// same: it must end somehow.
+    pub(super) fn note_gone(&mut self, url: Arc<str>, now: Now) {
+        if self.limits.near.is_none() {
+            return;
+        }
+        let hold = Hold {
+            cause: Cause::Gone,
+            until: now.mono.checked_add(self.limits.gone),
+        };
+        if self.holds.find_exact(&url, now.mono).is_none() && !self.limits.gone.is_zero() {
+            self.outbox
+                .push_back(Record::Gone(url.clone(), self.limits.gone));
+            self.hold(url, hold, now);
+        }
+    }
+
+    fn tell_held(&mut self, key: Arc<str>, hold: Hold, now: Now) {
+        let left = hold.left(now.mono);
+        let cause = hold.cause;
+        self.changes.push((key, Change::Held { cause, left }));
+    }
+
+    /// What is queued for endpoints that are held now leaves. What waits for a retry is looked
+    /// at when it is due.
+    fn take_out_held(&mut self, now: Now) {
+        if self.holds.is_empty() && self.rules.len() == 0 {
+            return;
+        }
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let held = |d: &Delivery| self.held(d, now).is_some();
+        let out: Vec<Delivery> = lanes
+            .values_mut()
+            .flat_map(|lane| lane.extract(held))
+            .collect();
+        self.lanes = lanes;
+        self.ready -= out.len();
+        for delivery in out {
+            let after = self.held(&delivery, now).unwrap_or_default();
+            self.hold_back(delivery, after, now);
+        }
+        self.route_released(now);
+    }
+
+    /// What is known of the endpoints whose names begin with `prefix`: those with the most to do
+    /// first, and how many are left out.
+    pub fn report(&self, prefix: &str, now: Now) -> (Vec<LaneReport>, usize) {
+        let lanes = self.lanes.iter();
+        let mut lanes: Vec<_> = lanes
+            .filter(|(key, _)| key.starts_with(prefix) || covers(key, prefix))
+            .collect();
+        lanes.sort_by_key(|(key, lane)| (Reverse((lane.is_closed(), lane.active())), *key));
+        let more = lanes.len().saturating_sub(REPORTED);
+        let shown = lanes.into_iter().take(REPORTED);
+        (
+            shown.map(|(key, lane)| told(key, lane, now)).collect(),
+            more,
+        )
+    }
+}
+
+fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
+    let closed = lane.closed_until(now.mono);
+    let ms = |share| {
+        let time = lane.history.quantile(share);
+        time.map(|t| t.as_secs_f64() * 1000.0)
+    };
+    let state = match (closed, lane.is_closed()) {
+        (Some(_), _) => "closed",
+        (None, true) => "probing",
+        (None, false) => "open",
+    };
+    let error = lane.history.error();
+    LaneReport {
+        endpoint: key.to_owned(),
+        state: state.into(),
+        closed_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
+        in_flight: lane.busy(),
+        window: lane.window(),
+        waiting: lane.active() - lane.busy(),
+        success: lane.history.success(),
+        p50_ms: ms(0.5),
+        p99_ms: ms(0.99),
+        last_error: error.map(|(_, text)| text.to_owned()),
+        last_error_ms: error.map(|(at, _)| {
+            let ago = now.mono.saturating_duration_since(at);
+            now.unix_ms.saturating_sub(ago.as_millis() as u64)
+        }),
+    }
+}

@@ -65,7 +65,8 @@ fn a_url_that_answers_410_gets_nothing_more_from_any_replica_until_it_is_resumed
         first.log.count("/gone: held") + second.log.count("/gone: held"),
         2
     );
-    (first.end_well(), second.end_well());
+    first.end_well();
+    second.end_well();
     assert_eq!((redis.kept().len(), redis.dead().len()), (0, 1));
 }
 

@@ -13,6 +13,9 @@ use crate::delivery::Delivery;
 /// replica may have got them, or an operator may have taken them out.
 const GRACE_MS: u64 = 60_000;
 
+/// What must follow others that should be back by now is put off for so long (ms).
+const FOLLOW_MS: u64 = 50;
+
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Chains {
@@ -29,6 +32,8 @@ struct Chain {
     away: VecDeque<Box<str>>,
     /// When the last of them is due, in Unix milliseconds.
     last_due: u64,
+    /// The URL for whose hold the first of them is away: it comes back when that is lifted.
+    held: Option<Arc<str>>,
 }
 
 /// What becomes of a message with a key.
@@ -62,7 +67,7 @@ impl Chains {
                 if other.is_none() {
                     chain.away.push_back(id.clone());
                 }
-                chain.last_due = chain.last_due.max(now_ms) + 1;
+                chain.last_due = chain.last_due.max(now_ms + FOLLOW_MS) + 1;
                 return Admission::Park(delivery, chain.last_due);
             }
         }
@@ -73,6 +78,22 @@ impl Chains {
         }
         chain.active = true;
         Admission::Go(delivery)
+    }
+
+    /// The one under way is to be parked because nothing may be sent to `url`.
+    pub fn hold(&mut self, key: &str, url: Arc<str>) {
+        if let Some(chain) = self.chains.get_mut(key) {
+            chain.held = Some(url);
+        }
+    }
+
+    /// Those that are away for a hold that is lifted are brought back now, before they are due.
+    pub fn lift(&mut self, is_lifted: impl Fn(&str) -> bool, now_ms: u64) {
+        for chain in self.chains.values_mut() {
+            if chain.held.take_if(|url| is_lifted(url)).is_some() {
+                chain.last_due = now_ms;
+            }
+        }
     }
 
     /// The one under way is settled. Answers the next.

@@ -83,6 +83,10 @@ impl Scheduler {
     /// Puts off what is held; without a store it would wait here for ever.
     pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
         if self.limits.near.is_some() {
+            if let Some(key) = &delivery.message.overrides.order_key {
+                let url = delivery.message.endpoint.url.clone();
+                self.chains.hold(key, url);
+            }
             self.put_off(delivery, after, now);
         } else {
             let detail = "its endpoint is disabled in the file of --endpoints";

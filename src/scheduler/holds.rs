@@ -36,6 +36,7 @@ impl Scheduler {
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
                 self.changes.push((key.clone(), Change::Lifted));
+                self.chains.lift(|url| covers(key, url), now.unix_ms);
             }
         }
         self.take_out_held(now);
@@ -62,6 +63,7 @@ impl Scheduler {
                 name.clone()
             })
             .collect();
+        self.chains.lift(|url| covers(key, url), now.unix_ms);
         for name in meant {
             self.arrange(&name, now.mono);
         }

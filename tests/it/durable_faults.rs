@@ -144,7 +144,8 @@ fn a_redis_without_memory_still_settles_and_buries_what_it_has() {
     let (redis, receiver) = (Redis::start(), Receiver::script([status(410)]));
     let mut service = serve(&redis, &[]);
     for n in 0..50 {
-        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+        let url = receiver.url(&format!("/{n}"));
+        redis.add(message(&url, &format!("m{n}"), "1"));
     }
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     until("each to be tried", || {

@@ -10,7 +10,8 @@ use crate::support::{DRAIN_MARGIN, Gate, message};
 
 /// A message that is dead after its first attempt.
 fn dies(redis: &Redis, receiver: &Receiver, id: &str) {
-    redis.send(message(&receiver.url("/"), id, "1"));
+    // A URL of its own, as one that answers 410 gets nothing more.
+    redis.send(message(&receiver.url(&format!("/{id}")), id, "1"));
 }
 
 fn gone() -> Receiver {

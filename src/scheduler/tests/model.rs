@@ -41,6 +41,7 @@ struct Known {
     state: State,
     host: u64,
     attempts: u32,
+    carried: u32,
     entry: Option<EntryId>,
     leased: Instant,
 }
@@ -54,6 +55,8 @@ struct Host {
     pauses: u32,
     closed: Option<Instant>,
     trusted: bool,
+    /// Others that were served since it could be.
+    passed: usize,
 }
 
 struct Model {
@@ -64,6 +67,8 @@ struct Model {
     elapsed: Duration,
     states: HashMap<String, Known>,
     held_already: u64,
+    attempts: u64,
+    retried: u64,
     flying: Vec<Delivery>,
     hosts: Vec<Host>,
     /// The rank at which each message was last queued, or began to wait: first in, first out.
@@ -132,6 +137,8 @@ impl Model {
             elapsed: Duration::ZERO,
             states: HashMap::new(),
             held_already: 0,
+            attempts: 0,
+            retried: 0,
             flying: Vec::new(),
             hosts: vec![Host::default(); 1 + rng.below(6) as usize],
             queued: HashMap::new(),
@@ -180,6 +187,7 @@ impl Model {
             state: State::Ready,
             host,
             attempts: delivery.attempts,
+            carried: delivery.carried,
             entry: delivery.entry,
             leased: now.mono,
         };
@@ -297,11 +305,16 @@ impl Model {
             }
         }
         assert_eq!(left, expected);
-        for id in noted.into_keys() {
-            let known = &self.states[&id];
-            assert!(touched.contains(&id) && matches!(known.state, State::Waiting(_)));
-            assert!(known.attempts > 0);
+        // Attempts at an entry that waits here must outlive the process.
+        let mut expected = HashMap::new();
+        for id in touched {
+            let known = &self.states[id];
+            let waits = matches!(known.state, State::Waiting(_)) && known.entry.is_some();
+            if waits && known.attempts > 0 {
+                expected.insert(id.clone(), known.attempts - known.carried);
+            }
         }
+        assert_eq!(noted, expected);
         tells
     }
 
@@ -373,11 +386,19 @@ impl Model {
                 *host = Host {
                     window: (host.window + 1).min(limits.window),
                     trusted: took < Duration::from_secs(1),
+                    passed: match host.trusted == (took < Duration::from_secs(1)) {
+                        true => host.passed,
+                        false => 0,
+                    },
                     ..Host::default()
                 };
                 return false;
             }
         };
+        if host.trusted {
+            // It goes to the end of the other list.
+            host.passed = 0;
+        }
         host.trusted = false;
         let probe = host.closed.is_some_and(|until| until <= now);
         host.faults += 1.0 / host.window as f64;
@@ -443,6 +464,7 @@ impl Model {
                 });
                 assert!(!earlier, "{id} overtook another of its lane");
                 assert!(self.can_fly(host, hope), "{id}: its lane may not");
+                self.pass_others(host, hope);
                 let known = self.states.get_mut(&id).unwrap();
                 known.state = State::Flying;
                 if delivery.notes_first() {
@@ -450,6 +472,21 @@ impl Model {
                 }
                 self.flying.push(delivery);
             }
+        }
+    }
+
+    /// `host` is served. Of the others that could have been, none may be passed over again
+    /// before each has had its turn.
+    fn pass_others(&mut self, host: u64, hope: bool) {
+        for other in 0..self.hosts.len() as u64 {
+            let ready = |k: &Known| k.host == other && k.state == State::Ready;
+            let could = self.states.values().any(ready) && self.can_fly(other, hope);
+            let passed = match could && other != host {
+                true => self.hosts[other as usize].passed + 1,
+                false => 0,
+            };
+            assert!(passed < self.hosts.len(), "passed over {passed} times");
+            self.hosts[other as usize].passed = passed;
         }
     }
 
@@ -501,6 +538,12 @@ impl Model {
             Verdict::Retry { after } => self.put_off(after, now),
         };
         let took = Duration::from_millis(self.rng.below(5) * 300);
+        self.attempts += u64::from(!cut);
+        let again = matches!(
+            expected,
+            State::Waiting(_) | State::Parked(_) | State::Dead(DeadReason::Drained)
+        );
+        self.retried += u64::from(again && !cut);
         let mut touched = vec![id.clone()];
         if self.learn(self.states[&id].host, &result, took) && self.limits.near.is_none() {
             touched.extend(self.count_for_all(self.states[&id].host));
@@ -546,6 +589,8 @@ impl Model {
             count(|s| matches!(s, State::Parked(_))) as u64
         );
         assert_eq!(stats.held_already, self.held_already);
+        assert_eq!(stats.attempts, self.attempts);
+        assert_eq!(stats.retried, self.retried);
         let settled = stats.delivered + stats.dead + stats.parked;
         assert_eq!(stats.accepted, settled + self.scheduler.active() as u64);
         let earliest = self.states.values().filter_map(|k| match k.state {

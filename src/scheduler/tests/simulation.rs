@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::model::Rng;
 use crate::endpoint::Endpoint;
+use crate::hold::{Cause, Hold};
 use crate::message::Message;
 use crate::record::Parked;
 use crate::rules::{Match, Rule};
@@ -29,6 +30,8 @@ struct World {
     settled: HashMap<String, Vec<String>>,
     /// When attempts to the endpoint with a rate began.
     begun: Vec<Duration>,
+    /// Whether an operator has paused endpoint 2.
+    held: bool,
     /// Until when each endpoint fails.
     sick: Vec<Duration>,
     most_in_flight: Vec<usize>,
@@ -92,6 +95,7 @@ impl World {
             order: HashMap::new(),
             settled: HashMap::new(),
             begun: Vec::new(),
+            held: false,
             sick,
             most_in_flight: vec![0; 4],
         }
@@ -123,11 +127,15 @@ impl World {
 
     fn arrive(&mut self, n: usize) {
         let (host, key) = (self.rng.below(4), format!("k{}", self.rng.below(5)));
+        // Every other one has no key, so that something overtakes those that have.
+        let key = [Some(key), None][n % 2].clone();
         // The key is in the id, as the store gives back no more than that and the bytes.
-        let id = format!("{key}:{n}");
+        let id = format!("{}:{n}", key.as_deref().unwrap_or("free"));
         let raw = format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","data":1}}"#);
-        self.order.entry(key.clone()).or_default().push(id);
-        self.accept(raw.into_bytes(), Some(&key), 0);
+        if let Some(key) = &key {
+            self.order.entry(key.clone()).or_default().push(id);
+        }
+        self.accept(raw.into_bytes(), key.as_deref(), 0);
     }
 
     fn step(&mut self) {
@@ -153,10 +161,13 @@ impl World {
                 assert_eq!(order[done], id, "not its turn");
             }
             let host = self.host(&delivery);
+            assert!(!self.held || host != 2, "it is paused");
             if host == 0 {
                 self.begun.push(self.elapsed);
             }
-            let takes = Duration::from_millis(1 + self.rng.below(20));
+            // The one with a rate could do more.
+            let longest = if host == 0 { 3 } else { 20 };
+            let takes = Duration::from_millis(1 + self.rng.below(longest));
             self.flying.push((self.elapsed + takes, delivery));
             let flying = self.flying.iter().filter(|(_, d)| self.host(d) == host);
             self.most_in_flight[host] = self.most_in_flight[host].max(flying.count());
@@ -166,6 +177,12 @@ impl World {
         for (_, delivery) in answered {
             self.answer(delivery);
         }
+        self.write();
+    }
+
+    /// What the ledger does.
+    fn write(&mut self) {
+        let now = self.now();
         for record in self.scheduler.outbox().drain(..) {
             if let Record::Park(parked) = record {
                 // What came just before this step was parked by the clock of then.
@@ -203,7 +220,27 @@ impl World {
         let fate = self.scheduler.finish(delivery, attempt, self.now());
         if fate == Fate::Delivered {
             let key = id.split(':').next().unwrap().to_owned();
-            self.settled.entry(key).or_default().push(id);
+            if self.order.contains_key(&key) {
+                self.settled.entry(key).or_default().push(id);
+            }
+        }
+    }
+
+    /// An operator pauses endpoint 2, or resumes it, which brings back what is parked.
+    fn pause_or_resume(&mut self) {
+        let (key, now) = (Arc::from("http://h2"), self.now());
+        self.held = !self.held;
+        if self.held {
+            let (cause, until) = (Cause::Paused, None);
+            self.scheduler.hold(key, Hold { cause, until }, now);
+        } else {
+            self.scheduler.resume(&key, now);
+            // The tool waits until that has been obeyed, and all that was parked before is written.
+            self.write();
+            for (_, parked) in std::mem::take(&mut self.parked) {
+                self.parkings += 1;
+                self.parked.insert((now.unix_ms, self.parkings), parked);
+            }
         }
     }
 }
@@ -217,9 +254,15 @@ fn order_rates_and_windows_hold_while_endpoints_fail_and_recover() {
             for _ in 0..world.rng.below(8) {
                 world.step();
             }
+            if world.rng.below(20) == 0 {
+                world.pause_or_resume();
+            }
+        }
+        if world.held {
+            world.pause_or_resume();
         }
         let mut steps = 0;
-        while world.settled.values().map(Vec::len).sum::<usize>() < 200 {
+        while world.scheduler.stats().delivered < 200 {
             world.step();
             steps += 1;
             assert!(steps < 50_000, "seed {seed}: not all are delivered");
@@ -237,6 +280,25 @@ fn order_rates_and_windows_hold_while_endpoints_fail_and_recover() {
         }
         assert_eq!(world.scheduler.active(), 0);
     }
+}
+
+#[test]
+fn a_rate_is_kept_and_used_up() {
+    let mut world = World::new(3);
+    world.scheduler.limits.share = 1000;
+    world.scheduler.limits.max_active = 1000;
+    world.sick = vec![Duration::ZERO; 4];
+    for n in 0..400 {
+        let raw = format!(r#"{{"url":"http://h0/","webhookId":"x{n}:0","data":1}}"#);
+        world.accept(raw.into_bytes(), None, 0);
+    }
+    while world.scheduler.stats().delivered < 400 {
+        world.step();
+        assert!(world.elapsed < Duration::from_secs(10), "too slow");
+    }
+    // 5 ms each, and what may be made up at the end of a delay.
+    let took = (world.begun[399] - world.begun[0]).as_secs_f64();
+    assert!((1.9..=2.1).contains(&took), "{took} s");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! The model knows nothing of lanes or heaps; it keeps a plain list of what should be where
 //! and checks each promise after each step, and each record in the outbox.
 
+mod hosts;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::lane::LaneLimits;
 use crate::message::Message;
 use crate::scheduler::*;
+use hosts::Host;
 
 /// xorshift64*: enough for choices, and the same on every machine.
 pub(super) struct Rng(pub u64);
@@ -44,19 +47,6 @@ struct Known {
     carried: u32,
     entry: Option<EntryId>,
     leased: Instant,
-}
-
-/// What the model believes of an endpoint.
-#[derive(Debug, Clone, Default)]
-struct Host {
-    /// 0: nothing has gone to it yet.
-    window: usize,
-    faults: f64,
-    pauses: u32,
-    closed: Option<Instant>,
-    trusted: bool,
-    /// Others that were served since it could be.
-    passed: usize,
 }
 
 struct Model {
@@ -305,7 +295,12 @@ impl Model {
             }
         }
         assert_eq!(left, expected);
-        // Attempts at an entry that waits here must outlive the process.
+        assert_eq!(noted, self.notes(touched));
+        tells
+    }
+
+    /// Attempts at an entry that waits here must outlive the process.
+    fn notes(&self, touched: &[String]) -> HashMap<String, u32> {
         let mut expected = HashMap::new();
         for id in touched {
             let known = &self.states[id];
@@ -314,8 +309,7 @@ impl Model {
                 expected.insert(id.clone(), known.attempts - known.carried);
             }
         }
-        assert_eq!(noted, expected);
-        tells
+        expected
     }
 
     fn tick(&mut self) {
@@ -348,92 +342,6 @@ impl Model {
             }
         }
         self.records(&old);
-    }
-
-    /// Whether the endpoint may get one more delivery.
-    fn can_fly(&self, host: u64, hope: bool) -> bool {
-        let flying = |d: &&Delivery| self.states[&*d.message.id].host == host;
-        let busy = self.flying.iter().filter(flying).count();
-        let host = &self.hosts[host as usize];
-        let window = match host.window {
-            0 => self.limits.lanes.window.min(4),
-            known => known,
-        };
-        let room = match host.closed {
-            None => busy < window,
-            Some(until) => busy == 0 && self.now().mono >= until,
-        };
-        room && (host.trusted || hope)
-    }
-
-    /// What an answer, or the lack of one, does to what is known of an endpoint.
-    /// True when it was a probe, and failed.
-    fn learn(&mut self, host: u64, result: &Exchange, took: Duration) -> bool {
-        let (now, limits) = (self.now().mono, self.limits.lanes);
-        let host = &mut self.hosts[host as usize];
-        if host.window == 0 {
-            host.window = limits.window.min(4);
-        }
-        let wish = match result {
-            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return false,
-            Exchange::Fault { .. } => None,
-            Exchange::Answer {
-                status,
-                retry_after,
-                ..
-            } if *status == 503 => *retry_after,
-            Exchange::Answer { .. } => {
-                *host = Host {
-                    window: (host.window + 1).min(limits.window),
-                    trusted: took < Duration::from_secs(1),
-                    passed: match host.trusted == (took < Duration::from_secs(1)) {
-                        true => host.passed,
-                        false => 0,
-                    },
-                    ..Host::default()
-                };
-                return false;
-            }
-        };
-        if host.trusted {
-            // It goes to the end of the other list.
-            host.passed = 0;
-        }
-        host.trusted = false;
-        let probe = host.closed.is_some_and(|until| until <= now);
-        host.faults += 1.0 / host.window as f64;
-        match host.closed {
-            Some(until) if until > now => {
-                host.closed = Some(until.max(now + wish.unwrap_or_default()));
-            }
-            None if wish.is_none() && host.faults < 0.999 => {}
-            _ => {
-                let pause = limits.pause * 2u32.pow(host.pauses.min(20));
-                let pause = pause
-                    .min(limits.longest_pause)
-                    .max(wish.unwrap_or_default());
-                host.pauses += 1;
-                host.window = 1;
-                host.closed = Some(now + pause);
-            }
-        }
-        probe
-    }
-
-    /// A failed probe is an attempt of all that stand behind it, where nothing can be parked.
-    fn count_for_all(&mut self, host: u64) -> Vec<String> {
-        let most = self.limits.schedule.attempts;
-        let mut dead = Vec::new();
-        for (id, known) in &mut self.states {
-            if known.host == host && known.state == State::Ready {
-                known.attempts += 1;
-                if known.attempts >= most {
-                    known.state = State::Dead(DeadReason::Exhausted);
-                    dead.push(id.clone());
-                }
-            }
-        }
-        dead
     }
 
     fn hand_out(&mut self) {
@@ -472,21 +380,6 @@ impl Model {
                 }
                 self.flying.push(delivery);
             }
-        }
-    }
-
-    /// `host` is served. Of the others that could have been, none may be passed over again
-    /// before each has had its turn.
-    fn pass_others(&mut self, host: u64, hope: bool) {
-        for other in 0..self.hosts.len() as u64 {
-            let ready = |k: &Known| k.host == other && k.state == State::Ready;
-            let could = self.states.values().any(ready) && self.can_fly(other, hope);
-            let passed = match could && other != host {
-                true => self.hosts[other as usize].passed + 1,
-                false => 0,
-            };
-            assert!(passed < self.hosts.len(), "passed over {passed} times");
-            self.hosts[other as usize].passed = passed;
         }
     }
 
@@ -622,16 +515,6 @@ impl Model {
         let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
         assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
-    }
-
-    /// What the model believes of each endpoint is what its lane does.
-    fn check_gates(&self) {
-        for (n, host) in self.hosts.iter().enumerate() {
-            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
-            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
-            let believed = host.closed.filter(|t| *t > self.now().mono);
-            assert_eq!(closed, believed, "{host:?} {lane:?}");
-        }
     }
 
     fn drain(&mut self) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests, after installing what they need beside Rust: a redis-server on the PATH, which
-# the tests start for themselves on sockets of their own. Arguments go to `cargo test`.
+# the tests start for themselves on sockets of their own, and openssl for certificates. Arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,8 +9,8 @@ die() {
     exit 1
 }
 
-if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then
-    help="the tests need redis-server and redis-cli 6.2 or newer (Debian, Ubuntu: redis-server; macOS: brew install redis)"
+if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null || ! command -v openssl >/dev/null; then
+    help="the tests need redis-server and redis-cli 7.0 or newer, and openssl (Debian, Ubuntu: redis-server openssl; macOS: brew install redis openssl)"
     command -v apt-get >/dev/null || die "$help"
     if [ "$(id -u)" = 0 ]; then
         root=(env)
@@ -19,11 +19,11 @@ if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; th
     else
         die "$help"
     fi
-    echo "test.sh: installing redis-server"
+    echo "test.sh: installing redis-server and openssl"
     "${root[@]}" apt-get update -qq
     # The run level keeps the package from starting a server of its own, where init scripts do that.
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-        apt-get install -y -qq --no-install-recommends redis-server redis-tools >/dev/null
+        apt-get install -y -qq --no-install-recommends redis-server redis-tools openssl >/dev/null
 fi
 
 exec cargo test --locked "$@"

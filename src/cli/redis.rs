@@ -12,7 +12,8 @@ use crate::store::{Keys, Redis, RedisConfig};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisArgs {
-    /// host:port, or a redis://, rediss:// or unix:// URL; REDIS_ADDRESS is read too
+    /// host:port, or a redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL;
+    /// REDIS_ADDRESS is read too
     /// [default: 127.0.0.1:6379]
     #[arg(
         long,
@@ -38,6 +39,24 @@ pub struct RedisArgs {
     /// Read the password from a file
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
+    /// Password of the sentinels, with redis+sentinel://
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_SENTINEL_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    redis_sentinel_password: Option<String>,
+    /// Read the password of the sentinels from a file
+    #[arg(
+        long,
+        env = "OUTHOOK_REDIS_SENTINEL_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
+    redis_sentinel_password_file: Option<PathBuf>,
+    /// PEM file of the certificates to trust for rediss://, instead of Mozilla's
+    #[arg(long, env = "OUTHOOK_REDIS_CA_FILE", value_name = "FILE")]
+    redis_ca_file: Option<PathBuf>,
     /// Namespace: keys are named {PREFIX}:messages and so on
     #[arg(long, env = "OUTHOOK_REDIS_PREFIX", value_name = "PREFIX", default_value = "outhook", value_parser = prefix)]
     redis_prefix: String,
@@ -52,8 +71,10 @@ pub struct RedisArgs {
 impl RedisArgs {
     /// Reads and checks the address; connects to nothing yet. The error is one line.
     pub fn open(&self) -> Result<Redis, String> {
-        Redis::new(&self.config()?)
-            .map_err(|e| format!("--redis-address (variable REDIS_ADDRESS) {e}"))
+        Redis::new(&self.config()?).map_err(|e| match e.to_string() {
+            other if other.starts_with("--") => other,
+            text => format!("--redis-address (variable REDIS_ADDRESS) {text}"),
+        })
     }
 
     /// The keys to use. The error is one line.
@@ -92,11 +113,35 @@ impl RedisArgs {
             .unwrap_or_else(|| "127.0.0.1:6379".into());
         let file = self.redis_password_file.as_deref();
         let password = secret("--redis-password", &self.redis_password, file)?;
+        let flag = "--redis-sentinel-password";
+        let file = self.redis_sentinel_password_file.as_deref();
+        let sentinel_password = secret(flag, &self.redis_sentinel_password, file)?;
+        let ca = self
+            .redis_ca_file
+            .as_deref()
+            .map(certificates)
+            .transpose()?;
         Ok(RedisConfig {
             address,
             username: self.redis_username.clone(),
             password,
+            sentinel_password,
+            ca,
+            tag: format!("{{{}}}", self.redis_prefix),
         })
+    }
+}
+
+/// The text of a PEM file. A file without a certificate would mean that nobody is trusted.
+fn certificates(file: &Path) -> Result<Vec<u8>, String> {
+    let shown = file.display();
+    let text = fs::read_to_string(file)
+        .map_err(|e| format!("--redis-ca-file {shown}: {e}; it must be a readable PEM file"))?;
+    match text.contains("BEGIN CERTIFICATE") {
+        true => Ok(text.into_bytes()),
+        false => Err(format!(
+            "--redis-ca-file {shown}: there is no certificate in it"
+        )),
     }
 }
 

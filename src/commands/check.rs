@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::exit_code;
 use crate::cli::CheckArgs;
+use crate::store::advice;
 
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -12,8 +13,11 @@ const ANSWER: Duration = Duration::from_secs(3);
 pub fn run(args: &CheckArgs) -> Result<ExitCode, String> {
     let redis = args.redis.open()?;
     let good = match redis.connect(ANSWER) {
-        Ok(_) => {
+        Ok(mut connection) => {
             println!("ok: Redis answers at {redis}");
+            for sentence in advice(&mut connection) {
+                eprintln!("outhook: {sentence}");
+            }
             true
         }
         Err(e) => {

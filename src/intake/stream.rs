@@ -115,9 +115,11 @@ impl Consumer {
         drain: &Drain,
     ) -> Result<(), End> {
         let mut entries = Entries::open(&self.redis, &self.keys, &self.name, BLOCK + ANSWER)?;
-        self.trouble.end();
         if std::mem::take(first) {
             info!("ready: consuming {} as {}", self.keys.messages, self.name);
+            for sentence in entries.advice() {
+                warn!("{sentence}");
+            }
             if self.stable {
                 recover(&mut entries, None, intake)?;
             }
@@ -125,6 +127,7 @@ impl Consumer {
             recover(&mut entries, progress.seen, intake)?;
         }
         let mut unpark_at = Instant::now();
+        let mut new = true;
         let mut count = COUNT;
         while !drain.has_begun() {
             if let Some(due) = self.appointment.next() {
@@ -140,6 +143,10 @@ impl Consumer {
                     LOOK
                 };
                 unpark_at = Instant::now() + next.map_or(pause, |next| next.min(pause));
+            }
+            // Not before something has worked that needs more than a connection.
+            if std::mem::take(&mut new) {
+                self.trouble.end();
             }
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;

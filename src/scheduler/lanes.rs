@@ -122,7 +122,8 @@ impl Scheduler {
         let change = lane.release(sign, &limits, now.mono);
         self.doubt = self.doubt - doubt + lane.doubt();
         if lane.turn.is_some() && lane.is_trusted() != trusted {
-            lane.turn = Some(self.turns.push(key.clone(), !trusted));
+            // It goes to the end of the other list, below.
+            lane.turn = None;
         }
         self.changes
             .extend(change.map(|change| (key.clone(), change)));

@@ -197,9 +197,6 @@ impl Scheduler {
                 self.in_flight += 1;
                 // It may have changed while it stood there.
                 delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
-                if delivery.notes_first() {
-                    delivery.leased = now.mono;
-                }
                 return Some(delivery);
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
 
-use super::{Keys, Redis, StoreError};
+use super::{Keys, Redis, StoreError, advice};
 use crate::entry::Entry;
 use crate::record::EntryId;
 
@@ -63,6 +63,11 @@ impl Entries {
         };
         entries.ensure_group()?;
         Ok(entries)
+    }
+
+    /// What an operator should know of the server.
+    pub fn advice(&mut self) -> Vec<String> {
+        advice(&mut self.connection)
     }
 
     /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no

@@ -2,6 +2,8 @@
 //! I/O without threads of its own; knows nothing of scheduling.
 
 mod admin;
+mod advice;
+mod discovery;
 mod entries;
 mod holds;
 mod keys;
@@ -18,6 +20,7 @@ use crate::record::{EntryId, Parked, Told};
 use crate::report::Report;
 
 pub use admin::{Admin, Fields};
+pub use advice::advice;
 pub use entries::{Entries, Read, forget_consumer};
 pub use holds::fetch_holds;
 pub use keys::Keys;

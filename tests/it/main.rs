@@ -20,6 +20,7 @@ mod isolation;
 mod json_shapes;
 mod keep_alive;
 mod listen_cli;
+mod redis_places;
 mod redis_trouble;
 mod redis_writes;
 mod retries;

@@ -375,9 +375,6 @@ impl Model {
                 self.pass_others(host, hope);
                 let known = self.states.get_mut(&id).unwrap();
                 known.state = State::Flying;
-                if delivery.notes_first() {
-                    known.leased = now.mono;
-                }
                 self.flying.push(delivery);
             }
         }
@@ -567,9 +564,13 @@ pub(super) fn run(seed: u64, steps: usize) {
         model.step();
     }
     model.drain();
-    for _ in 0..100 {
+    // Some are still in flight when its time is over.
+    let slow = 1 + model.rng.below(4);
+    for _ in 0..model.rng.below(100) {
         model.hand_out();
-        model.answer();
+        if model.rng.below(slow) == 0 {
+            model.answer();
+        }
         model.elapsed += Duration::from_millis(3);
         model.tick();
         model.check();

@@ -86,18 +86,23 @@ impl Redis {
             .spawn()
             .expect("redis-server on the PATH");
         self.child = Some(child);
-        let client = redis::Client::open(url_of(&socket, &self.password)).expect("an address");
-        let connection = until("redis-server to answer", || {
+        until("redis-server to answer", || {
             let ended = self.child.as_mut()?.try_wait().expect("a child");
             if let Some(status) = ended {
                 let log = fs::read_to_string(&log).unwrap_or_default();
                 panic!("redis-server ended: {status}\n{log}");
             }
-            let mut connection = client.get_connection().ok()?;
-            redis::cmd("PING").query::<String>(&mut connection).ok()?;
-            Some(connection)
+            self.reconnect()
         });
+    }
+
+    /// A new control connection, as a failover ends all there are; if the server answers.
+    pub fn reconnect(&self) -> Option<()> {
+        let client = redis::Client::open(url_of(&self.socket(), &self.password));
+        let mut connection = client.expect("an address").get_connection().ok()?;
+        redis::cmd("PING").query::<String>(&mut connection).ok()?;
         *self.control.lock().unwrap() = Some(connection);
+        Some(())
     }
 
     /// As if the machine had lost power.

@@ -79,6 +79,7 @@ fn every_example_is_run_by_someone() {
         "by hand",
         "stream",
         "operating",
+        "endpoints",
         "deliver",
         "dead",
     ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{MESSAGES, Redis};
 use crate::support::service::{Service, serve};
-use crate::support::{MS, message, until};
+use crate::support::{Gate, MS, message, until};
 
 fn distinct(receiver: &Receiver) -> BTreeSet<String> {
     receiver
@@ -154,5 +154,105 @@ fn a_redis_without_memory_still_settles_and_buries_what_it_has() {
     settled(&redis);
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(redis.wait_dead(50).len(), 50);
+    service.end_well();
+}
+
+#[test]
+fn a_redis_that_refuses_writes_is_told_once_and_waited_out() {
+    let (redis, gate) = (Redis::start(), Gate::default());
+    let held = gate.clone();
+    let receiver = Receiver::answering(move |_, _| {
+        held.pass();
+        status(200)
+    });
+    let mut service = serve(&redis, &[]);
+    for n in 0..20 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    receiver.wait_for(1);
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    gate.open();
+    let line = service.log.wait("redis: trouble");
+    assert!(line.contains("NOREPLICAS"), "{line}");
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    service.log.wait("redis: back after");
+    settled(&redis);
+    hundred_more(&redis, &receiver, "after");
+    told_once(&service, "redis: trouble");
+    assert_eq!(receiver.count(), 120, "none twice");
+    service.end_well();
+}
+
+#[test]
+fn a_master_that_becomes_a_replica_is_left_as_soon_as_it_is_one_no_longer() {
+    let (redis, other, receiver) = (Redis::start(), Redis::on_tcp(&[]), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    hundred_more(&redis, &receiver, "before");
+    let port = other.tcp().split_once(':').unwrap().1.to_owned();
+    redis.command::<()>(&["REPLICAOF", "127.0.0.1", &port]);
+    service.log.wait("outhook needs the master");
+    redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    service.log.wait("redis: back after");
+    hundred_more(&redis, &receiver, "after");
+    told_once(&service, "outhook needs the master");
+    assert_eq!(receiver.count(), 200, "none twice");
+    service.end_well();
+}
+
+#[test]
+fn a_redis_that_fails_to_save_is_told_once_and_waited_out() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    hundred_more(&redis, &receiver, "before");
+    // A snapshot that cannot be written, as its name is a folder's.
+    std::fs::create_dir(redis.folder().join("dump.rdb")).expect("to make a folder");
+    redis.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+    redis.command::<redis::Value>(&["BGSAVE"]);
+    until("the snapshot to fail", || {
+        let info: String = redis.command(&["INFO", "persistence"]);
+        info.contains("rdb_last_bgsave_status:err").then_some(())
+    });
+    let line = service.log.wait("redis: trouble");
+    assert!(line.contains("MISCONF"), "{line}");
+    redis.command::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    service.log.wait("redis: back after");
+    hundred_more(&redis, &receiver, "after");
+    told_once(&service, "redis: trouble");
+    assert_eq!(receiver.count(), 200, "none twice");
+    service.end_well();
+}
+
+#[test]
+fn a_redis_that_is_loading_is_waited_for() {
+    let mut redis = Redis::with(&[
+        "--appendonly",
+        "yes",
+        "--rdbcompression",
+        "no",
+        "--key-load-delay",
+        "20000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]);
+    let receiver = Receiver::ok();
+    redis.add(message(&receiver.url("/"), "kept", "1"));
+    // 100 keys of 20 ms each, in a snapshot: it answers while it reads that.
+    let filler = "x".repeat(2000);
+    for n in 0..100 {
+        redis.command::<()>(&["SET", &format!("filler:{n}"), &filler]);
+    }
+    redis.command::<redis::Value>(&["BGREWRITEAOF"]);
+    until("the log to be rewritten", || {
+        let info: String = redis.command(&["INFO", "persistence"]);
+        let done = info.contains("aof_rewrite_in_progress:0") && !info.contains("aof_base_size:0");
+        done.then_some(())
+    });
+    redis.kill();
+    redis.spawn();
+    let mut service = serve(&redis, &[]);
+    service.log.wait("redis: back after");
+    redis.reconnect().expect("it has loaded");
+    assert_eq!(receiver.wait_for(1)[0].id(), "kept");
+    told_once(&service, "redis: trouble");
     service.end_well();
 }

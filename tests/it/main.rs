@@ -14,6 +14,7 @@ mod demo_cli;
 mod drain;
 mod durable;
 mod durable_faults;
+mod durable_kills;
 mod endpoints_cli;
 mod endpoints_file;
 mod isolation;

@@ -5,6 +5,7 @@
 //! through one control connection, which blocks while the server is stopped.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
@@ -65,8 +66,20 @@ impl Redis {
 
     /// Starts the server (again, at the same addresses) and waits until it answers.
     pub fn up(&mut self) {
+        self.spawn();
+        until("redis-server to answer", || {
+            let ended = self.child.as_mut()?.try_wait().expect("a child");
+            if let Some(status) = ended {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                panic!("redis-server ended: {status}\n{log}");
+            }
+            self.reconnect()
+        });
+    }
+
+    /// The same, but does not wait: it may have to load its data first.
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "redis-server runs already");
-        let log = self.dir.path().join("redis.log");
         let socket = self.socket();
         let child = Command::new("redis-server")
             .args([
@@ -80,20 +93,21 @@ impl Redis {
             ])
             .arg(self.dir.path())
             .arg("--logfile")
-            .arg(&log)
+            .arg(self.log())
             .args(&self.args)
             .stdin(Stdio::null())
             .spawn()
             .expect("redis-server on the PATH");
         self.child = Some(child);
-        until("redis-server to answer", || {
-            let ended = self.child.as_mut()?.try_wait().expect("a child");
-            if let Some(status) = ended {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                panic!("redis-server ended: {status}\n{log}");
-            }
-            self.reconnect()
-        });
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("redis.log")
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A new control connection, as a failover ends all there are; if the server answers.

@@ -104,12 +104,16 @@ impl Redis {
 
     /// Says what went wrong, where, and what may help.
     pub fn error(&self, e: &RedisError) -> StoreError {
-        let text = if e.is_timeout() {
-            "no answer in time".to_owned()
-        } else {
-            e.to_string()
+        // Of a pipeline or transaction, what the first of its commands was told.
+        let first = e.clone().into_server_errors();
+        let first = first.as_deref().and_then(<[_]>::first).map(|(_, e)| e);
+        let text = match first {
+            Some(first) => first.to_string(),
+            None if e.is_timeout() => "no answer in time".to_owned(),
+            None => e.to_string(),
         };
-        let hint = match e.code() {
+        let code = first.map(|first| first.code()).or(e.code());
+        let hint = match code {
             Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
             Some("NOPERM") => "; the Redis user lacks a permission",
             Some("WRONGTYPE") => {
@@ -123,7 +127,7 @@ impl Redis {
             _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",
             _ => "",
         };
-        let code = e.code().filter(|c| *c != "LOADING").unwrap_or_default();
+        let code = code.filter(|c| *c != "LOADING").unwrap_or_default();
         StoreError {
             text: format!("{}: {text}{hint}", self.shown),
             code: code.to_owned(),

@@ -40,7 +40,7 @@ fn rule(receiver: &Receiver, settings: &str) -> String {
 }
 
 fn serve_with(redis: &Redis, rules: &Rules, args: &[&str]) -> Service {
-    serve(redis, &[&["--endpoints", &*&*rules.path()], args].concat())
+    serve(redis, &[&["--endpoints", &*rules.path()], args].concat())
 }
 
 fn reload(service: &mut Service, times: usize) {

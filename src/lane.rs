@@ -169,6 +169,10 @@ impl Lane {
             let late = now.checked_sub(CATCH_UP).unwrap_or(now);
             self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
         }
+        if self.ready.is_empty() {
+            // Its room is as large as all the rest of the lane, of which there may be many.
+            self.ready = VecDeque::new();
+        }
         self.busy += usize::from(next.is_some());
         self.used = now;
         next
@@ -337,5 +341,16 @@ pub fn sign(attempt: &Attempt) -> Sign {
             ..
         } => Sign::None,
         Exchange::Fault { .. } => Sign::Fault { wish: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With its key and its place in the map: below a kibibyte for an endpoint at rest.
+    #[test]
+    fn a_lane_is_small() {
+        assert!(size_of::<Lane>() <= 384, "{}", size_of::<Lane>());
     }
 }

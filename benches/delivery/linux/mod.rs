@@ -53,6 +53,10 @@ enum Scenario {
     Latency,
     /// The same while half of all endpoints hang
     SlowNeighbour,
+    /// The same while a thousand that never answer come up at once
+    DeadEndpoints,
+    /// As fast as it goes to ten thousand endpoints, and to eight
+    ManyEndpoints,
     /// Start, and then nothing to do
     Idle,
 }
@@ -123,6 +127,8 @@ fn measure(args: &Args) -> Result<()> {
             Scenario::Throughput => bench.throughput()?,
             Scenario::Latency => bench.latency()?,
             Scenario::SlowNeighbour => bench.slow_neighbour()?,
+            Scenario::DeadEndpoints => bench.dead_endpoints()?,
+            Scenario::ManyEndpoints => bench.many_endpoints()?,
             Scenario::Idle => bench.idle()?,
         };
         print(*scenario, &figures, args.json);

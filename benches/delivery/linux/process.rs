@@ -58,8 +58,8 @@ pub fn redis(dir: &Path) -> Result<(Process, u16)> {
     Ok((process, port))
 }
 
-/// outhook, ready. Answers how long that took.
-pub fn outhook(redis_port: u16) -> Result<(Process, Duration)> {
+/// outhook with these options, ready. Answers how long that took.
+pub fn outhook(redis_port: u16, options: &[&str]) -> Result<(Process, Duration)> {
     let begun = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_outhook"))
         .args([
@@ -67,6 +67,7 @@ pub fn outhook(redis_port: u16) -> Result<(Process, Duration)> {
             "--redis-address",
             &format!("127.0.0.1:{redis_port}"),
         ])
+        .args(options)
         .env_remove("OUTHOOK_LOG")
         .stderr(Stdio::piped())
         .spawn()?;

@@ -16,6 +16,10 @@ const WORKERS: usize = 128;
 
 const RATE: u32 = 500;
 
+/// Endpoints that never answer, and endpoints that are kept apart.
+const DEAD: usize = 1000;
+const MANY: usize = 10_000;
+
 /// Redis, the sink, and what they need.
 pub struct Bench {
     plan: Plan,
@@ -49,7 +53,7 @@ impl Bench {
     pub fn throughput(&self) -> Result<Value> {
         let (count, tally) = (self.plan.count, &self.sink.tally);
         tally.reset();
-        let (outhook, _) = process::outhook(self.port)?;
+        let (outhook, _) = process::outhook(self.port, &[])?;
         let mut publisher = Publisher::new(self.port, self.intake, &self.urls())?;
         let before = outhook.usage()?;
         let begun = Instant::now();
@@ -96,7 +100,7 @@ impl Bench {
 
     /// A steady trickle: from just before it is sent to its arrival.
     pub fn latency(&self) -> Result<Value> {
-        let (outhook, _) = process::outhook(self.port)?;
+        let (outhook, _) = process::outhook(self.port, &[])?;
         let count = self.plan.latency_for.as_secs() as usize * RATE as usize;
         let before = outhook.usage()?;
         let latencies = self.trickle(&self.urls(), count)?;
@@ -112,7 +116,7 @@ impl Bench {
     /// The same, alone and while half of all messages go to endpoints that never answer.
     pub fn slow_neighbour(&self) -> Result<Value> {
         let count = self.plan.latency_for.as_secs() as usize * RATE as usize;
-        let (outhook, _) = process::outhook(self.port)?;
+        let (outhook, _) = process::outhook(self.port, &[])?;
         let alone = self.trickle(&self.urls(), count)?;
         // Connections are taken by the kernel, and that is all.
         let hanging = (0..super::sink::ORIGINS)
@@ -153,14 +157,66 @@ impl Bench {
         Ok(latencies)
     }
 
+    /// The same, alone and while a thousand endpoints that never answer are met for the first
+    /// time, all at once.
+    pub fn dead_endpoints(&self) -> Result<Value> {
+        let count = self.plan.latency_for.as_secs() as usize * RATE as usize;
+        let (outhook, _) = process::outhook(self.port, &[])?;
+        let alone = self.trickle(&self.urls(), count)?;
+        // Connections are taken by the kernel, and that is all.
+        let hanging = TcpListener::bind("0.0.0.0:0")?;
+        let port = hanging.local_addr()?.port();
+        let url = |n: usize| format!("http://127.1.{}.{}:{port}/hook", n / 250, n % 250 + 1);
+        let dead: Vec<String> = (0..DEAD).map(url).collect();
+        Publisher::new(self.port, self.intake, &dead)?.send(0, DEAD)?;
+        let beside = self.trickle(&self.urls(), count)?;
+        drop(outhook);
+        Ok(json!({
+            "p99_ms_alone": at(&alone, 0.99),
+            "p99_ms_with_1000_dead": at(&beside, 0.99),
+            "max_ms_with_1000_dead": at(&beside, 1.0),
+        }))
+    }
+
+    /// What keeping endpoints apart costs: ten thousand that share the connections of a few.
+    pub fn many_endpoints(&self) -> Result<Value> {
+        let few = self.cpu_of(&self.urls())?;
+        let many: Vec<String> = (0..MANY / self.sink.origins.len())
+            .flat_map(|n| self.urls().into_iter().map(move |url| format!("{url}/{n}")))
+            .collect();
+        let many = self.cpu_of(&many)?;
+        Ok(json!({
+            "cpu_us_with_8_endpoints": round(few.0),
+            "cpu_us_with_10000_endpoints": round(many.0),
+            "ratio": round(many.0 / few.0),
+            "bytes_an_endpoint": ((many.1 - few.1) * 1024.0 / MANY as f64).round(),
+        }))
+    }
+
+    /// CPU a delivery in microseconds, and KiB of memory at the end.
+    fn cpu_of(&self, urls: &[String]) -> Result<(f64, f64)> {
+        let (count, tally) = (self.plan.count, &self.sink.tally);
+        tally.reset();
+        let (outhook, _) = process::outhook(self.port, &["--lane-key", "url"])?;
+        let mut publisher = Publisher::new(self.port, self.intake, urls)?;
+        let before = outhook.usage()?;
+        publisher.flood(count, tally)?;
+        if !tally.wait_for(count) {
+            tally.check(count)?;
+        }
+        let after = outhook.usage()?;
+        let cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6 / count as f64;
+        Ok((cpu, after.rss_kb as f64))
+    }
+
     /// Start, and then nothing to do.
     pub fn idle(&self) -> Result<Value> {
         let mut ready = Vec::new();
         for _ in 0..self.plan.starts {
-            ready.push(process::outhook(self.port)?.1);
+            ready.push(process::outhook(self.port, &[])?.1);
         }
         ready.sort();
-        let (outhook, _) = process::outhook(self.port)?;
+        let (outhook, _) = process::outhook(self.port, &[])?;
         let before = outhook.usage()?;
         std::thread::sleep(self.plan.idle_for);
         let after = outhook.usage()?;

@@ -14,6 +14,7 @@ use log::{error, warn};
 
 use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
+use crate::places::Place;
 use crate::record::{EntryId, Parked, Record, Told};
 use crate::report as endpoints;
 use crate::store::{Store, StoreError};
@@ -70,7 +71,7 @@ struct Held {
 
 impl Ledger {
     /// Works until `records` ends.
-    pub fn run(mut self, records: &Receiver<Record>) -> Report {
+    pub fn run(mut self, records: &Receiver<Place<Record>>) -> Report {
         let mut report = Report::default();
         let mut held = Held::default();
         let mut deadline = None;
@@ -174,23 +175,26 @@ impl Ledger {
 impl Held {
     /// Takes records while there is room; waits for one if there is nothing to do. False
     /// when all is done, and there will be no more.
-    fn fill(&mut self, records: &Receiver<Record>) -> bool {
-        if self.count == 0 {
+    fn fill(&mut self, records: &Receiver<Place<Record>>) -> bool {
+        while self.count == 0 {
             match records.recv() {
-                Ok(record) => self.add(record),
+                Ok(place) => self.add(place),
                 Err(_) => return false,
             }
         }
         while self.count < CAPACITY && self.bytes < BYTES {
             match records.try_recv() {
-                Ok(record) => self.add(record),
+                Ok(place) => self.add(place),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
         true
     }
 
-    fn add(&mut self, record: Record) {
+    fn add(&mut self, place: Place<Record>) {
+        let Some(record) = place else {
+            return;
+        };
         self.count += 1;
         self.bytes += record.len();
         match record {

@@ -34,6 +34,7 @@ mod headers;
 mod history;
 mod hold;
 mod message;
+mod places;
 mod record;
 mod report;
 mod rules;

@@ -44,7 +44,7 @@ use crate::timer::Timer;
 use crate::trouble::Trouble;
 use crate::worker::{self, Outcome};
 
-/// Messages between a source and the timer. Small, as each may be `--max-message-bytes`.
+/// Places between a source and the timer: small, as messages wait better in Redis.
 const INTAKE: usize = 128;
 
 /// A lane may hold so many messages even where `--max-active` is small.

@@ -22,6 +22,8 @@ use crate::drain::Drain;
 use crate::hold::Cause;
 use crate::intake::Arrival;
 use crate::lane::Change;
+use crate::ledger;
+use crate::places::{Place, extra_places};
 use crate::record::{Fate, Record};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
@@ -37,11 +39,11 @@ const CUT_GRACE: Duration = Duration::from_millis(1500);
 /// The timer's channels and settings.
 pub struct Timer {
     pub scheduler: Scheduler,
-    pub eager: Receiver<Arrival>,
-    pub patient: Receiver<Arrival>,
+    pub eager: Receiver<Place<Arrival>>,
+    pub patient: Receiver<Place<Arrival>>,
     pub work: Sender<Delivery>,
     pub done: Receiver<Outcome>,
-    pub ledger: Sender<Record>,
+    pub ledger: Sender<Place<Record>>,
     pub drain: Drain,
     pub orders: Receiver<Order>,
     /// Who this is, among several.
@@ -69,6 +71,8 @@ struct Run {
     patient_open: bool,
     /// There was no room; nothing is taken from patient sources until there is much.
     full: bool,
+    /// Places in the ledger's channel that are filled for the first record of the outbox.
+    paid: usize,
 }
 
 impl Timer {
@@ -83,6 +87,7 @@ impl Timer {
             eager_open: true,
             patient_open: true,
             full: false,
+            paid: 0,
         };
         loop {
             run.turn();
@@ -174,7 +179,8 @@ impl Run {
                 break;
             }
             match self.timer.eager.try_recv() {
-                Ok(arrival) => self.take_in(arrival, now),
+                Ok(Some(arrival)) => self.take_in(arrival, now),
+                Ok(None) => {}
                 Err(TryRecvError::Disconnected) => self.eager_open = false,
                 Err(TryRecvError::Empty) => break,
             }
@@ -185,7 +191,8 @@ impl Run {
                 break;
             }
             match self.timer.patient.try_recv() {
-                Ok(arrival) => self.take_in(arrival, now),
+                Ok(Some(arrival)) => self.take_in(arrival, now),
+                Ok(None) => {}
                 Err(TryRecvError::Disconnected) => self.patient_open = false,
                 Err(TryRecvError::Empty) => break,
             }
@@ -268,15 +275,23 @@ impl Run {
     fn flush(&mut self) {
         let outbox = self.timer.scheduler.outbox();
         while let Some(record) = outbox.pop_front() {
-            match self.timer.ledger.try_send(record) {
-                Ok(()) => {}
-                Err(TrySendError::Full(record)) => return outbox.push_front(record),
+            let places = extra_places(record.len(), ledger::CAPACITY);
+            let ledger = &self.timer.ledger;
+            while self.paid < places && ledger.try_send(None).is_ok() {
+                self.paid += 1;
+            }
+            if self.paid < places && ledger.is_full() {
+                return outbox.push_front(record);
+            }
+            match ledger.try_send(Some(record)) {
+                Err(TrySendError::Full(Some(record))) => return outbox.push_front(record),
                 // It panicked, which its join tells.
-                Err(TrySendError::Disconnected(record)) => {
+                Err(TrySendError::Disconnected(Some(record))) => {
                     if let Some(name) = record.loss() {
                         error!("lost: {name}");
                     }
                 }
+                _ => self.paid = 0,
             }
         }
     }

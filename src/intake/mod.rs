@@ -17,9 +17,10 @@ use crate::delivery::{DeadLetter, Delivery, unix_ms};
 use crate::endpoint::Endpoint;
 use crate::entry::{Entry, Held};
 use crate::message::{Message, RejectReason, Rejection};
+use crate::places::{Place, extra_places};
 use crate::record::EntryId;
 
-/// What a source sends: a message accepted, or refused and to be kept.
+/// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
 /// Parsed URLs that are remembered; then all are forgotten and it begins anew.
@@ -27,7 +28,7 @@ const MAX_ENDPOINTS: usize = 4096;
 
 /// A source's way to the timer.
 pub struct Intake {
-    out: Sender<Arrival>,
+    out: Sender<Place<Arrival>>,
     /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
     name: Box<str>,
@@ -43,7 +44,7 @@ pub struct Intake {
 pub struct Closed;
 
 impl Intake {
-    pub fn new(out: Sender<Arrival>, name: &str, max_bytes: usize) -> Self {
+    pub fn new(out: Sender<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
             source: name.into(),
@@ -71,7 +72,7 @@ impl Intake {
             Ok(message) => Ok(Delivery::new(message, source, now, Instant::now())),
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
-        self.out.send(arrival).map_err(|_| Closed)
+        self.send(arrival)
     }
 
     /// The same with an entry of the stream. A message that brings no id gets one that is
@@ -96,7 +97,19 @@ impl Intake {
             letter.died = unix_ms(SystemTime::now());
             letter
         });
-        self.out.send(arrival).map_err(|_| Closed)
+        self.send(arrival)
+    }
+
+    fn send(&self, arrival: Arrival) -> Result<(), Closed> {
+        let bytes = match &arrival {
+            Ok(delivery) => delivery.message.raw().len(),
+            Err(letter) => letter.message.len(),
+        };
+        let channel = self.out.capacity().unwrap_or_default();
+        for _ in 0..extra_places(bytes, channel) {
+            self.out.send(None).map_err(|_| Closed)?;
+        }
+        self.out.send(Some(arrival)).map_err(|_| Closed)
     }
 
     fn unpack(&mut self, held: Held, entry: EntryId, count: u32, suspect: bool) -> Arrival {

@@ -24,12 +24,12 @@ const SLOW: Duration = Duration::from_secs(1);
 /// A lane with a rate may be late by so much, and make up for it.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
-/// Over this long the rate of answers is measured.
-const RATE_SPAN: f64 = 10.0;
+/// What an endpoint that has not answered yet is thought to take, in seconds.
+const USUAL: f64 = 0.1;
 
-/// Appointments are made for at least so many deliveries a second: a probe tells soon enough
-/// whether they can be kept.
-const LEAST_RATE: f64 = 50.0;
+/// Appointments are made for at most so many deliveries a second: where they cannot be kept, each
+/// is a message that goes back to Redis for nothing.
+const MOST_APPOINTED: f64 = 1000.0;
 
 /// What all lanes keep to.
 #[derive(Debug, Clone, Copy)]
@@ -75,8 +75,9 @@ pub enum Change {
 pub struct Lane {
     ready: VecDeque<Delivery>,
     busy: usize,
-    /// Deliveries of this lane that wait for their time, in the scheduler's heap.
-    pub waiting: usize,
+    /// Deliveries for it that are active, wherever they stand, and their bytes.
+    active: usize,
+    bytes: usize,
     /// Its place in the scheduler's turn lists, where it may stand once.
     pub turn: Option<u64>,
     /// Whether a wake-up for it stands in the scheduler's heap.
@@ -96,9 +97,8 @@ pub struct Lane {
     /// Pauses since then.
     pauses: u32,
     trusted: bool,
-    /// Deliveries answered a second, at the time of the last answer.
-    rate: f64,
-    answered: Option<Instant>,
+    /// Seconds that it takes to answer, of late.
+    takes: f64,
     /// The time that was given to the last message put off for want of room.
     appointment: Option<Instant>,
     used: Instant,
@@ -109,7 +109,8 @@ impl Lane {
         Lane {
             ready: VecDeque::new(),
             busy: 0,
-            waiting: 0,
+            active: 0,
+            bytes: 0,
             turn: None,
             alarm: None,
             history: History::default(),
@@ -121,8 +122,7 @@ impl Lane {
             faults: 0.0,
             pauses: 0,
             trusted: false,
-            rate: 0.0,
-            answered: None,
+            takes: USUAL,
             appointment: None,
             used: now,
         }
@@ -134,6 +134,18 @@ impl Lane {
         self.cap = set.unwrap_or(limits.window);
         self.window = self.window.min(self.cap);
         self.pace = rule.and_then(|rule| rule.pace);
+    }
+
+    /// A delivery for it has become active.
+    pub fn enter(&mut self, bytes: usize) {
+        self.active += 1;
+        self.bytes += bytes;
+    }
+
+    /// One is not active any more.
+    pub fn leave(&mut self, bytes: usize) {
+        self.active -= 1;
+        self.bytes -= bytes;
     }
 
     /// Adds a delivery that is due.
@@ -185,17 +197,13 @@ impl Lane {
         self.used = now;
         match sign {
             Sign::None => None,
-            Sign::Alive { took } => self.live(took, now),
+            Sign::Alive { took } => self.live(took),
             Sign::Fault { wish } => self.fault(wish, limits, now),
         }
     }
 
-    fn live(&mut self, took: Duration, now: Instant) -> Option<Change> {
-        let since = self
-            .answered
-            .map_or(f64::INFINITY, |t| (now - t).as_secs_f64());
-        self.rate = self.rate * (-since / RATE_SPAN).exp() + 1.0 / RATE_SPAN;
-        self.answered = Some(now);
+    fn live(&mut self, took: Duration) -> Option<Change> {
+        self.takes += (took.as_secs_f64() - self.takes) / 8.0;
         self.faults = 0.0;
         self.pauses = 0;
         self.trusted = took < SLOW;
@@ -283,9 +291,14 @@ impl Lane {
         !self.ready.is_empty()
     }
 
-    /// Deliveries of it that are active.
+    /// Deliveries for it that are active.
     pub fn active(&self) -> usize {
-        self.ready.len() + self.busy + self.waiting
+        self.active
+    }
+
+    /// Bytes of these.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A time at which one more message may come, for which there is no room now: after the
@@ -296,7 +309,8 @@ impl Lane {
             .into_iter()
             .chain(self.appointment)
             .fold(now, Instant::max);
-        let next = from + Duration::from_secs_f64(1.0 / self.rate.max(LEAST_RATE));
+        let speed = (self.cap as f64 / self.takes).min(MOST_APPOINTED);
+        let next = from + Duration::from_secs_f64(1.0 / speed).max(self.pace.unwrap_or_default());
         self.appointment = Some(next);
         next
     }
@@ -304,7 +318,7 @@ impl Lane {
     /// Nothing of it is active, no turn or wake-up is due, and it has rested so long that what
     /// is known of it is old.
     pub fn is_forgettable(&self, now: Instant, rest: Duration) -> bool {
-        let idle = self.active() == 0 && self.turn.is_none() && self.alarm.is_none();
+        let idle = self.active == 0 && self.turn.is_none() && self.alarm.is_none();
         let idle = idle && self.closed_until(now).is_none();
         idle && now.saturating_duration_since(self.used) >= rest
     }

@@ -225,6 +225,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         },
         lane_by_url: config.lane_by_url,
         share: (config.max_active / 4).max(LEAST_SHARE),
+        share_bytes: config.max_active_bytes / 4,
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,
         schedule: config.schedule.clone(),

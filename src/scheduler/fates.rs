@@ -17,11 +17,25 @@ const DISABLED: Duration = Duration::from_secs(600);
 const HELD: Duration = Duration::from_secs(3600);
 
 impl Scheduler {
-    /// Where a delivery belongs that may go as far as others of its key are concerned.
-    pub(super) fn route(&mut self, mut delivery: Delivery, now: Now) {
+    /// Finds a delivery's rule and lane.
+    pub(super) fn place(&mut self, delivery: &mut Delivery, now: Now) {
         delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
         let lane = delivery.rule.as_ref().and_then(|rule| rule.lane());
-        delivery.lane = lane.unwrap_or(self.own_lane(&delivery)).clone();
+        delivery.lane = lane.unwrap_or(self.own_lane(delivery)).clone();
+        self.lane(&delivery.lane, now.mono)
+            .enter(delivery.message.raw().len());
+    }
+
+    /// The same for one that has stood somewhere for a while: rules may have changed.
+    pub(super) fn route_anew(&mut self, mut delivery: Delivery, now: Now) {
+        self.lane(&delivery.lane, now.mono)
+            .leave(delivery.message.raw().len());
+        self.place(&mut delivery, now);
+        self.route(delivery, now);
+    }
+
+    /// Where a delivery belongs that may go as far as others of its key are concerned.
+    pub(super) fn route(&mut self, delivery: Delivery, now: Now) {
         let wish = delivery.message.deliver_at.unwrap_or_default();
         if delivery.suspect && delivery.attempts >= self.attempts(&delivery) {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
@@ -29,10 +43,6 @@ impl Scheduler {
             self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
         } else if self.is_expired(&delivery, now.unix_ms) {
             self.expire(delivery, now);
-        } else if self.is_over_share(&delivery) {
-            let key = delivery.lane.clone();
-            let after = self.lane(&key, now.mono).appoint(now.mono) - now.mono;
-            self.park(delivery, now.unix_ms + after.as_millis() as u64);
         } else if wish > now.unix_ms {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else if let Some(after) = self.held(&delivery, now) {
@@ -47,7 +57,7 @@ impl Scheduler {
     /// Routes those whose turn has come because others of their key are settled.
     pub(super) fn route_released(&mut self, now: Now) {
         while let Some(delivery) = self.released.pop_front() {
-            self.route(delivery, now);
+            self.route_anew(delivery, now);
         }
     }
 
@@ -141,8 +151,6 @@ impl Scheduler {
                     self.outbox.push_back(Record::Note(entry, made));
                 }
                 self.waiting += 1;
-                let key = delivery.lane.clone();
-                self.lane(&key, now.mono).waiting += 1;
                 self.set_alarm(due, What::Delivery(delivery.into()));
                 Fate::Waiting { after }
             }
@@ -152,17 +160,27 @@ impl Scheduler {
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
         if self.limits.near.is_some() {
-            let wish = delivery.message.deliver_at.unwrap_or_default();
-            let due = wish.max(now.unix_ms);
-            if let Some(key) = delivery.message.overrides.order_key.clone() {
-                self.chains.sent_away(key, &delivery.message.id, due);
-            }
-            self.park_follower(delivery, due);
+            self.send_away(delivery, now.unix_ms);
         } else {
             let detail = "more messages came than are held in memory; --max-active and \
                           --max-active-bytes allow more";
             self.bury(delivery, DeadReason::Overflow, detail.into(), now);
         }
+    }
+
+    /// Its lane holds its share of what is active: it comes back when there may be room.
+    pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
+        let after = self.lane(&delivery.lane, now.mono).appoint(now.mono) - now.mono;
+        self.send_away(delivery, now.unix_ms + after.as_millis() as u64);
+    }
+
+    /// Parks one that has just come, before it has taken its place among others of its key.
+    fn send_away(&mut self, delivery: Delivery, due: u64) {
+        let due = due.max(delivery.message.deliver_at.unwrap_or_default());
+        if let Some(key) = delivery.message.overrides.order_key.clone() {
+            self.chains.sent_away(key, &delivery.message.id, due);
+        }
+        self.park_follower(delivery, due);
     }
 
     /// Hands it to the store, and with it all that must not go before it.
@@ -208,7 +226,11 @@ impl Scheduler {
 
     /// It is not active any more.
     fn leave(&mut self, delivery: &Delivery) {
-        self.bytes -= delivery.message.raw().len();
+        let bytes = delivery.message.raw().len();
+        self.bytes -= bytes;
+        if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
+            lane.leave(bytes);
+        }
         if let Some(entry) = delivery.entry {
             self.held.remove(&entry);
         }

@@ -37,6 +37,8 @@ impl Scheduler {
         if !self.lanes.contains_key(key) {
             let lane = Lane::new(&self.limits.lanes, now);
             self.lanes.insert(key.clone(), lane);
+            // To be forgotten in time.
+            self.scan.get_or_insert(now + REST);
         }
         self.lanes.get_mut(key).expect("just inserted")
     }
@@ -66,10 +68,13 @@ impl Scheduler {
         }));
     }
 
-    /// Whether its lane holds so much already that others would be left without.
-    pub(super) fn is_over_share(&self, delivery: &Delivery) -> bool {
-        let lane = self.lanes.get(&delivery.lane);
-        let full = lane.is_some_and(|lane| lane.active() >= self.limits.share);
+    /// Whether a lane holds so much, with the one that has just come, that others would be left
+    /// without. One message it may always hold.
+    pub(super) fn is_over_share(&self, key: &Arc<str>) -> bool {
+        let full = self.lanes.get(key).is_some_and(|lane| {
+            let (count, bytes) = (lane.active(), lane.bytes());
+            count > 1 && (count > self.limits.share || bytes > self.limits.share_bytes)
+        });
         full && self.limits.near.is_some()
     }
 

@@ -110,7 +110,7 @@ impl Scheduler {
 
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
-    pub fn accept(&mut self, delivery: Delivery, now: Now) {
+    pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
         if delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
             self.stats.held_already += 1;
             return;
@@ -118,8 +118,11 @@ impl Scheduler {
         let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
+        self.place(&mut delivery, now);
         if delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
+        } else if self.is_over_share(&delivery.lane) {
+            self.appoint(delivery, now);
         } else {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
@@ -147,8 +150,7 @@ impl Scheduler {
             match first.what {
                 What::Delivery(delivery) => {
                     self.waiting -= 1;
-                    self.lane(&delivery.lane, now.mono).waiting -= 1;
-                    self.route(*delivery, now);
+                    self.route_anew(*delivery, now);
                 }
                 What::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
@@ -297,7 +299,6 @@ impl Scheduler {
         for Reverse(alarm) in late {
             if let What::Delivery(delivery) = alarm.what {
                 self.waiting -= 1;
-                self.lane(&delivery.lane, now.mono).waiting -= 1;
                 let after = alarm.due.saturating_duration_since(now.mono);
                 self.put_off(*delivery, after, now);
             }

@@ -20,6 +20,8 @@ pub struct Limits {
     /// Deliveries that one lane may have among the active ones, where the store can park
     /// the rest.
     pub share: usize,
+    /// The bytes of these.
+    pub share_bytes: usize,
     /// Deliveries held in memory: queued, in flight and waiting.
     pub max_active: usize,
     /// Bytes of messages held in memory.

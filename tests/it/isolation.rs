@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::message;
 use crate::support::receiver::{Receiver, Reply, status};
-use crate::support::redis::Redis;
+use crate::support::redis::{PARKED, Redis};
 use crate::support::service::serve;
+use crate::support::{MS, free_port, message, until};
 
 #[test]
 fn a_good_receiver_is_served_while_another_hangs() {
@@ -39,4 +39,69 @@ fn a_slow_receiver_with_a_backlog_does_not_slow_a_quick_one() {
     assert!(slow.count() < 100, "the backlog was not there any more");
     service.end_well();
     assert_eq!((slow.count(), quick.count()), (100, 50));
+}
+
+/// `count` messages for an endpoint that nobody listens at.
+fn pile(redis: &Redis, count: usize, more: &str) {
+    let url = format!("http://127.0.0.1:{}/", free_port());
+    for n in 0..count {
+        redis.add(format!(
+            r#"{{"url":"{url}","webhookId":"dead-{n}","data":1{more}}}"#
+        ));
+    }
+}
+
+fn parked_at_least(redis: &Redis, n: usize) {
+    until("the pile to be parked", || {
+        (redis.command::<usize>(&["ZCARD", PARKED]) >= n).then_some(())
+    });
+}
+
+#[test]
+fn a_dead_endpoint_s_pile_of_large_messages_does_not_fill_the_memory_for_others() {
+    let (redis, good) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &["--pause-base", "30s"]);
+    pile(&redis, 60, &format!(r#","pad":"{}""#, "x".repeat(900_000)));
+    redis.add(message(&good.url("/"), "good", "1"));
+    good.wait_for(1);
+    parked_at_least(&redis, 40);
+    service.end_well();
+}
+
+#[test]
+fn a_dead_endpoint_s_pile_of_one_order_key_does_not_either() {
+    let (redis, good) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &["--pause-base", "30s", "--max-active", "400"]);
+    pile(&redis, 1000, r#","orderKey":"k""#);
+    redis.add(message(&good.url("/"), "good", "1"));
+    good.wait_for(1);
+    parked_at_least(&redis, 800);
+    service.end_well();
+}
+
+#[test]
+fn a_host_that_comes_back_to_a_pile_is_never_sent_more_than_its_window() {
+    let (redis, port) = (Redis::start(), free_port());
+    let args = [
+        "--pause-base",
+        "200ms",
+        "--pause-max",
+        "300ms",
+        "--max-active",
+        "800",
+    ];
+    let mut service = serve(&redis, &args);
+    let url = format!("http://127.0.0.1:{port}/");
+    for n in 0..2000 {
+        redis.add(message(&url, &format!("m{n}"), "1"));
+    }
+    parked_at_least(&redis, 1500);
+    let back = Receiver::slow_at(&format!("127.0.0.1:{port}"), 5 * MS);
+    until("all to be caught up", || {
+        (back.count() == 2000).then_some(())
+    });
+    // A quarter of the workers, each on a connection of its own.
+    assert!(back.connected() <= 32, "{} connections", back.connected());
+    service.end_well();
+    assert_eq!((back.count(), redis.dead().len()), (2000, 0), "none twice");
 }

@@ -30,6 +30,7 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
         },
         lane_by_url: false,
         share: 1000,
+        share_bytes: 1 << 20,
         max_active: 1000,
         max_active_bytes: 1 << 20,
         schedule: RetrySchedule {

@@ -45,6 +45,7 @@ struct Known {
     host: u64,
     attempts: u32,
     carried: u32,
+    bytes: usize,
     entry: Option<EntryId>,
     leased: Instant,
 }
@@ -105,6 +106,7 @@ impl Model {
             },
             lane_by_url: false,
             share: 1 + rng.below(40) as usize,
+            share_bytes: 100 + rng.below(3000) as usize,
             max_active: 5 + rng.below(40) as usize,
             max_active_bytes: 300 + rng.below(3000) as usize,
             schedule: RetrySchedule {
@@ -178,6 +180,7 @@ impl Model {
             host,
             attempts: delivery.attempts,
             carried: delivery.carried,
+            bytes: delivery.message.raw().len(),
             entry: delivery.entry,
             leased: now.mono,
         };
@@ -188,13 +191,18 @@ impl Model {
             .states
             .values()
             .filter(|k| k.host == host && is_active(k.state));
-        let over_share = self.limits.near.is_some() && of_host.count() >= self.limits.share;
+        let (mut count, mut bytes) = (1, known.bytes);
+        for other in of_host {
+            (count, bytes) = (count + 1, bytes + other.bytes);
+        }
+        let over = count > self.limits.share || bytes > self.limits.share_bytes;
+        let over_share = self.limits.near.is_some() && count > 1 && over;
         let state = match delivery.entry {
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
-            Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
             // When is the lane's to say; not before it opens.
             _ if over_share => State::Parked(u64::MAX),
+            Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
             _ if wish > 0 => self.put_off(Duration::from_millis(wish), now),
             _ => State::Ready,
         };

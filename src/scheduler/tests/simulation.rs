@@ -51,6 +51,7 @@ fn limits(rng: &mut Rng) -> Limits {
             ..limits.schedule
         },
         share: 10,
+        share_bytes: 1 << 20,
         max_active: 100,
         max_active_bytes: 1 << 20,
         near: Some(Duration::from_millis(150)),

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 use super::reply::act;
@@ -91,10 +91,17 @@ impl Receiver {
         })
     }
 
-    /// As [`Receiver::ok`], at another address than 127.0.0.1.
+    /// As [`Receiver::ok`], at an address of the test's choice.
     pub fn ok_at(addr: &str) -> Receiver {
-        Receiver::at(addr, |shared, stream, n| {
-            serve(shared, stream, n, &|_: &Request, _| status(200))
+        Receiver::slow_at(addr, Duration::ZERO)
+    }
+
+    /// The same, and takes its time.
+    pub fn slow_at(addr: &str, after: Duration) -> Receiver {
+        Receiver::at(addr, move |shared, stream, n| {
+            serve(shared, stream, n, &|_: &Request, _| {
+                status(200).after(after)
+            })
         })
     }
 

@@ -126,6 +126,14 @@ impl Model {
             let closed = lane.and_then(|l| l.closed_until(self.now().mono));
             let believed = host.closed.filter(|t| *t > self.now().mono);
             assert_eq!(closed, believed, "{host:?} {lane:?}");
+            let here = self.states.values();
+            let here = here.filter(|k| k.host == n as u64 && is_active(k.state));
+            let (mut count, mut bytes) = (0, 0);
+            for known in here {
+                (count, bytes) = (count + 1, bytes + known.bytes);
+            }
+            let held = lane.map_or((0, 0), |lane| (lane.active(), lane.bytes()));
+            assert_eq!(held, (count, bytes));
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
-use crate::record::{EntryId, Parked};
 use crate::rules::Rule;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
@@ -184,23 +184,9 @@ impl Delivery {
         self.entry.is_some() && (self.suspect || self.attempts > 0)
     }
 
-    /// The attempts begun at its entry once the next one is, for [`crate::record::Record`].
+    /// The attempts begun at its entry once the next one is, for the ledger.
     pub fn next_attempt(&self) -> u32 {
         self.attempts + 1 - self.carried
-    }
-
-    /// Puts it off until `due` (Unix milliseconds), out of memory.
-    pub fn park(self, due: u64) -> Parked {
-        Parked {
-            entry: self.entry,
-            due,
-            id: self.message.id.clone(),
-            attempts: self.attempts,
-            source: self.source,
-            received: self.received,
-            once: false,
-            message: self.message.into_raw(),
-        }
     }
 
     /// Gives the message up.
@@ -287,10 +273,4 @@ impl DeadLetter {
             ),
         }
     }
-}
-
-/// Unix milliseconds of `time`; 0 for times before 1970.
-pub fn unix_ms(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64)
 }

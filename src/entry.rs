@@ -1,6 +1,33 @@
 //! An entry of the stream, as Redis gives it, and what it holds. Pure.
 
-use crate::record::EntryId;
+use std::fmt;
+use std::str::FromStr;
+
+/// The id of a stream entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Unix milliseconds, by Redis's clock, at which it was added.
+    pub ms: u64,
+    pub seq: u64,
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(EntryId {
+            ms: ms.parse()?,
+            seq: seq.parse()?,
+        })
+    }
+}
 
 /// See the module's header.
 #[derive(Debug)]

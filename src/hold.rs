@@ -68,6 +68,10 @@ impl Holds {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Hold)> {
         self.0.iter()
     }

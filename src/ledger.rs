@@ -14,8 +14,9 @@ use log::{error, warn};
 
 use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
+use crate::entry::EntryId;
 use crate::places::Place;
-use crate::record::{EntryId, Parked, Record, Told};
+use crate::record::{Parked, Record, Told};
 use crate::report as endpoints;
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
@@ -144,8 +145,10 @@ impl Ledger {
         if !held.gone.is_empty() && keep(self.store.gone(&held.gone, limit)) {
             held.gone.clear();
         }
-        if !held.answers.is_empty() && keep(self.store.answer(&held.answers, limit)) {
-            held.answers.clear();
+        if !held.answers.is_empty() {
+            // Whoever asked does not wait for a second try.
+            let answers = std::mem::take(&mut held.answers);
+            keep(self.store.answer(&answers, limit));
         }
         held.recount();
         first

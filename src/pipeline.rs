@@ -87,6 +87,20 @@ pub struct Keeper {
     pub trouble: Trouble,
 }
 
+impl Keeper {
+    /// For dead letters alone.
+    pub fn of_letters(store: Box<dyn Store>) -> Keeper {
+        Keeper {
+            store,
+            near: None,
+            tells: false,
+            bridge: false,
+            gone: Duration::ZERO,
+            trouble: Trouble::new("ledger"),
+        }
+    }
+}
+
 /// What an operator has set, and what is asked of the timer from outside while it runs.
 pub struct Control {
     pub rules: Rules,

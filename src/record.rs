@@ -3,12 +3,11 @@
 //! A record is a moment at which responsibility for a message moves, or at which something
 //! about it must outlive the process.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{DeadLetter, DeadReason, Delivery, Exchange};
+use crate::entry::EntryId;
 use crate::report::Report;
 
 /// See the module's header.
@@ -131,29 +130,19 @@ pub struct Parked {
     pub message: Vec<u8>,
 }
 
-/// The id of a stream entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId {
-    /// Unix milliseconds, by Redis's clock, at which it was added.
-    pub ms: u64,
-    pub seq: u64,
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.seq)
-    }
-}
-
-impl FromStr for EntryId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(EntryId {
-            ms: ms.parse()?,
-            seq: seq.parse()?,
-        })
+impl Parked {
+    /// Puts a delivery off until `due` (Unix milliseconds), out of memory.
+    pub fn new(delivery: Delivery, due: u64) -> Parked {
+        Parked {
+            entry: delivery.entry,
+            due,
+            id: delivery.message.id.clone(),
+            attempts: delivery.attempts,
+            source: delivery.source,
+            received: delivery.received,
+            once: false,
+            message: delivery.message.into_raw(),
+        }
     }
 }
 

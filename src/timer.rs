@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 use log::{Level, debug, error, info, log_enabled, warn};
 
 use crate::control::{Order, Snapshot};
-use crate::delivery::{Delivery, unix_ms};
+use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::hold::Cause;
 use crate::intake::Arrival;
@@ -27,6 +27,7 @@ use crate::places::{Place, extra_places};
 use crate::record::{Fate, Record};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
+use crate::when::unix_ms;
 use crate::worker::Outcome;
 
 /// Messages taken in between two looks at everything else.

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::delivery::unix_ms;
-
 /// The end of the year 9999, beyond which RFC 3339 has no form.
 pub const LATEST_MS: u64 = 253_402_300_799_999;
 
@@ -41,6 +39,12 @@ fn utc_ms(text: &str) -> Option<u64> {
     // The crate also takes a blank for the T, which RFC 3339 leaves to agreement.
     let time = humantime::parse_rfc3339_weak(&format!("{text}Z").to_uppercase()).ok()?;
     Some(unix_ms(time))
+}
+
+/// Unix milliseconds of `time`; 0 for times before 1970.
+pub fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
 }
 
 #[cfg(test)]

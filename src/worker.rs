@@ -6,7 +6,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
-use crate::delivery::{Attempt, Delivery, Exchange, FaultKind, unix_ms};
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::when::unix_ms;
 
 /// A delivery that comes back, with what its attempt came to.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::RedisArgs;
 use super::values::{duration, keep, nonempty};
-use crate::delivery::unix_ms;
 use crate::when;
+use crate::when::unix_ms;
 
 #[derive(Debug, Args)]
 pub struct SendArgs {

@@ -13,7 +13,6 @@ use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Ndjson, Store};
-use crate::trouble::Trouble;
 
 /// The longest timeout of a rule.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -47,14 +46,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Patient,
         run: Box::new(move |intake, drain| lines::run(max_bytes, intake, drain)),
     };
-    let keeper = Keeper {
-        store,
-        near: None,
-        tells: false,
-        bridge: false,
-        gone: Duration::ZERO,
-        trouble: Trouble::new("ledger"),
-    };
+    let keeper = Keeper::of_letters(store);
     let pipeline = Pipeline::start(
         &config,
         vec![source],

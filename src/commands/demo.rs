@@ -20,7 +20,6 @@ use crate::receiver::{self, Behaviour, Received};
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::Ndjson;
-use crate::trouble::Trouble;
 
 const REFRESH: Duration = Duration::from_millis(250);
 
@@ -67,14 +66,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Eager,
         run: Box::new(move |intake, drain| publish(urls, rate, length, intake, drain)),
     };
-    let keeper = Keeper {
-        store: Box::new(Ndjson::new(io::sink(), "this table")),
-        near: None,
-        tells: false,
-        bridge: false,
-        gone: Duration::ZERO,
-        trouble: Trouble::new("ledger"),
-    };
+    let keeper = Keeper::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
     let pipeline = Pipeline::start(
         &config,
         vec![source],

@@ -19,7 +19,8 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Body, Error};
 
 use crate::backoff::parse_retry_after;
-use crate::delivery::{Attempt, Delivery, Exchange, FaultKind, unix_ms};
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::when::unix_ms;
 use resolver::{DnsFailed, Names};
 use transport::{ConnectFailed, StaleConnection, TcpConnector};
 

@@ -13,12 +13,14 @@ use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
-use crate::delivery::{DeadLetter, Delivery, unix_ms};
+use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
+use crate::entry::EntryId;
 use crate::entry::{Entry, Held};
 use crate::message::{Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
-use crate::record::EntryId;
+use crate::store::StoreError;
+use crate::when::unix_ms;
 
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -42,6 +44,24 @@ pub struct Intake {
 /// The timer has ended: nothing more can be taken in.
 #[derive(Debug)]
 pub struct Closed;
+
+/// Why a session ended before the drain.
+pub enum End {
+    Closed,
+    Failed(StoreError),
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> Self {
+        End::Closed
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(e: StoreError) -> Self {
+        End::Failed(e)
+    }
+}
 
 impl Intake {
     pub fn new(out: Sender<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 use redis::{Connection, Msg, PubSub};
 
-use super::{Closed, Intake};
+use super::{Closed, End, Intake};
 use crate::control::{Order, Orders};
 use crate::drain::Drain;
-use crate::store::{Keys, Redis, StoreError, fetch_holds};
+use crate::store::{Keys, Redis, fetch_holds};
 use crate::trouble::Trouble;
 
 /// How soon a drain is noticed in silence.
@@ -41,18 +41,6 @@ pub struct Subscriber {
     /// For what operators' tools publish.
     pub orders: Orders,
     pub trouble: Trouble,
-}
-
-/// Why a session ended before the drain.
-enum End {
-    Closed,
-    Failed(StoreError),
-}
-
-impl From<Closed> for End {
-    fn from(_: Closed) -> Self {
-        End::Closed
-    }
 }
 
 impl Subscriber {
@@ -155,6 +143,9 @@ impl Subscriber {
         if channel == self.keys.control {
             let text = String::from_utf8_lossy(message.get_payload_bytes());
             match Order::parse(&text, Instant::now()) {
+                Some(Order::Report(key, _)) if !self.keys.is_reply(&key) => {
+                    warn!("{channel}: not a place for an answer: {key:?}");
+                }
                 Some(order) => self.orders.give(order),
                 None => warn!("{channel}: not an order that is known: {text:?}"),
             }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::{Closed, Intake};
-use crate::delivery::unix_ms;
+use super::{End, Intake};
 use crate::drain::Drain;
-use crate::record::EntryId;
-use crate::store::{Appointment, Entries, Keys, Read, Redis, StoreError};
+use crate::entry::EntryId;
+use crate::store::{Appointment, Entries, Keys, Read, Redis};
 use crate::trouble::Trouble;
+use crate::when::unix_ms;
 
 /// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
 /// service: Redis sees about one command a second.
@@ -54,24 +54,6 @@ pub struct Consumer {
     /// What this process has parked.
     pub appointment: Appointment,
     pub trouble: Trouble,
-}
-
-/// Why a session ended before the drain.
-enum End {
-    Closed,
-    Failed(StoreError),
-}
-
-impl From<Closed> for End {
-    fn from(_: Closed) -> Self {
-        End::Closed
-    }
-}
-
-impl From<StoreError> for End {
-    fn from(e: StoreError) -> Self {
-        End::Failed(e)
-    }
 }
 
 /// What outlives a connection.

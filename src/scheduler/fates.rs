@@ -7,7 +7,7 @@ use super::types::What;
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{DeadReason, Delivery};
-use crate::record::{Fate, Record};
+use crate::record::{Fate, Parked, Record};
 
 /// How long messages are put off for an endpoint to which nothing is to be sent at all, before
 /// it is asked again.
@@ -198,7 +198,7 @@ impl Scheduler {
     pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64) {
         self.leave(&delivery);
         self.stats.parked += 1;
-        let mut parked = delivery.park(due);
+        let mut parked = Parked::new(delivery, due);
         parked.once = self.limits.bridge && parked.entry.is_none();
         self.outbox.push_back(Record::Park(parked));
     }

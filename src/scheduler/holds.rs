@@ -15,11 +15,14 @@ use crate::rules::Rules;
 /// Lanes in one report.
 const REPORTED: usize = 1000;
 
+/// URLs that are remembered to be gone. Beyond that each message is told so itself.
+const MOST_GONE: usize = 10_000;
+
 impl Scheduler {
     /// From now on these hold. What is queued keeps its lane.
     pub fn set_rules(&mut self, rules: Rules, now: Now) {
         self.rules = rules;
-        self.take_out_held(now);
+        self.take_out_held(|_| true, now);
     }
 
     /// These are all holds that there are.
@@ -39,14 +42,16 @@ impl Scheduler {
                 self.chains.lift(|url| covers(key, url), now.unix_ms);
             }
         }
-        self.take_out_held(now);
+        self.take_out_held(|_| true, now);
     }
 
     /// Nothing is sent to a URL, or an origin, from now on.
     pub fn hold(&mut self, key: Arc<str>, hold: Hold, now: Now) {
         if self.holds.add(key.clone(), hold, now.mono) {
-            self.tell_held(key, hold, now);
-            self.take_out_held(now);
+            self.tell_held(key.clone(), hold, now);
+            // Its lane may be one of all URLs there, or of those that begin so.
+            let is_its = |lane: &str| key.starts_with(lane) || covers(&key, lane);
+            self.take_out_held(is_its, now);
         }
     }
 
@@ -72,7 +77,7 @@ impl Scheduler {
     /// A URL answered 410. Where nothing can be parked, what comes for it is tried all the
     /// same: it must end somehow.
     pub(super) fn note_gone(&mut self, url: Arc<str>, now: Now) {
-        if self.limits.near.is_none() {
+        if self.limits.near.is_none() || self.holds.len() >= MOST_GONE {
             return;
         }
         let hold = Hold {
@@ -92,17 +97,18 @@ impl Scheduler {
         self.changes.push((key, Change::Held { cause, left }));
     }
 
-    /// What is queued for endpoints that are held now leaves. What waits for a retry is looked
-    /// at when it is due.
-    fn take_out_held(&mut self, now: Now) {
+    /// What is queued in `which` lanes for endpoints that are held now leaves. What waits for a
+    /// retry is looked at when it is due.
+    fn take_out_held(&mut self, which: impl Fn(&str) -> bool, now: Now) {
         if self.holds.is_empty() && self.rules.len() == 0 {
             return;
         }
         let mut lanes = std::mem::take(&mut self.lanes);
         let held = |d: &Delivery| self.held(d, now).is_some();
         let out: Vec<Delivery> = lanes
-            .values_mut()
-            .flat_map(|lane| lane.extract(held))
+            .iter_mut()
+            .filter(|(key, _)| which(key))
+            .flat_map(|(_, lane)| lane.extract(held))
             .collect();
         self.lanes = lanes;
         self.ready -= out.len();

@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
+use crate::entry::EntryId;
 use crate::hold::Holds;
 use crate::lane::{Change, Lane, Sign, sign};
-use crate::record::{EntryId, Fate, Record, Told};
+use crate::record::{Fate, Record, Told};
 use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 

@@ -10,7 +10,7 @@ use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
 
 use super::{Keys, Redis, StoreError, advice};
 use crate::entry::Entry;
-use crate::record::EntryId;
+use crate::entry::EntryId;
 
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);

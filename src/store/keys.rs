@@ -47,6 +47,12 @@ impl Keys {
         format!("{}reply:{question:016x}", self.prefix)
     }
 
+    /// Whether it is such a key. Whoever may publish orders must not have us write anywhere else.
+    pub fn is_reply(&self, key: &str) -> bool {
+        let end = key.strip_prefix(&self.prefix);
+        end.is_some_and(|end| end.starts_with("reply:"))
+    }
+
     /// The hash that says where message `id` is.
     pub fn status(&self, id: &str) -> String {
         format!("{}status:{id}", self.prefix)

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime};
 use redis::{Connection, RedisResult, Script, ScriptInvocation};
 
 use super::{Keys, Redis, Store, StoreError, holds};
-use crate::delivery::{DeadLetter, Field, unix_ms};
+use crate::delivery::{DeadLetter, Field};
+use crate::entry::EntryId;
 use crate::hold::Cause;
-use crate::record::{EntryId, Parked, Told};
+use crate::record::{Parked, Told};
 use crate::report::Report;
+use crate::when::unix_ms;
 
 /// See the module's header.
 pub struct RedisLedger {

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::DeadLetter;
-use crate::record::{EntryId, Parked, Told};
+use crate::entry::EntryId;
+use crate::record::{Parked, Told};
 use crate::report::Report;
 
 pub use admin::{Admin, Fields};

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Field};
-use crate::record::{EntryId, Parked, Told};
+use crate::entry::EntryId;
+use crate::record::{Parked, Told};
 use crate::report::Report;
 
 /// Writes one JSON object a line.

@@ -21,14 +21,6 @@ fn add_all(redis: &Redis, receiver: &Receiver, ids: std::ops::Range<usize>) {
     }
 }
 
-fn distinct(receiver: &Receiver) -> BTreeSet<String> {
-    receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect()
-}
-
 /// Nothing is left on the stream, pending or parked.
 fn all_settled(redis: &Redis) {
     until("everything to be settled", || {
@@ -45,7 +37,7 @@ fn what_was_added_before_anyone_listened_is_delivered_and_settled() {
     let mut service = serve(&redis, &[]);
     receiver.wait_for(200);
     all_settled(&redis);
-    assert_eq!((distinct(&receiver).len(), receiver.count()), (200, 200));
+    assert_eq!((receiver.distinct().len(), receiver.count()), (200, 200));
     service.end_well();
     // A clean end leaves no consumer behind.
     let consumers: Vec<redis::Value> = redis.command(&["XINFO", "CONSUMERS", MESSAGES, "outhook"]);
@@ -67,7 +59,7 @@ fn an_entry_without_an_id_gets_one_that_stays_over_retries_and_restarts() {
     receiver.wait_for(3);
     service.end_well();
     let expected = format!("msg_{entry}");
-    assert_eq!(distinct(&receiver), BTreeSet::from([expected]));
+    assert_eq!(receiver.distinct(), BTreeSet::from([expected]));
 }
 
 #[test]
@@ -180,7 +172,7 @@ fn a_stable_name_takes_back_its_own_at_once() {
     let begun = Instant::now();
     let mut second = serve(&redis, &["--consumer", "pod-0"]);
     until("all five", || {
-        (distinct(&receiver).len() == 5).then_some(())
+        (receiver.distinct().len() == 5).then_some(())
     });
     all_settled(&redis);
     assert!(
@@ -207,16 +199,16 @@ fn twenty_kills_lose_nothing_and_repeat_no_more_than_was_in_flight() {
     ];
     for round in 1..=20 {
         let mut service = serve(&redis, &args);
-        let wanted = distinct(&receiver).len().max(round * 60).min(1900);
+        let wanted = receiver.distinct().len().max(round * 60).min(1900);
         until("some deliveries", || {
-            (distinct(&receiver).len() >= wanted).then_some(())
+            (receiver.distinct().len() >= wanted).then_some(())
         });
         service.signal(Signal::KILL);
     }
     let mut service = serve(&redis, &args);
     all_settled(&redis);
     service.end_well();
-    assert_eq!(distinct(&receiver).len(), 2000, "lost none");
+    assert_eq!(receiver.distinct().len(), 2000, "lost none");
     let repeated = receiver.count() - 2000;
     // In flight, or answered and not settled yet: the last batch of the ledger.
     assert!(repeated <= 20 * (8 + 8), "{repeated} were sent twice");
@@ -242,7 +234,7 @@ fn sigterm_hands_over_and_nothing_that_was_answered_is_repeated() {
     }
     all_settled(&redis);
     other.end_well();
-    assert_eq!(distinct(&receiver).len(), 600);
+    assert_eq!(receiver.distinct().len(), 600);
     // A cut attempt may have been answered all the same.
     assert!(receiver.count() <= 600 + 3 * 8, "{}", receiver.count());
 }
@@ -263,7 +255,7 @@ fn a_bridge_makes_of_many_listeners_one_delivery() {
     for replica in &mut replicas {
         replica.end_well();
     }
-    assert_eq!((distinct(&receiver).len(), receiver.count()), (100, 100));
+    assert_eq!((receiver.distinct().len(), receiver.count()), (100, 100));
 }
 
 #[test]

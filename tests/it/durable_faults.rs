@@ -1,20 +1,11 @@
 //! Redis in trouble under the stream: nothing is lost, one line tells of it, and it goes on.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{MESSAGES, Redis};
 use crate::support::service::{Service, serve};
 use crate::support::{Gate, MS, message, until};
-
-fn distinct(receiver: &Receiver) -> BTreeSet<String> {
-    receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect()
-}
 
 fn settled(redis: &Redis) {
     until("everything to be settled", || {
@@ -24,12 +15,12 @@ fn settled(redis: &Redis) {
 
 /// A hundred more, once outhook listens to the stream again.
 fn hundred_more(redis: &Redis, receiver: &Receiver, name: &str) {
-    let before = distinct(receiver).len();
+    let before = receiver.distinct().len();
     for n in 0..100 {
         redis.add(message(&receiver.url("/"), &format!("{name}-{n}"), "1"));
     }
     until("the hundred", || {
-        (distinct(receiver).len() == before + 100).then_some(())
+        (receiver.distinct().len() == before + 100).then_some(())
     });
     settled(redis);
 }
@@ -85,7 +76,7 @@ fn a_redis_that_is_killed_again_and_again_loses_nothing() {
             redis.add(message(&receiver.url("/"), &format!("m{round}-{n}"), "1"));
         }
         until("some of them", || {
-            (distinct(&receiver).len() > round * 200 + 20).then_some(())
+            (receiver.distinct().len() > round * 200 + 20).then_some(())
         });
         redis.kill();
         service.log.wait_times("redis: trouble", round + 1);
@@ -93,7 +84,7 @@ fn a_redis_that_is_killed_again_and_again_loses_nothing() {
         service.log.wait_times("redis: back after", round + 1);
     }
     until("all of them", || {
-        (distinct(&receiver).len() == 1000).then_some(())
+        (receiver.distinct().len() == 1000).then_some(())
     });
     settled(&redis);
     service.end_well();
@@ -114,7 +105,7 @@ fn cut_connections_lose_nothing_and_leave_nothing_pending() {
         redis.command::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     }
     until("all of them", || {
-        (distinct(&receiver).len() == 400).then_some(())
+        (receiver.distinct().len() == 400).then_some(())
     });
     settled(&redis);
     service.end_well();
@@ -149,7 +140,7 @@ fn a_redis_without_memory_still_settles_and_buries_what_it_has() {
     }
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     until("each to be tried", || {
-        (distinct(&receiver).len() == 50).then_some(())
+        (receiver.distinct().len() == 50).then_some(())
     });
     settled(&redis);
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);

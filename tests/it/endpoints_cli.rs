@@ -169,6 +169,8 @@ fn what_is_no_url_is_refused_and_noise_on_the_channel_ignored() {
     let mut service = serve(&redis, &[]);
     redis.publish("{outhook}:control", b"\xff hold up");
     service.log.wait("not an order that is known");
+    redis.publish("{outhook}:control", "report {outhook}:dead ");
+    service.log.wait("not a place for an answer");
     redis.send(message(&receiver.url("/"), "a", "1"));
     receiver.wait_for(1);
     service.end_well();

@@ -4,6 +4,7 @@
 //! the peer has gone. Every request is recorded *before* it is answered, so a test that
 //! has seen an effect of the answer also sees the request.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -139,6 +140,12 @@ impl Receiver {
 
     pub fn requests(&self) -> Vec<Request> {
         self.shared.seen.lock().unwrap().requests.clone()
+    }
+
+    /// The ids that have come.
+    pub fn distinct(&self) -> BTreeSet<String> {
+        let requests = self.requests();
+        requests.iter().map(|r| r.id().to_owned()).collect()
     }
 
     pub fn count(&self) -> usize {

@@ -33,6 +33,7 @@ main() {
     payments_arrive
     failures_are_retried
     the_hopeless_is_kept
+    the_gone_is_resumed
     redis_restarts
     sigterm_loses_nothing
     step "everything ends with 0"
@@ -89,9 +90,18 @@ the_hopeless_is_kept() {
     done
 }
 
+the_gone_is_resumed() {
+    step "after 410 its messages wait, until the operator resumes the endpoint"
+    restart receiver
+    publish held 5
+    wait_until 10 "5 messages to wait in Redis" parked 5
+    outhook endpoints resume "$(endpoint)"
+    wait_until 60 "5 deliveries after the resume" answered held 200
+    delivered_once held
+}
+
 redis_restarts() {
     step "Redis restarts: outhook and the API find it again, the dead letters are still there"
-    restart receiver
     restart redis
     wait_until 30 "outhook to subscribe again" logged webhook "$(ready_line webhook)" 2
     publish after-redis 5
@@ -228,6 +238,10 @@ answers() { sed -n "s/^$2 //p" "$work/receiver.log" | grep -xF -f "$work/$1" | s
 answered() { answers "$1" "$2" | uniq | cmp -s - <(sort "$work/$1"); }
 delivered_once() { answers "$1" 200 | diff - <(sort "$work/$1") || die "not once each, see above"; }
 
+parked() { [ "$(redis ZCARD '{outhook}:parked')" = "$1" ]; }
+# The endpoint as the webhooks name it.
+endpoint() { sed -n '/^{"url":"/{s///;s/".*//p;q;}' "$work/payments.http"; }
+outhook() { "${backend}_outhook" "$@"; }
 dead_letters() { [ "$(redis XLEN '{outhook}:dead')" = "$1" ]; }
 redis() { "${backend}_redis_cli" "$@"; }
 
@@ -316,6 +330,8 @@ compose_stop() {
 
 compose_redis_cli() { docker exec "$(container redis)" redis-cli "$@"; }
 
+compose_outhook() { docker exec "$(container webhook)" /outhook "$@"; }
+
 compose_clean_up() {
     [ -n "${OUTHOOK_TAG-}" ] || return
     dc down --volumes --timeout 5 >/dev/null 2>&1
@@ -382,6 +398,8 @@ local_stop() {
 ended() { ! kill -0 "$1" 2>/dev/null; }
 
 local_redis_cli() { redis-cli -s "$work/redis.sock" "$@"; }
+
+local_outhook() { "$bin/outhook" "$@"; }
 
 local_clean_up() {
     # shellcheck disable=SC2046

@@ -91,7 +91,10 @@ fn every_example_is_run_by_someone() {
 
 #[test]
 fn the_demo_runs() {
-    let code = example("demo").replace("cargo run --release -- demo", "outhook demo --for 1s");
+    let code = example("demo").replace(
+        "cargo run --release -- demo",
+        "outhook demo --for 1s --drain-timeout 1s",
+    );
     let out = sh(&code);
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{out:?}");

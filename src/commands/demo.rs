@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGINT;
+
 use super::{exit_code, rules};
 use crate::cli::DemoArgs;
 use crate::control::{Orders, Snapshot};
@@ -159,6 +161,8 @@ fn publish(
             return;
         }
     }
+    // The end is Ctrl-C's: without a drain the retries of "down" would go on for a minute.
+    let _ = signal_hook::low_level::raise(SIGINT);
 }
 
 /// Draws until the pipeline has ended.

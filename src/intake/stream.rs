@@ -29,6 +29,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Entries in one read.
 const COUNT: usize = 128;
 
+/// The same in the first read of a connection, which knows nothing of their sizes.
+const FIRST: usize = 16;
+
 /// Bytes in one read, as far as the last one foretells.
 const BYTES: usize = 4 << 20;
 
@@ -110,7 +113,7 @@ impl Consumer {
         }
         let mut unpark_at = Instant::now();
         let mut new = true;
-        let mut count = COUNT;
+        let mut count = FIRST;
         while !drain.has_begun() {
             if let Some(due) = self.appointment.next() {
                 let wait = due.saturating_sub(unix_ms(SystemTime::now()));

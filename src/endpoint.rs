@@ -21,12 +21,13 @@ impl Endpoint {
     /// Reads a URL as browsers do (WHATWG) and keeps its serialised form, so that every
     /// odd spelling of a host has become the plain one before anyone resolves it.
     pub fn parse(text: &str) -> Result<Endpoint, String> {
-        if text.len() > MAX_URL_BYTES {
-            return Err(format!(
-                "{} bytes are too long; at most {MAX_URL_BYTES} are allowed",
-                text.len()
-            ));
-        }
+        let vet = |text: &str| match text.len() {
+            ..=MAX_URL_BYTES => Ok(()),
+            n => Err(format!(
+                "{n} bytes are too long; at most {MAX_URL_BYTES} are allowed"
+            )),
+        };
+        vet(text)?;
         let mut url = Url::parse(text).map_err(|e| e.to_string())?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("scheme {:?} is not http or https", url.scheme()));
@@ -44,6 +45,8 @@ impl Endpoint {
             return Err("port 0 is not allowed".into());
         }
         url.set_fragment(None);
+        // Characters that must be encoded have made it longer.
+        vet(url.as_str())?;
         let origin = url.origin().ascii_serialization().into();
         let uri = Uri::try_from(url.as_str()).map_err(|e| e.to_string())?;
         let url = url.as_str().into();
@@ -54,6 +57,15 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_url_is_longer_than_allowed_once_it_is_encoded() {
+        let long = |n: usize, with: &str| format!("http://h/{}", with.repeat(n));
+        assert!(Endpoint::parse(&long(MAX_URL_BYTES - 9, "x")).is_ok());
+        assert!(Endpoint::parse(&long(MAX_URL_BYTES - 8, "x")).is_err());
+        assert!(Endpoint::parse(&long(1300, "ü")).is_ok());
+        assert!(Endpoint::parse(&long(1500, "ü")).is_err());
+    }
 
     #[test]
     fn one_origin_for_all_spellings() {

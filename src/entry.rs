@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::message::{MAX_ATTEMPTS, vet_id};
+
+/// The longest `source` that is believed, in bytes.
+const MAX_SOURCE: usize = 1024;
+
 /// The id of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
@@ -84,10 +89,11 @@ impl Entry {
         let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
         Ok(Held {
             message: message.unwrap_or_default(),
-            attempts: number(attempts).map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            attempts: number(attempts).map_or(0, |n| n.min(MAX_ATTEMPTS.into()) as u32),
             received: number(received),
-            id,
-            source,
+            // Anyone may add entries: what we would not have written is as if it were not there.
+            id: id.filter(|id| vet_id(id).is_ok()),
+            source: source.filter(|s| s.len() <= MAX_SOURCE && !s.contains(char::is_control)),
         })
     }
 }
@@ -138,8 +144,13 @@ mod tests {
             open(&[b"message", b"m", b"attempts", b"99999999999"])
                 .unwrap()
                 .attempts,
-            u32::MAX
+            MAX_ATTEMPTS
         );
+        for (name, value) in [("id", "a b"), ("id", ""), ("source", "a\nb")] {
+            let fields: [&[u8]; 4] = [b"message", b"m", name.as_bytes(), value.as_bytes()];
+            let held = open(&fields).unwrap();
+            assert_eq!((held.id, held.source), (None, None), "{name} {value:?}");
+        }
     }
 
     #[test]

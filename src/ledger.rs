@@ -33,6 +33,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// The least a write gets, even when the time is over.
 const LAST_LIMIT: Duration = Duration::from_millis(200);
 
+/// How often it is told that something is given up.
+const COMPLAIN: Duration = Duration::from_secs(60);
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -53,6 +56,8 @@ pub struct Ledger {
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
     pub trouble: Trouble,
+    /// When it was last told that something is given up.
+    pub complained: Option<Instant>,
 }
 
 /// Records that are not written yet, by kind.
@@ -139,19 +144,47 @@ impl Ledger {
         if !held.parked.is_empty() && keep(self.store.park(&held.parked, limit)) {
             held.parked.clear();
         }
-        if !held.told.is_empty() && keep(self.store.tell(&held.told, limit)) {
-            held.told.clear();
+        if !held.told.is_empty() {
+            let told = self.store.tell(&held.told, limit);
+            if keep(self.unless_refused("what became of messages", told)) {
+                held.told.clear();
+            }
         }
-        if !held.gone.is_empty() && keep(self.store.gone(&held.gone, limit)) {
-            held.gone.clear();
+        if !held.gone.is_empty() {
+            let gone = self.store.gone(&held.gone, limit);
+            if keep(self.unless_refused("which endpoints are gone", gone)) {
+                held.gone.clear();
+            }
         }
         if !held.answers.is_empty() {
             // Whoever asked does not wait for a second try.
             let answers = std::mem::take(&mut held.answers);
-            keep(self.store.answer(&answers, limit));
+            let answered = self.store.answer(&answers, limit);
+            keep(self.unless_refused("answers to operators", answered));
         }
         held.recount();
         first
+    }
+
+    /// What no message depends on is given up when the server refuses it: deliveries must not
+    /// stop for it.
+    fn unless_refused(
+        &mut self,
+        what: &str,
+        result: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match result {
+            Err(e) if e.is_refusal() => {
+                let now = Instant::now();
+                let quiet = self.complained.is_some_and(|at| now - at < COMPLAIN);
+                if !quiet {
+                    warn!("redis refuses to keep {what}: {e}");
+                    self.complained = Some(now);
+                }
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Waits before the next try. False when there is no time for one; the first call in a
@@ -223,7 +256,8 @@ impl Held {
             + self.answers.len();
         let letters = self.letters.iter().map(|l| l.message.len());
         let parked = self.parked.iter().map(|p| p.message.len());
-        self.bytes = letters.chain(parked).sum();
+        let begun = self.begun.iter().map(|d| d.message.raw().len());
+        self.bytes = letters.chain(parked).chain(begun).sum();
     }
 }
 

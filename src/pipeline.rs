@@ -161,6 +161,7 @@ impl Pipeline {
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
+            complained: None,
         };
         let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
         let timer = Timer {

@@ -147,11 +147,13 @@ impl Parked {
 }
 
 impl Record {
-    /// Bytes of message in it, for bounds.
+    /// Its bytes, for bounds: those that matter.
     pub fn len(&self) -> usize {
         match self {
-            Record::Settle(_) | Record::Note(..) | Record::Tell(_) => 0,
-            Record::Gone(..) | Record::Answer(..) => 0,
+            Record::Settle(_) | Record::Note(..) => 0,
+            Record::Tell(told) => told.url.len() + told.error.as_ref().map_or(0, String::len),
+            Record::Gone(url, _) => url.len(),
+            Record::Answer(_, report) => report.len(),
             Record::Begin(delivery) => delivery.message.raw().len(),
             Record::Bury(letter) => letter.message.len(),
             Record::Park(parked) => parked.message.len(),

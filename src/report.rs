@@ -14,6 +14,19 @@ pub struct Report {
     pub more: usize,
 }
 
+impl Report {
+    /// Its bytes in memory, about.
+    pub fn len(&self) -> usize {
+        let texts = |lane: &LaneReport| {
+            lane.endpoint.len() + lane.state.len() + lane.last_error.as_ref().map_or(0, String::len)
+        };
+        let lanes = self.lanes.iter();
+        lanes
+            .map(|lane| size_of::<LaneReport>() + texts(lane))
+            .sum()
+    }
+}
+
 /// One endpoint, as one replica sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LaneReport {

@@ -6,11 +6,13 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
+use toml::Spanned;
 use ureq::http::{HeaderValue, Method};
 
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
+use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Match, Rule, Rules};
 
 /// What rules are checked against, and build on.
@@ -24,9 +26,9 @@ pub struct Bounds {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    endpoint: Vec<Entry>,
+struct File<E> {
+    #[serde(default = "Vec::new")]
+    endpoint: Vec<E>,
 }
 
 /// One `[[endpoint]]`. Values are checked while they are read, so that an error has its line.
@@ -58,17 +60,32 @@ struct Entry {
 /// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
 /// the place and what is allowed.
 pub fn parse(text: &str, name: &str, bounds: &Bounds) -> Result<Rules, String> {
-    let file: File = match name.ends_with(".json") {
-        true => serde_json::from_str(text).map_err(|e| one_line(&e))?,
-        false => toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|s| text[..s.start].matches('\n').count() + 1);
-            let line = line.map(|n| format!("line {n}: ")).unwrap_or_default();
-            format!("{line}{}", one_line(&e.message()))
-        })?,
+    let entries: Vec<(String, Entry)> = match name.ends_with(".json") {
+        true => {
+            let file: File<Entry> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
+            file.endpoint
+                .into_iter()
+                .map(|e| (String::new(), e))
+                .collect()
+        }
+        false => {
+            let line = |at: usize| format!("line {}: ", text[..at].matches('\n').count() + 1);
+            let file: File<Spanned<Entry>> = toml::from_str(text).map_err(|e| {
+                let line = e.span().map(|s| line(s.start)).unwrap_or_default();
+                format!("{line}{}", one_line(&e.message()))
+            })?;
+            let entries = file.endpoint.into_iter();
+            entries
+                .map(|e| (line(e.span().start), e.into_inner()))
+                .collect()
+        }
     };
     let rules: Result<Vec<Rule>, String> = (1..)
-        .zip(file.endpoint)
-        .map(|(n, entry)| entry.rule(bounds).map_err(|e| format!("endpoint {n}: {e}")))
+        .zip(entries)
+        .map(|(n, (line, entry))| {
+            let rule = entry.rule(bounds);
+            rule.map_err(|e| format!("{line}endpoint {n}: {e}"))
+        })
         .collect();
     Ok(Rules::new(rules?))
 }
@@ -95,14 +112,16 @@ impl Entry {
                 humantime::format_duration(bounds.timeout),
             );
             return Err(format!(
-                "timeout {got}: it must be at most {most}; see --lease"
+                "timeout {got}: it must be at most {most} (an hour, and a third of --lease)"
             ));
         }
         let schedule = match (self.retry_schedule, self.max_attempts) {
             (Some(_), Some(_)) => {
                 return Err("retry_schedule and max_attempts exclude each other".into());
             }
-            (None, Some(0)) => return Err("max_attempts 0: it must be at least 1".into()),
+            (None, Some(n)) if n == 0 || n > MAX_ATTEMPTS => {
+                return Err(format!("max_attempts {n}: it must be 1 to {MAX_ATTEMPTS}"));
+            }
             (None, Some(attempts)) => Some(RetrySchedule {
                 attempts,
                 ..bounds.schedule.clone()

@@ -74,6 +74,8 @@ struct Run {
     full: bool,
     /// Places in the ledger's channel that are filled for the first record of the outbox.
     paid: usize,
+    /// An answer to an operator stands in the outbox.
+    owes_answer: bool,
 }
 
 impl Timer {
@@ -89,6 +91,7 @@ impl Timer {
             patient_open: true,
             full: false,
             paid: 0,
+            owes_answer: false,
         };
         loop {
             run.turn();
@@ -111,7 +114,9 @@ impl Run {
         self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
-        while let Ok(order) = self.timer.orders.try_recv() {
+        while self.takes_orders()
+            && let Ok(order) = self.timer.orders.try_recv()
+        {
             self.obey(order, now);
         }
         for (endpoint, change) in self.timer.scheduler.changes() {
@@ -127,7 +132,9 @@ impl Run {
         let timer = &self.timer;
         let mut select = Select::new();
         select.recv(&timer.done);
-        select.recv(&timer.orders);
+        if self.takes_orders() {
+            select.recv(&timer.orders);
+        }
         if self.takes_eager() {
             select.recv(&timer.eager);
         }
@@ -166,6 +173,11 @@ impl Run {
 
     fn takes_patient(&self) -> bool {
         self.patient_open && !self.full && !self.timer.scheduler.has_outbox()
+    }
+
+    /// One answer at a time, as it may be large.
+    fn takes_orders(&self) -> bool {
+        !self.owes_answer
     }
 
     fn take_results(&mut self, now: Now) {
@@ -217,6 +229,7 @@ impl Run {
                 };
                 let answer = Record::Answer(reply, Box::new(report));
                 scheduler.outbox().push_back(answer);
+                self.owes_answer = true;
             }
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
@@ -295,6 +308,7 @@ impl Run {
                 _ => self.paid = 0,
             }
         }
+        self.owes_answer = false;
     }
 
     fn hand_out(&mut self, now: Now) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, duration, share, timeout};
+use super::values::{delay, drain, share, timeout};
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
+use crate::message::MAX_ATTEMPTS;
 
 /// How messages are delivered.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     connect_timeout: Duration,
     /// Attempts for each message, the first included
-    #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS)))]
     max_attempts: u32,
     /// Pause after the first failed attempt; it doubles after each
     #[arg(long, env = "OUTHOOK_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
@@ -44,7 +45,7 @@ pub struct DeliveryArgs {
     /// Refuse larger messages
     #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = clap::value_parser!(u32).range(64..=512 << 20))]
     max_message_bytes: u32,
-    /// Messages held in memory; what comes on top is a dead letter (overflow)
+    /// Messages held in memory; what comes on top waits in Redis (in the demo: a dead letter)
     #[arg(long, env = "OUTHOOK_MAX_ACTIVE", value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_active: u32,
     /// Bytes of messages held in memory, likewise
@@ -60,7 +61,7 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_PAUSE_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
     pause_max: Duration,
     /// How long deliveries go on after the first SIGTERM or SIGINT
-    #[arg(long, env = "OUTHOOK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = duration)]
+    #[arg(long, env = "OUTHOOK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = drain)]
     drain_timeout: Duration,
 }
 

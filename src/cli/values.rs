@@ -13,6 +13,10 @@ pub fn delay(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::ZERO, DELAY_MAX)
 }
 
+pub fn drain(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::ZERO, Duration::from_secs(24 * 3600))
+}
+
 pub fn lease(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))
 }

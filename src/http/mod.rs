@@ -20,6 +20,7 @@ use ureq::{Agent, Body, Error};
 
 use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::endpoint::MAX_URL_BYTES;
 use crate::when::unix_ms;
 use resolver::{DnsFailed, Names};
 use transport::{ConnectFailed, StaleConnection, TcpConnector};
@@ -80,7 +81,7 @@ impl Client {
             .timeout_connect(Some(config.connect_timeout))
             .max_response_header_size(RESPONSE_HEADER_MAX)
             .input_buffer_size(RESPONSE_HEADER_MAX)
-            .output_buffer_size(8 * 1024)
+            .output_buffer_size(MAX_URL_BYTES + 8 * 1024)
             .max_idle_connections(config.max_idle)
             .max_idle_connections_per_host(config.max_idle)
             .max_idle_age(IDLE)
@@ -99,24 +100,21 @@ impl Client {
     }
 
     /// Posts one message, once. A pooled connection that turns out to be closed does not
-    /// count: the post is repeated at once on another.
+    /// count: the post is repeated at once, on a new one, with what is left of the time.
     pub fn attempt(&self, delivery: &Delivery) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();
-        let result = loop {
-            match self.post(delivery) {
-                Ok(response) => break answer(response),
-                // Each stale connection leaves the pool, so this ends; the deadline is
-                // for a pool full of them.
-                Err(e) if is_stale(&e) && begun.elapsed() < IDLE && !self.is_closed() => {}
-                Err(_) if self.is_closed() => {
-                    break Exchange::Fault {
-                        kind: FaultKind::Cut,
-                        text: "cut short by the end of the drain".into(),
-                    };
-                }
-                Err(e) => break fault(&e),
-            }
+        let response = match self.post(delivery, None) {
+            Err(e) if is_stale(&e) => self.post(delivery, Some(begun.elapsed())),
+            response => response,
+        };
+        let result = match response {
+            Ok(response) => answer(response),
+            Err(_) if self.is_closed() => Exchange::Fault {
+                kind: FaultKind::Cut,
+                text: "cut short by the end of the drain".into(),
+            },
+            Err(e) => fault(&e),
         };
         Attempt {
             at,
@@ -143,7 +141,9 @@ impl Client {
         });
     }
 
-    fn post(&self, delivery: &Delivery) -> Result<Response<Body>, Error> {
+    /// `spent`: on a first try. The second does without the pool, which may be full of what
+    /// made the first fail.
+    fn post(&self, delivery: &Delivery, spent: Option<Duration>) -> Result<Response<Body>, Error> {
         let Delivery { message, rule, .. } = delivery;
         let mut request = Request::post(message.endpoint.uri.clone());
         if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
@@ -169,13 +169,21 @@ impl Client {
         headers.insert("webhook-id", id);
         let request = request.body(message.data()).map_err(Error::Http)?;
         let agent = self.agent(&message.endpoint.origin)?;
-        match self.own_timeout(delivery) {
-            None => agent.run(request),
-            Some(timeout) => {
-                let request = agent.configure_request(request);
-                agent.run(request.timeout_global(Some(timeout)).build())
-            }
+        let own = self.own_timeout(delivery);
+        if own.is_none() && spent.is_none() {
+            return agent.run(request);
         }
+        let limit = own.unwrap_or(self.timeout);
+        let left = limit.saturating_sub(spent.unwrap_or_default());
+        let request = agent
+            .configure_request(request)
+            // Zero would mean no limit.
+            .timeout_global(Some(left.max(Duration::from_millis(1))));
+        let request = match spent {
+            Some(_) => request.max_idle_age(Duration::ZERO),
+            None => request,
+        };
+        agent.run(request.build())
     }
 
     /// The deadline of this delivery, where it is not the one of all. A message may ask for
@@ -269,6 +277,8 @@ fn fault(e: &Error) -> Exchange {
         Error::Other(e) if e.is::<DnsFailed>() => FaultKind::Dns,
         Error::Other(e) if e.is::<ConnectFailed>() => FaultKind::Connect,
         Error::ConnectionFailed => FaultKind::Connect,
+        // A request that cannot even be written.
+        Error::Http(_) => FaultKind::Internal,
         Error::Tls(_) | Error::Rustls(_) | Error::TlsRequired => FaultKind::Tls,
         // rustls reports a bad certificate through an I/O error.
         Error::Io(e) if e.get_ref().is_some_and(is_tls) => FaultKind::Tls,

@@ -35,7 +35,12 @@ fn read(kept: usize, intake: &mut Intake, drain: &Drain) -> io::Result<()> {
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut input = BufReader::with_capacity(64 * 1024, stdin);
     let mut line = Vec::new();
-    while !drain.has_begun() {
+    loop {
+        // What was taken from the pipe is ours, the last part of a line too.
+        if drain.has_begun() && input.buffer().is_empty() {
+            let _ = offer(&mut line, intake);
+            return Ok(());
+        }
         if input.buffer().is_empty() && !is_readable(input.get_ref())? {
             continue;
         }
@@ -59,7 +64,6 @@ fn read(kept: usize, intake: &mut Intake, drain: &Drain) -> io::Result<()> {
             return Ok(());
         }
     }
-    Ok(())
 }
 
 fn offer(line: &mut Vec<u8>, intake: &mut Intake) -> Result<(), Closed> {

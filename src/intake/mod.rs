@@ -17,7 +17,7 @@ use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::entry::{Entry, Held};
-use crate::message::{Message, RejectReason, Rejection};
+use crate::message::{MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
 use crate::when::unix_ms;
@@ -25,8 +25,11 @@ use crate::when::unix_ms;
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
-/// Parsed URLs that are remembered; then all are forgotten and it begins anew.
-const MAX_ENDPOINTS: usize = 4096;
+/// Bytes of parsed URLs that are remembered; then all are forgotten and it begins anew.
+const MAX_KNOWN: usize = 4 << 20;
+
+/// What an endpoint costs in memory beside the bytes of its texts, about.
+const ENDPOINT: usize = 256;
 
 /// A source's way to the timer.
 pub struct Intake {
@@ -37,8 +40,14 @@ pub struct Intake {
     max_bytes: usize,
     /// Most messages go where others went before: parsing a URL twice costs more than the
     /// look-up, and the copies share their memory.
-    endpoints: HashMap<Box<str>, Arc<Endpoint>>,
+    endpoints: Endpoints,
     ids: Ids,
+}
+
+#[derive(Default)]
+struct Endpoints {
+    known: HashMap<Box<str>, Arc<Endpoint>>,
+    bytes: usize,
 }
 
 /// The timer has ended: nothing more can be taken in.
@@ -70,7 +79,7 @@ impl Intake {
             source: name.into(),
             name: name.into(),
             max_bytes,
-            endpoints: HashMap::new(),
+            endpoints: Endpoints::default(),
             ids: Ids::default(),
         }
     }
@@ -79,6 +88,8 @@ impl Intake {
     pub fn set_detail(&mut self, detail: &str) {
         let known = self.source.strip_prefix(&*self.name);
         if known.and_then(|d| d.strip_prefix(':')) != Some(detail) {
+            // It is written into lines.
+            let detail = detail.replace(char::is_control, "?");
             self.source = format!("{}:{detail}", self.name).into();
         }
     }
@@ -149,7 +160,7 @@ impl Intake {
                 let noted = count.saturating_sub(1);
                 Ok(Delivery {
                     entry: Some(entry),
-                    attempts: held.attempts.saturating_add(noted),
+                    attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
                     ..Delivery::new(message, source, received, Instant::now())
@@ -165,25 +176,25 @@ impl Intake {
         fresh_id: impl FnOnce() -> Box<str>,
     ) -> Result<Message, Rejection> {
         let endpoints = &mut self.endpoints;
-        Message::parse(raw, self.max_bytes, fresh_id, |url| {
-            endpoint(endpoints, url)
-        })
+        Message::parse(raw, self.max_bytes, fresh_id, |url| endpoints.find(url))
     }
 }
 
-fn endpoint(
-    known: &mut HashMap<Box<str>, Arc<Endpoint>>,
-    url: &str,
-) -> Result<Arc<Endpoint>, String> {
-    if let Some(endpoint) = known.get(url) {
-        return Ok(endpoint.clone());
+impl Endpoints {
+    fn find(&mut self, url: &str) -> Result<Arc<Endpoint>, String> {
+        if let Some(endpoint) = self.known.get(url) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = Arc::new(Endpoint::parse(url)?);
+        // The key, and what the endpoint holds of it twice.
+        self.bytes += ENDPOINT + 3 * url.len();
+        if self.bytes > MAX_KNOWN {
+            self.known.clear();
+            self.bytes = ENDPOINT + 3 * url.len();
+        }
+        self.known.insert(url.into(), endpoint.clone());
+        Ok(endpoint)
     }
-    let endpoint = Arc::new(Endpoint::parse(url)?);
-    if known.len() >= MAX_ENDPOINTS {
-        known.clear();
-    }
-    known.insert(url.into(), endpoint.clone());
-    Ok(endpoint)
 }
 
 /// Ids for messages that bring none: unique, not secret.

@@ -12,6 +12,9 @@ use crate::when;
 /// The longest `webhookId` and `orderKey`, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
+/// The most attempts that anyone may ask for.
+pub const MAX_ATTEMPTS: u32 = 1000;
+
 /// The longest `timeout` that means anything.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -32,6 +35,12 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
 /// blank or anything beyond ASCII is refused rather than repaired.
 pub fn id(value: &RawValue) -> Result<Box<str>, String> {
     let id = string("webhookId", Some(value))?;
+    vet_id(&id)?;
+    Ok(id.into())
+}
+
+/// The error is a sentence.
+pub fn vet_id(id: &str) -> Result<(), String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
     match id.bytes().find(|&b| !good(b)) {
         _ if id.is_empty() => Err("webhookId is empty; leave it out to have one made".into()),
@@ -43,7 +52,7 @@ pub fn id(value: &RawValue) -> Result<Box<str>, String> {
             "webhookId holds the byte {:?}; allowed are A-Z a-z 0-9 _ : -",
             char::from(b)
         )),
-        None => Ok(id.into()),
+        None => Ok(()),
     }
 }
 
@@ -78,7 +87,7 @@ pub fn timeout(value: &RawValue) -> Result<Duration, String> {
 
 pub fn max_attempts(value: &RawValue) -> Result<u32, String> {
     let read = value.get().parse().ok();
-    read.filter(|n| (1..=1000).contains(n))
+    read.filter(|n| (1..=MAX_ATTEMPTS).contains(n))
         .ok_or_else(|| "maxAttempts must be a whole number from 1 to 1000".into())
 }
 

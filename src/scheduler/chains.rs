@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::delivery::Delivery;
 
-/// Those who are away are waited for until so long (ms) after the last was due: another
-/// replica may have got them, or an operator may have taken them out.
+/// The first of those who are away is waited for until so long (ms) after it was due: another
+/// replica may have got it, an operator may have taken it out, or Redis may have lost it.
 const GRACE_MS: u64 = 60_000;
 
-/// What must follow others that should be back by now is put off for so long (ms).
-const FOLLOW_MS: u64 = 50;
+/// What must follow one that should be back by now is put off for so long (ms): a part of how
+/// late that is, as it may never come.
+const FOLLOW_MS: std::ops::RangeInclusive<u64> = 50..=5000;
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -28,12 +29,17 @@ struct Chain {
     /// Whether one is under way here.
     active: bool,
     queue: VecDeque<Delivery>,
-    /// The ids of those in the store, in their order, after all in `queue`.
-    away: VecDeque<Box<str>>,
-    /// When the last of them is due, in Unix milliseconds.
-    last_due: u64,
+    /// Those in the store, in their order, after all in `queue`.
+    away: VecDeque<Away>,
     /// The URL for whose hold the first of them is away: it comes back when that is lifted.
     held: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Away {
+    id: Box<str>,
+    /// When it is due, in Unix milliseconds.
+    due: u64,
 }
 
 /// What becomes of a message with a key.
@@ -55,20 +61,29 @@ impl Chains {
         };
         let chain = self.chains.entry(key).or_default();
         let id = &delivery.message.id;
-        if now_ms > chain.last_due.saturating_add(GRACE_MS) {
-            chain.away.clear();
+        let late = |away: &Away| now_ms > away.due.saturating_add(GRACE_MS);
+        while chain
+            .away
+            .front()
+            .is_some_and(|away| late(away) && away.id != *id)
+        {
+            chain.away.pop_front();
         }
-        match chain.away.iter().position(|away| away == id) {
+        match chain.away.iter().position(|away| away.id == *id) {
             Some(0) => {
                 chain.away.pop_front();
             }
             None if chain.away.is_empty() => {}
-            other => {
-                if other.is_none() {
-                    chain.away.push_back(id.clone());
+            found => {
+                let due = chain.follow(found, now_ms);
+                match found {
+                    Some(at) => chain.away[at].due = due,
+                    None => chain.away.push_back(Away {
+                        id: id.clone(),
+                        due,
+                    }),
                 }
-                chain.last_due = chain.last_due.max(now_ms + FOLLOW_MS) + 1;
-                return Admission::Park(delivery, chain.last_due);
+                return Admission::Park(delivery, due);
             }
         }
         if chain.active {
@@ -91,7 +106,9 @@ impl Chains {
     pub fn lift(&mut self, is_lifted: impl Fn(&str) -> bool, now_ms: u64) {
         for chain in self.chains.values_mut() {
             if chain.held.take_if(|url| is_lifted(url)).is_some() {
-                chain.last_due = now_ms;
+                for away in &mut chain.away {
+                    away.due = away.due.min(now_ms);
+                }
             }
         }
     }
@@ -116,21 +133,17 @@ impl Chains {
         chain.active = false;
         let queue = std::mem::take(&mut chain.queue);
         self.queued -= queue.len();
-        let mut away: VecDeque<Box<str>> = [id.into()].into();
-        away.extend(queue.iter().map(|d| d.message.id.clone()));
-        away.append(&mut chain.away);
-        chain.away = away;
-        chain.last_due = chain.last_due.max(due + queue.len() as u64);
-        (due + 1..).zip(queue).map(|(due, d)| (d, due)).collect()
+        let out = chain.leave(queue, due + 1);
+        chain.away.push_front(Away { id: id.into(), due });
+        out
     }
 
     /// One that has just come is parked until `due` without having been admitted.
     pub fn sent_away(&mut self, key: Arc<str>, id: &str, due: u64) {
         let chain = self.chains.entry(key).or_default();
-        if !chain.away.iter().any(|away| &**away == id) {
-            chain.away.push_back(id.into());
+        if !chain.away.iter().any(|away| &*away.id == id) {
+            chain.away.push_back(Away { id: id.into(), due });
         }
-        chain.last_due = chain.last_due.max(due);
     }
 
     /// Takes out the queues in which something is that `is_old` says must not wait here any
@@ -146,11 +159,7 @@ impl Chains {
                 continue;
             }
             let queue = std::mem::take(&mut chain.queue);
-            chain.last_due = chain.last_due.max(due + queue.len() as u64);
-            for d in queue.iter().rev() {
-                chain.away.push_front(d.message.id.clone());
-            }
-            out.extend((due + 1..).zip(queue).map(|(due, d)| (d, due)));
+            out.extend(chain.leave(queue, due + 1));
         }
         self.queued -= out.len();
         out
@@ -159,8 +168,8 @@ impl Chains {
     /// Forgets keys of which nothing is here, and whose others have been away for too long.
     pub fn forget(&mut self, now_ms: u64) {
         self.chains.retain(|_, chain| {
-            let waits = now_ms <= chain.last_due.saturating_add(GRACE_MS);
-            chain.active || !chain.queue.is_empty() || (!chain.away.is_empty() && waits)
+            let waits = |away: &Away| now_ms <= away.due.saturating_add(GRACE_MS);
+            chain.active || !chain.queue.is_empty() || chain.away.iter().any(waits)
         });
     }
 
@@ -171,5 +180,29 @@ impl Chains {
 
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()
+    }
+}
+
+impl Chain {
+    /// When one may come back that must follow all that are away, or those before the `at`-th.
+    fn follow(&self, at: Option<usize>, now_ms: u64) -> u64 {
+        let late = self
+            .away
+            .front()
+            .map_or(0, |a| now_ms.saturating_sub(a.due));
+        let pause = (late / 4).clamp(*FOLLOW_MS.start(), *FOLLOW_MS.end());
+        let before = self.away.iter().take(at.unwrap_or(usize::MAX));
+        let last = before.map(|a| a.due).max().unwrap_or_default();
+        last.max(now_ms + pause) + 1
+    }
+
+    /// `queue` is parked, one by one from `due` on, before those that are away already.
+    fn leave(&mut self, queue: VecDeque<Delivery>, due: u64) -> Vec<(Delivery, u64)> {
+        let out: Vec<_> = queue.into_iter().zip(due..).collect();
+        for (delivery, due) in out.iter().rev() {
+            let (id, due) = (delivery.message.id.clone(), *due);
+            self.away.push_front(Away { id, due });
+        }
+        out
     }
 }

@@ -159,7 +159,10 @@ impl Scheduler {
 
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.near.is_some() {
+        if self.limits.bridge {
+            // The stream keeps their order, also of those that are not to be delivered yet.
+            self.park_follower(delivery, now.unix_ms);
+        } else if self.limits.near.is_some() {
             self.send_away(delivery, now.unix_ms);
         } else {
             let detail = "more messages came than are held in memory; --max-active and \

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Connection, RedisResult, Script, Value, cmd};
 
 use super::entries::{bytes, items, text};
-use super::{Keys, Redis, StoreError};
+use super::{Keys, Redis, StoreError, scripts};
 
 /// Entries in one page; each may be a megabyte.
 const PAGE: usize = 100;
@@ -95,11 +95,7 @@ impl Admin {
     /// Puts the messages of these dead letters back on the stream. Answers how many were
     /// still there.
     pub fn replay(&mut self, entries: &[String]) -> Result<u64, StoreError> {
-        self.script(
-            include_str!("lua/replay.lua"),
-            &self.keys.dead.clone(),
-            entries,
-        )
+        self.script(scripts::REPLAY, &self.keys.dead.clone(), entries)
     }
 
     /// Deletes these dead letters. Answers how many were still there.
@@ -127,11 +123,7 @@ impl Admin {
     /// Puts these parked messages on the stream, due now. Answers how many were still parked.
     pub fn flush(&mut self, messages: &[ParkedMessage]) -> Result<u64, StoreError> {
         let members: Vec<&[u8]> = messages.iter().map(|m| &m.member[..]).collect();
-        let script = concat!(
-            include_str!("lua/append.lua"),
-            include_str!("lua/flush.lua")
-        );
-        self.script(script, &self.keys.parked.clone(), &members)
+        self.script(scripts::FLUSH, &self.keys.parked.clone(), &members)
     }
 
     /// What is known of message `id`; nothing where `--status-ttl` is not set, or is over.

@@ -8,17 +8,12 @@ use std::time::Duration;
 
 use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
 
-use super::{Keys, Redis, StoreError, advice};
+use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::entry::Entry;
 use crate::entry::EntryId;
 
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
-
-const UNPARK: &str = concat!(
-    include_str!("lua/append.lua"),
-    include_str!("lua/unpark.lua")
-);
 
 /// See the module's header.
 pub struct Entries {
@@ -100,7 +95,7 @@ impl Entries {
     /// Moves parked messages that are due to the stream, `limit` at most. Answers how many,
     /// and how long it is until the next one is due.
     pub fn unpark(&mut self, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
-        let script = Script::new(UNPARK);
+        let script = Script::new(scripts::UNPARK);
         let (moved, next): (usize, i64) = script
             .key(&self.keys.parked)
             .key(&self.keys.messages)

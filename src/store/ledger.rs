@@ -7,13 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use redis::{Connection, RedisResult, Script, ScriptInvocation};
 
-use super::{Keys, Redis, Store, StoreError, holds};
+use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Field};
 use crate::entry::EntryId;
 use crate::hold::Cause;
 use crate::record::{Parked, Told};
 use crate::report::Report;
 use crate::when::unix_ms;
+
+/// Answers that wait for one question at most: replicas that one can have.
+const ANSWERS: i64 = 1000;
 
 /// See the module's header.
 pub struct RedisLedger {
@@ -71,8 +74,8 @@ impl RedisLedger {
             keys,
             config,
             connection: None,
-            bury: Script::new(include_str!("lua/bury.lua")),
-            park: Script::new(include_str!("lua/park.lua")),
+            bury: Script::new(scripts::BURY),
+            park: Script::new(scripts::PARK),
         }
     }
 }
@@ -198,6 +201,7 @@ impl Store for RedisLedger {
         for (key, report) in answers {
             let text = serde_json::to_vec(report).expect("plain values");
             pipe.cmd("RPUSH").arg(&**key).arg(text).ignore();
+            pipe.cmd("LTRIM").arg(&**key).arg(-ANSWERS).arg(-1).ignore();
             let kept = holds::ANSWER_KEPT.as_millis() as u64;
             pipe.cmd("PEXPIRE").arg(&**key).arg(kept).ignore();
         }

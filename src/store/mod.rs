@@ -10,6 +10,7 @@ mod keys;
 mod ledger;
 mod ndjson;
 mod redis;
+mod scripts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub trait Store: Send {
 
     fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError>;
 
-    /// Notes what attempts came to, for whoever asks.
+    /// Notes what attempts came to, for whoever asks. What the server refuses is given up.
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
 
     /// Has all replicas send nothing to these URLs for so long.
@@ -80,6 +81,12 @@ impl StoreError {
     /// goes away is reset, then refused, then loading.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// The server refuses just this, and will when it is asked again; it is not in trouble
+    /// itself.
+    pub fn is_refusal(&self) -> bool {
+        matches!(&*self.code, "WRONGTYPE" | "NOPERM" | "OOM" | "ERR")
     }
 }
 

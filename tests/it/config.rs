@@ -43,7 +43,7 @@ const BAD_VALUES: &[(&str, &str, &[&str])] = &[
     ),
     ("deliver", "--max-message-bytes", &["0", "x", "1MB", "-1"]),
     ("deliver", "--max-active", &["0", "x"]),
-    ("deliver", "--drain-timeout", &["x", "-1s"]),
+    ("deliver", "--drain-timeout", &["x", "-1s", "25h"]),
     (
         "serve",
         "--redis-address",

@@ -312,3 +312,25 @@ fn a_dead_file_that_cannot_be_written_is_refused_before_anything_is_sent() {
     );
     assert_eq!(receiver.count(), 0);
 }
+
+#[test]
+fn what_was_taken_from_the_pipe_when_the_signal_came_is_a_dead_letter_at_least() {
+    let receiver = Receiver::script([Reply::Hang]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dead.ndjson");
+    let file = file.to_str().unwrap();
+    let args = ["deliver", "--max-active", "10", "--drain-timeout", "0s"];
+    let mut service = Outhook::new(&[&args[..], &["--dead-file", file]].concat()).spawn();
+    let lines = (0..500).map(|n| message(&receiver.url("/"), &format!("m{n}"), "1") + "\n");
+    // The last line is not whole yet.
+    let input = lines.collect::<String>() + r#"{"url":"#;
+    service.write(input.clone());
+    receiver.wait_for(1);
+    assert_eq!(service.terminate().0, 1);
+    let left = service.unread();
+    let dead = letters(Path::new(file));
+    let taken: usize = dead.iter().map(|d| d.text("message").len() + 1).sum();
+    let taken = taken - usize::from(dead.last().unwrap().text("reason") == "bad_json");
+    assert_eq!(taken + left, input.len(), "{} dead letters", dead.len());
+    assert!(dead.len() > 100, "it had taken a good many: {}", dead.len());
+}

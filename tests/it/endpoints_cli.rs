@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::receiver::{Receiver, Request, status};
 use crate::support::redis::{PARKED, Redis};
 use crate::support::service::{Finished, Outhook, serve};
+use crate::support::sys::peak_rss;
 use crate::support::{MS, message, until};
 
 fn endpoints(redis: &Redis, args: &[&str]) -> Finished {
@@ -173,5 +174,29 @@ fn what_is_no_url_is_refused_and_noise_on_the_channel_ignored() {
     service.log.wait("not a place for an answer");
     redis.send(message(&receiver.url("/"), "a", "1"));
     receiver.wait_for(1);
+    service.end_well();
+}
+
+#[test]
+fn a_flood_of_questions_neither_fills_the_memory_nor_stops_deliveries() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    // Nobody listens there: a lane each, with an error to tell of.
+    for port in 1..500 {
+        let url = format!("http://127.0.0.2:{port}/");
+        redis.add(message(&url, &format!("x{port}"), "1"));
+    }
+    until("lanes", || (rows(&redis).len() == 499).then_some(()));
+    for _ in 0..3000 {
+        let question = "report {outhook}:reply:1 ";
+        let heard: usize = redis.command(&["PUBLISH", "{outhook}:control", question]);
+        assert_eq!(heard, 1);
+    }
+    redis.add(message(&receiver.url("/"), "good", "1"));
+    receiver.wait_for(1);
+    let rss = peak_rss(service.pid());
+    assert!(rss < 100 << 20, "{rss} bytes");
+    let left: usize = redis.command(&["LLEN", "{outhook}:reply:1"]);
+    assert!(left <= 1000, "{left} answers are kept");
     service.end_well();
 }

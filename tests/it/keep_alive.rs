@@ -1,9 +1,9 @@
 //! Connections are kept and used again, and one that has gone stale costs nothing.
 
-use crate::support::message;
 use crate::support::receiver::{Receiver, Reply, Request, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Service, serve};
+use crate::support::{MS, message};
 
 /// Sends one after another: each only when the one before is settled, its connection idle.
 fn send_in_turn(redis: &Redis, service: &Service, receiver: &Receiver, n: usize) {
@@ -141,4 +141,31 @@ fn a_connection_with_a_late_rest_of_a_body_is_not_used_again() {
     redis.send(message(&receiver.url("/"), "second", "1"));
     service.log.wait("delivered id=second");
     assert!(redis.dead().is_empty());
+}
+
+#[test]
+fn a_receiver_that_closes_instead_of_an_answer_is_asked_twice_at_most_and_in_time() {
+    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
+    let receiver = Receiver::answering(move |request: &Request, _| -> Reply {
+        let fresh = seen.lock().unwrap().insert(request.connection);
+        if request.id() != "last" {
+            return status(200).after(100 * MS).into();
+        }
+        std::thread::sleep(500 * MS);
+        match fresh {
+            true => status(200).into(),
+            false => Reply::Close,
+        }
+    });
+    let redis = Redis::start();
+    let service = serve(&redis, &["--timeout", "800ms", "--max-attempts", "1"]);
+    // Four idle connections, each of which would seem to have been closed.
+    for n in 0..4 {
+        redis.send(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    service.log.wait_times("delivered id=", 4);
+    redis.send(message(&receiver.url("/"), "last", "1"));
+    assert!(redis.wait_dead(1)[0].text("error").starts_with("timeout"));
+    let asked = receiver.requests();
+    assert_eq!(asked.iter().filter(|r| r.id() == "last").count(), 2);
 }

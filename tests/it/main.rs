@@ -21,6 +21,7 @@ mod isolation;
 mod json_shapes;
 mod keep_alive;
 mod listen_cli;
+mod moves;
 mod overrides;
 mod redis_places;
 mod redis_trouble;

@@ -2,7 +2,7 @@
 
 use crate::support::receiver::{Receiver, Reply, status};
 use crate::support::redis::Redis;
-use crate::support::service::serve;
+use crate::support::service::{Service, serve};
 use crate::support::{unix_ms, until};
 
 /// A message with more fields, as `"name":value`.
@@ -93,6 +93,20 @@ fn messages_of_one_key_go_one_after_another_and_others_pass() {
     );
     assert!(place("other") < place("k1"), "{ids:?}");
     service.end_well();
+}
+
+#[test]
+fn a_message_that_is_published_twice_does_not_hold_up_its_key() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut replicas = [serve(&redis, &["--bridge"]), serve(&redis, &["--bridge"])];
+    for n in 0..20 {
+        let message = with(&receiver.url("/"), &format!("m{n}"), r#""orderKey":"k""#);
+        redis.publish("payments", &message);
+        redis.publish("payments", &message);
+    }
+    receiver.wait_for(20);
+    replicas.iter_mut().for_each(Service::end_well);
+    assert_eq!((receiver.distinct().len(), receiver.count()), (20, 20));
 }
 
 #[test]

@@ -159,3 +159,21 @@ fn a_stopped_redis_at_the_end_does_not_hold_up_and_what_is_left_is_named() {
     lost_at_the_end(&mut service, &["left-1", "left-2"]);
     redis.cont();
 }
+
+#[test]
+fn what_cannot_be_told_holds_up_no_delivery() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let args = ["--status-ttl", "1h", "--outcomes", "1000"];
+    let mut service = serve(&redis, &args);
+    redis.command::<()>(&["SET", "{outhook}:status:m7", "x"]);
+    redis.command::<()>(&["SET", "{outhook}:outcomes", "x"]);
+    for n in 0..1000 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    receiver.wait_for(1000);
+    let line = service.log.wait("refuses to keep what became of messages");
+    assert!(line.contains("WRONGTYPE"), "{line}");
+    service.end_well();
+    assert_eq!(service.log.count("refuses to keep"), 1);
+    assert!(redis.command::<bool>(&["EXISTS", "{outhook}:status:m8"]));
+}

@@ -198,6 +198,7 @@ impl Model {
         let over = count > self.limits.share || bytes > self.limits.share_bytes;
         let over_share = self.limits.near.is_some() && count > 1 && over;
         let state = match delivery.entry {
+            None if self.limits.bridge => State::Parked(now.unix_ms),
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
             // When is the lane's to say; not before it opens.

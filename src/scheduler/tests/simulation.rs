@@ -284,6 +284,35 @@ fn order_rates_and_windows_hold_while_endpoints_fail_and_recover() {
 }
 
 #[test]
+fn what_redis_has_lost_does_not_hold_back_its_key_for_ever() {
+    let mut world = World::new(5);
+    world.sick = vec![Duration::from_secs(2); 4];
+    world.order.insert("k".into(), Vec::new());
+    for n in 0..20 {
+        let id = format!("k:{n}");
+        let raw = format!(r#"{{"url":"http://h1/","webhookId":"{id}","data":1}}"#);
+        world.accept(raw.into_bytes(), Some("k"), 0);
+        world.order.get_mut("k").unwrap().push(id);
+    }
+    while world.parked.len() < 20 {
+        world.step();
+    }
+    world
+        .parked
+        .retain(|_, parked| !["k:0", "k:7"].contains(&&*parked.id));
+    let order = world.order.get_mut("k").unwrap();
+    order.retain(|id| id != "k:0" && id != "k:7");
+    let parkings = world.parkings;
+    while world.scheduler.stats().delivered < 18 {
+        world.step();
+        assert!(world.elapsed < Duration::from_secs(140), "still waited for");
+    }
+    assert_eq!(world.settled, world.order);
+    let again = world.parkings - parkings;
+    assert!(again < 18 * 100, "{again} parked to wait");
+}
+
+#[test]
 fn a_rate_is_kept_and_used_up() {
     let mut world = World::new(3);
     world.scheduler.limits.share = 1000;

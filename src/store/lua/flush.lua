@@ -2,8 +2,8 @@
 -- KEYS: parked, messages. ARGV: members. Answers how many were moved.
 local moved = 0
 for _, member in ipairs(ARGV) do
-  if redis.call('ZREM', KEYS[1], member) > 0 then
-    append(KEYS[2], member)
+  if redis.call('ZSCORE', KEYS[1], member) then
+    unpark(KEYS[1], member, KEYS[2])
     moved = moved + 1
   end
 end

@@ -7,7 +7,7 @@ for _, entry in ipairs(ARGV) do
   if found then
     local letter = {}
     for i = 1, #found[2], 2 do letter[found[2][i]] = found[2][i + 1] end
-    redis.call('XDEL', KEYS[1], entry)
+    redis.call('XDEL', KEYS[1], nothing)
     local fields = { 'message', letter.message or '' }
     for _, name in ipairs({ 'id', 'received_ms', 'source' }) do
       if letter[name] then
@@ -16,6 +16,7 @@ for _, entry in ipairs(ARGV) do
       end
     end
     redis.call('XADD', KEYS[2], '*', unpack(fields))
+    redis.call('XDEL', KEYS[1], entry)
     moved = moved + 1
   end
 end

@@ -12,7 +12,6 @@ if next ~= 0 then return { 0, next } end
 local latest = string.format('%.0f', now)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'LIMIT', 0, ARGV[1])
 for _, member in ipairs(due) do
-  redis.call('ZREM', KEYS[1], member)
-  append(KEYS[2], member)
+  unpark(KEYS[1], member, KEYS[2])
 end
 return { #due, first() }

@@ -194,6 +194,12 @@ impl Service {
             .write_all(&bytes.into());
     }
 
+    /// Bytes of what was written that the process has not taken.
+    pub fn unread(&self) -> usize {
+        let stdin = self.stdin.as_ref().expect("not closed");
+        rustix::io::ioctl_fionread(stdin).expect("a pipe") as usize
+    }
+
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }

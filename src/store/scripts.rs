@@ -1,0 +1,14 @@
+//! The scripts that move messages. Each move is one of them, so that it happens whole or not at
+//! all; how is said in `lua/moves.lua`.
+
+macro_rules! moving {
+    ($file:literal) => {
+        concat!(include_str!("lua/moves.lua"), "\n", include_str!($file))
+    };
+}
+
+pub const BURY: &str = moving!("lua/bury.lua");
+pub const PARK: &str = moving!("lua/park.lua");
+pub const UNPARK: &str = moving!("lua/unpark.lua");
+pub const FLUSH: &str = moving!("lua/flush.lua");
+pub const REPLAY: &str = moving!("lua/replay.lua");

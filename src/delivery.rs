@@ -136,6 +136,22 @@ pub enum DeadReason {
     Overflow,
 }
 
+impl DeadReason {
+    /// All there are.
+    pub fn all() -> impl Iterator<Item = DeadReason> {
+        let others = [
+            DeadReason::Gone,
+            DeadReason::Exhausted,
+            DeadReason::Drained,
+            DeadReason::Expired,
+            DeadReason::Disabled,
+            DeadReason::Overflow,
+        ];
+        let rejected = RejectReason::ALL.map(DeadReason::Rejected);
+        rejected.into_iter().chain(others)
+    }
+}
+
 impl fmt::Display for DeadReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

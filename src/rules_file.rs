@@ -329,8 +329,8 @@ mod tests {
                 &["line 3", "host"],
             ),
             (
-                "[[endpoint]]\nrate = \"1/s\"",
-                &["endpoint 1", "url or host"],
+                "[[endpoint]]\nhost = \"h\"\n\n[[endpoint]]\nrate = \"1/s\"",
+                &["line 4", "endpoint 2", "url or host"],
             ),
             (
                 "[[endpoint]]\nhost = \"h\"\nmax_attempts = 2\nretry_schedule = \"1s\"",

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::RedisArgs;
 use super::values::{duration, keep, nonempty};
+use crate::delivery::DeadReason;
 use crate::when;
 use crate::when::unix_ms;
 
@@ -147,7 +148,7 @@ pub struct SelectArgs {
     #[arg(long, value_name = "PREFIX")]
     pub url: Option<String>,
     /// With this reason
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = reason)]
     pub reason: Option<String>,
     /// Not before: RFC 3339, or so long ago as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -156,7 +157,7 @@ pub struct SelectArgs {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<u64>,
     /// The first so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// All there are; asked for where a selection would be dangerous to forget
     #[arg(long)]
@@ -181,6 +182,14 @@ impl SelectArgs {
             true => Ok(()),
             false => Err("which ones? --id, --url, --reason, --since, --until or --all".into()),
         }
+    }
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let all: Vec<String> = DeadReason::all().map(|r| r.to_string()).collect();
+    match all.iter().any(|known| known == text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("it must be one of {}", all.join(" "))),
     }
 }
 

@@ -48,6 +48,9 @@ fn show(
         Ok(())
     })?;
     out.flush()?;
+    if found == 0 && select.is_narrow() {
+        eprintln!("outhook: no dead letter has this id");
+    }
     Ok(found > 0 || !select.is_narrow())
 }
 
@@ -69,6 +72,9 @@ fn change(
     let mut out = Out::new(select.json);
     out.line(&[(word.into(), done.to_string().into_bytes())], &[word])?;
     out.flush()?;
+    if done == 0 {
+        eprintln!("outhook: no dead letter is meant by that; see outhook dead list");
+    }
     Ok(done > 0)
 }
 

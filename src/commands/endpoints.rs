@@ -70,6 +70,12 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
                     true => out.object(row.object()),
                     false => out.block(&row.fields()),
                 })?;
+                if rows.is_empty() {
+                    eprintln!(
+                        "outhook: {named}: nothing is known of it; what has been quiet for a \
+                         minute is forgotten"
+                    );
+                }
                 !rows.is_empty()
             }
             EndpointAct::Pause { length, .. } => {

@@ -52,6 +52,9 @@ fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
         }
     }
     out.flush()?;
+    if found == 0 && select.is_narrow() {
+        eprintln!("outhook: no parked message has this id");
+    }
     Ok(found > 0 || !select.is_narrow())
 }
 
@@ -83,6 +86,9 @@ fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
         &["flushed"],
     )?;
     out.flush()?;
+    if done == 0 {
+        eprintln!("outhook: no parked message is meant by that; see outhook parked list");
+    }
     Ok(done > 0)
 }
 

@@ -8,6 +8,17 @@ use serde_json::{Map, Value};
 
 use crate::store::{Fields, StoreError, insert_bytes};
 
+/// Fields that are numbers in JSON, beside those whose names end in `_ms`.
+const NUMBERS: [&str; 7] = [
+    "attempts",
+    "status",
+    "replayed",
+    "deleted",
+    "flushed",
+    "lifted",
+    "receivers",
+];
+
 /// Why a tool ends before its time.
 pub enum Stop {
     /// Nobody reads any more (`| head`): a good end.
@@ -111,13 +122,27 @@ impl Out {
     fn bytes(&mut self, fields: &[(String, Vec<u8>)]) -> io::Result<()> {
         let mut object = Map::new();
         for (name, value) in fields {
-            insert_bytes(&mut object, name, value);
+            match number(name, value) {
+                Some(number) => drop(object.insert(name.clone(), number)),
+                None => drop(insert_bytes(&mut object, name, value)),
+            }
         }
         self.object(object)
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Redis knows no numbers: a field is one by its name, or null if it is empty.
+fn number(name: &str, value: &[u8]) -> Option<Value> {
+    if !NUMBERS.contains(&name) && !name.ends_with("_ms") {
+        return None;
+    }
+    match value {
+        [] => Some(Value::Null),
+        digits => serde_json::from_slice::<u64>(digits).ok().map(Value::from),
     }
 }
 

@@ -80,6 +80,10 @@ impl Sender<'_> {
 
     fn flush(&mut self) -> Result<(), Stop> {
         let batch = std::mem::take(&mut self.batch);
+        // Redis knows no empty request.
+        if batch.is_empty() {
+            return Ok(());
+        }
         if self.args.publish {
             for heard in self.admin.publish(&self.args.channel, &batch)? {
                 self.good &= heard > 0;

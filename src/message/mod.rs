@@ -76,6 +76,23 @@ pub enum RejectReason {
     BadEntry,
 }
 
+impl RejectReason {
+    pub const ALL: [RejectReason; 12] = [
+        RejectReason::BadJson,
+        RejectReason::BadUrl,
+        RejectReason::BadId,
+        RejectReason::BadData,
+        RejectReason::BadHeaders,
+        RejectReason::BadDeliverAt,
+        RejectReason::BadTimeout,
+        RejectReason::BadMaxAttempts,
+        RejectReason::BadExpiresAt,
+        RejectReason::BadOrderKey,
+        RejectReason::TooLarge,
+        RejectReason::BadEntry,
+    ];
+}
+
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

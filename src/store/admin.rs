@@ -11,6 +11,9 @@ use super::{Keys, Redis, StoreError, scripts};
 /// Entries in one page; each may be a megabyte.
 const PAGE: usize = 100;
 
+/// Connecting must not take longer.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// What one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -42,7 +45,9 @@ pub struct Admin {
 
 impl Admin {
     pub fn open(redis: Redis, keys: Keys) -> Result<Admin, StoreError> {
-        let connection = redis.connect(LIMIT)?;
+        let connection = redis.connect(CONNECT)?;
+        let slower = connection.set_read_timeout(Some(LIMIT));
+        slower.map_err(|e| redis.error(&e))?;
         Ok(Admin {
             redis,
             keys,

@@ -1,5 +1,7 @@
 //! The operator's tools: send, dead, parked, status.
 
+use std::time::{Duration, Instant};
+
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
 use crate::support::service::{Finished, Outhook, serve};
@@ -206,6 +208,43 @@ fn a_purge_deletes_what_is_chosen_and_nothing_else() {
 }
 
 #[test]
+fn what_is_meant_by_mistake_is_told() {
+    let redis = Redis::start();
+    bury(&redis, "m", "gone", "{}");
+    let told = |args: &[&str], code: i32, text: &str| {
+        let run = tool(&redis, args, "");
+        assert_eq!(run.code, code, "{run:?}");
+        assert!(run.err.join(" ").contains(text), "{run:?}");
+    };
+    told(&["dead", "replay", "--reason", "nonsense"], 2, "bad_json");
+    told(&["dead", "list", "--limit", "0"], 2, "--limit");
+    told(&["dead", "show", "--id", "x"], 1, "no dead letter");
+    told(&["dead", "purge", "--reason", "expired"], 1, "is meant");
+    told(&["parked", "flush", "--all"], 1, "is meant");
+    told(&["endpoints", "show", "http://h"], 1, "nothing is known");
+    told(&["send"], 0, "");
+    let run = tool(&redis, &["send"], "junk\n");
+    assert_eq!((run.code, run.err.len()), (1, 1), "{run:?}");
+    let run = tool(&redis, &["dead", "purge", "--all", "--json"], "");
+    assert_eq!(run.out, [r#"{"deleted":1}"#]);
+}
+
+#[test]
+fn a_redis_that_does_not_answer_is_not_waited_for_long() {
+    let redis = Redis::start();
+    redis.stop();
+    let begun = Instant::now();
+    let run = tool(&redis, &["dead", "list"], "");
+    redis.cont();
+    assert_eq!(run.code, 1);
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
 fn a_list_nobody_reads_to_its_end_is_no_error() {
     let redis = Redis::start();
     for n in 0..3000 {
@@ -293,7 +332,7 @@ fn a_status_tells_what_became_of_a_message() {
             .cloned()
     });
     assert!(
-        known.contains(r#""attempts":"2""#) && known.contains(r#""status":"204""#),
+        known.contains(r#""attempts":2,"#) && known.contains(r#""status":204,"#),
         "{known}"
     );
     let ttl: i64 = redis.command(&["TTL", "{outhook}:status:a"]);

@@ -25,7 +25,7 @@ const SLOW: Duration = Duration::from_secs(1);
 const CATCH_UP: Duration = Duration::from_millis(20);
 
 /// What an endpoint that has not answered yet is thought to take, in seconds.
-const USUAL: f64 = 0.1;
+const USUAL: f64 = 0.03;
 
 /// Appointments are made for at most so many deliveries a second: where they cannot be kept, each
 /// is a message that goes back to Redis for nothing.

@@ -33,6 +33,9 @@ use crate::worker::Outcome;
 /// Messages taken in between two looks at everything else.
 const TAKE: usize = 64;
 
+/// Answers to operators that may wait for the ledger.
+const MOST_OWED: usize = 4;
+
 /// How long attempts that were cut may take to come back, and sources to end, before they are
 /// given up. Longer than the consumer's longest read.
 const CUT_GRACE: Duration = Duration::from_millis(1500);
@@ -74,8 +77,8 @@ struct Run {
     full: bool,
     /// Places in the ledger's channel that are filled for the first record of the outbox.
     paid: usize,
-    /// An answer to an operator stands in the outbox.
-    owes_answer: bool,
+    /// Answers to operators that may stand in the outbox.
+    owed: usize,
 }
 
 impl Timer {
@@ -91,7 +94,7 @@ impl Timer {
             patient_open: true,
             full: false,
             paid: 0,
-            owes_answer: false,
+            owed: 0,
         };
         loop {
             run.turn();
@@ -114,9 +117,7 @@ impl Run {
         self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
-        while self.takes_orders()
-            && let Ok(order) = self.timer.orders.try_recv()
-        {
+        while let Ok(order) = self.timer.orders.try_recv() {
             self.obey(order, now);
         }
         for (endpoint, change) in self.timer.scheduler.changes() {
@@ -132,9 +133,7 @@ impl Run {
         let timer = &self.timer;
         let mut select = Select::new();
         select.recv(&timer.done);
-        if self.takes_orders() {
-            select.recv(&timer.orders);
-        }
+        select.recv(&timer.orders);
         if self.takes_eager() {
             select.recv(&timer.eager);
         }
@@ -173,11 +172,6 @@ impl Run {
 
     fn takes_patient(&self) -> bool {
         self.patient_open && !self.full && !self.timer.scheduler.has_outbox()
-    }
-
-    /// One answer at a time, as it may be large.
-    fn takes_orders(&self) -> bool {
-        !self.owes_answer
     }
 
     fn take_results(&mut self, now: Now) {
@@ -219,6 +213,8 @@ impl Run {
             Order::Holds(all) => scheduler.set_holds(all, now),
             Order::Hold(key, hold) => scheduler.hold(key, hold, now),
             Order::Resume(key) => scheduler.resume(&key, now),
+            // An answer may be large. Whoever asked tells that none came.
+            Order::Report(..) if self.owed == MOST_OWED => {}
             Order::Report(reply, prefix) => {
                 let (lanes, more) = scheduler.report(&prefix, now);
                 let replica = self.timer.replica.clone();
@@ -229,7 +225,7 @@ impl Run {
                 };
                 let answer = Record::Answer(reply, Box::new(report));
                 scheduler.outbox().push_back(answer);
-                self.owes_answer = true;
+                self.owed += 1;
             }
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
@@ -308,7 +304,7 @@ impl Run {
                 _ => self.paid = 0,
             }
         }
-        self.owes_answer = false;
+        self.owed = 0;
     }
 
     fn hand_out(&mut self, now: Now) {

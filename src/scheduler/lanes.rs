@@ -101,7 +101,7 @@ impl Scheduler {
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
             for delivery in lane.extract(is_old) {
-                let after = (lane.appoint(now.mono) - now.mono).max(near / 2);
+                let after = lane.appoint(now.mono) - now.mono;
                 old.push((delivery, due(after)));
             }
         }

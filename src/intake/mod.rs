@@ -26,7 +26,7 @@ use crate::when::unix_ms;
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
 /// Bytes of parsed URLs that are remembered; then all are forgotten and it begins anew.
-const MAX_KNOWN: usize = 4 << 20;
+const MAX_KNOWN: usize = 1 << 20;
 
 /// What an endpoint costs in memory beside the bytes of its texts, about.
 const ENDPOINT: usize = 256;

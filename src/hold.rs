@@ -48,7 +48,12 @@ impl Holds {
     /// Answers whether that is news.
     pub fn add(&mut self, key: Arc<str>, hold: Hold, now: Instant) -> bool {
         let before = self.0.insert(key, hold);
-        before.is_none_or(|before| before.cause != hold.cause || !before.is_on(now))
+        before.is_none_or(|before| {
+            // Several replicas may tell that it is gone, each by its own clock.
+            let same = before.cause == hold.cause
+                && (before.until == hold.until || hold.cause == Cause::Gone);
+            !same || !before.is_on(now)
+        })
     }
 
     /// Lifts what is held of a URL, or of all URLs of an origin. Answers which.

@@ -27,9 +27,10 @@ const CATCH_UP: Duration = Duration::from_millis(20);
 /// What an endpoint that has not answered yet is thought to take, in seconds.
 const USUAL: f64 = 0.03;
 
-/// Appointments are made for at most so many deliveries a second: where they cannot be kept, each
-/// is a message that goes back to Redis for nothing.
-const MOST_APPOINTED: f64 = 1000.0;
+/// Appointments are made for at most so many deliveries a second, and for an endpoint that may not
+/// keep them: each is then a message that goes back to Redis for nothing.
+const MOST_APPOINTED: f64 = 20_000.0;
+const MOST_HOPED: f64 = 1000.0;
 
 /// What all lanes keep to.
 #[derive(Debug, Clone, Copy)]
@@ -309,7 +310,11 @@ impl Lane {
             .into_iter()
             .chain(self.appointment)
             .fold(now, Instant::max);
-        let speed = (self.cap as f64 / self.takes).min(MOST_APPOINTED);
+        let most = match self.trusted {
+            true => MOST_APPOINTED,
+            false => MOST_HOPED,
+        };
+        let speed = (self.cap as f64 / self.takes).min(most);
         let next = from + Duration::from_secs_f64(1.0 / speed).max(self.pace.unwrap_or_default());
         self.appointment = Some(next);
         next

@@ -44,7 +44,8 @@ use crate::timer::Timer;
 use crate::trouble::Trouble;
 use crate::worker::{self, Outcome};
 
-/// Places between a source and the timer: small, as messages wait better in Redis.
+/// Places between a source and the timer: small, as messages wait better in Redis. A patient
+/// source gets fewer if little may be held.
 const INTAKE: usize = 128;
 
 /// A lane may hold so many messages even where `--max-active` is small.
@@ -141,7 +142,7 @@ impl Pipeline {
         control: Control,
     ) -> io::Result<Pipeline> {
         let (eager_in, eager) = bounded(INTAKE);
-        let (patient_in, patient) = bounded(INTAKE);
+        let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
         let (work, to_do) = bounded(config.workers);
         let (report, done) = bounded(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);

@@ -45,6 +45,8 @@ pub struct Told {
     pub status: Option<u16>,
     pub error: Option<String>,
     pub fate: Fate,
+    /// Whether this is of an attempt, and not of what became of the message without one.
+    pub attempted: bool,
 }
 
 /// What becomes of a message.
@@ -80,7 +82,23 @@ impl Told {
             status,
             error,
             fate: Fate::Delivered,
+            attempted: true,
         }
+    }
+
+    /// Of a message that was refused, as far as it can be told from others.
+    pub fn of_letter(letter: &DeadLetter) -> Option<Told> {
+        Some(Told {
+            id: letter.id.clone()?,
+            url: letter.url.as_deref().unwrap_or_default().to_owned(),
+            attempts: letter.attempts,
+            at: letter.died,
+            took: Duration::ZERO,
+            status: None,
+            error: None,
+            fate: Fate::Dead(letter.reason),
+            attempted: false,
+        })
     }
 
     /// Its fields by name, as they are stored. All are always there, so that a field of an

@@ -114,7 +114,6 @@ impl Run {
             unix_ms: unix_ms(SystemTime::now()),
         };
         self.take_results(now);
-        self.full &= !self.timer.scheduler.has_much_room();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
         while let Ok(order) = self.timer.orders.try_recv() {
@@ -126,6 +125,8 @@ impl Run {
         self.advance(now);
         self.flush();
         self.hand_out(now);
+        // Last, as all of these make room: nothing else may wake us up for it.
+        self.full &= !self.timer.scheduler.has_much_room();
     }
 
     /// Blocks until there is something to do.

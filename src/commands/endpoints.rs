@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::parked::url;
-use super::print::{Out, Progress, Stop, ended};
+use super::parked::{flush_those, url};
+use super::print::{Out, Stop, ended};
 use crate::cli::{EndpointAct, EndpointsArgs};
 use crate::endpoint::Endpoint;
 use crate::hold::{self, Hold};
@@ -79,15 +79,29 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
                 !rows.is_empty()
             }
             EndpointAct::Pause { length, .. } => {
+                let held = admin.holds()?.iter().any(|(key, _)| *key == named);
                 admin.pause(&named, *length)?;
                 out.line(&[field("paused", &*named)], &["paused"])?;
+                if named.ends_with('/') && named.matches('/').count() == 3 {
+                    eprintln!("outhook: this URL alone; without the / at its end, all of its host");
+                }
+                if held {
+                    // What is parked may be so for longer than the new pause.
+                    obeyed(&mut admin, &named)?;
+                }
                 true
             }
             EndpointAct::Resume { .. } => {
                 let lifted = admin.resume(&named)?;
-                // Whoever answers this has obeyed; earlier, it would park them again.
-                reports(&mut admin, &named)?;
-                let flushed = flush(&mut admin, &named)?;
+                let flushed = obeyed(&mut admin, &named)?;
+                for (key, hold) in admin.holds()? {
+                    if hold::covers(&key, &named) {
+                        eprintln!(
+                            "outhook: {key} is still {}, and {named} with it",
+                            hold.cause
+                        );
+                    }
+                }
                 let told = [
                     field("resumed", &*named),
                     field("lifted", lifted.to_string()),
@@ -101,6 +115,13 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
         Ok(good)
     };
     Ok(ended(work()))
+}
+
+/// Once all replicas have obeyed what was ordered, brings back what is parked for it; earlier they
+/// would park it as before. Answers how many.
+fn obeyed(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
+    reports(admin, key)?;
+    flush(admin, key)
 }
 
 /// One endpoint as one replica sees it, or one that is held and that no replica knows.
@@ -273,23 +294,8 @@ impl Counted {
 
 /// Makes due what is parked for it. Answers how many.
 fn flush(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
-    let mut progress = Progress::new("flushed");
-    let (mut start, mut done) = (0, 0);
-    loop {
-        let mut page = admin.parked(start)?;
-        if page.is_empty() {
-            return Ok(done);
-        }
-        let read = page.len();
-        page.retain(|message| {
-            let to = url(&message.fields).and_then(|url| Endpoint::parse(&url).ok());
-            to.is_some_and(|to| hold::covers(key, &to.url))
-        });
-        // What is moved leaves the order, and what follows moves up.
-        start += read - page.len();
-        if !page.is_empty() {
-            done += admin.flush(&page)?;
-            progress.at(done);
-        }
-    }
+    flush_those(admin, |message| {
+        let to = url(&message.fields).and_then(|url| Endpoint::parse(&url).ok());
+        to.is_some_and(|to| hold::covers(key, &to.url))
+    })
 }

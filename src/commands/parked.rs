@@ -1,10 +1,15 @@
 //! `outhook parked`: look at messages that wait in Redis, and make them due now.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::print::{Out, Progress, Stop, ended};
 use crate::cli::{ParkedAct, ParkedArgs, SelectArgs};
-use crate::store::{Admin, Fields};
+use crate::message::deliver_at;
+use crate::store::{Admin, Fields, ParkedMessage};
 use crate::when;
 
 const COLUMNS: [&str; 5] = ["due", "id", "attempts", "url", "source"];
@@ -59,27 +64,12 @@ fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
 }
 
 fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
-    let mut progress = Progress::new("flushed");
-    let (mut start, mut done, mut left) = (0, 0, select.limit.unwrap_or(u64::MAX));
-    loop {
-        let mut page = admin.parked(start)?;
-        let read = page.len();
-        if page.is_empty() || left == 0 {
-            break;
-        }
-        page.retain(|m| {
-            let goes = left > 0 && select.waits(&m.fields, m.due);
-            left -= u64::from(goes);
-            goes
-        });
-        // What is moved leaves the order, and what follows moves up.
-        start += read - page.len();
-        if !page.is_empty() {
-            done += admin.flush(&page)?;
-            progress.at(done);
-        }
-    }
-    drop(progress);
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    let done = flush_those(admin, |message| {
+        let goes = left > 0 && select.waits(&message.fields, message.due);
+        left -= u64::from(goes);
+        goes
+    })?;
     let mut out = Out::new(select.json);
     out.line(
         &[("flushed".into(), done.to_string().into_bytes())],
@@ -92,6 +82,58 @@ fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     Ok(done > 0)
 }
 
+/// Makes due now what is parked and meant, but for what is not to be delivered yet. Answers how
+/// many.
+pub(super) fn flush_those(
+    admin: &mut Admin,
+    mut is_meant: impl FnMut(&ParkedMessage) -> bool,
+) -> Result<u64, Stop> {
+    let mut progress = Progress::new("flushed");
+    let now = when::unix_ms(SystemTime::now());
+    // No more than there are now: some may be parked again behind us.
+    let mut left = admin.parked_count()?;
+    let (mut start, mut done) = (0, 0);
+    while left > 0 {
+        let mut page = admin.parked(start)?;
+        let read = page.len();
+        if read == 0 {
+            break;
+        }
+        left = left.saturating_sub(read);
+        page.retain(|message| {
+            let early = Wire::of(&message.fields).is_some_and(|wire| wire.is_early(now));
+            !early && is_meant(message)
+        });
+        // What is moved leaves the order, and what follows moves up.
+        start += read - page.len();
+        if !page.is_empty() {
+            done += admin.flush(&page)?;
+            progress.at(done);
+        }
+    }
+    Ok(done)
+}
+
+/// What a parked message says of itself, in its producer's words.
+#[derive(Deserialize)]
+struct Wire<'a> {
+    url: String,
+    #[serde(borrow, rename = "deliverAt")]
+    deliver_at: Option<&'a RawValue>,
+}
+
+impl Wire<'_> {
+    fn of(fields: &Fields) -> Option<Wire<'_>> {
+        let message = fields.iter().find(|(name, _)| name == "message");
+        serde_json::from_slice(&message?.1).ok()
+    }
+
+    fn is_early(&self, now: u64) -> bool {
+        let at = self.deliver_at.and_then(|at| deliver_at(at).ok());
+        at.is_some_and(|at| at > now)
+    }
+}
+
 /// The URL is in the message alone.
 fn with_url(mut fields: Fields) -> Fields {
     if let Some(url) = url(&fields) {
@@ -102,14 +144,7 @@ fn with_url(mut fields: Fields) -> Fields {
 
 /// Where a parked message goes, as its producer wrote it.
 pub(super) fn url(fields: &Fields) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Wire {
-        url: String,
-    }
-    let message = fields.iter().find(|(name, _)| name == "message");
-    serde_json::from_slice::<Wire>(&message?.1)
-        .ok()
-        .map(|w| w.url)
+    Wire::of(fields).map(|wire| wire.url)
 }
 
 impl SelectArgs {

@@ -12,7 +12,7 @@ use super::{exit_code, rules};
 use crate::cli::ServeArgs;
 use crate::control::Orders;
 use crate::intake::pubsub::Subscriber;
-use crate::intake::stream::Consumer;
+use crate::intake::stream::{self, Consumer};
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
@@ -82,6 +82,7 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
         name: link.name.clone(),
         stable: args.consumer.is_some(),
         lease: link.lease,
+        batch: stream::batch(args.delivery.config().max_active),
         appointment: link.appointment.clone(),
         trouble: link.trouble.of("consumer"),
     };

@@ -108,10 +108,11 @@ impl Intake {
 
     /// The same with an entry of the stream. A message that brings no id gets one that is
     /// the same whoever reads the entry, and however often.
-    pub fn offer_entry(&mut self, entry: Entry) -> Result<(), Closed> {
+    /// `read`: when its lease began.
+    pub fn offer_entry(&mut self, entry: Entry, read: Instant) -> Result<(), Closed> {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let arrival = match entry.open() {
-            Ok(held) => self.unpack(held, id, count, suspect),
+            Ok(held) => self.unpack(held, id, count, suspect, read),
             Err((detail, raw)) => {
                 let rejection = Rejection {
                     reason: RejectReason::BadEntry,
@@ -143,7 +144,14 @@ impl Intake {
         self.out.send(Some(arrival)).map_err(|_| Closed)
     }
 
-    fn unpack(&mut self, held: Held, entry: EntryId, count: u32, suspect: bool) -> Arrival {
+    fn unpack(
+        &mut self,
+        held: Held,
+        entry: EntryId,
+        count: u32,
+        suspect: bool,
+        read: Instant,
+    ) -> Arrival {
         let received = held.received.unwrap_or(entry.ms);
         let source = match held.source {
             Some(source) => source.into(),
@@ -163,7 +171,7 @@ impl Intake {
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
-                    ..Delivery::new(message, source, received, Instant::now())
+                    ..Delivery::new(message, source, received, read)
                 })
             }
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, received).into()),

@@ -26,8 +26,11 @@ const BLOCK: Duration = Duration::from_secs(1);
 /// A read that times out before Redis answers would leave its entries pending, unseen.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Entries in one read.
-const COUNT: usize = 128;
+/// Entries in one read, and at most an eighth of what may be held: what is read and not taken in
+/// is nobody's to renew.
+pub fn batch(max_active: usize) -> usize {
+    (max_active / 8).clamp(1, 128)
+}
 
 /// The same in the first read of a connection, which knows nothing of their sizes.
 const FIRST: usize = 16;
@@ -54,6 +57,8 @@ pub struct Consumer {
     pub stable: bool,
     /// Entries that are not renewed for so long belong to a dead consumer.
     pub lease: Duration,
+    /// Entries in one read.
+    pub batch: usize,
     /// What this process has parked.
     pub appointment: Appointment,
     pub trouble: Trouble,
@@ -106,14 +111,14 @@ impl Consumer {
                 warn!("{sentence}");
             }
             if self.stable {
-                recover(&mut entries, None, intake)?;
+                recover(&mut entries, None, self.batch, intake)?;
             }
         } else {
-            recover(&mut entries, progress.seen, intake)?;
+            recover(&mut entries, progress.seen, self.batch, intake)?;
         }
         let mut unpark_at = Instant::now();
         let mut new = true;
-        let mut count = FIRST;
+        let mut count = FIRST.min(self.batch);
         while !drain.has_begun() {
             if let Some(due) = self.appointment.next() {
                 let wait = due.saturating_sub(unix_ms(SystemTime::now()));
@@ -146,11 +151,12 @@ impl Consumer {
                 Read::Entries(new) => {
                     let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
                     if let Some(average) = bytes.checked_div(new.len()) {
-                        count = (BYTES / average.max(1)).clamp(1, COUNT);
+                        count = (BYTES / average.max(1)).clamp(1, self.batch);
                     }
+                    let read = Instant::now();
                     for entry in new {
                         progress.seen = Some(entry.id);
-                        intake.offer_entry(entry)?;
+                        intake.offer_entry(entry, read)?;
                     }
                 }
             }
@@ -164,7 +170,8 @@ impl Consumer {
         progress: &mut Progress,
         intake: &mut Intake,
     ) -> Result<(), End> {
-        let swept = entries.sweep(self.lease, &progress.cursor, COUNT)?;
+        let swept = entries.sweep(self.lease, &progress.cursor, self.batch)?;
+        let read = Instant::now();
         if !swept.vanished.is_empty() {
             warn!(
                 "{} entries were deleted or trimmed from {} before they were delivered: {}",
@@ -180,7 +187,7 @@ impl Consumer {
             );
         }
         for entry in swept.entries {
-            intake.offer_entry(entry)?;
+            intake.offer_entry(entry, read)?;
         }
         progress.cursor = swept.cursor;
         if progress.cursor == "0-0" {
@@ -196,12 +203,18 @@ impl Consumer {
 }
 
 /// Hands on our own pending entries beyond `after`.
-fn recover(entries: &mut Entries, after: Option<EntryId>, intake: &mut Intake) -> Result<(), End> {
+fn recover(
+    entries: &mut Entries,
+    after: Option<EntryId>,
+    batch: usize,
+    intake: &mut Intake,
+) -> Result<(), End> {
     let mut last = after;
     loop {
-        let (own, end) = entries.own(last, COUNT)?;
+        let (own, end) = entries.own(last, batch)?;
+        let read = Instant::now();
         for entry in own {
-            intake.offer_entry(entry)?;
+            intake.offer_entry(entry, read)?;
         }
         match end {
             Some(end) => last = Some(end),

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
 
-pub use fields::{MAX_ATTEMPTS, vet_id};
+pub use fields::{MAX_ATTEMPTS, deliver_at, vet_id};
 
 /// One message as published: where to, under which id, and which bytes.
 #[derive(Debug)]

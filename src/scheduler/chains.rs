@@ -3,25 +3,39 @@
 //! Of each key one message is under way; later ones stand behind it. When one is put off into the
 //! store, all behind it follow, in order, and the key remembers who is away: what comes in the
 //! meantime is sent after them. A key is forgotten when nothing of it is left.
+//!
+//! The store gives back what is parked in the order in which it is due, through the stream, which
+//! is read in order. So when one comes back, all that were due well before it have been given to
+//! someone too: who of them has not come here went to another replica, or is lost.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::delivery::Delivery;
 
-/// The first of those who are away is waited for until so long (ms) after it was due: another
-/// replica may have got it, an operator may have taken it out, or Redis may have lost it.
+/// What was due so long (ms) before another comes back before it. Dues are reckoned by two
+/// clocks, and rounded.
+const SURE_MS: u64 = 1000;
+
+/// What comes back so long (ms) before it is due has been brought back by an operator, alone.
+const EARLY_MS: u64 = 100;
+
+/// What must follow others is due so long (ms) from now at least.
+const FOLLOW_MS: u64 = 50;
+
+/// A key of which nothing has come for so long (ms) after the last was due is forgotten.
 const GRACE_MS: u64 = 60_000;
 
-/// What must follow one that should be back by now is put off for so long (ms): a part of how
-/// late that is, as it may never come.
-const FOLLOW_MS: std::ops::RangeInclusive<u64> = 50..=5000;
+/// Messages that are remembered to be away, over all keys. The order of those beyond that is
+/// the one in which they are due.
+const MOST_AWAY: usize = 100_000;
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Chains {
     chains: HashMap<Arc<str>, Chain>,
     queued: usize,
+    away: usize,
 }
 
 #[derive(Debug, Default)]
@@ -29,15 +43,18 @@ struct Chain {
     /// Whether one is under way here.
     active: bool,
     queue: VecDeque<Delivery>,
-    /// Those in the store, in their order, after all in `queue`.
-    away: VecDeque<Away>,
+    /// Those in the store, by their places in line, all after those in `queue`; and their places.
+    away: BTreeMap<i64, Away>,
+    places: HashMap<Arc<str>, i64>,
+    /// When the last of them is due, in Unix milliseconds.
+    last_due: u64,
     /// The URL for whose hold the first of them is away: it comes back when that is lifted.
     held: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Away {
-    id: Box<str>,
+    id: Arc<str>,
     /// When it is due, in Unix milliseconds.
     due: u64,
 }
@@ -60,31 +77,12 @@ impl Chains {
             return Admission::Go(delivery);
         };
         let chain = self.chains.entry(key).or_default();
-        let id = &delivery.message.id;
-        let late = |away: &Away| now_ms > away.due.saturating_add(GRACE_MS);
-        while chain
-            .away
-            .front()
-            .is_some_and(|away| late(away) && away.id != *id)
-        {
-            chain.away.pop_front();
-        }
-        match chain.away.iter().position(|away| away.id == *id) {
-            Some(0) => {
-                chain.away.pop_front();
-            }
-            None if chain.away.is_empty() => {}
-            found => {
-                let due = chain.follow(found, now_ms);
-                match found {
-                    Some(at) => chain.away[at].due = due,
-                    None => chain.away.push_back(Away {
-                        id: id.clone(),
-                        due,
-                    }),
-                }
-                return Admission::Park(delivery, due);
-            }
+        let before = chain.away.len();
+        let wait = chain.comes_back(&delivery.message.id, now_ms);
+        self.away -= before - chain.away.len();
+        if let Some(due) = wait {
+            self.send_away(&delivery, due);
+            return Admission::Park(delivery, due);
         }
         if chain.active {
             chain.queue.push_back(delivery);
@@ -106,9 +104,10 @@ impl Chains {
     pub fn lift(&mut self, is_lifted: impl Fn(&str) -> bool, now_ms: u64) {
         for chain in self.chains.values_mut() {
             if chain.held.take_if(|url| is_lifted(url)).is_some() {
-                for away in &mut chain.away {
+                for away in chain.away.values_mut() {
                     away.due = away.due.min(now_ms);
                 }
+                chain.last_due = chain.last_due.min(now_ms);
             }
         }
     }
@@ -131,18 +130,30 @@ impl Chains {
             return Vec::new();
         };
         chain.active = false;
-        let queue = std::mem::take(&mut chain.queue);
-        self.queued -= queue.len();
-        let out = chain.leave(queue, due + 1);
-        chain.away.push_front(Away { id: id.into(), due });
+        let room = MOST_AWAY.saturating_sub(self.away);
+        let out = chain.queue_leaves(due + 1, room);
+        self.queued -= out.len();
+        let first = chain.first_place() - 1;
+        chain.note(first, id.into(), due);
+        self.away += out.len().min(room) + 1;
         out
     }
 
-    /// One that has just come is parked until `due` without having been admitted.
-    pub fn sent_away(&mut self, key: Arc<str>, id: &str, due: u64) {
+    /// One that is here is parked until `due` without having been admitted.
+    pub fn send_away(&mut self, delivery: &Delivery, due: u64) {
+        let Some(key) = delivery.message.overrides.order_key.clone() else {
+            return;
+        };
         let chain = self.chains.entry(key).or_default();
-        if !chain.away.iter().any(|away| &*away.id == id) {
-            chain.away.push_back(Away { id: id.into(), due });
+        let id = &*delivery.message.id;
+        match chain.places.get(id).copied() {
+            Some(place) => chain.note(place, id.into(), due),
+            None if self.away < MOST_AWAY => {
+                let last = chain.away.last_key_value().map_or(0, |(place, _)| *place);
+                chain.note(last + 1, id.into(), due);
+                self.away += 1;
+            }
+            None => chain.last_due = chain.last_due.max(due),
         }
     }
 
@@ -153,23 +164,28 @@ impl Chains {
         is_old: impl Fn(&Delivery) -> bool,
         due: u64,
     ) -> Vec<(Delivery, u64)> {
-        let mut out = Vec::new();
+        let mut all = Vec::new();
         for chain in self.chains.values_mut() {
-            if !chain.queue.iter().any(&is_old) {
-                continue;
+            if chain.queue.iter().any(&is_old) {
+                let room = MOST_AWAY.saturating_sub(self.away);
+                let out = chain.queue_leaves(due + 1, room);
+                self.away += out.len().min(room);
+                all.extend(out);
             }
-            let queue = std::mem::take(&mut chain.queue);
-            out.extend(chain.leave(queue, due + 1));
         }
-        self.queued -= out.len();
-        out
+        self.queued -= all.len();
+        all
     }
 
     /// Forgets keys of which nothing is here, and whose others have been away for too long.
     pub fn forget(&mut self, now_ms: u64) {
         self.chains.retain(|_, chain| {
-            let waits = |away: &Away| now_ms <= away.due.saturating_add(GRACE_MS);
-            chain.active || !chain.queue.is_empty() || chain.away.iter().any(waits)
+            let waits = now_ms <= chain.last_due.saturating_add(GRACE_MS);
+            let stays = chain.active || !chain.queue.is_empty() || !chain.away.is_empty() && waits;
+            if !stays {
+                self.away -= chain.away.len();
+            }
+            stays
         });
     }
 
@@ -184,25 +200,52 @@ impl Chains {
 }
 
 impl Chain {
-    /// When one may come back that must follow all that are away, or those before the `at`-th.
-    fn follow(&self, at: Option<usize>, now_ms: u64) -> u64 {
-        let late = self
-            .away
-            .front()
-            .map_or(0, |a| now_ms.saturating_sub(a.due));
-        let pause = (late / 4).clamp(*FOLLOW_MS.start(), *FOLLOW_MS.end());
-        let before = self.away.iter().take(at.unwrap_or(usize::MAX));
-        let last = before.map(|a| a.due).max().unwrap_or_default();
-        last.max(now_ms + pause) + 1
+    /// One has come. Answers until when it must be parked, if others go before it; otherwise it
+    /// is not away any more.
+    fn comes_back(&mut self, id: &str, now_ms: u64) -> Option<u64> {
+        let Some(place) = self.places.get(id).copied() else {
+            let follow = (self.last_due + 1).max(now_ms + FOLLOW_MS);
+            return (!self.away.is_empty()).then_some(follow);
+        };
+        let due = self.away[&place].due;
+        while let Some(first) = self.away.first_entry() {
+            let elsewhere = first.get().due + SURE_MS <= due && now_ms + EARLY_MS >= due;
+            if *first.key() < place && !elsewhere {
+                // Late enough to be sure the next time.
+                return Some((self.last_due + 1).max(now_ms + SURE_MS + FOLLOW_MS));
+            }
+            let own = *first.key() == place;
+            self.places.remove(&first.remove().id);
+            if own {
+                break;
+            }
+        }
+        None
     }
 
-    /// `queue` is parked, one by one from `due` on, before those that are away already.
-    fn leave(&mut self, queue: VecDeque<Delivery>, due: u64) -> Vec<(Delivery, u64)> {
-        let out: Vec<_> = queue.into_iter().zip(due..).collect();
-        for (delivery, due) in out.iter().rev() {
-            let (id, due) = (delivery.message.id.clone(), *due);
-            self.away.push_front(Away { id, due });
+    fn note(&mut self, place: i64, id: Arc<str>, due: u64) {
+        self.places.insert(id.clone(), place);
+        self.away.insert(place, Away { id, due });
+        self.last_due = self.last_due.max(due);
+    }
+
+    fn first_place(&self) -> i64 {
+        self.away.first_key_value().map_or(0, |(place, _)| *place)
+    }
+
+    /// The queue is parked, one by one from `due` on, before those that are away already; of
+    /// `room` of them that is remembered.
+    fn queue_leaves(&mut self, due: u64, room: usize) -> Vec<(Delivery, u64)> {
+        let out: Vec<_> = std::mem::take(&mut self.queue)
+            .into_iter()
+            .zip(due..)
+            .collect();
+        let noted = out.len().min(room);
+        let first = self.first_place() - noted as i64;
+        for ((delivery, due), place) in out.iter().zip(first..).take(noted) {
+            self.note(place, (*delivery.message.id).into(), *due);
         }
+        self.last_due = self.last_due.max(due + out.len() as u64);
         out
     }
 }

@@ -7,7 +7,7 @@ use super::types::What;
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{DeadReason, Delivery};
-use crate::record::{Fate, Parked, Record};
+use crate::record::{Fate, Parked, Record, Told};
 
 /// How long messages are put off for an endpoint to which nothing is to be sent at all, before
 /// it is asked again.
@@ -132,7 +132,7 @@ impl Scheduler {
         match self.limits.near {
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
-                self.park(delivery, due);
+                self.park(delivery, due, now);
                 Fate::Parked { after }
             }
             None if leaving => {
@@ -161,9 +161,9 @@ impl Scheduler {
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
         if self.limits.bridge {
             // The stream keeps their order, also of those that are not to be delivered yet.
-            self.park_follower(delivery, now.unix_ms);
+            self.park_follower(delivery, now.unix_ms, now);
         } else if self.limits.near.is_some() {
-            self.send_away(delivery, now.unix_ms);
+            self.send_away(delivery, now.unix_ms, now);
         } else {
             let detail = "more messages came than are held in memory; --max-active and \
                           --max-active-bytes allow more";
@@ -174,31 +174,31 @@ impl Scheduler {
     /// Its lane holds its share of what is active: it comes back when there may be room.
     pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
         let after = self.lane(&delivery.lane, now.mono).appoint(now.mono) - now.mono;
-        self.send_away(delivery, now.unix_ms + after.as_millis() as u64);
+        self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
     }
 
     /// Parks one that has just come, before it has taken its place among others of its key.
-    fn send_away(&mut self, delivery: Delivery, due: u64) {
+    fn send_away(&mut self, delivery: Delivery, due: u64, now: Now) {
         let due = due.max(delivery.message.deliver_at.unwrap_or_default());
-        if let Some(key) = delivery.message.overrides.order_key.clone() {
-            self.chains.sent_away(key, &delivery.message.id, due);
-        }
-        self.park_follower(delivery, due);
+        self.chains.send_away(&delivery, due);
+        self.park_follower(delivery, due, now);
     }
 
     /// Hands it to the store, and with it all that must not go before it.
-    pub(super) fn park(&mut self, delivery: Delivery, due: u64) {
+    pub(super) fn park(&mut self, delivery: Delivery, due: u64, now: Now) {
         let followers = match &delivery.message.overrides.order_key {
             Some(key) => self.chains.parked(key, &delivery.message.id, due),
             None => Vec::new(),
         };
-        self.park_follower(delivery, due);
+        self.park_follower(delivery, due, now);
         for (delivery, due) in followers {
-            self.park_follower(delivery, due);
+            self.park_follower(delivery, due, now);
         }
     }
 
-    pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64) {
+    pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64, now: Now) {
+        let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
+        self.tell(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
         self.stats.parked += 1;
         let mut parked = Parked::new(delivery, due);
@@ -221,10 +221,23 @@ impl Scheduler {
         detail: String,
         now: Now,
     ) {
+        self.tell(&delivery, Fate::Dead(reason), now);
         self.settle(&delivery);
         self.stats.dead += 1;
         let letter = delivery.bury(reason, detail, now.unix_ms);
         self.outbox.push_back(Record::Bury(letter));
+    }
+
+    /// What becomes of it without an attempt, or besides what that attempt will tell.
+    fn tell(&mut self, delivery: &Delivery, fate: Fate, now: Now) {
+        if self.limits.tells {
+            let told = Told {
+                fate,
+                attempted: false,
+                ..Told::of(delivery, now.unix_ms)
+            };
+            self.outbox.push_back(Record::Tell(Box::new(told)));
+        }
     }
 
     /// It is not active any more.

@@ -28,7 +28,7 @@ impl Scheduler {
         lane.obey(rule.as_deref(), &limits);
         lane.push(delivery);
         self.arrange(&key, now.mono);
-        let scan = now.mono + SCAN;
+        let scan = now.mono + self.scan_pause();
         self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
     }
 
@@ -89,14 +89,21 @@ impl Scheduler {
         self.chains.forget(now.unix_ms);
         self.holds.forget(now.mono);
         let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
-        let pause = if self.active() > 0 { SCAN } else { REST };
+        let pause = match self.active() {
+            0 => REST,
+            _ => self.scan_pause(),
+        };
         self.scan = busy.then(|| now.mono + pause);
     }
 
+    fn scan_pause(&self) -> Duration {
+        self.limits.near.map_or(SCAN, |near| SCAN.min(near / 4))
+    }
+
     fn park_old(&mut self, near: Duration, now: Now) {
-        let is_old = |d: &Delivery| {
-            d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > near + SCAN
-        };
+        let most = near + self.scan_pause();
+        let is_old =
+            |d: &Delivery| d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > most;
         let due = |after: Duration| now.unix_ms + after.as_millis() as u64;
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
@@ -107,10 +114,10 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for (delivery, due) in old {
-            self.park(delivery, due);
+            self.park(delivery, due, now);
         }
         for (delivery, due) in self.chains.extract(is_old, due(near)) {
-            self.park_follower(delivery, due);
+            self.park_follower(delivery, due, now);
         }
     }
 

@@ -33,7 +33,7 @@ use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
 
-/// How often queues are searched for entries whose lease runs low.
+/// How often queues are searched for entries whose lease runs low, or four times in half a lease.
 const SCAN: Duration = Duration::from_secs(1);
 
 /// See the module's header.
@@ -128,7 +128,7 @@ impl Scheduler {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
                 Admission::Queued => {}
-                Admission::Park(delivery, due) => self.park_follower(delivery, due),
+                Admission::Park(delivery, due) => self.park_follower(delivery, due, now),
             }
         }
         self.route_released(now);
@@ -137,6 +137,9 @@ impl Scheduler {
     /// Counts a message that was malformed, and keeps its dead letter.
     pub fn reject(&mut self, letter: DeadLetter) {
         self.stats.rejected += 1;
+        let told = Told::of_letter(&letter).filter(|_| self.limits.tells);
+        self.outbox
+            .extend(told.map(|told| Record::Tell(Box::new(told))));
         self.outbox.push_back(Record::Bury(letter));
     }
 

@@ -125,6 +125,14 @@ impl Admin {
         Ok(page.into_iter().map(|(m, due)| parked(m, due)).collect())
     }
 
+    /// How many messages are parked.
+    pub fn parked_count(&mut self) -> Result<usize, StoreError> {
+        let reply = cmd("ZCARD")
+            .arg(&self.keys.parked)
+            .query(&mut self.connection);
+        self.done(reply)
+    }
+
     /// Puts these parked messages on the stream, due now. Answers how many were still parked.
     pub fn flush(&mut self, messages: &[ParkedMessage]) -> Result<u64, StoreError> {
         let members: Vec<&[u8]> = messages.iter().map(|m| &m.member[..]).collect();

@@ -173,7 +173,7 @@ impl Store for RedisLedger {
                 let ttl = ttl.as_millis() as u64;
                 pipe.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
             }
-            if let Some(most) = self.config.outcomes {
+            if let Some(most) = self.config.outcomes.filter(|_| told.attempted) {
                 pipe.cmd("XADD").arg(&self.keys.outcomes);
                 pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
                 pipe.ignore();

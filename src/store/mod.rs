@@ -21,7 +21,7 @@ use crate::entry::EntryId;
 use crate::record::{Parked, Told};
 use crate::report::Report;
 
-pub use admin::{Admin, Fields};
+pub use admin::{Admin, Fields, ParkedMessage};
 pub use advice::advice;
 pub use entries::{Entries, Read, forget_consumer};
 pub use holds::fetch_holds;

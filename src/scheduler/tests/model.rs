@@ -246,6 +246,7 @@ impl Model {
     /// record, none has two, and nothing else is written.
     fn records(&mut self, touched: &[String]) -> Vec<(String, Fate)> {
         let mut tells = Vec::new();
+        let mut asides = HashMap::new();
         let mut left: HashMap<String, State> = HashMap::new();
         let mut noted = HashMap::new();
         let by_entry = |entry: EntryId| format!("m{}", entry.ms);
@@ -270,7 +271,12 @@ impl Model {
                     continue;
                 }
                 Record::Tell(told) => {
-                    tells.push((told.id.to_string(), told.fate));
+                    if told.attempted {
+                        tells.push((told.id.to_string(), told.fate));
+                    } else {
+                        let is_dead = matches!(told.fate, Fate::Dead(_));
+                        assert!(asides.insert(told.id.to_string(), is_dead).is_none());
+                    }
                     continue;
                 }
                 Record::Begin(_) | Record::Answer(..) => {
@@ -294,6 +300,13 @@ impl Model {
                 "two records of one message"
             );
         }
+        let gone = left.iter().filter_map(|(id, state)| match state {
+            State::Dead(_) => Some((id.clone(), true)),
+            State::Parked(_) => Some((id.clone(), false)),
+            _ => None,
+        });
+        let gone: HashMap<_, _> = gone.filter(|_| self.limits.tells).collect();
+        assert_eq!(asides, gone, "what leaves is told of, once");
         let mut expected = HashMap::new();
         for id in touched {
             let known = &self.states[id];
@@ -344,7 +357,10 @@ impl Model {
         if let Some(near) = self.limits.near.filter(|_| scans) {
             for (id, known) in &mut self.states {
                 let age = now.mono - known.leased;
-                if known.state == State::Ready && known.entry.is_some() && age > near + SCAN {
+                if known.state == State::Ready
+                    && known.entry.is_some()
+                    && age > near + SCAN.min(near / 4)
+                {
                     known.state = State::Parked(u64::MAX);
                     old.push(id.clone());
                 }

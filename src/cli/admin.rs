@@ -27,6 +27,18 @@ pub struct SendArgs {
     /// Not before this time: RFC 3339, or Unix milliseconds
     #[arg(long, value_name = "TIME", requires = "url")]
     pub deliver_at: Option<String>,
+    /// Not after this time, likewise
+    #[arg(long, value_name = "TIME", requires = "url")]
+    pub expires_at: Option<String>,
+    /// For an attempt, as 5s
+    #[arg(long, value_name = "DURATION", requires = "url")]
+    pub timeout: Option<String>,
+    /// Attempts, in place of the configured number
+    #[arg(long, value_name = "N", requires = "url")]
+    pub max_attempts: Option<u32>,
+    /// After the messages of this key that were sent before
+    #[arg(long, value_name = "KEY", requires = "url")]
+    pub order_key: Option<String>,
     /// PUBLISH to a channel, and do not add to the stream
     #[arg(long)]
     pub publish: bool,
@@ -180,7 +192,11 @@ impl SelectArgs {
             || self.reason.is_some()
         {
             true => Ok(()),
-            false => Err("which ones? --id, --url, --reason, --since, --until or --all".into()),
+            false => Err(
+                "which ones? --id, --url, --since, --until or --all (or, of dead \
+                          letters, --reason)"
+                    .into(),
+            ),
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Cli {
 /// One a file in `commands`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Take messages from Redis Pub/Sub and deliver them
+    /// Take messages from a Redis stream and from Pub/Sub, and deliver them
     Serve(ServeArgs),
     /// Receive webhooks and print them, for development
     Listen(ListenArgs),

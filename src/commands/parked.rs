@@ -1,5 +1,6 @@
 //! `outhook parked`: look at messages that wait in Redis, and make them due now.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -90,28 +91,35 @@ pub(super) fn flush_those(
 ) -> Result<u64, Stop> {
     let mut progress = Progress::new("flushed");
     let now = when::unix_ms(SystemTime::now());
-    // No more than there are now: some may be parked again behind us.
-    let mut left = admin.parked_count()?;
-    let (mut start, mut done) = (0, 0);
-    while left > 0 {
-        let mut page = admin.parked(start)?;
-        let read = page.len();
-        if read == 0 {
-            break;
+    // Some are parked again behind us, at once; each is moved once, and no more than there are now.
+    let most = admin.parked_count()? as u64;
+    let mut moved = HashSet::new();
+    let mut done = 0;
+    loop {
+        let before = done;
+        let mut start = 0;
+        loop {
+            let mut page = admin.parked(start)?;
+            let read = page.len();
+            page.retain(|message| {
+                let early = Wire::of(&message.fields).is_some_and(|wire| wire.is_early(now));
+                !early && is_meant(message) && moved.insert(message.hash())
+            });
+            // What is moved leaves the order, and what follows moves up.
+            start += read - page.len();
+            if !page.is_empty() {
+                done += admin.flush(&page)?;
+                progress.at(done);
+            }
+            if read == 0 || done >= most {
+                break;
+            }
         }
-        left = left.saturating_sub(read);
-        page.retain(|message| {
-            let early = Wire::of(&message.fields).is_some_and(|wire| wire.is_early(now));
-            !early && is_meant(message)
-        });
-        // What is moved leaves the order, and what follows moves up.
-        start += read - page.len();
-        if !page.is_empty() {
-            done += admin.flush(&page)?;
-            progress.at(done);
+        // What replicas took out meanwhile has moved up others that we passed over.
+        if done == before || done >= most {
+            return Ok(done);
         }
     }
-    Ok(done)
 }
 
 /// What a parked message says of itself, in its producer's words.

@@ -130,10 +130,22 @@ fn compose(args: &SendArgs, url: &str) -> Result<Vec<u8>, String> {
     if let Some(id) = &args.webhook_id {
         fields.push(("webhookId", Value::from(&**id).to_string()));
     }
-    if let Some(time) = &args.deliver_at {
-        let is_number = time.bytes().all(|b| b.is_ascii_digit());
-        let text = || Value::from(&**time).to_string();
-        fields.push(("deliverAt", if is_number { time.clone() } else { text() }));
+    for (name, value) in [
+        ("deliverAt", &args.deliver_at),
+        ("expiresAt", &args.expires_at),
+        ("timeout", &args.timeout),
+    ] {
+        if let Some(time) = value {
+            let is_number = time.bytes().all(|b| b.is_ascii_digit());
+            let text = || Value::from(&**time).to_string();
+            fields.push((name, if is_number { time.clone() } else { text() }));
+        }
+    }
+    if let Some(n) = args.max_attempts {
+        fields.push(("maxAttempts", n.to_string()));
+    }
+    if let Some(key) = &args.order_key {
+        fields.push(("orderKey", Value::from(&**key).to_string()));
     }
     if !headers.is_empty() {
         fields.push(("headers", Value::from(headers).to_string()));

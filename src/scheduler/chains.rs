@@ -249,3 +249,62 @@ impl Chain {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::tests::model::delivery;
+
+    fn keyed(id: &str) -> Delivery {
+        let mut delivery = delivery(id, 1);
+        delivery.message.overrides.order_key = Some("k".into());
+        delivery
+    }
+
+    fn admit(chains: &mut Chains, id: &str, now: u64) -> Option<u64> {
+        match chains.admit(keyed(id), now) {
+            Admission::Go(_) => None,
+            Admission::Queued => panic!("one at a time here"),
+            Admission::Park(_, due) => Some(due),
+        }
+    }
+
+    #[test]
+    fn one_that_is_away_for_longer_is_waited_for() {
+        let mut chains = Chains::default();
+        chains.send_away(&keyed("a"), 1000);
+        chains.send_away(&keyed("b"), 1001);
+        chains.send_away(&keyed("a"), 200_000);
+        assert!(admit(&mut chains, "b", 70_000) > Some(200_000));
+        assert_eq!(admit(&mut chains, "a", 200_000), None);
+    }
+
+    #[test]
+    fn one_that_went_elsewhere_is_waited_for_until_what_was_due_well_after_it_comes() {
+        let mut chains = Chains::default();
+        chains.send_away(&keyed("a"), 1000);
+        chains.send_away(&keyed("b"), 1001);
+        // Perhaps `a` is just behind it.
+        let again = admit(&mut chains, "b", 1001).expect("not yet");
+        assert!(again >= 1000 + SURE_MS);
+        // An operator has brought it back, alone.
+        let again = admit(&mut chains, "b", again - 500).expect("not yet");
+        assert_eq!(admit(&mut chains, "b", again), None);
+        assert_eq!(chains.away, 0);
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_may_be_and_all_go_in_the_end() {
+        let mut chains = Chains::default();
+        let ids: Vec<String> = (0..MOST_AWAY + 10).map(|n| n.to_string()).collect();
+        for (due, id) in (1000..).zip(&ids) {
+            chains.send_away(&keyed(id), due);
+        }
+        assert_eq!(chains.away, MOST_AWAY);
+        for (now, id) in (1000..).zip(&ids) {
+            assert_eq!(admit(&mut chains, id, now), None, "{id}");
+            chains.settled("k");
+        }
+        assert!(chains.is_empty());
+    }
+}

@@ -1,6 +1,7 @@
 //! What an operator does with what Redis holds: look, move, delete. Everything is read in pages,
 //! so that a million entries take no more memory than a hundred.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use redis::{Connection, RedisResult, Script, Value, cmd};
@@ -34,6 +35,13 @@ pub struct ParkedMessage {
     pub due: u64,
     pub fields: Fields,
     member: Vec<u8>,
+}
+
+impl ParkedMessage {
+    /// What tells it from others, while it is as it is.
+    pub fn hash(&self) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.member)
+    }
 }
 
 /// One connection, and the keys.

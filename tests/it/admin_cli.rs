@@ -264,7 +264,7 @@ fn a_list_nobody_reads_to_its_end_is_no_error() {
 }
 
 #[test]
-fn parked_messages_are_listed_in_order_and_flushed_to_be_delivered_at_once() {
+fn parked_messages_are_listed_in_order_and_stay_until_their_time() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let service = serve(&redis, &[]);
     for (id, hours) in [("later", 2), ("soon", 1)] {
@@ -284,12 +284,9 @@ fn parked_messages_are_listed_in_order_and_flushed_to_be_delivered_at_once() {
     );
     assert!(list.out[0].contains(&receiver.url("/")), "{list:?}");
     assert_eq!(tool(&redis, &["parked", "flush"], "").code, 2);
-    // It is moved, but its deliverAt still holds: it is parked again.
+    // Its deliverAt holds.
     let run = tool(&redis, &["parked", "flush", "--id", "soon"], "");
-    assert_eq!((run.code, &*run.out[0]), (0, "1"));
-    until("both to be parked", || {
-        (redis.command::<usize>(&["ZCARD", PARKED]) == 2).then_some(())
-    });
+    assert_eq!((run.code, &*run.out[0]), (1, "0"));
     drop(service);
 }
 
@@ -362,4 +359,71 @@ fn a_redis_that_is_away_is_1_and_one_line() {
     ])
     .run("");
     assert_eq!(run.code, 1);
+}
+
+#[test]
+fn a_flush_takes_what_is_there_and_leaves_what_is_not_to_be_delivered_yet() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &["--status-ttl", "1h", "--outcomes", "10"]);
+    let url = receiver.url("/");
+    for n in 0..200 {
+        let at = r#""deliverAt":"2100-01-01T00:00:00Z""#;
+        redis.add(format!(
+            r#"{{"url":"{url}","webhookId":"far{n}","data":1,{at}}}"#
+        ));
+    }
+    redis.wait_kept(200);
+    let run = tool(&redis, &["parked", "flush", "--all"], "");
+    assert_eq!((run.code, &*run.out[0]), (1, "0"), "{run:?}");
+    let status = |id: &str| tool(&redis, &["status", id, "--json"], "").out.join("");
+    let far = status("far7");
+    assert!(
+        far.contains(r#""state":"parked""#) && far.contains("4102444"),
+        "{far}"
+    );
+    // Dead without an attempt.
+    redis.add(r#"{"url":"ftp://h/","webhookId":"bad","data":1}"#);
+    let past = r#""expiresAt":"2020-01-01T00:00:00Z""#;
+    redis.add(format!(
+        r#"{{"url":"{url}","webhookId":"late","data":1,{past}}}"#
+    ));
+    redis.wait_dead(2);
+    for (id, reason) in [("bad", "bad_url"), ("late", "expired")] {
+        until("its status", || {
+            let known = status(id);
+            let dead = known.contains(r#""state":"dead""#);
+            (dead && known.contains(&format!(r#""reason":"{reason}""#))).then_some(())
+        });
+    }
+    service.end_well();
+    let outcomes: usize = redis.command(&["XLEN", "{outhook}:outcomes"]);
+    assert_eq!(outcomes, 0, "none was attempted");
+}
+
+#[test]
+fn all_that_a_producer_may_set_can_be_sent() {
+    let redis = Redis::start();
+    let options = [
+        ["--url", "http://h/"],
+        ["--data", "1.50"],
+        ["--webhook-id", "a"],
+        ["--deliver-at", "5"],
+        ["--expires-at", "2100-01-01T00:00:00Z"],
+        ["--timeout", "3s"],
+        ["--max-attempts", "7"],
+        ["--order-key", "k\"1"],
+        ["--header", "x-a=b"],
+    ];
+    let args = [&["send"], &options.concat()[..]].concat();
+    let run = tool(&redis, &args, "");
+    assert_eq!(run.code, 0, "{run:?}");
+    let sent: Vec<(String, Vec<(String, String)>)> = redis.command(&["XRANGE", MESSAGES, "-", "+"]);
+    let sent: serde_json::Value = serde_json::from_str(&sent[0].1[0].1).unwrap();
+    let expected = r#"{"url":"http://h/","webhookId":"a","deliverAt":5,"timeout":"3s",
+        "expiresAt":"2100-01-01T00:00:00Z","maxAttempts":7,"orderKey":"k\"1",
+        "headers":{"x-a":"b"},"data":1.50}"#;
+    assert_eq!(
+        sent,
+        serde_json::from_str::<serde_json::Value>(expected).unwrap()
+    );
 }

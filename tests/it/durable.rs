@@ -286,3 +286,18 @@ fn a_timeout_longer_than_the_lease_allows_is_refused() {
         "{run:?}"
     );
 }
+
+#[test]
+fn a_crowd_that_waits_to_be_taken_in_is_not_taken_for_a_dead_consumer_s() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, _| status(200).after(600 * MS));
+    let limits = ["--max-active", "16", "--workers", "8"];
+    let lease = ["--lease", "3s", "--timeout", "900ms"];
+    let mut service = serve(&redis, &[limits, lease].concat());
+    add_all(&redis, &receiver, 0..60);
+    receiver.wait_for(60);
+    all_settled(&redis);
+    assert_eq!((receiver.count(), receiver.distinct().len()), (60, 60));
+    assert_eq!(service.log.count("took over"), 0);
+    service.end_well();
+}

@@ -200,3 +200,37 @@ fn a_flood_of_questions_neither_fills_the_memory_nor_stops_deliveries() {
     assert!(left <= 1000, "{left} answers are kept");
     service.end_well();
 }
+
+#[test]
+fn a_pause_can_be_shortened() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    let origin = receiver.url("");
+    assert_eq!(
+        endpoints(&redis, &["pause", &origin, "--for", "1h"]).code,
+        0
+    );
+    redis.add(message(&receiver.url("/"), "m", "1"));
+    parked(&redis, 1);
+    assert_eq!(
+        endpoints(&redis, &["pause", &origin, "--for", "2s"]).code,
+        0
+    );
+    assert_eq!(receiver.count(), 0);
+    receiver.wait_for(1);
+    service.log.wait_times("held for", 2);
+    service.end_well();
+}
+
+#[test]
+fn a_resume_tells_what_is_held_still() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    let origin = receiver.url("");
+    assert_eq!(endpoints(&redis, &["pause", &origin]).code, 0);
+    let run = endpoints(&redis, &["resume", &receiver.url("/a")]);
+    assert!(run.err.join("").contains("is still paused"), "{run:?}");
+    let run = endpoints(&redis, &["pause", &receiver.url("/")]);
+    assert!(run.err.join("").contains("this URL alone"), "{run:?}");
+    service.end_well();
+}

@@ -105,3 +105,26 @@ fn a_host_that_comes_back_to_a_pile_is_never_sent_more_than_its_window() {
     service.end_well();
     assert_eq!((back.count(), redis.dead().len()), (2000, 0), "none twice");
 }
+
+#[test]
+fn an_endpoint_with_a_low_rate_does_not_keep_others_from_being_taken_in() {
+    let (redis, slow, quick) = (Redis::start(), Receiver::ok(), Receiver::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("endpoints.toml");
+    let rule = format!(
+        "[[endpoint]]\nurl = \"{}\"\nrate = \"1/m\"\n",
+        slow.url("/")
+    );
+    std::fs::write(&file, rule).unwrap();
+    let file = ["--endpoints", file.to_str().unwrap()];
+    let limits = ["--max-active", "10", "--lease", "6s", "--timeout", "1s"];
+    let mut service = serve(&redis, &[&file[..], &limits].concat());
+    for n in 0..11 {
+        redis.add(message(&slow.url("/"), &format!("slow{n}"), "1"));
+    }
+    for n in 0..20 {
+        redis.add(message(&quick.url("/"), &format!("quick{n}"), "1"));
+    }
+    quick.wait_for(20);
+    service.end_well();
+}

@@ -1,8 +1,8 @@
 //! What a message may ask for itself: timeout, maxAttempts, expiresAt, orderKey.
 
 use crate::support::receiver::{Receiver, Reply, status};
-use crate::support::redis::Redis;
-use crate::support::service::{Service, serve};
+use crate::support::redis::{PARKED, Redis};
+use crate::support::service::{Outhook, Service, serve};
 use crate::support::{unix_ms, until};
 
 /// A message with more fields, as `"name":value`.
@@ -133,4 +133,34 @@ fn a_wrong_wish_is_refused_with_its_name() {
     }
     service.end_well();
     assert_eq!(receiver.count(), 0);
+}
+
+#[test]
+fn keys_go_on_where_several_replicas_share_their_messages() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut replicas: Vec<Service> = (0..3).map(|_| serve(&redis, &[])).collect();
+    let origin = receiver.url("");
+    let endpoints = |act: &str| {
+        let tool = [
+            "endpoints",
+            act,
+            &origin,
+            "--redis-address",
+            &redis.address(),
+        ];
+        assert_eq!(Outhook::new(&tool).run("").code, 0);
+    };
+    endpoints("pause");
+    for n in 0..300 {
+        let key = format!(r#""orderKey":"k{}""#, n % 6);
+        redis.add(with(&receiver.url("/"), &format!("m{n}"), &key));
+    }
+    until("all to be parked", || {
+        let parked: usize = redis.command(&["ZCARD", PARKED]);
+        (parked == 300).then_some(())
+    });
+    endpoints("resume");
+    receiver.wait_for(300);
+    replicas.iter_mut().for_each(Service::end_well);
+    assert_eq!((receiver.distinct().len(), receiver.count()), (300, 300));
 }

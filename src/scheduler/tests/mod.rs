@@ -1,6 +1,6 @@
 //! The scheduler against its model, and a few of its promises by example.
 
-mod model;
+pub(super) mod model;
 mod simulation;
 
 use super::*;

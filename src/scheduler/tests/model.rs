@@ -69,7 +69,7 @@ struct Model {
     over: bool,
 }
 
-pub(super) fn delivery(id: &str, host: u64) -> Delivery {
+pub(in crate::scheduler) fn delivery(id: &str, host: u64) -> Delivery {
     delivery_at(id, host, 0, Instant::now())
 }
 

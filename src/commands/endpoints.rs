@@ -78,43 +78,50 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
                 }
                 !rows.is_empty()
             }
-            EndpointAct::Pause { length, .. } => {
-                let held = admin.holds()?.iter().any(|(key, _)| *key == named);
-                admin.pause(&named, *length)?;
-                out.line(&[field("paused", &*named)], &["paused"])?;
-                if named.ends_with('/') && named.matches('/').count() == 3 {
-                    eprintln!("outhook: this URL alone; without the / at its end, all of its host");
-                }
-                if held {
-                    // What is parked may be so for longer than the new pause.
-                    obeyed(&mut admin, &named)?;
-                }
-                true
-            }
-            EndpointAct::Resume { .. } => {
-                let lifted = admin.resume(&named)?;
-                let flushed = obeyed(&mut admin, &named)?;
-                for (key, hold) in admin.holds()? {
-                    if hold::covers(&key, &named) {
-                        eprintln!(
-                            "outhook: {key} is still {}, and {named} with it",
-                            hold.cause
-                        );
-                    }
-                }
-                let told = [
-                    field("resumed", &*named),
-                    field("lifted", lifted.to_string()),
-                    field("flushed", flushed.to_string()),
-                ];
-                out.block(&told)?;
-                true
-            }
+            EndpointAct::Pause { length, .. } => pause(&mut admin, &mut out, &named, *length)?,
+            EndpointAct::Resume { .. } => resume(&mut admin, &mut out, &named)?,
         };
         out.flush()?;
         Ok(good)
     };
     Ok(ended(work()))
+}
+
+fn pause(
+    admin: &mut Admin,
+    out: &mut Out,
+    named: &str,
+    length: Option<Duration>,
+) -> Result<bool, Stop> {
+    let held = admin.holds()?.iter().any(|(key, _)| **key == *named);
+    admin.pause(named, length)?;
+    out.line(&[field("paused", named)], &["paused"])?;
+    if named.ends_with('/') && named.matches('/').count() == 3 {
+        eprintln!("outhook: this URL alone; without the / at its end, all of its host");
+    }
+    if held {
+        // What is parked may be so for longer than the new pause.
+        obeyed(admin, named)?;
+    }
+    Ok(true)
+}
+
+fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
+    let lifted = admin.resume(named)?;
+    let flushed = obeyed(admin, named)?;
+    for (key, hold) in admin.holds()? {
+        if hold::covers(&key, named) {
+            let cause = hold.cause;
+            eprintln!("outhook: {key} is still {cause}, and {named} with it");
+        }
+    }
+    let told = [
+        field("resumed", named),
+        field("lifted", lifted.to_string()),
+        field("flushed", flushed.to_string()),
+    ];
+    out.block(&told)?;
+    Ok(true)
 }
 
 /// Once all replicas have obeyed what was ordered, brings back what is parked for it; earlier they

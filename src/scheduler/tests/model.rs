@@ -242,6 +242,17 @@ impl Model {
         }
     }
 
+    /// What leaves is told of, once, by whether it is dead.
+    fn all_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
+        let gone = left.iter().filter_map(|(id, state)| match state {
+            State::Dead(_) => Some((id.clone(), true)),
+            State::Parked(_) => Some((id.clone(), false)),
+            _ => None,
+        });
+        let gone: HashMap<_, _> = gone.filter(|_| self.limits.tells).collect();
+        assert_eq!(*asides, gone);
+    }
+
     /// Compares the outbox with what the model believes of `touched`: each that left has its
     /// record, none has two, and nothing else is written.
     fn records(&mut self, touched: &[String]) -> Vec<(String, Fate)> {
@@ -300,13 +311,7 @@ impl Model {
                 "two records of one message"
             );
         }
-        let gone = left.iter().filter_map(|(id, state)| match state {
-            State::Dead(_) => Some((id.clone(), true)),
-            State::Parked(_) => Some((id.clone(), false)),
-            _ => None,
-        });
-        let gone: HashMap<_, _> = gone.filter(|_| self.limits.tells).collect();
-        assert_eq!(asides, gone, "what leaves is told of, once");
+        self.all_told(&left, &asides);
         let mut expected = HashMap::new();
         for id in touched {
             let known = &self.states[id];

@@ -304,7 +304,8 @@ impl Lane {
 
     /// A time at which one more message may come, for which there is no room now: after the
     /// last one that was sent away so, at the speed of the endpoint.
-    pub fn appoint(&mut self, now: Instant) -> Instant {
+    /// `parallel`: so many can be under way at a time, if not fewer.
+    pub fn appoint(&mut self, now: Instant, parallel: usize) -> Instant {
         let from = self
             .closed
             .into_iter()
@@ -314,7 +315,7 @@ impl Lane {
             true => MOST_APPOINTED,
             false => MOST_HOPED,
         };
-        let speed = (self.cap as f64 / self.takes).min(most);
+        let speed = (self.cap.min(parallel.max(1)) as f64 / self.takes).min(most);
         let next = from + Duration::from_secs_f64(1.0 / speed).max(self.pace.unwrap_or_default());
         self.appointment = Some(next);
         next

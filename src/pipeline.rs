@@ -48,7 +48,7 @@ use crate::worker::{self, Outcome};
 /// source gets fewer if little may be held.
 const INTAKE: usize = 128;
 
-/// A lane may hold so many messages even where `--max-active` is small.
+/// A lane may hold so many messages even where `--max-active` is small, but not more than half.
 const LEAST_SHARE: usize = 64;
 
 /// How often idle connections are looked at, in parts of their longest rest.
@@ -231,6 +231,11 @@ impl Pipeline {
     }
 }
 
+fn share(max_active: usize) -> usize {
+    let least = LEAST_SHARE.min(max_active / 2);
+    (max_active / 4).max(least).max(1)
+}
+
 fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
     Limits {
         workers: config.workers,
@@ -240,7 +245,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
             longest_pause: config.longest_pause,
         },
         lane_by_url: config.lane_by_url,
-        share: (config.max_active / 4).max(LEAST_SHARE),
+        share: share(config.max_active),
         share_bytes: config.max_active_bytes / 4,
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,

@@ -4,14 +4,16 @@
 //! store, all behind it follow, in order, and the key remembers who is away: what comes in the
 //! meantime is sent after them. A key is forgotten when nothing of it is left.
 //!
-//! The store gives back what is parked in the order in which it is due, through the stream, which
-//! is read in order. So when one comes back, all that were due well before it have been given to
-//! someone too: who of them has not come here went to another replica, or is lost.
+//! The store gives back what is parked in the order in which it is due, but for a little, through
+//! the stream, which is read in order. So when one comes back, those before it are here or come
+//! soon, and it waits for them here; who does not come went to another replica, or is lost.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::delivery::Delivery;
+use crate::entry::EntryId;
 
 /// What was due so long (ms) before another comes back before it. Dues are reckoned by two
 /// clocks, and rounded.
@@ -20,8 +22,11 @@ const SURE_MS: u64 = 1000;
 /// What comes back so long (ms) before it is due has been brought back by an operator, alone.
 const EARLY_MS: u64 = 100;
 
-/// What must follow others is due so long (ms) from now at least.
+/// What is new and must follow others is due so long (ms) from now at least.
 const FOLLOW_MS: u64 = 50;
+
+/// One that is back waits so long (ms) for those before it that should be back too.
+const WAIT_MS: u64 = 1500;
 
 /// A key of which nothing has come for so long (ms) after the last was due is forgotten.
 const GRACE_MS: u64 = 60_000;
@@ -43,6 +48,8 @@ struct Chain {
     /// Whether one is under way here.
     active: bool,
     queue: VecDeque<Delivery>,
+    /// Those that are back before others that go before them, and since when, by their places.
+    back: BTreeMap<i64, (Delivery, u64)>,
     /// Those in the store, by their places in line, all after those in `queue`; and their places.
     away: BTreeMap<i64, Away>,
     places: HashMap<Arc<str>, i64>,
@@ -78,19 +85,116 @@ impl Chains {
         };
         let chain = self.chains.entry(key).or_default();
         let before = chain.away.len();
-        let wait = chain.comes_back(&delivery.message.id, now_ms);
+        let turn = chain.comes_back(&name(&delivery), now_ms);
         self.away -= before - chain.away.len();
-        if let Some(due) = wait {
-            self.send_away(&delivery, due);
-            return Admission::Park(delivery, due);
+        match turn {
+            Turn::Now => {}
+            Turn::Wait(place) => {
+                chain.back.insert(place, (delivery, now_ms));
+                self.queued += 1;
+                return Admission::Queued;
+            }
+            Turn::Later(place, due) => {
+                if let Some(place) = place {
+                    chain.note(place, name(&delivery), due);
+                    self.away += 1;
+                } else {
+                    self.send_away(&delivery, due);
+                }
+                return Admission::Park(delivery, due);
+            }
         }
-        if chain.active {
-            chain.queue.push_back(delivery);
-            self.queued += 1;
-            return Admission::Queued;
-        }
+        let go = match chain.active {
+            true => {
+                chain.queue.push_back(delivery);
+                self.queued += 1;
+                None
+            }
+            false => Some(delivery),
+        };
         chain.active = true;
-        Admission::Go(delivery)
+        chain.line_up();
+        go.map_or(Admission::Queued, Admission::Go)
+    }
+
+    /// Whether it is the one that all others of its key wait for.
+    pub fn is_next(&self, delivery: &Delivery) -> bool {
+        let Some(key) = &delivery.message.overrides.order_key else {
+            return false;
+        };
+        self.chains.get(key).is_none_or(|chain| {
+            let place = chain.places.get(&name(delivery));
+            let first = chain.away.first_key_value().map(|(place, _)| place);
+            !chain.active && place == first
+        })
+    }
+
+    /// Looks at those that wait for others. Where these are long overdue and will not come, one
+    /// goes, the next; where they have been put off, those that wait are parked too.
+    pub fn overdue(&mut self, now_ms: u64) -> (Vec<Delivery>, Vec<(Delivery, u64)>) {
+        let (mut go, mut park) = (Vec::new(), Vec::new());
+        for chain in self.chains.values_mut() {
+            let Some((place, since)) = chain.back.first_key_value().map(|(p, b)| (*p, b.1)) else {
+                continue;
+            };
+            while let Some(first) = chain.away.first_entry() {
+                let late = now_ms >= since.max(first.get().due) + WAIT_MS;
+                if *first.key() > place || !late {
+                    break;
+                }
+                chain.places.remove(&first.remove().id);
+                self.away -= 1;
+            }
+            let mut before = chain.away.range(..place).map(|(_, away)| away.due);
+            match before.next_back() {
+                Some(due) if due > now_ms + SURE_MS => {
+                    let out = chain.back_leaves(due + 1);
+                    self.away += out.len();
+                    park.extend(out);
+                }
+                Some(_) => {}
+                None => {
+                    chain.line_up();
+                    if !chain.active {
+                        go.extend(chain.queue.pop_front());
+                        chain.active = true;
+                    }
+                }
+            }
+        }
+        self.queued -= go.len() + park.len();
+        (go, park)
+    }
+
+    /// Takes out those that wait for others that are away, to be parked too, from `due` on.
+    pub fn give_back(&mut self, due: u64) -> Vec<(Delivery, u64)> {
+        let mut all = Vec::new();
+        for chain in self.chains.values_mut() {
+            let out = chain.back_leaves(due);
+            self.away += out.len();
+            all.extend(out);
+        }
+        self.queued -= all.len();
+        all
+    }
+
+    /// The entries of those queued that `is_old` says have been held for long, and the attempts
+    /// made at them, to be renewed at `now`.
+    pub fn renew(
+        &mut self,
+        is_old: impl Fn(&Delivery) -> bool,
+        now: Instant,
+    ) -> Vec<(EntryId, u32)> {
+        let mut renewed = Vec::new();
+        for chain in self.chains.values_mut() {
+            let back = chain.back.values_mut().map(|(delivery, _)| delivery);
+            for delivery in chain.queue.iter_mut().chain(back).filter(|d| is_old(d)) {
+                delivery.leased = now;
+                let made = delivery.attempts - delivery.carried;
+                renewed.extend(delivery.entry.map(|entry| (entry, made)));
+            }
+        }
+        renewed
     }
 
     /// The one under way is to be parked because nothing may be sent to `url`.
@@ -125,17 +229,27 @@ impl Chains {
     }
 
     /// The one under way is parked until `due`. Answers those that must follow it, and when.
-    pub fn parked(&mut self, key: &str, id: &str, due: u64) -> Vec<(Delivery, u64)> {
-        let Some(chain) = self.chains.get_mut(key) else {
+    pub fn parked(&mut self, delivery: &Delivery, due: u64) -> Vec<(Delivery, u64)> {
+        let key = delivery.message.overrides.order_key.as_ref();
+        let Some(chain) = key.and_then(|key| self.chains.get_mut(key)) else {
             return Vec::new();
         };
         chain.active = false;
+        let queue = std::mem::take(&mut chain.queue);
+        let last = due + queue.len() as u64;
+        let back = chain.back_leaves(last + 1);
+        let mut place = chain.first_place() - 1 - queue.len() as i64;
+        let mut out: Vec<_> = queue.into_iter().zip(due + 1..).collect();
         let room = MOST_AWAY.saturating_sub(self.away);
-        let out = chain.queue_leaves(due + 1, room);
-        self.queued -= out.len();
-        let first = chain.first_place() - 1;
-        chain.note(first, id.into(), due);
-        self.away += out.len().min(room) + 1;
+        chain.note(place, name(delivery), due);
+        for (follower, due) in out.iter().take(room) {
+            place += 1;
+            chain.note(place, name(follower), *due);
+        }
+        chain.last_due = chain.last_due.max(last);
+        self.away += 1 + out.len().min(room) + back.len();
+        self.queued -= out.len() + back.len();
+        out.extend(back);
         out
     }
 
@@ -145,36 +259,17 @@ impl Chains {
             return;
         };
         let chain = self.chains.entry(key).or_default();
-        let id = &*delivery.message.id;
-        match chain.places.get(id).copied() {
-            Some(place) => chain.note(place, id.into(), due),
+        let id = name(delivery);
+        match chain.places.get(&id).copied() {
+            Some(place) => chain.note(place, id, due),
             None if self.away < MOST_AWAY => {
                 let last = chain.away.last_key_value().map_or(0, |(place, _)| *place);
-                chain.note(last + 1, id.into(), due);
+                let back = chain.back.last_key_value().map_or(0, |(place, _)| *place);
+                chain.note(last.max(back) + 1, id, due);
                 self.away += 1;
             }
             None => chain.last_due = chain.last_due.max(due),
         }
-    }
-
-    /// Takes out the queues in which something is that `is_old` says must not wait here any
-    /// longer, whole, to be parked from `due` on. The one under way stays.
-    pub fn extract(
-        &mut self,
-        is_old: impl Fn(&Delivery) -> bool,
-        due: u64,
-    ) -> Vec<(Delivery, u64)> {
-        let mut all = Vec::new();
-        for chain in self.chains.values_mut() {
-            if chain.queue.iter().any(&is_old) {
-                let room = MOST_AWAY.saturating_sub(self.away);
-                let out = chain.queue_leaves(due + 1, room);
-                self.away += out.len().min(room);
-                all.extend(out);
-            }
-        }
-        self.queued -= all.len();
-        all
     }
 
     /// Forgets keys of which nothing is here, and whose others have been away for too long.
@@ -189,6 +284,11 @@ impl Chains {
         });
     }
 
+    /// Keys.
+    pub fn len(&self) -> usize {
+        self.chains.len()
+    }
+
     /// Messages in queues.
     pub fn queued(&self) -> usize {
         self.queued
@@ -199,28 +299,69 @@ impl Chains {
     }
 }
 
+/// What one that has come is to do.
+enum Turn {
+    Now,
+    /// Others before it must be back soon.
+    Wait(i64),
+    /// It is due anew, with its place if it has one.
+    Later(Option<i64>, u64),
+}
+
+/// What tells a message from others of its key, wherever it has been.
+fn name(delivery: &Delivery) -> Arc<str> {
+    format!("{} {}", delivery.received, delivery.message.id).into()
+}
+
 impl Chain {
-    /// One has come. Answers until when it must be parked, if others go before it; otherwise it
-    /// is not away any more.
-    fn comes_back(&mut self, id: &str, now_ms: u64) -> Option<u64> {
-        let Some(place) = self.places.get(id).copied() else {
+    /// One has come, and is not away any more.
+    fn comes_back(&mut self, id: &str, now_ms: u64) -> Turn {
+        let Some(place) = self.places.remove(id) else {
             let follow = (self.last_due + 1).max(now_ms + FOLLOW_MS);
-            return (!self.away.is_empty()).then_some(follow);
+            return match self.away.is_empty() {
+                true => Turn::Now,
+                false => Turn::Later(None, follow),
+            };
         };
-        let due = self.away[&place].due;
+        let Some(Away { due, .. }) = self.away.remove(&place) else {
+            return Turn::Now;
+        };
         while let Some(first) = self.away.first_entry() {
             let elsewhere = first.get().due + SURE_MS <= due && now_ms + EARLY_MS >= due;
-            if *first.key() < place && !elsewhere {
-                // Late enough to be sure the next time.
-                return Some((self.last_due + 1).max(now_ms + SURE_MS + FOLLOW_MS));
-            }
-            let own = *first.key() == place;
-            self.places.remove(&first.remove().id);
-            if own {
+            if *first.key() >= place || !elsewhere {
                 break;
             }
+            self.places.remove(&first.remove().id);
         }
-        None
+        let mut before = self.away.range(..place).map(|(_, away)| away.due);
+        match (before.next(), before.next_back()) {
+            (None, _) => Turn::Now,
+            (Some(first), last) => match first.max(last.unwrap_or_default()) {
+                due if due <= now_ms + SURE_MS => Turn::Wait(place),
+                due => Turn::Later(Some(place), due + 1),
+            },
+        }
+    }
+
+    /// Those that are back, and have nobody before them any more, stand in the queue.
+    fn line_up(&mut self) {
+        let end = self.away.first_key_value().map(|(place, _)| *place);
+        while let Some(first) = self.back.first_entry() {
+            if end.is_some_and(|end| *first.key() > end) {
+                break;
+            }
+            self.queue.push_back(first.remove().0);
+        }
+    }
+
+    /// Those that are back are parked again, one by one from `due` on.
+    fn back_leaves(&mut self, due: u64) -> Vec<(Delivery, u64)> {
+        let back = std::mem::take(&mut self.back).into_iter().zip(due..);
+        back.map(|((place, (delivery, _)), due)| {
+            self.note(place, name(&delivery), due);
+            (delivery, due)
+        })
+        .collect()
     }
 
     fn note(&mut self, place: i64, id: Arc<str>, due: u64) {
@@ -231,22 +372,6 @@ impl Chain {
 
     fn first_place(&self) -> i64 {
         self.away.first_key_value().map_or(0, |(place, _)| *place)
-    }
-
-    /// The queue is parked, one by one from `due` on, before those that are away already; of
-    /// `room` of them that is remembered.
-    fn queue_leaves(&mut self, due: u64, room: usize) -> Vec<(Delivery, u64)> {
-        let out: Vec<_> = std::mem::take(&mut self.queue)
-            .into_iter()
-            .zip(due..)
-            .collect();
-        let noted = out.len().min(room);
-        let first = self.first_place() - noted as i64;
-        for ((delivery, due), place) in out.iter().zip(first..).take(noted) {
-            self.note(place, (*delivery.message.id).into(), *due);
-        }
-        self.last_due = self.last_due.max(due + out.len() as u64);
-        out
     }
 }
 
@@ -285,12 +410,32 @@ mod tests {
         chains.send_away(&keyed("a"), 1000);
         chains.send_away(&keyed("b"), 1001);
         // Perhaps `a` is just behind it.
-        let again = admit(&mut chains, "b", 1001).expect("not yet");
-        assert!(again >= 1000 + SURE_MS);
-        // An operator has brought it back, alone.
-        let again = admit(&mut chains, "b", again - 500).expect("not yet");
-        assert_eq!(admit(&mut chains, "b", again), None);
-        assert_eq!(chains.away, 0);
+        let early = chains.admit(keyed("b"), 1001);
+        assert!(matches!(early, Admission::Queued));
+        assert!(chains.overdue(1001 + WAIT_MS - 1).0.is_empty());
+        assert_eq!(chains.overdue(1001 + WAIT_MS).0.len(), 1);
+        assert_eq!((chains.away, chains.queued), (0, 0));
+        chains.settled("k");
+        // Well after it: there is no doubt.
+        chains.send_away(&keyed("c"), 1000);
+        chains.send_away(&keyed("d"), 1000 + SURE_MS);
+        assert_eq!(admit(&mut chains, "d", 1000 + SURE_MS), None);
+    }
+
+    #[test]
+    fn one_that_is_back_waits_for_the_one_before_it() {
+        let mut chains = Chains::default();
+        chains.send_away(&keyed("a"), 1001);
+        chains.send_away(&keyed("b"), 1000);
+        assert!(matches!(chains.admit(keyed("b"), 1000), Admission::Queued));
+        // `a` is put off once more, for longer than `b` is to wait.
+        chains.send_away(&keyed("a"), 9000);
+        let (go, park) = chains.overdue(4000);
+        assert_eq!((go.len(), park.len(), park[0].1), (0, 1, 9001));
+        assert_eq!(admit(&mut chains, "a", 9000), None);
+        assert!(matches!(chains.admit(keyed("b"), 9001), Admission::Queued));
+        assert_eq!(chains.settled("k").map(|d| d.message.id), Some("b".into()));
+        assert_eq!((chains.away, chains.queued), (0, 0));
     }
 
     #[test]

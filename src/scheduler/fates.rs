@@ -1,7 +1,7 @@
 //! What becomes of a delivery that is not to be attempted now: put off, parked, or buried.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::types::What;
 use super::{Now, Scheduler};
@@ -157,6 +157,13 @@ impl Scheduler {
         }
     }
 
+    /// Parks those that wait for others which will not come any more.
+    pub(super) fn park_back(&mut self, now: Now) {
+        for (delivery, due) in self.chains.give_back(now.unix_ms) {
+            self.park_follower(delivery, due, now);
+        }
+    }
+
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
         if self.limits.bridge {
@@ -173,8 +180,18 @@ impl Scheduler {
 
     /// Its lane holds its share of what is active: it comes back when there may be room.
     pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
-        let after = self.lane(&delivery.lane, now.mono).appoint(now.mono) - now.mono;
+        let after = self.next_appointment(&delivery, now) - now.mono;
         self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
+    }
+
+    /// When its lane may have room for it. What goes one after another has the room of one.
+    pub(super) fn next_appointment(&mut self, delivery: &Delivery, now: Now) -> Instant {
+        let parallel = match &delivery.message.overrides.order_key {
+            Some(_) => self.chains.len(),
+            None => usize::MAX,
+        };
+        self.lane(&delivery.lane, now.mono)
+            .appoint(now.mono, parallel)
     }
 
     /// Parks one that has just come, before it has taken its place among others of its key.
@@ -186,10 +203,7 @@ impl Scheduler {
 
     /// Hands it to the store, and with it all that must not go before it.
     pub(super) fn park(&mut self, delivery: Delivery, due: u64, now: Now) {
-        let followers = match &delivery.message.overrides.order_key {
-            Some(key) => self.chains.parked(key, &delivery.message.id, due),
-            None => Vec::new(),
-        };
+        let followers = self.chains.parked(&delivery, due);
         self.park_follower(delivery, due, now);
         for (delivery, due) in followers {
             self.park_follower(delivery, due, now);

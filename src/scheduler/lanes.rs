@@ -8,6 +8,7 @@ use super::types::{Alarm, What};
 use super::{Now, Reverse, SCAN, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::lane::{Change, Lane, Sign};
+use crate::record::Record;
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
 pub(super) const REST: Duration = Duration::from_secs(60);
@@ -28,6 +29,10 @@ impl Scheduler {
         lane.obey(rule.as_deref(), &limits);
         lane.push(delivery);
         self.arrange(&key, now.mono);
+        self.scan_soon(now);
+    }
+
+    pub(super) fn scan_soon(&mut self, now: Now) {
         let scan = now.mono + self.scan_pause();
         self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
     }
@@ -70,10 +75,16 @@ impl Scheduler {
 
     /// Whether a lane holds so much, with the one that has just come, that others would be left
     /// without. One message it may always hold.
-    pub(super) fn is_over_share(&self, key: &Arc<str>) -> bool {
-        let full = self.lanes.get(key).is_some_and(|lane| {
+    pub(super) fn is_over_share(&self, delivery: &Delivery) -> bool {
+        // A little more for those for whom others wait.
+        let more = match self.chains.is_next(delivery) {
+            true => 4,
+            false => usize::MAX,
+        };
+        let (most, most_bytes) = (self.limits.share, self.limits.share_bytes);
+        let full = self.lanes.get(&delivery.lane).is_some_and(|lane| {
             let (count, bytes) = (lane.active(), lane.bytes());
-            count > 1 && (count > self.limits.share || bytes > self.limits.share_bytes)
+            count > 1 && (count > most + most / more || bytes > most_bytes + most_bytes / more)
         });
         full && self.limits.near.is_some()
     }
@@ -87,6 +98,15 @@ impl Scheduler {
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.chains.forget(now.unix_ms);
+        if self.horizon.is_some() {
+            self.park_back(now);
+        } else {
+            let (go, park) = self.chains.overdue(now.unix_ms);
+            self.released.extend(go);
+            for (delivery, due) in park {
+                self.park_follower(delivery, due, now);
+            }
+        }
         self.holds.forget(now.mono);
         let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
         let pause = match self.active() {
@@ -101,23 +121,22 @@ impl Scheduler {
     }
 
     fn park_old(&mut self, near: Duration, now: Now) {
-        let most = near + self.scan_pause();
+        // An attempt that begins by then ends within the lease.
+        let most = near - self.scan_pause();
         let is_old =
             |d: &Delivery| d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > most;
         let due = |after: Duration| now.unix_ms + after.as_millis() as u64;
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
-            for delivery in lane.extract(is_old) {
-                let after = lane.appoint(now.mono) - now.mono;
-                old.push((delivery, due(after)));
-            }
+            old.extend(lane.extract(is_old));
         }
         self.ready -= old.len();
-        for (delivery, due) in old {
-            self.park(delivery, due, now);
+        for delivery in old {
+            let after = self.next_appointment(&delivery, now) - now.mono;
+            self.park(delivery, due(after), now);
         }
-        for (delivery, due) in self.chains.extract(is_old, due(near)) {
-            self.park_follower(delivery, due, now);
+        for (entry, made) in self.chains.renew(is_old, now.mono) {
+            self.outbox.push_back(Record::Note(entry, made));
         }
     }
 

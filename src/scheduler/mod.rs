@@ -112,22 +112,27 @@ impl Scheduler {
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
-        if delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
+        let age = now.mono.saturating_duration_since(delivery.leased);
+        let lease = self.limits.near.filter(|_| delivery.entry.is_some());
+        // It has waited for room, and is as good as someone else's already: whoever sweeps has it.
+        let lapsed = lease.is_some_and(|near| age > near * 9 / 5);
+        if lapsed || delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
             self.stats.held_already += 1;
             return;
         }
+        let late = lease.is_some_and(|near| age > near);
         let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         self.place(&mut delivery, now);
-        if delivery.entry.is_none() && !fits {
+        if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if self.is_over_share(&delivery.lane) {
+        } else if self.is_over_share(&delivery) {
             self.appoint(delivery, now);
         } else {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
-                Admission::Queued => {}
+                Admission::Queued => self.scan_soon(now),
                 Admission::Park(delivery, due) => self.park_follower(delivery, due, now),
             }
         }
@@ -273,6 +278,7 @@ impl Scheduler {
             None => horizon,
         };
         self.horizon = Some(horizon);
+        self.park_back(now);
         self.put_off_waiting(now);
         self.route_released(now);
     }
@@ -281,6 +287,7 @@ impl Scheduler {
     /// back unfinished.
     pub fn cut(&mut self, now: Now) {
         self.over = true;
+        self.park_back(now);
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
         self.put_off_waiting(now);

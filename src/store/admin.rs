@@ -38,9 +38,12 @@ pub struct ParkedMessage {
 }
 
 impl ParkedMessage {
-    /// What tells it from others, while it is as it is.
+    /// What tells it from others, however often it is tried and parked again.
     pub fn hash(&self) -> u64 {
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.member)
+        // The attempts come first.
+        let rest = self.member.iter().skip_while(|b| **b != b' ');
+        let rest: Vec<u8> = rest.copied().collect();
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(rest)
     }
 }
 

@@ -364,7 +364,7 @@ impl Model {
                 let age = now.mono - known.leased;
                 if known.state == State::Ready
                     && known.entry.is_some()
-                    && age > near + SCAN.min(near / 4)
+                    && age > near - SCAN.min(near / 4)
                 {
                     known.state = State::Parked(u64::MAX);
                     old.push(id.clone());

@@ -24,13 +24,13 @@ const SLOW: Duration = Duration::from_secs(1);
 /// A lane with a rate may be late by so much, and make up for it.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
-/// What an endpoint that has not answered yet is thought to take, in seconds.
-const USUAL: f64 = 0.03;
-
 /// Appointments are made for at most so many deliveries a second, and for an endpoint that may not
 /// keep them: each is then a message that goes back to Redis for nothing.
 const MOST_APPOINTED: f64 = 20_000.0;
 const MOST_HOPED: f64 = 1000.0;
+
+/// No appointment is made for later than this on the ground of what is queued alone.
+const LONGEST_AHEAD: Duration = Duration::from_secs(10);
 
 /// What all lanes keep to.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +99,7 @@ pub struct Lane {
     pauses: u32,
     trusted: bool,
     /// Seconds that it takes to answer, of late.
-    takes: f64,
+    takes: Option<f64>,
     /// The time that was given to the last message put off for want of room.
     appointment: Option<Instant>,
     used: Instant,
@@ -123,7 +123,7 @@ impl Lane {
             faults: 0.0,
             pauses: 0,
             trusted: false,
-            takes: USUAL,
+            takes: None,
             appointment: None,
             used: now,
         }
@@ -204,7 +204,9 @@ impl Lane {
     }
 
     fn live(&mut self, took: Duration) -> Option<Change> {
-        self.takes += (took.as_secs_f64() - self.takes) / 8.0;
+        let took_s = took.as_secs_f64();
+        let takes = self.takes.get_or_insert(took_s);
+        *takes += (took_s - *takes) / 8.0;
         self.faults = 0.0;
         self.pauses = 0;
         self.trusted = took < SLOW;
@@ -303,22 +305,40 @@ impl Lane {
     }
 
     /// A time at which one more message may come, for which there is no room now: after the
-    /// last one that was sent away so, at the speed of the endpoint.
-    /// `parallel`: so many can be under way at a time, if not fewer.
-    pub fn appoint(&mut self, now: Instant, parallel: usize) -> Instant {
+    /// last one that was sent away so, at the speed of the endpoint, and not before half of the
+    /// `here` messages before it are done.
+    pub fn appoint(&mut self, now: Instant, here: usize) -> Instant {
+        let gap = self.gap(self.cap as f64);
         let from = self
-            .closed
-            .into_iter()
-            .chain(self.appointment)
-            .fold(now, Instant::max);
+            .from(now, here, gap)
+            .max(self.appointment.unwrap_or(now));
+        let next = from + Duration::from_secs_f64(gap).max(self.pace.unwrap_or_default());
+        self.appointment = Some(next);
+        next
+    }
+
+    /// The same for the one that is the `rank`-th of its key, of which there are so many, and
+    /// which goes after all before it.
+    pub fn appoint_in_line(&self, now: Instant, here: usize, rank: usize, keys: usize) -> Instant {
+        let gap = self.gap(self.cap.min(keys.max(1)) as f64);
+        // Its share of what all keys get.
+        let own = gap * keys.max(1) as f64;
+        let gap = gap.max(self.pace.unwrap_or_default().as_secs_f64());
+        self.from(now, here, gap) + Duration::from_secs_f64(own * (rank + 1) as f64)
+    }
+
+    /// Seconds between two messages, of which so many can be under way at a time.
+    fn gap(&self, parallel: f64) -> f64 {
         let most = match self.trusted {
             true => MOST_APPOINTED,
             false => MOST_HOPED,
         };
-        let speed = (self.cap.min(parallel.max(1)) as f64 / self.takes).min(most);
-        let next = from + Duration::from_secs_f64(1.0 / speed).max(self.pace.unwrap_or_default());
-        self.appointment = Some(next);
-        next
+        self.takes.unwrap_or_default().max(parallel / most) / parallel
+    }
+
+    fn from(&self, now: Instant, here: usize, gap: f64) -> Instant {
+        let half = Duration::from_secs_f64(here as f64 / 2.0 * gap).min(LONGEST_AHEAD);
+        (now + half).max(self.closed.unwrap_or(now))
     }
 
     /// Nothing of it is active, no turn or wake-up is due, and it has rested so long that what

@@ -25,6 +25,10 @@ const EARLY_MS: u64 = 100;
 /// What is new and must follow others is due so long (ms) from now at least.
 const FOLLOW_MS: u64 = 50;
 
+/// One that is back waits here for no more than so many before it: room is for those whose turn
+/// is near.
+const MOST_BEFORE: i64 = 32;
+
 /// One that is back waits so long (ms) for those before it that should be back too.
 const WAIT_MS: u64 = 1500;
 
@@ -117,16 +121,28 @@ impl Chains {
         go.map_or(Admission::Queued, Admission::Go)
     }
 
-    /// Whether it is the one that all others of its key wait for.
-    pub fn is_next(&self, delivery: &Delivery) -> bool {
-        let Some(key) = &delivery.message.overrides.order_key else {
-            return false;
+    /// Whether it is the one that others of its key wait for, and how many of them wait here.
+    pub fn is_next(&self, delivery: &Delivery) -> Option<usize> {
+        let key = delivery.message.overrides.order_key.as_ref()?;
+        let Some(chain) = self.chains.get(key) else {
+            return Some(0);
         };
-        self.chains.get(key).is_none_or(|chain| {
-            let place = chain.places.get(&name(delivery));
-            let first = chain.away.first_key_value().map(|(place, _)| place);
-            !chain.active && place == first
-        })
+        let place = chain.places.get(&name(delivery));
+        let first = chain.away.first_key_value().map(|(place, _)| place);
+        (!chain.active && place == first).then_some(chain.back.len())
+    }
+
+    /// How many of its key are away before it; nothing for one without a key.
+    pub fn rank(&self, delivery: &Delivery) -> Option<usize> {
+        let key = delivery.message.overrides.order_key.as_ref()?;
+        Some(
+            self.chains
+                .get(key)
+                .map_or(0, |chain| match chain.places.get(&name(delivery)) {
+                    Some(place) => (place - chain.first_place()).max(0) as usize,
+                    None => chain.away.len(),
+                }),
+        )
     }
 
     /// Looks at those that wait for others. Where these are long overdue and will not come, one
@@ -333,12 +349,13 @@ impl Chain {
             }
             self.places.remove(&first.remove().id);
         }
+        let near = place - self.first_place() <= MOST_BEFORE;
         let mut before = self.away.range(..place).map(|(_, away)| away.due);
         match (before.next(), before.next_back()) {
             (None, _) => Turn::Now,
             (Some(first), last) => match first.max(last.unwrap_or_default()) {
-                due if due <= now_ms + SURE_MS => Turn::Wait(place),
-                due => Turn::Later(Some(place), due + 1),
+                due if due <= now_ms + SURE_MS && near => Turn::Wait(place),
+                due => Turn::Later(Some(place), (due + 1).max(now_ms + FOLLOW_MS)),
             },
         }
     }

@@ -180,18 +180,24 @@ impl Scheduler {
 
     /// Its lane holds its share of what is active: it comes back when there may be room.
     pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
-        let after = self.next_appointment(&delivery, now) - now.mono;
+        let here = self.lane(&delivery.lane, now.mono).active();
+        let after = self.next_appointment(&delivery, here, now) - now.mono;
         self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
     }
 
-    /// When its lane may have room for it. What goes one after another has the room of one.
-    pub(super) fn next_appointment(&mut self, delivery: &Delivery, now: Now) -> Instant {
-        let parallel = match &delivery.message.overrides.order_key {
-            Some(_) => self.chains.len(),
-            None => usize::MAX,
-        };
-        self.lane(&delivery.lane, now.mono)
-            .appoint(now.mono, parallel)
+    /// When its lane may have room for it.
+    pub(super) fn next_appointment(
+        &mut self,
+        delivery: &Delivery,
+        here: usize,
+        now: Now,
+    ) -> Instant {
+        let (rank, keys) = (self.chains.rank(delivery), self.chains.len());
+        let lane = self.lane(&delivery.lane, now.mono);
+        match rank {
+            Some(rank) => lane.appoint_in_line(now.mono, here, rank, keys),
+            None => lane.appoint(now.mono, here),
+        }
     }
 
     /// Parks one that has just come, before it has taken its place among others of its key.

@@ -76,10 +76,11 @@ impl Scheduler {
     /// Whether a lane holds so much, with the one that has just come, that others would be left
     /// without. One message it may always hold.
     pub(super) fn is_over_share(&self, delivery: &Delivery) -> bool {
-        // A little more for those for whom others wait.
+        // A little more for those for whom others wait; and if these wait here, it makes room.
         let more = match self.chains.is_next(delivery) {
-            true => 4,
-            false => usize::MAX,
+            Some(1..) => return false,
+            Some(0) => 4,
+            None => usize::MAX,
         };
         let (most, most_bytes) = (self.limits.share, self.limits.share_bytes);
         let full = self.lanes.get(&delivery.lane).is_some_and(|lane| {
@@ -132,7 +133,7 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for delivery in old {
-            let after = self.next_appointment(&delivery, now) - now.mono;
+            let after = self.next_appointment(&delivery, 0, now) - now.mono;
             self.park(delivery, due(after), now);
         }
         for (entry, made) in self.chains.renew(is_old, now.mono) {

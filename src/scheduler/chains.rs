@@ -8,26 +8,13 @@
 //! the stream, which is read in order. So when one comes back, those before it are here or come
 //! soon, and it waits for them here; who does not come went to another replica, or is lost.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::chain::{Chain, SURE_MS, Turn, name};
 use crate::delivery::Delivery;
 use crate::entry::EntryId;
-
-/// What was due so long (ms) before another comes back before it. Dues are reckoned by two
-/// clocks, and rounded.
-const SURE_MS: u64 = 1000;
-
-/// What comes back so long (ms) before it is due has been brought back by an operator, alone.
-const EARLY_MS: u64 = 100;
-
-/// What is new and must follow others is due so long (ms) from now at least.
-const FOLLOW_MS: u64 = 50;
-
-/// One that is back waits here for no more than so many before it: room is for those whose turn
-/// is near.
-const MOST_BEFORE: i64 = 32;
 
 /// One that is back waits so long (ms) for those before it that should be back too.
 const WAIT_MS: u64 = 1500;
@@ -45,29 +32,6 @@ pub struct Chains {
     chains: HashMap<Arc<str>, Chain>,
     queued: usize,
     away: usize,
-}
-
-#[derive(Debug, Default)]
-struct Chain {
-    /// Whether one is under way here.
-    active: bool,
-    queue: VecDeque<Delivery>,
-    /// Those that are back before others that go before them, and since when, by their places.
-    back: BTreeMap<i64, (Delivery, u64)>,
-    /// Those in the store, by their places in line, all after those in `queue`; and their places.
-    away: BTreeMap<i64, Away>,
-    places: HashMap<Arc<str>, i64>,
-    /// When the last of them is due, in Unix milliseconds.
-    last_due: u64,
-    /// The URL for whose hold the first of them is away: it comes back when that is lifted.
-    held: Option<Arc<str>>,
-}
-
-#[derive(Debug)]
-struct Away {
-    id: Arc<str>,
-    /// When it is due, in Unix milliseconds.
-    due: u64,
 }
 
 /// What becomes of a message with a key.
@@ -312,83 +276,6 @@ impl Chains {
 
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()
-    }
-}
-
-/// What one that has come is to do.
-enum Turn {
-    Now,
-    /// Others before it must be back soon.
-    Wait(i64),
-    /// It is due anew, with its place if it has one.
-    Later(Option<i64>, u64),
-}
-
-/// What tells a message from others of its key, wherever it has been.
-fn name(delivery: &Delivery) -> Arc<str> {
-    format!("{} {}", delivery.received, delivery.message.id).into()
-}
-
-impl Chain {
-    /// One has come, and is not away any more.
-    fn comes_back(&mut self, id: &str, now_ms: u64) -> Turn {
-        let Some(place) = self.places.remove(id) else {
-            let follow = (self.last_due + 1).max(now_ms + FOLLOW_MS);
-            return match self.away.is_empty() {
-                true => Turn::Now,
-                false => Turn::Later(None, follow),
-            };
-        };
-        let Some(Away { due, .. }) = self.away.remove(&place) else {
-            return Turn::Now;
-        };
-        while let Some(first) = self.away.first_entry() {
-            let elsewhere = first.get().due + SURE_MS <= due && now_ms + EARLY_MS >= due;
-            if *first.key() >= place || !elsewhere {
-                break;
-            }
-            self.places.remove(&first.remove().id);
-        }
-        let near = place - self.first_place() <= MOST_BEFORE;
-        let mut before = self.away.range(..place).map(|(_, away)| away.due);
-        match (before.next(), before.next_back()) {
-            (None, _) => Turn::Now,
-            (Some(first), last) => match first.max(last.unwrap_or_default()) {
-                due if due <= now_ms + SURE_MS && near => Turn::Wait(place),
-                due => Turn::Later(Some(place), (due + 1).max(now_ms + FOLLOW_MS)),
-            },
-        }
-    }
-
-    /// Those that are back, and have nobody before them any more, stand in the queue.
-    fn line_up(&mut self) {
-        let end = self.away.first_key_value().map(|(place, _)| *place);
-        while let Some(first) = self.back.first_entry() {
-            if end.is_some_and(|end| *first.key() > end) {
-                break;
-            }
-            self.queue.push_back(first.remove().0);
-        }
-    }
-
-    /// Those that are back are parked again, one by one from `due` on.
-    fn back_leaves(&mut self, due: u64) -> Vec<(Delivery, u64)> {
-        let back = std::mem::take(&mut self.back).into_iter().zip(due..);
-        back.map(|((place, (delivery, _)), due)| {
-            self.note(place, name(&delivery), due);
-            (delivery, due)
-        })
-        .collect()
-    }
-
-    fn note(&mut self, place: i64, id: Arc<str>, due: u64) {
-        self.places.insert(id.clone(), place);
-        self.away.insert(place, Away { id, due });
-        self.last_due = self.last_due.max(due);
-    }
-
-    fn first_place(&self) -> i64 {
-        self.away.first_key_value().map_or(0, |(place, _)| *place)
     }
 }
 

@@ -7,6 +7,7 @@
 //! what must be written down, stands in the outbox, for the ledger. At all times
 //! `accepted = delivered + dead + parked + active`.
 
+mod chain;
 mod chains;
 mod fates;
 mod holds;

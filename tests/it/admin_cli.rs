@@ -427,3 +427,27 @@ fn all_that_a_producer_may_set_can_be_sent() {
         serde_json::from_str::<serde_json::Value>(expected).unwrap()
     );
 }
+
+#[test]
+fn a_flush_gives_each_message_one_attempt_and_not_all() {
+    let (redis, receiver) = (Redis::start(), Receiver::script([status(500)]));
+    let mut service = serve(&redis, &["--backoff-base", "1h", "--max-attempts", "9"]);
+    for n in 0..300 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    let parked_after = |attempts: u64| {
+        until("all to be parked again", || {
+            let kept = redis.kept();
+            let again = kept
+                .iter()
+                .all(|k| k.attempts == attempts && k.due.is_some());
+            (kept.len() == 300 && again).then_some(())
+        });
+    };
+    parked_after(1);
+    let run = tool(&redis, &["parked", "flush", "--all"], "");
+    assert_eq!((run.code, &*run.out[0]), (0, "300"));
+    parked_after(2);
+    service.end_well();
+    assert_eq!(receiver.count(), 600);
+}

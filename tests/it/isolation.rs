@@ -128,3 +128,21 @@ fn an_endpoint_with_a_low_rate_does_not_keep_others_from_being_taken_in() {
     quick.wait_for(20);
     service.end_well();
 }
+
+#[test]
+fn a_pile_of_one_key_is_delivered_in_order_and_without_rest() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &["--max-active", "400"]);
+    let id = |n: usize| format!("k{n:04}");
+    for n in 0..1000 {
+        let (url, id) = (receiver.url("/"), id(n));
+        redis.add(format!(
+            r#"{{"url":"{url}","webhookId":"{id}","orderKey":"k","data":1}}"#
+        ));
+    }
+    receiver.wait_for(1000);
+    service.end_well();
+    let came = receiver.requests();
+    let in_order = came.iter().enumerate().all(|(n, r)| r.id() == id(n));
+    assert!(in_order, "each once, in order");
+}

@@ -48,8 +48,8 @@ pub enum Turn {
     Now,
     /// Others before it must be back soon.
     Wait(i64),
-    /// It is due anew, with its place if it has one.
-    Later(Option<i64>, u64),
+    /// It is due anew.
+    Later(u64),
 }
 
 /// What tells a message from others of its key, wherever it has been.
@@ -58,13 +58,13 @@ pub fn name(delivery: &Delivery) -> Arc<str> {
 }
 
 impl Chain {
-    /// One has come, and is not away any more.
-    pub fn comes_back(&mut self, id: &str, now_ms: u64) -> Turn {
-        let Some(place) = self.places.remove(id) else {
+    /// One has come. Unless it is to come later, it is not away any more.
+    pub fn comes_back(&mut self, id: Arc<str>, now_ms: u64) -> Turn {
+        let Some(place) = self.places.remove(&id) else {
             let follow = (self.last_due + 1).max(now_ms + FOLLOW_MS);
             return match self.away.is_empty() {
                 true => Turn::Now,
-                false => Turn::Later(None, follow),
+                false => Turn::Later(follow),
             };
         };
         let Some(Away { due, .. }) = self.away.remove(&place) else {
@@ -77,20 +77,22 @@ impl Chain {
             }
             self.places.remove(&first.remove().id);
         }
-        let near = place - self.first_place() <= MOST_BEFORE;
+        let Some(first) = self.first_place().filter(|first| *first < place) else {
+            return Turn::Now;
+        };
         let mut before = self.away.range(..place).map(|(_, away)| away.due);
-        match (before.next(), before.next_back()) {
-            (None, _) => Turn::Now,
-            (Some(first), last) => match first.max(last.unwrap_or_default()) {
-                due if due <= now_ms + SURE_MS && near => Turn::Wait(place),
-                due => Turn::Later(Some(place), (due + 1).max(now_ms + FOLLOW_MS)),
-            },
+        let due = before.next().max(before.next_back()).unwrap_or_default();
+        if due <= now_ms + SURE_MS && place - first <= MOST_BEFORE {
+            return Turn::Wait(place);
         }
+        let due = (due + 1).max(now_ms + FOLLOW_MS);
+        self.note(place, id, due);
+        Turn::Later(due)
     }
 
     /// Those that are back, and have nobody before them any more, stand in the queue.
     pub fn line_up(&mut self) {
-        let end = self.away.first_key_value().map(|(place, _)| *place);
+        let end = self.first_place();
         while let Some(first) = self.back.first_entry() {
             if end.is_some_and(|end| *first.key() > end) {
                 break;
@@ -115,7 +117,8 @@ impl Chain {
         self.last_due = self.last_due.max(due);
     }
 
-    pub fn first_place(&self) -> i64 {
-        self.away.first_key_value().map_or(0, |(place, _)| *place)
+    /// Of those away.
+    pub fn first_place(&self) -> Option<i64> {
+        self.away.first_key_value().map(|(place, _)| *place)
     }
 }

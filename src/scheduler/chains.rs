@@ -53,7 +53,7 @@ impl Chains {
         };
         let chain = self.chains.entry(key).or_default();
         let before = chain.away.len();
-        let turn = chain.comes_back(&name(&delivery), now_ms);
+        let turn = chain.comes_back(name(&delivery), now_ms);
         self.away -= before - chain.away.len();
         match turn {
             Turn::Now => {}
@@ -62,13 +62,8 @@ impl Chains {
                 self.queued += 1;
                 return Admission::Queued;
             }
-            Turn::Later(place, due) => {
-                if let Some(place) = place {
-                    chain.note(place, name(&delivery), due);
-                    self.away += 1;
-                } else {
-                    self.send_away(&delivery, due);
-                }
+            Turn::Later(due) => {
+                self.send_away(&delivery, due);
                 return Admission::Park(delivery, due);
             }
         }
@@ -91,19 +86,18 @@ impl Chains {
         let Some(chain) = self.chains.get(key) else {
             return Some(0);
         };
-        let place = chain.places.get(&name(delivery));
-        let first = chain.away.first_key_value().map(|(place, _)| place);
-        (!chain.active && place == first).then_some(chain.back.len())
+        let place = chain.places.get(&name(delivery)).copied();
+        (!chain.active && place == chain.first_place()).then_some(chain.back.len())
     }
 
-    /// How many of its key are away before it; nothing for one without a key.
+    /// How many of its key are away before one that has come; nothing for one without a key.
     pub fn rank(&self, delivery: &Delivery) -> Option<usize> {
         let key = delivery.message.overrides.order_key.as_ref()?;
         Some(
             self.chains
                 .get(key)
                 .map_or(0, |chain| match chain.places.get(&name(delivery)) {
-                    Some(place) => (place - chain.first_place()).max(0) as usize,
+                    Some(place) => (place - chain.first_place().unwrap_or(*place)).max(0) as usize,
                     None => chain.away.len(),
                 }),
         )
@@ -218,7 +212,7 @@ impl Chains {
         let queue = std::mem::take(&mut chain.queue);
         let last = due + queue.len() as u64;
         let back = chain.back_leaves(last + 1);
-        let mut place = chain.first_place() - 1 - queue.len() as i64;
+        let mut place = chain.first_place().unwrap_or_default() - 1 - queue.len() as i64;
         let mut out: Vec<_> = queue.into_iter().zip(due + 1..).collect();
         let room = MOST_AWAY.saturating_sub(self.away);
         chain.note(place, name(delivery), due);

@@ -44,7 +44,7 @@ pub trait Store: Send {
 
     fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError>;
 
-    /// Notes what attempts came to, for whoever asks. What the server refuses is given up.
+    /// Notes what attempts came to, for whoever asks.
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
 
     /// Has all replicas send nothing to these URLs for so long.

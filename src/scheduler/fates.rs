@@ -181,18 +181,20 @@ impl Scheduler {
     /// Its lane holds its share of what is active: it comes back when there may be room.
     pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
         let here = self.lane(&delivery.lane, now.mono).active();
-        let after = self.next_appointment(&delivery, here, now) - now.mono;
+        let rank = self.chains.rank(&delivery);
+        let after = self.next_appointment(&delivery, rank, here, now) - now.mono;
         self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
     }
 
-    /// When its lane may have room for it.
+    /// When its lane may have room for it. `rank`: how many go before it, if it has an order key.
     pub(super) fn next_appointment(
         &mut self,
         delivery: &Delivery,
+        rank: Option<usize>,
         here: usize,
         now: Now,
     ) -> Instant {
-        let (rank, keys) = (self.chains.rank(delivery), self.chains.len());
+        let keys = self.chains.len();
         let lane = self.lane(&delivery.lane, now.mono);
         match rank {
             Some(rank) => lane.appoint_in_line(now.mono, here, rank, keys),

@@ -133,7 +133,9 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for delivery in old {
-            let after = self.next_appointment(&delivery, 0, now) - now.mono;
+            // All of its key go after it.
+            let rank = delivery.message.overrides.order_key.as_ref().map(|_| 0);
+            let after = self.next_appointment(&delivery, rank, 0, now) - now.mono;
             self.park(delivery, due(after), now);
         }
         for (entry, made) in self.chains.renew(is_old, now.mono) {

@@ -71,3 +71,32 @@ fn bytes_bound_what_is_held_as_well_as_the_count() {
     s.accept(delivery("c", 1), now);
     assert!(!s.has_room());
 }
+
+#[test]
+fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
+    let (mut limits, mut at) = (limits(1), now());
+    (limits.near, limits.bridge) = (Some(Duration::from_secs(30)), false);
+    (limits.workers, limits.max_active, limits.share) = (0, 100, 100);
+    limits.max_active_bytes = 1 << 20;
+    limits.share_bytes = 1 << 20;
+    let mut s = Scheduler::new(limits, Rules::default());
+    let keyed = |n: usize| {
+        let mut delivery = delivery(&n.to_string(), 1);
+        delivery.message.overrides.order_key = Some("k".into());
+        (delivery.leased, delivery.entry) = (at.mono, Some(EntryId { ms: 1, seq: 0 }));
+        delivery
+    };
+    let first = keyed(0);
+    let behind: Vec<Delivery> = (1..10_000).map(keyed).collect();
+    s.accept(first, at);
+    for delivery in &behind {
+        s.chains.send_away(delivery, at.unix_ms + 60_000);
+    }
+    at.mono += Duration::from_secs(31);
+    at.unix_ms += 31_000;
+    s.tick(at);
+    match s.outbox().pop_front() {
+        Some(Record::Park(parked)) => assert!(parked.due <= at.unix_ms + 1000, "{parked:?}"),
+        other => panic!("{other:?}"),
+    }
+}

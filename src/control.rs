@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::hold::Hold;
 use crate::rules::Rules;
 use crate::scheduler::{Levels, Stats};
+use crate::waker::{Inlet, Sleeper, Waker, waker};
 
 /// Orders between whoever gives them and the timer, which takes them at once.
 const ORDERS: usize = 16;
@@ -33,7 +34,15 @@ pub enum Order {
 
 /// Gives orders.
 #[derive(Clone)]
-pub struct Orders(Sender<Order>);
+pub struct Orders(Inlet<Order>);
+
+/// Where the timer takes them, and sleeps.
+pub struct Inbox {
+    pub orders: Receiver<Order>,
+    pub sleeper: Sleeper,
+    /// For all others who send to the timer.
+    pub waker: Waker,
+}
 
 /// What the service is doing at one moment.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +57,20 @@ pub struct Snapshot {
 }
 
 impl Orders {
-    pub fn channel() -> (Orders, Receiver<Order>) {
+    pub fn channel() -> (Orders, Inbox) {
         let (sender, orders) = bounded(ORDERS);
-        (Orders(sender), orders)
+        let (waker, sleeper) = waker();
+        let inbox = Inbox {
+            orders,
+            sleeper,
+            waker: waker.clone(),
+        };
+        (Orders(Inlet::new(sender, waker)), inbox)
+    }
+
+    /// Wakes the timer.
+    pub fn waker(&self) -> Waker {
+        self.0.waker()
     }
 
     /// Blocks while the timer is behind. After its end nothing comes of it.

@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
+use crate::waker::Waker;
+
 /// Begins the drain when dropped.
 pub struct DrainTrigger {
     _sender: Sender<Never>,
+    /// Dropped after it.
+    _waker: Waker,
 }
 
 /// Told when the drain begins. Clones hear the same.
@@ -18,10 +22,14 @@ pub struct Drain(Receiver<Never>);
 /// No value of it exists.
 pub enum Never {}
 
-/// A trigger, and what it triggers.
-pub fn drain() -> (DrainTrigger, Drain) {
+/// A trigger, and what it triggers. The timer, who sleeps, is woken by it.
+pub fn drain(waker: Waker) -> (DrainTrigger, Drain) {
     let (sender, receiver) = bounded(0);
-    (DrainTrigger { _sender: sender }, Drain(receiver))
+    let trigger = DrainTrigger {
+        _sender: sender,
+        _waker: waker,
+    };
+    (trigger, Drain(receiver))
 }
 
 impl Drain {
@@ -36,10 +44,5 @@ impl Drain {
             self.0.recv_deadline(end),
             Err(RecvTimeoutError::Disconnected)
         )
-    }
-
-    /// For `select!`: becomes ready, disconnected, when the drain begins.
-    pub fn receiver(&self) -> &Receiver<Never> {
-        &self.0
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use log::{error, warn};
 
 use crate::delivery::{DeadLetter, Delivery};
@@ -20,6 +20,8 @@ use crate::record::{Parked, Record, Told};
 use crate::report as endpoints;
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
+use crate::waker::Room;
+use crate::work::Giver;
 
 /// The channel's bound, and that of what is held.
 pub const CAPACITY: usize = 256;
@@ -51,7 +53,9 @@ pub struct Report {
 pub struct Ledger {
     pub store: Box<dyn Store>,
     /// For deliveries whose attempt has been noted.
-    pub work: Sender<Delivery>,
+    pub work: Giver<Delivery>,
+    /// For the timer, which waits for room in `records`.
+    pub room: Room,
     pub drain: Drain,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
@@ -82,7 +86,7 @@ impl Ledger {
         let mut held = Held::default();
         let mut deadline = None;
         loop {
-            if !held.fill(records) {
+            if !held.fill(records, &self.room) {
                 return report;
             }
             let begun = Instant::now();
@@ -131,8 +135,7 @@ impl Ledger {
             let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
             if keep(self.store.note(&notes.collect::<Vec<_>>(), limit)) {
                 for delivery in held.begun.drain(..) {
-                    // The timer has counted it as in flight: there is a place for it.
-                    let _ = self.work.send(delivery);
+                    self.work.give(delivery);
                 }
             }
         }
@@ -209,21 +212,26 @@ impl Ledger {
 }
 
 impl Held {
-    /// Takes records while there is room; waits for one if there is nothing to do. False
-    /// when all is done, and there will be no more.
-    fn fill(&mut self, records: &Receiver<Place<Record>>) -> bool {
-        while self.count == 0 {
-            match records.recv() {
-                Ok(place) => self.add(place),
-                Err(_) => return false,
-            }
-        }
+    /// Takes records while there is room here, and tells who waits for room there; waits for
+    /// one if there is nothing to do. False when all is done, and there will be no more.
+    fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
         while self.count < CAPACITY && self.bytes < BYTES {
+            let idle = self.count == 0;
             match records.try_recv() {
                 Ok(place) => self.add(place),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) if idle => {
+                    // It may have been mere places, and the record they are for waits.
+                    room.made();
+                    match records.recv() {
+                        Ok(place) => self.add(place),
+                        Err(_) => return false,
+                    }
+                }
+                Err(TryRecvError::Disconnected) if idle => return false,
+                Err(_) => break,
             }
         }
+        room.made();
         true
     }
 

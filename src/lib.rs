@@ -17,6 +17,8 @@ mod receiver;
 mod signals;
 mod timer;
 mod trouble;
+mod waker;
+mod work;
 mod worker;
 // Floor 2: blocking I/O.
 mod http;

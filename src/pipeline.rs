@@ -11,7 +11,8 @@
 //! workers in HTTP, the ledger in its store; the timer never. Every channel is bounded:
 //!
 //! - `eager`, `patient` ([`INTAKE`]): a full one makes its source wait.
-//! - `work` (one a worker): never full, as no more is handed out than may be in flight.
+//! - `work` (one a worker; a queue, not a channel): never full, as no more is handed out than
+//!   may be in flight.
 //! - `done` (one a worker): never full, for the same reason.
 //! - `ledger` ([`ledger::CAPACITY`]): a full one stops the timer from taking in and
 //!   handing out.
@@ -26,11 +27,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 use log::{error, info, warn};
 
 use crate::config::DeliveryConfig;
-use crate::control::{Order, Snapshot};
+use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
@@ -40,8 +41,10 @@ use crate::ledger::{self, Ledger, Report};
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
-use crate::timer::Timer;
+use crate::timer::{Input, Timer};
 use crate::trouble::Trouble;
+use crate::waker::{Inlet, Room};
+use crate::work::{self, Taker};
 use crate::worker::{self, Outcome};
 
 /// Places between a source and the timer: small, as messages wait better in Redis. A patient
@@ -105,7 +108,7 @@ impl Keeper {
 /// What an operator has set, and what is asked of the timer from outside while it runs.
 pub struct Control {
     pub rules: Rules,
-    pub orders: Receiver<Order>,
+    pub inbox: Inbox,
     /// Who this is, among several.
     pub replica: String,
 }
@@ -141,10 +144,19 @@ impl Pipeline {
         drain: Drain,
         control: Control,
     ) -> io::Result<Pipeline> {
+        let Inbox {
+            orders,
+            sleeper,
+            waker,
+        } = control.inbox;
         let (eager_in, eager) = bounded(INTAKE);
         let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
-        let (work, to_do) = bounded(config.workers);
         let (report, done) = bounded(config.workers);
+        let eager_in = Inlet::new(eager_in, waker.clone());
+        let patient_in = Inlet::new(patient_in, waker.clone());
+        let report = Inlet::new(report, waker.clone());
+        let room = Room::new(waker);
+        let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
 
         let client = Arc::new(Client::new(ClientConfig {
@@ -152,13 +164,14 @@ impl Pipeline {
             connect_timeout: config.connect_timeout,
             max_idle: config.window(),
         })?);
-        start_workers(config.workers, &client, &to_do, &report)?;
+        start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
+            room: room.clone(),
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
@@ -167,13 +180,15 @@ impl Pipeline {
         let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
         let timer = Timer {
             scheduler: Scheduler::new(limits, control.rules),
-            eager,
-            patient,
+            eager: Input::new(eager),
+            patient: Input::new(patient),
             work,
+            room,
             done,
             ledger: records,
             drain: drain.clone(),
-            orders: control.orders,
+            orders,
+            sleeper,
             replica: control.replica,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || client.shutdown()),
@@ -258,14 +273,13 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
 }
 
 fn start_workers(
-    count: usize,
+    takers: Vec<Taker<Delivery>>,
     client: &Arc<Client>,
-    work: &Receiver<Delivery>,
-    report: &Sender<Outcome>,
+    report: &Inlet<Outcome>,
 ) -> io::Result<()> {
-    for n in 1..=count {
-        let (work, report, client) = (work.clone(), report.clone(), client.clone());
-        spawn(&format!("worker-{n}"), move || {
+    for (n, work) in takers.into_iter().enumerate() {
+        let (report, client) = (report.clone(), client.clone());
+        spawn(&format!("worker-{}", n + 1), move || {
             // Fails only when the timer has given up on it.
             worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
         })?;

@@ -20,7 +20,7 @@ pub type Reload = Box<dyn Fn() + Send>;
 
 /// Starts to listen. Must come before anything that may take long.
 pub fn listen(orders: Orders, reload: Reload) -> io::Result<Drain> {
-    let (trigger, drain) = drain();
+    let (trigger, drain) = drain(orders.waker());
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())

@@ -11,9 +11,10 @@
 //! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use log::{Level, debug, error, info, log_enabled, warn};
 
 use crate::control::{Order, Snapshot};
@@ -27,7 +28,9 @@ use crate::places::{Place, extra_places};
 use crate::record::{Fate, Record};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
+use crate::waker::{Room, Sleeper};
 use crate::when::unix_ms;
+use crate::work::Giver;
 use crate::worker::Outcome;
 
 /// Messages taken in between two looks at everything else.
@@ -43,13 +46,16 @@ const CUT_GRACE: Duration = Duration::from_millis(1500);
 /// The timer's channels and settings.
 pub struct Timer {
     pub scheduler: Scheduler,
-    pub eager: Receiver<Place<Arrival>>,
-    pub patient: Receiver<Place<Arrival>>,
-    pub work: Sender<Delivery>,
+    pub eager: Input,
+    pub patient: Input,
+    pub work: Giver<Delivery>,
+    /// In `ledger`'s channel.
+    pub room: Room,
     pub done: Receiver<Outcome>,
     pub ledger: Sender<Place<Record>>,
     pub drain: Drain,
     pub orders: Receiver<Order>,
+    pub sleeper: Sleeper,
     /// Who this is, among several.
     pub replica: String,
     pub drain_timeout: Duration,
@@ -67,12 +73,43 @@ enum Phase {
     Cut(Instant),
 }
 
+/// One of the timer's intakes.
+pub struct Input {
+    from: Receiver<Place<Arrival>>,
+    /// Its sources have not ended.
+    open: bool,
+    /// Nothing was there when it was last looked at.
+    dry: bool,
+}
+
+impl Input {
+    pub fn new(from: Receiver<Place<Arrival>>) -> Self {
+        Input {
+            from,
+            open: true,
+            dry: false,
+        }
+    }
+
+    fn next(&mut self) -> Option<Arrival> {
+        loop {
+            match self.from.try_recv() {
+                Ok(Some(arrival)) => return Some(arrival),
+                Ok(None) => {}
+                Err(e) => {
+                    self.open = e == TryRecvError::Empty;
+                    self.dry = true;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
 /// The timer while it runs.
 struct Run {
     timer: Timer,
     phase: Phase,
-    eager_open: bool,
-    patient_open: bool,
     /// There was no room; nothing is taken from patient sources until there is much.
     full: bool,
     /// Places in the ledger's channel that are filled for the first record of the outbox.
@@ -90,8 +127,6 @@ impl Timer {
         let mut run = Run {
             timer: self,
             phase: Phase::Serving,
-            eager_open: true,
-            patient_open: true,
             full: false,
             paid: 0,
             owed: 0,
@@ -109,6 +144,9 @@ impl Timer {
 impl Run {
     /// All that can be done now.
     fn turn(&mut self) {
+        self.timer.sleeper.forget();
+        self.timer.eager.dry = false;
+        self.timer.patient.dry = false;
         let now = Now {
             mono: Instant::now(),
             unix_ms: unix_ms(SystemTime::now()),
@@ -123,39 +161,29 @@ impl Run {
             tell(&endpoint, change);
         }
         self.advance(now);
-        self.flush();
         self.hand_out(now);
         // Last, as all of these make room: nothing else may wake us up for it.
         self.full &= !self.timer.scheduler.has_much_room();
     }
 
-    /// Blocks until there is something to do.
+    /// Blocks until there is something to do: whoever gives us any wakes us up.
     fn wait(&self) {
-        let timer = &self.timer;
-        let mut select = Select::new();
-        select.recv(&timer.done);
-        select.recv(&timer.orders);
-        if self.takes_eager() {
-            select.recv(&timer.eager);
+        let (eager, patient) = (&self.timer.eager, &self.timer.patient);
+        if self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry {
+            return;
         }
-        if self.takes_patient() {
-            select.recv(&timer.patient);
+        // More is about to come, and to be woken costs more than to let others run.
+        if self.timer.scheduler.levels().in_flight > 1 {
+            thread::yield_now();
         }
-        if self.phase == Phase::Serving {
-            select.recv(timer.drain.receiver());
-        }
-        if timer.scheduler.has_outbox() {
-            select.send(&timer.ledger);
-        }
-        let retry = timer.scheduler.next_deadline();
+        let retry = self.timer.scheduler.next_deadline();
         let phase = match self.phase {
             Phase::Serving => None,
             Phase::Draining(until) | Phase::Cut(until) => Some(until),
         };
-        match retry.into_iter().chain(phase).min() {
-            Some(deadline) => drop(select.ready_deadline(deadline)),
-            None => drop(select.ready()),
-        }
+        self.timer
+            .sleeper
+            .sleep(retry.into_iter().chain(phase).min());
     }
 
     fn is_finished(&self) -> bool {
@@ -164,15 +192,15 @@ impl Run {
             Phase::Cut(until) => Instant::now() >= until,
             Phase::Serving | Phase::Draining(_) => false,
         };
-        over || idle && !self.eager_open && !self.patient_open
+        over || idle && !self.timer.eager.open && !self.timer.patient.open
     }
 
     fn takes_eager(&self) -> bool {
-        self.eager_open && !self.timer.scheduler.has_outbox()
+        self.timer.eager.open && !self.timer.scheduler.has_outbox()
     }
 
     fn takes_patient(&self) -> bool {
-        self.patient_open && !self.full && !self.timer.scheduler.has_outbox()
+        self.timer.patient.open && !self.full && !self.timer.scheduler.has_outbox()
     }
 
     fn take_results(&mut self, now: Now) {
@@ -186,24 +214,20 @@ impl Run {
             if !self.takes_eager() {
                 break;
             }
-            match self.timer.eager.try_recv() {
-                Ok(Some(arrival)) => self.take_in(arrival, now),
-                Ok(None) => {}
-                Err(TryRecvError::Disconnected) => self.eager_open = false,
-                Err(TryRecvError::Empty) => break,
-            }
+            let Some(arrival) = self.timer.eager.next() else {
+                break;
+            };
+            self.take_in(arrival, now);
         }
         for _ in 0..TAKE {
             self.full |= !self.timer.scheduler.has_room();
             if !self.takes_patient() {
                 break;
             }
-            match self.timer.patient.try_recv() {
-                Ok(Some(arrival)) => self.take_in(arrival, now),
-                Ok(None) => {}
-                Err(TryRecvError::Disconnected) => self.patient_open = false,
-                Err(TryRecvError::Empty) => break,
-            }
+            let Some(arrival) = self.timer.patient.next() else {
+                break;
+            };
+            self.take_in(arrival, now);
         }
     }
 
@@ -282,8 +306,16 @@ impl Run {
         }
     }
 
-    /// Sends the ledger what it has room for.
+    /// Sends the ledger what it has room for, and asks to be woken when it has more.
     fn flush(&mut self) {
+        self.fill_ledger();
+        if self.timer.scheduler.has_outbox() {
+            self.timer.room.want();
+            self.fill_ledger();
+        }
+    }
+
+    fn fill_ledger(&mut self) {
         let outbox = self.timer.scheduler.outbox();
         while let Some(record) = outbox.pop_front() {
             let places = extra_places(record.len(), ledger::CAPACITY);
@@ -308,21 +340,23 @@ impl Run {
         self.owed = 0;
     }
 
+    /// Hands out what workers are free for, unless the ledger is full. What is taken for that
+    /// may leave a record behind instead.
     fn hand_out(&mut self, now: Now) {
-        while !self.timer.scheduler.has_outbox() {
-            let Some(delivery) = self.timer.scheduler.next(now) else {
+        loop {
+            self.flush();
+            if self.timer.scheduler.has_outbox() {
                 return;
+            }
+            let Some(delivery) = self.timer.scheduler.next(now) else {
+                return self.flush();
             };
             if delivery.notes_first() {
                 // The ledger hands it on.
-                self.timer
-                    .scheduler
-                    .outbox()
-                    .push_back(Record::Begin(delivery));
-                self.flush();
+                let begin = Record::Begin(delivery);
+                self.timer.scheduler.outbox().push_back(begin);
             } else {
-                let sent = self.timer.work.try_send(delivery);
-                assert!(sent.is_ok(), "`work` holds as many as may be in flight");
+                self.timer.work.give(delivery);
             }
         }
     }
@@ -331,7 +365,7 @@ impl Run {
         Snapshot {
             stats: self.timer.scheduler.stats().clone(),
             levels: self.timer.scheduler.levels(),
-            intake: self.timer.eager.len() + self.timer.patient.len(),
+            intake: self.timer.eager.from.len() + self.timer.patient.from.len(),
             ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,
         }

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 35] = [
+const FLOORS: [(&str, u8); 37] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
     ("pipeline", 3),
     ("timer", 3),
+    ("waker", 3),
+    ("work", 3),
     ("worker", 3),
     ("ledger", 3),
     ("intake", 3),

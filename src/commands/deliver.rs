@@ -31,7 +31,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             Box::new(Ndjson::new(file, place))
         }
     };
-    let (orders, taken) = Orders::channel();
+    let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: LONGEST,
@@ -54,7 +54,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         drain,
         Control {
             rules,
-            orders: taken,
+            inbox,
             replica: "deliver".into(),
         },
     )

@@ -50,7 +50,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
-    let (orders, taken) = Orders::channel();
+    let (orders, inbox) = Orders::channel();
     let config = args.delivery.config();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
@@ -76,7 +76,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         drain,
         Control {
             rules,
-            orders: taken,
+            inbox,
             replica: "demo".into(),
         },
     )

@@ -27,7 +27,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config();
-    let (orders, taken) = Orders::channel();
+    let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: lease / 3,
@@ -51,7 +51,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     };
     let control = Control {
         rules,
-        orders: taken,
+        inbox,
         replica: link.name.clone(),
     };
     let (sources, keeper) = (sources(args, &link, orders), keeper(args, &link));

@@ -101,6 +101,9 @@ impl Client {
 
     /// Posts one message, once. A pooled connection that turns out to be closed does not
     /// count: the post is repeated at once, on a new one, with what is left of the time.
+    // Inlined, its frame would be part of the worker's loop, and every worker that has never
+    // worked would hold 8 KiB of memory for it.
+    #[inline(never)]
     pub fn attempt(&self, delivery: &Delivery) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();

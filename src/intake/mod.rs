@@ -11,8 +11,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::Sender;
-
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
@@ -20,6 +18,7 @@ use crate::entry::{Entry, Held};
 use crate::message::{MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
+use crate::waker::Inlet;
 use crate::when::unix_ms;
 
 /// What a source brings: a message accepted, or refused and to be kept.
@@ -33,7 +32,7 @@ const ENDPOINT: usize = 256;
 
 /// A source's way to the timer.
 pub struct Intake {
-    out: Sender<Place<Arrival>>,
+    out: Inlet<Place<Arrival>>,
     /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
     name: Box<str>,
@@ -73,7 +72,7 @@ impl From<StoreError> for End {
 }
 
 impl Intake {
-    pub fn new(out: Sender<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
+    pub fn new(out: Inlet<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
             source: name.into(),
@@ -137,7 +136,7 @@ impl Intake {
             Ok(delivery) => delivery.message.raw().len(),
             Err(letter) => letter.message.len(),
         };
-        let channel = self.out.capacity().unwrap_or_default();
+        let channel = self.out.capacity();
         for _ in 0..extra_places(bytes, channel) {
             self.out.send(None).map_err(|_| Closed)?;
         }

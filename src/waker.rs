@@ -1,0 +1,201 @@
+//! How the timer is woken. It hears of many things, and waits in one place.
+//!
+//! A `Select` over all its channels would do, but costs twice: it enters itself into each of
+//! them and out again, and whoever sends holds that channel's lock while it wakes the timer,
+//! which then stumbles over it. So whoever sends to the timer wakes it as well, through an
+//! [`Inlet`]; and so does the end of an inlet, or of a [`Waker`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{SendError, Sender, TrySendError};
+use crossbeam_utils::sync::{Parker, Unparker};
+
+/// Wakes the [`Sleeper`]: at each call, and when it is dropped.
+#[derive(Clone, Debug)]
+pub struct Waker(Unparker);
+
+/// Sleeps until it is woken. Being woken while awake is remembered.
+#[derive(Debug)]
+pub struct Sleeper(Parker);
+
+/// A way into a thread that sleeps.
+#[derive(Debug)]
+pub struct Inlet<T> {
+    // Dropped in this order: who is woken finds the channel closed.
+    to: Sender<T>,
+    waker: Waker,
+}
+
+/// Room in a channel to which the sleeper sends: whoever receives from it wakes it, but only
+/// if it has asked.
+#[derive(Clone)]
+pub struct Room {
+    wanted: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// Both ends.
+pub fn waker() -> (Waker, Sleeper) {
+    let parker = Parker::new();
+    (Waker(parker.unparker().clone()), Sleeper(parker))
+}
+
+impl Waker {
+    pub fn wake(&self) {
+        self.0.unpark();
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
+impl Sleeper {
+    /// Forgets that it was woken. To be called before looking at what there is to do: what
+    /// comes after the look wakes it again.
+    pub fn forget(&self) {
+        self.0.park_timeout(Duration::ZERO);
+    }
+
+    /// Blocks until woken, or until then.
+    pub fn sleep(&self, until: Option<Instant>) {
+        match until {
+            Some(until) => self.0.park_deadline(until),
+            None => self.0.park(),
+        }
+    }
+}
+
+impl Room {
+    pub fn new(waker: Waker) -> Self {
+        let wanted = Arc::new(AtomicBool::new(false));
+        Room { wanted, waker }
+    }
+
+    /// There was none. To be called before looking once more.
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// There is some.
+    pub fn made(&self) {
+        if self.wanted.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+impl<T> Inlet<T> {
+    pub fn new(to: Sender<T>, waker: Waker) -> Self {
+        Inlet { to, waker }
+    }
+
+    /// Blocks while the channel is full.
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        let sent = self.to.send(value);
+        self.waker.wake();
+        sent
+    }
+
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        let sent = self.to.try_send(value);
+        self.waker.wake();
+        sent
+    }
+
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.to.capacity().unwrap_or_default()
+    }
+}
+
+impl<T> Clone for Inlet<T> {
+    fn clone(&self) -> Self {
+        Inlet::new(self.to.clone(), self.waker.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use crossbeam_channel::{TryRecvError, bounded};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Sleeps, and fails if nobody wakes it.
+    fn sleep(sleeper: &Sleeper) {
+        let until = Instant::now() + LONG;
+        sleeper.sleep(Some(until));
+        assert!(Instant::now() < until, "not woken");
+    }
+
+    fn is_woken(sleeper: &Sleeper) -> bool {
+        // A time that is over: at once, and still true only if it was woken.
+        let soon = Instant::now() + Duration::from_millis(20);
+        sleeper.sleep(Some(soon));
+        Instant::now() < soon
+    }
+
+    #[test]
+    fn what_is_sent_wakes_and_so_does_the_end() {
+        let (waker, sleeper) = waker();
+        let (to, from) = bounded(1);
+        let inlet = Inlet::new(to, waker);
+        let sender = thread::spawn(move || {
+            for n in 0..1000 {
+                inlet.send(n).unwrap();
+            }
+        });
+        let mut next = 0;
+        loop {
+            sleeper.forget();
+            match from.try_recv() {
+                Ok(n) => {
+                    assert_eq!(n, next);
+                    next += 1;
+                }
+                Err(TryRecvError::Empty) => sleep(&sleeper),
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        assert_eq!(next, 1000);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn being_woken_while_awake_is_remembered_until_it_is_forgotten() {
+        let (waker, sleeper) = waker();
+        waker.wake();
+        waker.wake();
+        sleep(&sleeper);
+        assert!(!is_woken(&sleeper));
+        waker.wake();
+        sleeper.forget();
+        assert!(!is_woken(&sleeper));
+        drop(waker);
+        sleep(&sleeper);
+    }
+
+    #[test]
+    fn who_makes_room_wakes_only_who_wants_some() {
+        let (waker, sleeper) = waker();
+        let room = Room::new(waker);
+        room.made();
+        assert!(!is_woken(&sleeper));
+        room.want();
+        room.made();
+        sleep(&sleeper);
+        room.made();
+        assert!(!is_woken(&sleeper));
+    }
+}

@@ -1,6 +1,6 @@
 //! How every thread learns that the service is to end: a channel that nobody sends on, whose
 //! disconnection means "draining". There is no flag to forget to look at, and a thread that
-//! waits can wait for this too.
+//! waits can wait for this too; the timer, which waits for nothing but to be woken, is.
 
 use std::time::{Duration, Instant};
 
@@ -44,5 +44,27 @@ impl Drain {
             self.0.recv_deadline(end),
             Err(RecvTimeoutError::Disconnected)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::waker::waker;
+
+    #[test]
+    fn who_is_woken_finds_that_it_has_begun() {
+        for _ in 0..2000 {
+            let (waker, sleeper) = waker();
+            let (trigger, drain) = drain(waker);
+            let ender = thread::spawn(move || drop(trigger));
+            let until = Instant::now() + Duration::from_secs(60);
+            sleeper.sleep(Some(until));
+            assert!(Instant::now() < until, "not woken");
+            assert!(drain.has_begun());
+            ender.join().unwrap();
+        }
     }
 }

@@ -80,13 +80,14 @@ struct Held {
 }
 
 impl Ledger {
-    /// Works until `records` ends.
-    pub fn run(mut self, records: &Receiver<Place<Record>>) -> Report {
+    /// Works until `records` ends. Owns it, so that after a panic it is closed before `room`
+    /// wakes the timer, which would sleep on otherwise.
+    pub fn run(mut self, records: Receiver<Place<Record>>) -> Report {
         let mut report = Report::default();
         let mut held = Held::default();
         let mut deadline = None;
         loop {
-            if !held.fill(records, &self.room) {
+            if !held.fill(&records, &self.room) {
                 return report;
             }
             let begun = Instant::now();
@@ -214,21 +215,20 @@ impl Ledger {
 impl Held {
     /// Takes records while there is room here, and tells who waits for room there; waits for
     /// one if there is nothing to do. False when all is done, and there will be no more.
+    ///
+    /// That it may wait before it has told is no harm: a channel that is full is so by half
+    /// with whole records, as one that is large takes at most half of it (`extra_places`).
     fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
+        while self.count == 0 {
+            match records.recv() {
+                Ok(place) => self.add(place),
+                Err(_) => return false,
+            }
+        }
         while self.count < CAPACITY && self.bytes < BYTES {
-            let idle = self.count == 0;
             match records.try_recv() {
                 Ok(place) => self.add(place),
-                Err(TryRecvError::Empty) if idle => {
-                    // It may have been mere places, and the record they are for waits.
-                    room.made();
-                    match records.recv() {
-                        Ok(place) => self.add(place),
-                        Err(_) => return false,
-                    }
-                }
-                Err(TryRecvError::Disconnected) if idle => return false,
-                Err(_) => break,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
         room.made();
@@ -300,5 +300,29 @@ fn tell(letters: &[DeadLetter], place: &str) {
         let to = letter.url.as_deref().map(|u| format!(" to {u}"));
         let to = to.unwrap_or_default();
         warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::waker::waker;
+
+    #[test]
+    fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
+        let (waker, sleeper) = waker();
+        let room = Room::new(waker);
+        let (to, from) = bounded(2);
+        for seq in 0..2 {
+            to.send(Some(Record::Settle(EntryId { ms: 1, seq })))
+                .unwrap();
+        }
+        room.want();
+        assert!(Held::default().fill(&from, &room));
+        let until = Instant::now() + Duration::from_secs(60);
+        sleeper.sleep(Some(until));
+        assert!(Instant::now() < until, "not woken");
     }
 }

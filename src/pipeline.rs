@@ -35,13 +35,13 @@ use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig};
-use crate::intake::Intake;
+use crate::intake::{Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
-use crate::timer::{Input, Timer};
+use crate::timer::Timer;
 use crate::trouble::Trouble;
 use crate::waker::{Inlet, Room};
 use crate::work::{self, Taker};
@@ -177,11 +177,11 @@ impl Pipeline {
             trouble,
             complained: None,
         };
-        let ledger = spawn("ledger", move || ledger.run(&to_keep))?;
+        let ledger = spawn("ledger", move || ledger.run(to_keep))?;
         let timer = Timer {
             scheduler: Scheduler::new(limits, control.rules),
-            eager: Input::new(eager),
-            patient: Input::new(patient),
+            eager: Arrivals::new(eager),
+            patient: Arrivals::new(patient),
             work,
             room,
             done,

@@ -4,7 +4,7 @@
 //! (`turn`), then waits for a reason to do more (`wait`), which is the only place where it
 //! blocks. It sends to workers only what they have room for, and to the ledger only what
 //! fits; what does not fit stays in the scheduler's outbox, and while anything is there, no
-//! work is handed out and nothing is taken in: no result recorded, no new delivery.
+//! work is handed out and nothing is taken in: no new delivery. Results are taken always.
 //!
 //! There are two intakes, as there are two kinds of source. A *patient* one (the stream,
 //! standard input) keeps what is not taken, and is taken from only when there is room. An
@@ -14,14 +14,14 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, info, log_enabled, warn};
 
 use crate::control::{Order, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::hold::Cause;
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Arrivals};
 use crate::lane::Change;
 use crate::ledger;
 use crate::places::{Place, extra_places};
@@ -46,8 +46,8 @@ const CUT_GRACE: Duration = Duration::from_millis(1500);
 /// The timer's channels and settings.
 pub struct Timer {
     pub scheduler: Scheduler,
-    pub eager: Input,
-    pub patient: Input,
+    pub eager: Arrivals,
+    pub patient: Arrivals,
     pub work: Giver<Delivery>,
     /// In `ledger`'s channel.
     pub room: Room,
@@ -73,39 +73,6 @@ enum Phase {
     Cut(Instant),
 }
 
-/// One of the timer's intakes.
-pub struct Input {
-    from: Receiver<Place<Arrival>>,
-    /// Its sources have not ended.
-    open: bool,
-    /// Nothing was there when it was last looked at.
-    dry: bool,
-}
-
-impl Input {
-    pub fn new(from: Receiver<Place<Arrival>>) -> Self {
-        Input {
-            from,
-            open: true,
-            dry: false,
-        }
-    }
-
-    fn next(&mut self) -> Option<Arrival> {
-        loop {
-            match self.from.try_recv() {
-                Ok(Some(arrival)) => return Some(arrival),
-                Ok(None) => {}
-                Err(e) => {
-                    self.open = e == TryRecvError::Empty;
-                    self.dry = true;
-                    return None;
-                }
-            }
-        }
-    }
-}
-
 /// The timer while it runs.
 struct Run {
     timer: Timer,
@@ -124,13 +91,7 @@ impl Timer {
     ///
     /// Its channels are dropped with it, which ends the workers and then the ledger.
     pub fn run(self) -> Snapshot {
-        let mut run = Run {
-            timer: self,
-            phase: Phase::Serving,
-            full: false,
-            paid: 0,
-            owed: 0,
-        };
+        let mut run = Run::new(self);
         loop {
             run.turn();
             if run.is_finished() {
@@ -142,9 +103,18 @@ impl Timer {
 }
 
 impl Run {
+    fn new(timer: Timer) -> Self {
+        Run {
+            timer,
+            phase: Phase::Serving,
+            full: false,
+            paid: 0,
+            owed: 0,
+        }
+    }
+
     /// All that can be done now.
     fn turn(&mut self) {
-        self.timer.sleeper.forget();
         self.timer.eager.dry = false;
         self.timer.patient.dry = false;
         let now = Now {
@@ -152,6 +122,8 @@ impl Run {
             unix_ms: unix_ms(SystemTime::now()),
         };
         self.take_results(now);
+        // A full outbox keeps arrivals out.
+        self.flush();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
         while let Ok(order) = self.timer.orders.try_recv() {
@@ -168,8 +140,7 @@ impl Run {
 
     /// Blocks until there is something to do: whoever gives us any wakes us up.
     fn wait(&self) {
-        let (eager, patient) = (&self.timer.eager, &self.timer.patient);
-        if self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry {
+        if self.has_more() {
             return;
         }
         // More is about to come, and to be woken costs more than to let others run.
@@ -184,6 +155,12 @@ impl Run {
         self.timer
             .sleeper
             .sleep(retry.into_iter().chain(phase).min());
+    }
+
+    /// Whether an intake was not looked at to its end though it could be now.
+    fn has_more(&self) -> bool {
+        let (eager, patient) = (&self.timer.eager, &self.timer.patient);
+        self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry
     }
 
     fn is_finished(&self) -> bool {
@@ -365,7 +342,7 @@ impl Run {
         Snapshot {
             stats: self.timer.scheduler.stats().clone(),
             levels: self.timer.scheduler.levels(),
-            intake: self.timer.eager.from.len() + self.timer.patient.from.len(),
+            intake: self.timer.eager.len() + self.timer.patient.len(),
             ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,
         }
@@ -398,3 +375,6 @@ fn tell(endpoint: &str, change: Change) {
         Change::Lifted => info!("{endpoint}: no longer held"),
     }
 }
+
+#[cfg(test)]
+mod tests;

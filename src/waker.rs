@@ -16,7 +16,8 @@ use crossbeam_utils::sync::{Parker, Unparker};
 #[derive(Clone, Debug)]
 pub struct Waker(Unparker);
 
-/// Sleeps until it is woken. Being woken while awake is remembered.
+/// Sleeps until it is woken. Being woken while awake is remembered, so whoever has slept looks
+/// at all there is to do, and what comes during the look is not slept over.
 #[derive(Debug)]
 pub struct Sleeper(Parker);
 
@@ -55,12 +56,6 @@ impl Drop for Waker {
 }
 
 impl Sleeper {
-    /// Forgets that it was woken. To be called before looking at what there is to do: what
-    /// comes after the look wakes it again.
-    pub fn forget(&self) {
-        self.0.park_timeout(Duration::ZERO);
-    }
-
     /// Blocks until woken, or until then.
     pub fn sleep(&self, until: Option<Instant>) {
         match until {
@@ -140,7 +135,6 @@ mod tests {
     }
 
     fn is_woken(sleeper: &Sleeper) -> bool {
-        // A time that is over: at once, and still true only if it was woken.
         let soon = Instant::now() + Duration::from_millis(20);
         sleeper.sleep(Some(soon));
         Instant::now() < soon
@@ -158,7 +152,6 @@ mod tests {
         });
         let mut next = 0;
         loop {
-            sleeper.forget();
             match from.try_recv() {
                 Ok(n) => {
                     assert_eq!(n, next);
@@ -173,14 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn being_woken_while_awake_is_remembered_until_it_is_forgotten() {
+    fn being_woken_while_awake_is_remembered_once() {
         let (waker, sleeper) = waker();
         waker.wake();
         waker.wake();
         sleep(&sleeper);
-        assert!(!is_woken(&sleeper));
-        waker.wake();
-        sleeper.forget();
         assert!(!is_woken(&sleeper));
         drop(waker);
         sleep(&sleeper);

@@ -11,6 +11,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crossbeam_channel::{Receiver, TryRecvError};
+
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
@@ -29,6 +31,15 @@ const MAX_KNOWN: usize = 1 << 20;
 
 /// What an endpoint costs in memory beside the bytes of its texts, about.
 const ENDPOINT: usize = 256;
+
+/// Where the timer takes in what sources bring.
+pub struct Arrivals {
+    from: Receiver<Place<Arrival>>,
+    /// Its sources have not ended.
+    pub open: bool,
+    /// It was empty, or ended, when it was last looked at.
+    pub dry: bool,
+}
 
 /// A source's way to the timer.
 pub struct Intake {
@@ -68,6 +79,35 @@ impl From<Closed> for End {
 impl From<StoreError> for End {
     fn from(e: StoreError) -> Self {
         End::Failed(e)
+    }
+}
+
+impl Arrivals {
+    pub fn new(from: Receiver<Place<Arrival>>) -> Self {
+        Arrivals {
+            from,
+            open: true,
+            dry: false,
+        }
+    }
+
+    pub fn next(&mut self) -> Option<Arrival> {
+        loop {
+            match self.from.try_recv() {
+                Ok(Some(arrival)) => return Some(arrival),
+                Ok(None) => {}
+                Err(e) => {
+                    self.open = e == TryRecvError::Empty;
+                    self.dry = true;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Places taken.
+    pub fn len(&self) -> usize {
+        self.from.len()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use log::{error, warn};
+use log::warn;
 
 use crate::delivery::{DeadLetter, Delivery};
 use crate::drain::Drain;
@@ -77,6 +77,8 @@ struct Held {
     answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
     count: usize,
     bytes: usize,
+    /// There will be no more.
+    ended: bool,
 }
 
 impl Ledger {
@@ -86,17 +88,27 @@ impl Ledger {
         let mut report = Report::default();
         let mut held = Held::default();
         let mut deadline = None;
+        let mut gave_up = false;
         loop {
             if !held.fill(&records, &self.room) {
                 return report;
+            }
+            if gave_up {
+                give_up(std::mem::take(&mut held), &mut report);
+                continue;
             }
             let begun = Instant::now();
             match self.write(&mut held, &mut report, deadline) {
                 Ok(()) => self.trouble.end(),
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
-                    // The drain, if there is one, began after this write did.
-                    if !self.waits(pause, begun, &mut deadline) {
+                    // The end, if it is near, began after this write did.
+                    if deadline.is_none() && (held.ended || self.drain.has_begun()) {
+                        deadline = Some(begun + self.patience);
+                    }
+                    // What is still to come is not tried any more: each try may take long.
+                    gave_up = !self.waits(pause, deadline);
+                    if gave_up {
                         give_up(std::mem::take(&mut held), &mut report);
                     }
                 }
@@ -191,12 +203,8 @@ impl Ledger {
         }
     }
 
-    /// Waits before the next try. False when there is no time for one; the first call in a
-    /// drain starts that time, at `begun`.
-    fn waits(&self, pause: Duration, begun: Instant, deadline: &mut Option<Instant>) -> bool {
-        if deadline.is_none() && self.drain.has_begun() {
-            *deadline = Some(begun + self.patience);
-        }
+    /// Waits before the next try. False when there is no time for one.
+    fn waits(&self, pause: Duration, deadline: Option<Instant>) -> bool {
         match deadline {
             // Woken by the drain; the pause starts anew, shorter.
             None => {
@@ -228,7 +236,10 @@ impl Held {
         while self.count < CAPACITY && self.bytes < BYTES {
             match records.try_recv() {
                 Ok(place) => self.add(place),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                Err(e) => {
+                    self.ended = e == TryRecvError::Disconnected;
+                    break;
+                }
             }
         }
         room.made();
@@ -269,7 +280,7 @@ impl Held {
     }
 }
 
-/// The end has come before the store: what memory alone held is lost, and is named.
+/// The end has come before the store: what memory alone held is lost, and is named at the end.
 fn give_up(held: Held, report: &mut Report) {
     let begun = held.begun.into_iter().map(Record::Begin);
     let letters = held.letters.into_iter().map(Record::Bury);
@@ -277,7 +288,6 @@ fn give_up(held: Held, report: &mut Report) {
     report.again += held.settled.len() as u64;
     for record in begun.chain(letters).chain(parked) {
         if let Some(name) = record.loss() {
-            error!("lost: {name}: the store stayed away to the end");
             report.lost.push(name);
         }
     }

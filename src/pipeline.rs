@@ -100,7 +100,7 @@ impl Keeper {
             tells: false,
             bridge: false,
             gone: Duration::ZERO,
-            trouble: Trouble::new("ledger"),
+            trouble: Trouble::new("ledger").with("dead letters"),
         }
     }
 }

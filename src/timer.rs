@@ -147,14 +147,19 @@ impl Run {
         if self.timer.scheduler.levels().in_flight > 1 {
             thread::yield_now();
         }
-        let retry = self.timer.scheduler.next_deadline();
+        self.timer.sleeper.sleep(self.alarm());
+    }
+
+    /// When there is something to do, even if nobody wakes us up.
+    fn alarm(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Serving => None,
-            Phase::Draining(until) | Phase::Cut(until) => Some(until),
+            Phase::Draining(until) => Some(until),
+            // Past it, only the ledger is waited for.
+            Phase::Cut(until) => Some(until).filter(|until| *until > Instant::now()),
         };
-        self.timer
-            .sleeper
-            .sleep(retry.into_iter().chain(phase).min());
+        let retry = self.timer.scheduler.next_deadline();
+        retry.into_iter().chain(phase).min()
     }
 
     /// Whether an intake was not looked at to its end though it could be now.
@@ -163,13 +168,18 @@ impl Run {
         self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry
     }
 
+    /// Whether all is settled, or what is not will not come. What the ledger has not got yet is
+    /// waited for in any case: it writes, or gives up in its own time, and tells what of.
     fn is_finished(&self) -> bool {
-        let idle = self.timer.scheduler.active() == 0 && !self.timer.scheduler.has_outbox();
+        if self.timer.scheduler.has_outbox() || self.has_more() {
+            return false;
+        }
         let over = match self.phase {
             Phase::Cut(until) => Instant::now() >= until,
             Phase::Serving | Phase::Draining(_) => false,
         };
-        over || idle && !self.timer.eager.open && !self.timer.patient.open
+        let ended = !self.timer.eager.open && !self.timer.patient.open;
+        over || ended && self.timer.scheduler.active() == 0
     }
 
     fn takes_eager(&self) -> bool {

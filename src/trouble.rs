@@ -30,6 +30,8 @@ struct Common {
 
 /// One thread's trouble.
 pub struct Trouble {
+    /// With what.
+    what: &'static str,
     who: &'static str,
     common: Arc<Mutex<Common>>,
     /// When its own last ended.
@@ -41,11 +43,17 @@ impl Trouble {
     /// `who` is the thread's part, for the log.
     pub fn new(who: &'static str) -> Self {
         Trouble {
+            what: "redis",
             who,
             common: Arc::default(),
             well_since: None,
             failures: 0,
         }
+    }
+
+    /// Not with Redis but with this.
+    pub fn with(self, what: &'static str) -> Self {
+        Trouble { what, ..self }
     }
 
     /// For another thread, told together with this one's.
@@ -68,7 +76,10 @@ impl Trouble {
             common.ill.push(self.who);
         }
         if !common.told.iter().any(|t| t == error.code()) && common.told.len() < MAX_TOLD {
-            warn!("redis: trouble ({}): {error}; trying again", self.who);
+            warn!(
+                "{}: trouble ({}): {error}; trying again",
+                self.what, self.who
+            );
             common.told.push(error.code().to_owned());
         }
         drop(common);
@@ -88,7 +99,8 @@ impl Trouble {
         if let Some(since) = common.since.take() {
             common.told.clear();
             let length = Duration::from_millis(since.elapsed().as_millis() as u64);
-            info!("redis: back after {}", humantime::format_duration(length));
+            let length = humantime::format_duration(length);
+            info!("{}: back after {length}", self.what);
         }
     }
 

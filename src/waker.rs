@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{SendError, Sender, TrySendError};
 use crossbeam_utils::sync::{Parker, Unparker};
@@ -120,6 +120,7 @@ impl<T> Clone for Inlet<T> {
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Duration;
 
     use crossbeam_channel::{TryRecvError, bounded};
 

@@ -153,15 +153,19 @@ fn clog(run: &mut Run) {
 
 #[test]
 fn what_a_turn_leaves_in_an_intake_is_looked_at_in_the_next() {
-    let inlets: [fn(&Around) -> &Inlet<Place<Arrival>>; 2] = [|a| &a.eager, |a| &a.patient];
-    for inlet in inlets {
+    for eager in [true, false] {
         let (timer, around) = timer(limits());
+        let inlet = if eager {
+            &around.eager
+        } else {
+            &around.patient
+        };
         let mut run = Run::new(timer);
         run.turn();
         assert!(!run.has_more());
         for n in 0..=TAKE {
             let arrival = accepted(&n.to_string(), "");
-            inlet(&around).send(arrival).unwrap();
+            inlet.send(arrival).unwrap();
         }
         run.turn();
         assert_eq!(run.timer.scheduler.active(), TAKE);
@@ -169,8 +173,8 @@ fn what_a_turn_leaves_in_an_intake_is_looked_at_in_the_next() {
         run.turn();
         assert!(!run.has_more());
         // The second waits in vain while the first is in the outbox.
-        inlet(&around).send(refused(1)).unwrap();
-        inlet(&around).send(refused(1)).unwrap();
+        inlet.send(refused(1)).unwrap();
+        inlet.send(refused(1)).unwrap();
         run.turn();
         assert!(run.has_more());
     }
@@ -240,6 +244,21 @@ fn a_record_that_the_ledger_has_no_room_for_keeps_the_timer_from_ending() {
     clog(&mut run);
     assert!(!run.is_finished());
     records.recv().unwrap();
+    run.turn();
+    assert!(run.is_finished());
+}
+
+#[test]
+fn the_end_of_the_drain_waits_for_what_the_ledger_has_not_got_yet() {
+    let (timer, around) = timer(limits());
+    let mut run = Run::new(timer);
+    clog(&mut run);
+    run.phase = Phase::Cut(Instant::now());
+    run.turn();
+    assert!(!run.is_finished());
+    // It does not spin meanwhile: there is nothing to wake it.
+    assert_eq!(run.alarm(), None);
+    around.records.recv().unwrap();
     run.turn();
     assert!(run.is_finished());
 }

@@ -8,7 +8,7 @@ use crate::support::receiver::{Receiver, Reply, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, unix_ms};
+use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, unix_ms, until};
 
 fn ids_of(receiver: &Receiver) -> Vec<String> {
     let mut ids: Vec<String> = receiver
@@ -211,6 +211,26 @@ fn without_redis_what_is_left_is_named_in_the_log_and_the_exit_code_is_1() {
     for id in names(5) {
         assert!(service.log.count(&id) >= 1, "{id} is not in the log");
     }
+}
+
+#[test]
+fn more_than_the_ledger_can_hold_is_named_too_when_redis_hangs_to_the_end() {
+    let redis = Redis::start();
+    let receiver = Receiver::script([Reply::Hang]);
+    let args = ["--timeout", "60s", "--drain-timeout", "1s", "--log", "info"];
+    let mut service = serve(&redis, &args);
+    assert_eq!(redis.send_all(&numbered(&receiver, 2000)), 2000);
+    until("all to be taken in", || {
+        service.signal(Signal::USR1);
+        (service.log.count("accepted=2000 ") > 0).then_some(())
+    });
+    redis.stop();
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait_exit(DEADLINE), 1);
+    for id in names(2000) {
+        assert!(service.log.count(&id) >= 1, "{id} is not in the log");
+    }
+    redis.cont();
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub fn start(filter: &str) -> Result<(), String> {
     }
     Builder::new()
         .parse_filters(filter)
+        .format_indent(None)
         .target(Target::Pipe(Box::new(Queue)))
         .write_style(WriteStyle::Never)
         .init();
@@ -62,7 +63,15 @@ struct Queue;
 
 impl Write for Queue {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        let line = Line::Text(record.to_vec());
+        let mut text = record.to_vec();
+        // A line may tell what others have sent. That must not look like a line of ours.
+        let end = text.len().saturating_sub(1);
+        for byte in &mut text[..end] {
+            if byte.is_ascii_control() {
+                *byte = b'?';
+            }
+        }
+        let line = Line::Text(text);
         if LINES
             .get()
             .is_none_or(|lines| lines.try_send(line).is_err())

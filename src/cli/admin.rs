@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 
 use super::RedisArgs;
-use super::values::{duration, keep, nonempty};
+use super::values::{duration, keep, nonempty, number};
 use crate::delivery::DeadReason;
 use crate::when;
 use crate::when::unix_ms;
@@ -169,7 +169,7 @@ pub struct SelectArgs {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<u64>,
     /// The first so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub limit: Option<u64>,
     /// All there are; asked for where a selection would be dangerous to forget
     #[arg(long)]

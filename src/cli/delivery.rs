@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, drain, share, timeout};
+use super::values::{delay, drain, number, share, timeout};
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
 use crate::message::MAX_ATTEMPTS;
@@ -15,7 +15,7 @@ use crate::message::MAX_ATTEMPTS;
 #[command(next_help_heading = "Delivery")]
 pub struct DeliveryArgs {
     /// Attempts at a time; each has a thread
-    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "128", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "128", value_parser = number::<u16>(1, 4096))]
     workers: u16,
     /// For a whole attempt: DNS, connect, TLS, sending, status and body
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
@@ -24,7 +24,7 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     connect_timeout: Duration,
     /// Attempts for each message, the first included
-    #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS)))]
+    #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
     /// Pause after the first failed attempt; it doubles after each
     #[arg(long, env = "OUTHOOK_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
@@ -43,13 +43,13 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_ENDPOINTS", value_name = "FILE")]
     pub endpoints: Option<PathBuf>,
     /// Refuse larger messages
-    #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = clap::value_parser!(u32).range(64..=512 << 20))]
+    #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = number::<u32>(64, 512 << 20))]
     max_message_bytes: u32,
     /// Messages held in memory; what comes on top waits in Redis (in the demo: a dead letter)
-    #[arg(long, env = "OUTHOOK_MAX_ACTIVE", value_name = "N", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, env = "OUTHOOK_MAX_ACTIVE", value_name = "N", default_value = "20000", value_parser = number::<u32>(1, 100_000_000))]
     max_active: u32,
     /// Bytes of messages held in memory, likewise
-    #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = number::<u64>(1, 1 << 40))]
     max_active_bytes: u64,
     /// What counts as one endpoint
     #[arg(long, env = "OUTHOOK_LANE_KEY", value_enum, default_value_t = LaneKey::Origin)]

@@ -21,7 +21,7 @@ pub use admin::{
 };
 pub use delivery::DeliveryArgs;
 pub use redis::RedisArgs;
-use values::{duration, keep, lease, nonempty, share};
+use values::{duration, keep, lease, nonempty, number, share};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -91,7 +91,7 @@ pub struct ServeArgs {
     #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
     pub status_ttl: Option<Duration>,
     /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
-    #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub outcomes: Option<u64>,
     /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume
     /// lifts that earlier
@@ -121,7 +121,7 @@ pub struct DemoArgs {
     #[command(flatten)]
     pub delivery: DeliveryArgs,
     /// Payments a second
-    #[arg(long, env = "OUTHOOK_RATE", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "OUTHOOK_RATE", value_name = "N", default_value_t = 20, value_parser = number::<u32>(1, 10_000))]
     pub rate: u32,
     /// End by itself after this long [default: at Ctrl-C]
     #[arg(long = "for", env = "OUTHOOK_FOR", value_name = "DURATION", value_parser = duration)]
@@ -139,7 +139,7 @@ pub struct ListenArgs {
     )]
     pub bind: SocketAddr,
     /// Status to answer
-    #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = number::<u16>(200, 599))]
     pub status: u16,
     /// Share of requests to answer with 500 instead, 0 to 1
     #[arg(long, env = "OUTHOOK_FAIL_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]

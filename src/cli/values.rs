@@ -1,5 +1,7 @@
 //! How values are written. Each error says what is allowed.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::backoff::DELAY_MAX;
@@ -50,6 +52,17 @@ pub fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, 
             shown(least),
             shown(most)
         )),
+    }
+}
+
+/// A whole number between these, both included.
+pub fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| match text.trim().parse() {
+        Ok(n) if (least..=most).contains(&n) => Ok(n),
+        _ => Err(format!("it must be a whole number from {least} to {most}")),
     }
 }
 

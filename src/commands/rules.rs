@@ -1,6 +1,7 @@
 //! The endpoints file: read at start, and again on SIGHUP.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use log::{info, warn};
@@ -34,7 +35,12 @@ pub fn watch(
 
 fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
+    // A pipe that nobody writes to would block the thread that serves signals.
+    let text = match fs::metadata(path) {
+        Ok(data) if !data.is_file() => Err(io::Error::other("not a file")),
+        Ok(_) => fs::read_to_string(path),
+        Err(e) => Err(e),
+    }
+    .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
     rules_file::parse(&text, &name, bounds).map_err(|e| format!("--endpoints {name}: {e}"))
 }

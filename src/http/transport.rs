@@ -29,6 +29,10 @@ const TIMEOUT_SLACK: Duration = Duration::from_millis(100);
 /// Output is held back until the response is awaited, but no more than this.
 const MAX_HELD_OUTPUT: usize = 64 * 1024;
 
+/// An answer may be no longer, on the wire, whatever it consists of: of its body much less is
+/// read, so this is about interim answers and trailers that never end.
+const MAX_ANSWER: usize = 1 << 20;
+
 /// The least time one of several addresses gets to answer.
 const MIN_CONNECT: Duration = Duration::from_millis(50);
 
@@ -56,6 +60,18 @@ impl fmt::Display for ConnectFailed {
 }
 
 impl std::error::Error for ConnectFailed {}
+
+/// The answer did not end within [`MAX_ANSWER`].
+#[derive(Debug)]
+struct AnswerTooLong;
+
+impl fmt::Display for AnswerTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer does not end within {MAX_ANSWER} bytes")
+    }
+}
+
+impl std::error::Error for AnswerTooLong {}
 
 /// Opens [`Tcp`] transports. The first link of the connector chain.
 #[derive(Debug)]
@@ -115,8 +131,8 @@ pub struct Tcp {
     write_timeout: Option<Duration>,
     /// It has been in the pool.
     reused: bool,
-    /// Bytes have come since the last request went out.
-    answered: bool,
+    /// Bytes that have come since the last request went out.
+    received: usize,
 }
 
 impl Tcp {
@@ -129,7 +145,7 @@ impl Tcp {
             read_timeout: None,
             write_timeout: None,
             reused: false,
-            answered: false,
+            received: 0,
         }
     }
 
@@ -151,12 +167,12 @@ impl Tcp {
         self.held.clear();
         // A large body must not stay with an idle connection.
         self.held.shrink_to(MAX_HELD_OUTPUT);
-        self.answered = false;
+        self.received = 0;
         Ok(())
     }
 
     fn broken(&self, error: io::Error) -> Error {
-        if self.reused && !self.answered {
+        if self.reused && self.received == 0 {
             Error::Other(Box::new(StaleConnection(error)))
         } else {
             Error::Io(error)
@@ -189,11 +205,14 @@ impl Transport for Tcp {
                 self.stream.0.set_read_timeout(self.read_timeout)?;
             }
             match (&self.stream.0).read(self.buffers.input_append_buf()) {
-                Ok(0) if self.reused && !self.answered => {
+                Ok(0) if self.reused && self.received == 0 => {
                     return Err(self.broken(ErrorKind::UnexpectedEof.into()));
                 }
                 Ok(n) => {
-                    self.answered |= n > 0;
+                    self.received += n;
+                    if self.received > MAX_ANSWER {
+                        return Err(Error::Other(Box::new(AnswerTooLong)));
+                    }
                     self.buffers.input_appended(n);
                     return Ok(n > 0);
                 }

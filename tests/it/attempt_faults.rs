@@ -119,6 +119,24 @@ fn interim_answers_are_skipped_and_a_flood_of_them_fails() {
         every: MS,
     };
     fails(&Receiver::script([flood]), &["--timeout", "500ms"]);
+    // One that comes as fast as it can does not cost a core until the deadline.
+    let flood = Reply::Drip {
+        start: Vec::new(),
+        again: early.repeat(100),
+        every: Duration::ZERO,
+    };
+    let dead = fails(&Receiver::script([flood]), &["--timeout", "1m"]);
+    assert!(dead.text("error").contains("does not end"), "{dead:?}");
+}
+
+#[test]
+fn trailers_without_end_do_not_change_what_the_status_said() {
+    let flood = Reply::Drip {
+        start: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n".to_vec(),
+        again: b"x: y\r\n".repeat(100),
+        every: Duration::ZERO,
+    };
+    delivers(&Receiver::script([flood]), &["--timeout", "1m"]);
 }
 
 #[test]

@@ -237,6 +237,28 @@ fn the_address_and_the_channels_are_taken_from_variables_and_ours_win() {
 }
 
 #[test]
+fn an_endpoints_file_that_is_a_pipe_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    refused_args(
+        &["deliver", "--endpoints", pipe.to_str().unwrap()],
+        &["--endpoints", "not a file"],
+    );
+}
+
+#[test]
+fn a_number_that_is_none_or_too_large_is_refused_with_what_it_may_be() {
+    for bad in ["many", "0", "4097"] {
+        refused_args(
+            &["deliver", "--workers", bad],
+            &["--workers", bad, "a whole number from 1 to 4096"],
+        );
+    }
+}
+
+#[test]
 fn a_secret_may_stand_in_a_file_or_in_place_but_not_in_both() {
     let redis = Redis::with(&["--requirepass", "in-file-s3cret"]);
     let dir = tempfile::tempdir().unwrap();

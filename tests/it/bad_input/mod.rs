@@ -92,3 +92,20 @@ fn refuses_all(cases: impl IntoIterator<Item = Case>) -> Vec<Dead> {
         cases.into_iter().collect(),
     )
 }
+
+#[test]
+fn what_others_send_does_not_look_like_a_line_of_the_log() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    redis.send(message(
+        r"x\n[2026] ERROR: lost: everything\u001b[31m",
+        "a",
+        "1",
+    ));
+    redis.wait_dead(1);
+    redis.send(message(&receiver.url("/"), "b", "1"));
+    receiver.wait_for(1);
+    let line = service.log.wait("lost: everything");
+    assert!(line.contains("x?[2026]"), "{line}");
+    service.end_well();
+}

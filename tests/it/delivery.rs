@@ -189,10 +189,10 @@ fn a_message_never_borrows_a_field_from_another() {
 fn thousands_at_once_arrive_once_each() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let mut service = serve(&redis, &["--log", "info"]);
-    let payloads: Vec<String> = (0..1000)
+    let payloads: Vec<String> = (0..3000)
         .map(|n| message(&receiver.url("/"), &format!("m{n:04}"), "1"))
         .collect();
-    assert_eq!(redis.send_all(&payloads), 1000);
+    assert_eq!(redis.send_all(&payloads), 3000);
     receiver.wait_for(3000);
     service.end_well();
     let mut ids: Vec<String> = receiver

@@ -81,9 +81,13 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         },
     )
     .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
-    let board = thread::spawn(move || show(&customers, &orders));
+    let customers = Arc::new(customers);
+    let shown = customers.clone();
+    let board = thread::spawn(move || show(&shown, &orders));
     let summary = pipeline.wait();
-    let _ = board.join();
+    // A drawing that panicked has told so.
+    let drawn = board.join().unwrap_or_default();
+    draw(&customers, &summary.last, drawn);
     println!("ended: {}", summary.last);
     Ok(exit_code(summary.nothing_lost()))
 }
@@ -165,29 +169,36 @@ fn publish(
     let _ = signal_hook::low_level::raise(SIGINT);
 }
 
-/// Draws until the pipeline has ended.
-fn show(customers: &[Customer], orders: &Orders) {
-    let on_terminal = io::stdout().is_terminal();
+/// Draws until the pipeline has ended. Answers how many lines the last drawing has.
+fn show(customers: &[Customer], orders: &Orders) -> usize {
     let mut drawn = 0;
     while let Some(snapshot) = orders.snapshot() {
-        let mut out = io::stdout().lock();
-        let _ = if on_terminal {
-            // Back to where the last table began, and over it.
-            let up = if drawn > 0 {
-                format!("\x1b[{drawn}A")
-            } else {
-                String::new()
-            };
-            let table = table(customers, &snapshot);
-            drawn = table.lines().count();
-            write!(out, "{up}{}", table.replace('\n', "\x1b[K\n"))
-        } else {
-            writeln!(out, "{snapshot}")
-        };
-        let _ = out.flush();
-        drop(out);
+        drawn = draw(customers, &snapshot, drawn);
+        let on_terminal = io::stdout().is_terminal();
         thread::sleep(if on_terminal { REFRESH } else { REFRESH_LINES });
     }
+    drawn
+}
+
+/// Draws over what was `drawn` before.
+fn draw(customers: &[Customer], snapshot: &Snapshot, drawn: usize) -> usize {
+    let mut out = io::stdout().lock();
+    let mut lines = 0;
+    let _ = if io::stdout().is_terminal() {
+        // Back to where the last table began.
+        let up = if drawn > 0 {
+            format!("\x1b[{drawn}A")
+        } else {
+            String::new()
+        };
+        let table = table(customers, snapshot);
+        lines = table.lines().count();
+        write!(out, "{up}{}", table.replace('\n', "\x1b[K\n"))
+    } else {
+        writeln!(out, "{snapshot}")
+    };
+    let _ = out.flush();
+    lines
 }
 
 fn table(customers: &[Customer], snapshot: &Snapshot) -> String {
@@ -215,8 +226,8 @@ fn table(customers: &[Customer], snapshot: &Snapshot) -> String {
     let _ = writeln!(
         t,
         "\npublished {:>6}   delivered {:>6}   dead letters {:>4}\n\
-         attempts  {:>6}   in flight {:>6}   to be retried {:>3}",
-        s.accepted, s.delivered, s.dead, s.attempts, l.in_flight, l.waiting
+         queued    {:>6}   in flight {:>6}   to be retried {:>3}",
+        s.accepted, s.delivered, s.dead, l.ready, l.in_flight, l.waiting
     );
     t
 }

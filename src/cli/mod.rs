@@ -21,7 +21,7 @@ pub use admin::{
 };
 pub use delivery::DeliveryArgs;
 pub use redis::RedisArgs;
-use values::{duration, keep, lease, nonempty, number, share};
+use values::{address, duration, keep, lease, nonempty, number, share};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -136,7 +136,7 @@ pub struct ListenArgs {
         env = "OUTHOOK_BIND",
         value_name = "ADDR",
         default_value = "127.0.0.1:9000"
-    )]
+    , value_parser = address)]
     pub bind: SocketAddr,
     /// Status to answer
     #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = number::<u16>(200, 599))]

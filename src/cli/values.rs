@@ -1,6 +1,7 @@
 //! How values are written. Each error says what is allowed.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ pub fn keep(text: &str) -> Result<Duration, String> {
         Duration::from_secs(1),
         Duration::from_secs(31_557_600),
     )
+}
+
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = text.trim().parse();
+    parsed.map_err(|_| "it must be an IP address and a port, as 127.0.0.1:9000".into())
 }
 
 pub fn prefix(text: &str) -> Result<String, String> {

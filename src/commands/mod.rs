@@ -25,7 +25,9 @@ pub fn run(cli: Cli) -> ExitCode {
     let default = if quiet { "error" } else { "info" };
     let filter = cli.log.as_deref().unwrap_or(default);
     if let Err(e) = logging::start(filter) {
-        return bad_config(format!("--log {filter:?}: {e}"));
+        return bad_config(format!(
+            "--log {filter:?}: {e}; it must be a level, or as warn,outhook=debug"
+        ));
     }
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),

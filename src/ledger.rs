@@ -77,8 +77,6 @@ struct Held {
     answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
     count: usize,
     bytes: usize,
-    /// There will be no more.
-    ended: bool,
 }
 
 impl Ledger {
@@ -102,8 +100,8 @@ impl Ledger {
                 Ok(()) => self.trouble.end(),
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
-                    // The end, if it is near, began after this write did.
-                    if deadline.is_none() && (held.ended || self.drain.has_begun()) {
+                    // The end, a drain's or that of all work, began after this write did.
+                    if deadline.is_none() && (self.work.is_last() || self.drain.has_begun()) {
                         deadline = Some(begun + self.patience);
                     }
                     // What is still to come is not tried any more: each try may take long.
@@ -236,10 +234,7 @@ impl Held {
         while self.count < CAPACITY && self.bytes < BYTES {
             match records.try_recv() {
                 Ok(place) => self.add(place),
-                Err(e) => {
-                    self.ended = e == TryRecvError::Disconnected;
-                    break;
-                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
         room.made();
@@ -331,8 +326,6 @@ mod tests {
         }
         room.want();
         assert!(Held::default().fill(&from, &room));
-        let until = Instant::now() + Duration::from_secs(60);
-        sleeper.sleep(Some(until));
-        assert!(Instant::now() < until, "not woken");
+        sleeper.sleep_until_woken();
     }
 }

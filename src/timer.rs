@@ -155,8 +155,10 @@ impl Run {
         let phase = match self.phase {
             Phase::Serving => None,
             Phase::Draining(until) => Some(until),
-            // Past it, only the ledger is waited for.
-            Phase::Cut(until) => Some(until).filter(|until| *until > Instant::now()),
+            // Only the ledger is waited for then. A look at the clock would not do: the time may
+            // end between `is_finished` and here, and nobody would wake us up.
+            Phase::Cut(_) if self.timer.scheduler.has_outbox() => None,
+            Phase::Cut(until) => Some(until),
         };
         let retry = self.timer.scheduler.next_deadline();
         retry.into_iter().chain(phase).min()

@@ -65,6 +65,16 @@ impl Sleeper {
     }
 }
 
+#[cfg(test)]
+impl Sleeper {
+    /// Sleeps, and fails if nobody wakes it.
+    pub fn sleep_until_woken(&self) {
+        let until = Instant::now() + std::time::Duration::from_secs(60);
+        self.sleep(Some(until));
+        assert!(Instant::now() < until, "not woken");
+    }
+}
+
 impl Room {
     pub fn new(waker: Waker) -> Self {
         let wanted = Arc::new(AtomicBool::new(false));
@@ -126,15 +136,6 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
-
-    /// Sleeps, and fails if nobody wakes it.
-    fn sleep(sleeper: &Sleeper) {
-        let until = Instant::now() + LONG;
-        sleeper.sleep(Some(until));
-        assert!(Instant::now() < until, "not woken");
-    }
-
     fn is_woken(sleeper: &Sleeper) -> bool {
         let soon = Instant::now() + Duration::from_millis(20);
         sleeper.sleep(Some(soon));
@@ -158,7 +159,7 @@ mod tests {
                     assert_eq!(n, next);
                     next += 1;
                 }
-                Err(TryRecvError::Empty) => sleep(&sleeper),
+                Err(TryRecvError::Empty) => sleeper.sleep_until_woken(),
                 Err(TryRecvError::Disconnected) => break,
             }
         }
@@ -171,10 +172,10 @@ mod tests {
         let (waker, sleeper) = waker();
         waker.wake();
         waker.wake();
-        sleep(&sleeper);
+        sleeper.sleep_until_woken();
         assert!(!is_woken(&sleeper));
         drop(waker);
-        sleep(&sleeper);
+        sleeper.sleep_until_woken();
     }
 
     #[test]
@@ -185,7 +186,7 @@ mod tests {
         assert!(!is_woken(&sleeper));
         room.want();
         room.made();
-        sleep(&sleeper);
+        sleeper.sleep_until_woken();
         room.made();
         assert!(!is_woken(&sleeper));
     }

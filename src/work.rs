@@ -70,6 +70,11 @@ impl<T> Giver<T> {
             idle.unpark();
         }
     }
+
+    /// Whether nobody else gives any more.
+    pub fn is_last(&self) -> bool {
+        self.0.state().givers == 1
+    }
 }
 
 impl<T> Clone for Giver<T> {

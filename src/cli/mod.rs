@@ -135,8 +135,9 @@ pub struct ListenArgs {
         long,
         env = "OUTHOOK_BIND",
         value_name = "ADDR",
-        default_value = "127.0.0.1:9000"
-    , value_parser = address)]
+        default_value = "127.0.0.1:9000",
+        value_parser = address
+    )]
     pub bind: SocketAddr,
     /// Status to answer
     #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = number::<u16>(200, 599))]

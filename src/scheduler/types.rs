@@ -37,6 +37,31 @@ pub struct Limits {
     pub bridge: bool,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// One attempt for each message, no pauses, nothing parked, and room for a thousand.
+    pub fn of_one_attempt(workers: usize, window: usize) -> Limits {
+        Limits {
+            workers,
+            lanes: LaneLimits {
+                window,
+                pause: Duration::ZERO,
+                longest_pause: Duration::ZERO,
+            },
+            lane_by_url: false,
+            share: 1000,
+            share_bytes: 1 << 20,
+            max_active: 1000,
+            max_active_bytes: 1 << 20,
+            schedule: RetrySchedule::list(vec![], 0.0),
+            near: None,
+            tells: false,
+            gone: Duration::ZERO,
+            bridge: false,
+        }
+    }
+}
+
 /// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {

@@ -296,6 +296,25 @@ fn the_end_of_input_waits_for_retries_and_not_only_for_the_drain_timeout() {
 }
 
 #[test]
+fn a_full_disk_does_not_keep_it_from_ending_and_names_what_is_lost() {
+    // As many as the ledger holds, so that it cannot find its channel closed by reading on.
+    for count in [3, 256, 300] {
+        let args = [
+            "deliver",
+            "--dead-file",
+            "/dev/full",
+            "--drain-timeout",
+            "1s",
+        ];
+        let run = Outhook::new(&args).run("bad\n".repeat(count));
+        assert_eq!(run.code, 1, "{run:?}");
+        let lost = run.err.iter().filter(|line| line.contains("lost: "));
+        let named: usize = lost.map(|line| line.matches("bad").count()).sum();
+        assert_eq!(named, count, "{run:?}");
+    }
+}
+
+#[test]
 fn a_dead_file_that_cannot_be_written_is_refused_before_anything_is_sent() {
     let receiver = Receiver::ok();
     let run = Outhook::new(&["deliver", "--dead-file", "/no/such/folder/x"]).run(message(

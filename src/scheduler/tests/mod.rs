@@ -4,8 +4,6 @@ pub(super) mod model;
 mod simulation;
 
 use super::*;
-use crate::backoff::{Delays, RetrySchedule};
-use crate::lane::LaneLimits;
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -21,29 +19,7 @@ fn nothing_is_lost_early_late_or_in_two_places() {
 #[test]
 fn lanes_take_turns_and_none_holds_more_than_its_window() {
     let now = now();
-    let limits = Limits {
-        workers: 8,
-        lanes: LaneLimits {
-            window: 2,
-            pause: Duration::ZERO,
-            longest_pause: Duration::ZERO,
-        },
-        lane_by_url: false,
-        share: 1000,
-        share_bytes: 1 << 20,
-        max_active: 1000,
-        max_active_bytes: 1 << 20,
-        schedule: RetrySchedule {
-            attempts: 1,
-            delays: Delays::List(vec![]),
-            jitter: 0.0,
-        },
-        near: None,
-        tells: false,
-        gone: Duration::from_secs(60),
-        bridge: false,
-    };
-    let mut s = Scheduler::new(limits, Rules::default());
+    let mut s = Scheduler::new(Limits::of_one_attempt(8, 2), Rules::default());
     for n in 0..50 {
         s.accept(delivery(&format!("busy{n}"), 1), now);
     }

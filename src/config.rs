@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 
 /// How messages are delivered, wherever they come from.
@@ -12,6 +13,11 @@ pub struct DeliveryConfig {
     /// For a whole attempt.
     pub timeout: Duration,
     pub connect_timeout: Duration,
+    /// Certificates that the operator trusts, and whether Mozilla's are trusted too.
+    pub authorities: Option<Authorities>,
+    pub public_authorities: bool,
+    /// Idle connections kept, to all endpoints together.
+    pub max_idle_connections: usize,
     pub schedule: RetrySchedule,
     /// Larger messages are refused.
     pub max_message_bytes: usize,

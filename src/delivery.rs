@@ -67,11 +67,21 @@ pub enum FaultKind {
     Tls,
     Timeout,
     /// The connection broke, or what came over it was not HTTP.
-    Broken,
+    Protocol,
     /// outhook itself cut it short, at the end of a drain.
-    Cut,
+    Shutdown,
+    /// outhook had no descriptor, port or memory for it. Says nothing of the endpoint, and does
+    /// not count as an attempt.
+    Starved,
     /// A defect of outhook: the attempt panicked.
     Internal,
+}
+
+impl FaultKind {
+    /// Whether the endpoint was never asked, for reasons of our own: then no attempt was made.
+    pub fn is_no_attempt(self) -> bool {
+        matches!(self, FaultKind::Shutdown | FaultKind::Starved)
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -81,9 +91,9 @@ impl fmt::Display for FaultKind {
             FaultKind::Connect => "connect",
             FaultKind::Tls => "tls",
             FaultKind::Timeout => "timeout",
-            FaultKind::Broken => "broken",
-            FaultKind::Cut => "cut",
-            FaultKind::Internal => "internal",
+            FaultKind::Protocol => "protocol",
+            FaultKind::Shutdown => "shutdown",
+            FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }
 }

@@ -18,6 +18,22 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The name or address to connect to, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        let host = self.uri.host().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        let usual = if self.is_https() { 443 } else { 80 };
+        self.uri.port_u16().unwrap_or(usual)
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
     /// Reads a URL as browsers do (WHATWG) and keeps its serialised form, so that every
     /// odd spelling of a host has become the plain one before anyone resolves it.
     pub fn parse(text: &str) -> Result<Endpoint, String> {

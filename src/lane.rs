@@ -377,7 +377,7 @@ pub fn sign(attempt: &Attempt) -> Sign {
         } => Sign::Fault { wish: *retry_after },
         Exchange::Answer { .. } => Sign::Alive { took: attempt.took },
         Exchange::Fault {
-            kind: FaultKind::Cut | FaultKind::Internal,
+            kind: FaultKind::Shutdown | FaultKind::Starved | FaultKind::Internal,
             ..
         } => Sign::None,
         Exchange::Fault { .. } => Sign::Fault { wish: None },

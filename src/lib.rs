@@ -27,6 +27,7 @@ mod store;
 mod lane;
 mod scheduler;
 // Floor 0: values and pure functions.
+mod authorities;
 mod backoff;
 mod config;
 mod delivery;

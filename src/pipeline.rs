@@ -162,7 +162,10 @@ impl Pipeline {
         let client = Arc::new(Client::new(ClientConfig {
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
-            max_idle: config.window(),
+            max_idle: config.max_idle_connections,
+            names: crate::http::NamesConfig,
+            authorities: config.authorities.clone(),
+            public_authorities: config.public_authorities,
         })?);
         start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ureq::http::{HeaderValue, Method};
 
+use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
 use crate::headers::Headers;
@@ -27,6 +28,8 @@ pub struct Rule {
     pub headers: Headers,
     pub method: Option<Method>,
     pub user_agent: Option<HeaderValue>,
+    /// Trusted in place of those of `--ca-file`.
+    pub authorities: Option<Authorities>,
     /// Nothing is sent; messages wait.
     pub disabled: bool,
 }

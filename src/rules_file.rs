@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use toml::Spanned;
 use ureq::http::{HeaderValue, Method};
 
+use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
@@ -53,13 +54,22 @@ struct Entry {
     method: Option<Method>,
     #[serde(default, deserialize_with = "user_agent")]
     user_agent: Option<HeaderValue>,
+    ca_file: Option<String>,
     #[serde(default)]
     disabled: bool,
 }
 
+/// Reads a file of certificates that a rule names.
+pub type ReadAuthorities<'a> = &'a dyn Fn(&str) -> Result<Authorities, String>;
+
 /// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
 /// the place and what is allowed.
-pub fn parse(text: &str, name: &str, bounds: &Bounds) -> Result<Rules, String> {
+pub fn parse(
+    text: &str,
+    name: &str,
+    bounds: &Bounds,
+    authorities: ReadAuthorities<'_>,
+) -> Result<Rules, String> {
     let entries: Vec<(String, Entry)> = match name.ends_with(".json") {
         true => {
             let file: File<Entry> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
@@ -83,7 +93,7 @@ pub fn parse(text: &str, name: &str, bounds: &Bounds) -> Result<Rules, String> {
     let rules: Result<Vec<Rule>, String> = (1..)
         .zip(entries)
         .map(|(n, (line, entry))| {
-            let rule = entry.rule(bounds);
+            let rule = entry.rule(bounds, authorities);
             rule.map_err(|e| format!("{line}endpoint {n}: {e}"))
         })
         .collect();
@@ -91,7 +101,7 @@ pub fn parse(text: &str, name: &str, bounds: &Bounds) -> Result<Rules, String> {
 }
 
 impl Entry {
-    fn rule(self, bounds: &Bounds) -> Result<Rule, String> {
+    fn rule(self, bounds: &Bounds, authorities: ReadAuthorities<'_>) -> Result<Rule, String> {
         let matches = match (self.url, self.host) {
             (Some(url), None) => url,
             (None, Some(host)) => host,
@@ -129,7 +139,9 @@ impl Entry {
             (Some(list), None) => Some(RetrySchedule::list(list, bounds.schedule.jitter)),
             (None, None) => None,
         };
+        let read = |path: &String| authorities(path).map_err(|e| format!("ca_file {path}: {e}"));
         Ok(Rule {
+            authorities: self.ca_file.as_ref().map(read).transpose()?,
             matches,
             max_in_flight: self.max_in_flight,
             pace: self.rate,
@@ -250,7 +262,7 @@ mod tests {
         } else {
             "a.toml"
         };
-        parse(text, name, &bounds)
+        parse(text, name, &bounds, &|path| Err(format!("{path} is not there")))
     }
 
     #[test]

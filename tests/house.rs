@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 37] = [
+const FLOORS: [(&str, u8); 38] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -27,6 +27,7 @@ const FLOORS: [(&str, u8); 37] = [
     ("store", 2),
     ("scheduler", 1),
     ("lane", 1),
+    ("authorities", 0),
     ("backoff", 0),
     ("config", 0),
     ("delivery", 0),

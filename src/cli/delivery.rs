@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, drain, number, share, timeout};
+use super::values::{delay, drain, number, read_authorities, share, timeout};
+use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
 use crate::message::MAX_ATTEMPTS;
@@ -23,6 +24,15 @@ pub struct DeliveryArgs {
     /// For connecting, within the timeout
     #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     connect_timeout: Duration,
+    /// PEM file of certificates to trust, beside Mozilla's, for https:// endpoints
+    #[arg(long, env = "OUTHOOK_CA_FILE", value_name = "FILE", value_parser = read_authorities)]
+    ca_file: Option<Authorities>,
+    /// Trust the certificates of --ca-file alone
+    #[arg(long, env = "OUTHOOK_CA_ONLY", requires = "ca_file")]
+    ca_only: bool,
+    /// Idle connections kept, to all endpoints together
+    #[arg(long, env = "OUTHOOK_MAX_IDLE_CONNECTIONS", value_name = "N", default_value = "4096", value_parser = number::<u32>(0, 1_000_000))]
+    max_idle_connections: u32,
     /// Attempts for each message, the first included
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
@@ -91,6 +101,9 @@ impl DeliveryArgs {
             workers: self.workers.into(),
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
+            authorities: self.ca_file.clone(),
+            public_authorities: !self.ca_only,
+            max_idle_connections: self.max_idle_connections as usize,
             schedule,
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,

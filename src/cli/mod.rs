@@ -21,6 +21,7 @@ pub use admin::{
 };
 pub use delivery::DeliveryArgs;
 pub use redis::RedisArgs;
+pub use values::read_authorities;
 use values::{address, duration, keep, lease, nonempty, number, share};
 
 /// The exit code for a configuration that cannot be run with.

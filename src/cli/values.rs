@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::authorities::Authorities;
 use crate::backoff::DELAY_MAX;
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -30,6 +31,12 @@ pub fn keep(text: &str) -> Result<Duration, String> {
         Duration::from_secs(1),
         Duration::from_secs(31_557_600),
     )
+}
+
+/// Reads a file of certificates.
+pub fn read_authorities(path: &str) -> Result<Authorities, String> {
+    let pem = std::fs::read(path).map_err(|e| format!("{e}; it must be a readable PEM file"))?;
+    Authorities::parse(&pem)
 }
 
 pub fn address(text: &str) -> Result<SocketAddr, String> {

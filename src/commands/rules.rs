@@ -6,6 +6,7 @@ use std::path::Path;
 
 use log::{info, warn};
 
+use crate::cli::read_authorities;
 use crate::control::{Order, Orders};
 use crate::rules::Rules;
 use crate::rules_file::{self, Bounds};
@@ -42,5 +43,5 @@ fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
         Err(e) => Err(e),
     }
     .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    rules_file::parse(&text, &name, bounds).map_err(|e| format!("--endpoints {name}: {e}"))
+    rules_file::parse(&text, &name, bounds, &read_authorities).map_err(|e| format!("--endpoints {name}: {e}"))
 }

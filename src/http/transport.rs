@@ -1,287 +1,456 @@
-//! The TCP side of an HTTP connection, under ureq's own HTTP and TLS.
+//! The connection under ureq, for one exchange.
 //!
-//! ureq's TCP transport is correct but made for a program that posts now and then; at
-//! tens of thousands of posts a second its system calls cost more than the rest. This one
-//! sends header and body in one write, leaves socket timeouts alone that are near enough,
-//! and does not probe pooled connections (4 system calls at each end of a request): a
-//! connection that turns out to have been closed says so, as [`StaleConnection`].
+//! ureq frames the request and the body of the answer; this transport decides which bytes are
+//! whose. It takes a connection that rests, after a look at it, or opens a new one; sends the
+//! request in one write; reads the head of the answer itself (`head.rs`) and hands ureq a plain
+//! one; and gives the connection back only if nothing came that was not asked for. All waiting
+//! ends at the exchange's deadline, which is kept here: ureq is given no timeouts at all.
 //!
-//! May block, but never longer than the deadline it is handed, and [`SHUTDOWN`-handles]
-//! (registered with the agent *before* connecting) end even a connect in progress.
-//!
-//! [`SHUTDOWN`-handles]: ureq::unversioned::transport::ShutdownHandle
+//! Buffers belong to the exchange and not to the connection: one that rests costs a socket.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
-};
-use ureq::{Error, Timeout};
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// How much longer than asked a socket timeout may be before it is set anew.
-const TIMEOUT_SLACK: Duration = Duration::from_millis(100);
+use super::connect::connect;
+use super::failure::{Failure, is_timeout, short};
+use super::head::{Head, HeadReader, Keep};
+use super::names::LookUpError;
+use super::request_head;
+use super::stream::{Sent, Stream};
+use super::{Connections, Target};
+use crate::delivery::FaultKind;
 
-/// Output is held back until the response is awaited, but no more than this.
-const MAX_HELD_OUTPUT: usize = 64 * 1024;
+/// Output is held back until the answer is awaited, but no more than this.
+const MAX_HELD: usize = 64 * 1024;
 
-/// An answer may be no longer, on the wire, whatever it consists of: of its body much less is
-/// read, so this is about interim answers and trailers that never end.
-const MAX_ANSWER: usize = 1 << 20;
+/// What is read at once. Heads and bodies of answers to webhooks are small.
+const INPUT: usize = 4 * 1024;
 
-/// The least time one of several addresses gets to answer.
-const MIN_CONNECT: Duration = Duration::from_millis(50);
+/// Room that is made for output where more comes than was expected.
+const MORE: usize = 16 * 1024;
 
-/// A connection from the pool broke before any byte of an answer: as a rule the server had
-/// closed it while it was idle, so the request is worth sending again at once.
-#[derive(Debug)]
-pub struct StaleConnection(io::Error);
+/// An answer's body may be no longer than this on the wire, whatever it consists of: much less
+/// is read, so this is about chunk extensions and trailers that never end.
+const MAX_BODY: usize = 1 << 20;
 
-impl fmt::Display for StaleConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "idle connection was closed: {}", self.0)
+/// The status has decided. The body gets this long, of what is left of the exchange's time.
+const BODY_TIME: Duration = Duration::from_secs(1);
+
+/// One exchange: where to, until when, and on what.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    pub connections: Arc<Connections>,
+    pub to: Target,
+    pub begun: Instant,
+    pub end: Instant,
+    /// Whether a connection that rests may be used.
+    pub may_reuse: bool,
+    /// How many bytes the request is expected to have.
+    pub expected: usize,
+}
+
+impl Connector<()> for Exchange {
+    type Out = Wire;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
+        let wire = self.open().map_err(other)?;
+        Ok(Some(wire))
     }
 }
 
-impl std::error::Error for StaleConnection {}
-
-/// No address of the endpoint could be connected to.
-#[derive(Debug)]
-pub struct ConnectFailed(io::Error);
-
-impl fmt::Display for ConnectFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for ConnectFailed {}
-
-/// The answer did not end within [`MAX_ANSWER`].
-#[derive(Debug)]
-struct AnswerTooLong;
-
-impl fmt::Display for AnswerTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer does not end within {MAX_ANSWER} bytes")
-    }
-}
-
-impl std::error::Error for AnswerTooLong {}
-
-/// Opens [`Tcp`] transports. The first link of the connector chain.
-#[derive(Debug)]
-pub struct TcpConnector;
-
-impl Connector<()> for TcpConnector {
-    type Out = Tcp;
-
-    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Tcp>, Error> {
-        let end = deadline(details.timeout);
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        let count = details.addrs.len();
-        for (i, addr) in details.addrs.iter().enumerate() {
-            // Each address gets half of what is left, the last one all of it, so that a
-            // dead first address leaves time for a live second.
-            let left = remaining(end, details.timeout.reason)?;
-            let share = if i + 1 < count { left / 2 } else { left };
-            match open(*addr, share.max(MIN_CONNECT), details) {
-                Ok(stream) => return Ok(Some(Tcp::new(stream, details))),
-                Err(e) => last = e,
+impl Exchange {
+    fn open(&self) -> Result<Wire, Failure> {
+        if self.may_reuse
+            && let Some(stream) = self.connections.pool.take(&self.to.key, Instant::now())
+        {
+            return Ok(Wire::new(self.clone(), stream, None));
+        }
+        let mut stream = match self.dial() {
+            // A connection that rests can be made again; a message cannot wait for it.
+            Err(e) if e.kind == FaultKind::Starved && self.connections.pool.free(ROOM) => {
+                self.dial()?
             }
+            result => result?,
+        };
+        if !stream.is_clean() {
+            let text = "the server sent something, or closed the connection, before it was asked";
+            return Err(Failure::new(FaultKind::Protocol, text));
         }
-        if last.kind() == ErrorKind::TimedOut {
-            return Err(Error::Timeout(Timeout::Connect));
+        let after = self.begun.elapsed();
+        Ok(Wire::new(self.clone(), stream, Some(after)))
+    }
+
+    fn dial(&self) -> Result<Stream, Failure> {
+        let Connections { names, sockets, .. } = &*self.connections;
+        let to = &self.to;
+        let (host, port) = (to.endpoint.host(), to.endpoint.port());
+        let addresses = names.addresses(host, self.end).map_err(|e| match e {
+            LookUpError::Failed(text) => Failure::new(FaultKind::Dns, text),
+            LookUpError::TimedOut(text) => Failure::new(FaultKind::Timeout, text),
+        })?;
+        let end = self
+            .end
+            .min(Instant::now() + self.connections.connect_timeout);
+        let (socket, address) = connect(&addresses, port, sockets, end)?;
+        if addresses.first() != Some(&address) {
+            names.prefer(host, address);
         }
-        Err(Error::Other(Box::new(ConnectFailed(last))))
+        if !to.endpoint.is_https() {
+            return Ok(Stream::plain(socket));
+        }
+        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
+        Stream::with_tls(socket, host, tls, self.end)
     }
 }
 
-fn open(addr: SocketAddr, limit: Duration, details: &ConnectionDetails) -> io::Result<Arc<Stream>> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    let stream = Arc::new(Stream(socket));
-    let handle: Weak<dyn ShutdownHandle> = Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>;
-    (details.register_shutdown)(handle).map_err(Error::into_io)?;
-    stream.0.connect_timeout(&addr.into(), limit)?;
-    stream.0.set_tcp_nodelay(true)?;
-    Ok(stream)
+/// Connections that are closed at once where descriptors have run out.
+const ROOM: usize = 16;
+
+/// What is read of an answer.
+
+enum Reading {
+    Head(HeadReader),
+    /// The head has been handed on; what it said.
+    Body {
+        head: Head,
+        end: Instant,
+        received: usize,
+    },
 }
 
-#[derive(Debug)]
-struct Stream(Socket);
-
-impl ShutdownHandle for Stream {
-    fn shutdown(&self) {
-        // An error means that it is closed already.
-        let _ = self.0.shutdown(Shutdown::Both);
-    }
+/// How far the request is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sending {
+    NotBegun,
+    Begun,
+    /// The server has answered, or hung up, before it had all. It gets no more.
+    Stopped,
+    Done,
 }
 
-/// One TCP connection.
-#[derive(Debug)]
-pub struct Tcp {
-    stream: Arc<Stream>,
-    buffers: LazyBuffers,
-    held: Vec<u8>,
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-    /// It has been in the pool.
-    reused: bool,
-    /// Bytes that have come since the last request went out.
+/// See the module's header.
+pub struct Wire {
+    exchange: Exchange,
+    /// `None` once it has been given back.
+    stream: Option<Stream>,
+    /// When the connection was there, if it was opened for this exchange.
+    connected: Option<Duration>,
+    buffers: Held,
+    sending: Sending,
+    reading: Reading,
+    /// Bytes that have come.
     received: usize,
 }
 
-impl Tcp {
-    fn new(stream: Arc<Stream>, details: &ConnectionDetails) -> Self {
-        let config = details.config;
-        Tcp {
-            stream,
-            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-            held: Vec::new(),
-            read_timeout: None,
-            write_timeout: None,
-            reused: false,
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    fn new(exchange: Exchange, stream: Stream, connected: Option<Duration>) -> Wire {
+        let buffers = Held {
+            room: exchange.expected.min(MAX_HELD),
+            ..Held::default()
+        };
+        Wire {
+            exchange,
+            stream: Some(stream),
+            connected,
+            buffers,
+            sending: Sending::NotBegun,
+            reading: Reading::Head(HeadReader::default()),
             received: 0,
         }
     }
 
-    fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
-        let end = deadline(timeout);
-        let mut sent = 0;
-        while sent < self.held.len() {
-            let left = remaining(end, timeout.reason)?;
-            if adjust(&mut self.write_timeout, left) {
-                self.stream.0.set_write_timeout(self.write_timeout)?;
-            }
-            match (&self.stream.0).write(&self.held[sent..]) {
-                Ok(0) => return Err(self.broken(ErrorKind::WriteZero.into())),
-                Ok(n) => sent += n,
-                Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(self.broken(e)),
-            }
+    /// Sends what is held. `last`: nothing more will come.
+    fn flush(&mut self, last: bool) -> Result<(), Failure> {
+        let Held { output, filled, .. } = &mut self.buffers;
+        let bytes = &mut output[..mem::take(filled)];
+        if self.sending == Sending::NotBegun {
+            request_head::polish(bytes);
         }
-        self.held.clear();
-        // A large body must not stay with an idle connection.
-        self.held.shrink_to(MAX_HELD_OUTPUT);
-        self.received = 0;
+        let stream = self.stream.as_mut().expect("it is given back at the end");
+        let is_kept = self.connected.is_none();
+        self.sending = match stream.send(bytes, self.exchange.end) {
+            Ok(Sent::All) if last => Sending::Done,
+            Ok(Sent::All) => Sending::Begun,
+            // On a connection that has answered others it is theirs, whatever it is. On a new
+            // one it can only be ours, as from a server that will not read so large a body.
+            Ok(Sent::Interrupted) if is_kept => return Err(self.stale()),
+            Ok(Sent::Interrupted) => Sending::Stopped,
+            Err(e) if is_timeout(&e) || is_kept => return Err(self.failure(e)),
+            // It may have answered before it hung up. If not, reading says what is wrong.
+            Err(_) => Sending::Stopped,
+        };
+        if matches!(self.sending, Sending::Done | Sending::Stopped) {
+            // While the answer is awaited nothing of the request is needed.
+            self.buffers.output = Vec::new();
+        }
         Ok(())
     }
 
-    fn broken(&self, error: io::Error) -> Error {
-        if self.reused && self.received == 0 {
-            Error::Other(Box::new(StaleConnection(error)))
-        } else {
-            Error::Io(error)
+    fn stale(&self) -> Failure {
+        Failure {
+            stale: true,
+            ..Failure::new(FaultKind::Protocol, "the kept connection was not idle")
+        }
+    }
+
+    fn failure(&self, e: io::Error) -> Failure {
+        if is_timeout(&e) {
+            return Failure::new(FaultKind::Timeout, self.describe_timeout());
+        }
+        let stream = self.stream.as_ref().expect("it is given back at the end");
+        let mut failure = stream.tls_failure(&e).unwrap_or_else(|| {
+            let text = match e.kind() {
+                ErrorKind::UnexpectedEof => match self.received {
+                    0 => "the server closed the connection before it answered".into(),
+                    n => format!("the server closed the connection after {n} bytes of its answer"),
+                },
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    format!("the server reset the connection before it had answered: {e}")
+                }
+                _ => format!("the connection broke: {e}"),
+            };
+            Failure::new(FaultKind::Protocol, text)
+        });
+        failure.stale = self.connected.is_none() && self.received == 0;
+        failure
+    }
+
+    fn describe_timeout(&self) -> String {
+        let limit = short(self.exchange.end - self.exchange.begun);
+        let connected = match self.connected {
+            Some(after) => format!("connected after {}", short(after)),
+            None => "on a kept connection".into(),
+        };
+        let phase = match (self.sending, self.received) {
+            (Sending::Done, 0) => "request sent".into(),
+            (Sending::Done, n) => format!("request sent, {n} bytes of an answer's head received"),
+            _ => "the server did not take the whole request".into(),
+        };
+        format!("no answer within {limit} ({connected}, {phase})")
+    }
+
+    /// Reads once, and hands on the head when it is complete.
+    fn read(&mut self) -> Result<bool, Failure> {
+        let stream = self.stream.as_mut().expect("it is given back at the end");
+        let end = match &self.reading {
+            Reading::Head(_) => self.exchange.end,
+            Reading::Body { end, .. } => *end,
+        };
+        let room = self.buffers.input_append_buf();
+        let n = stream.receive(room, end).map_err(|e| self.failure(e))?;
+        self.received += n;
+        match &mut self.reading {
+            Reading::Body { received, .. } => {
+                *received += n;
+                if *received > MAX_BODY {
+                    let text = format!("the answer does not end within {MAX_BODY} bytes");
+                    return Err(Failure::new(FaultKind::Protocol, text));
+                }
+                self.buffers.input_appended(n);
+                Ok(n > 0)
+            }
+            Reading::Head(_) => self.read_head(n),
+        }
+    }
+
+    fn read_head(&mut self, n: usize) -> Result<bool, Failure> {
+        let Reading::Head(reader) = &mut self.reading else {
+            unreachable!("the caller has looked");
+        };
+        let came = &self.buffers.input[..n];
+        let (used, head) = match n {
+            0 if self.received == 0 => return Err(self.failure(ErrorKind::UnexpectedEof.into())),
+            0 => {
+                let head = mem::take(reader).end();
+                let head = head.map_err(|e| Failure::new(FaultKind::Protocol, e.to_string()))?;
+                (0, Some(head))
+            }
+            _ => match reader.feed(came) {
+                Ok(result) => result,
+                Err(e) => return Err(Failure::new(FaultKind::Protocol, e.to_string())),
+            },
+        };
+        let Some(head) = head else {
+            return Ok(true);
+        };
+        let mut input = Vec::with_capacity(INPUT);
+        head.write_canonical(&mut input);
+        input.extend_from_slice(&came[used..]);
+        self.buffers.hold_input(input);
+        let end = self.exchange.end.min(Instant::now() + BODY_TIME);
+        let received = n - used;
+        self.reading = Reading::Body {
+            head,
+            end,
+            received,
+        };
+        Ok(true)
+    }
+
+    /// Gives the connection back if it can be used again. What rests must be as quiet as a new one.
+    fn give_back(&mut self) {
+        let Reading::Body { head, .. } = &self.reading else {
+            return;
+        };
+        if head.keep == Keep::Yes
+            && self.sending == Sending::Done
+            && let Some(stream) = self.stream.take()
+        {
+            let Exchange {
+                connections, to, ..
+            } = &self.exchange;
+            let now = Instant::now();
+            connections.pool.give(&to.key, stream, head.rest, now);
         }
     }
 }
 
-impl Transport for Tcp {
+impl Transport for Wire {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.held
-            .extend_from_slice(&self.buffers.output()[..amount]);
-        if self.held.len() >= MAX_HELD_OUTPUT {
-            self.flush(timeout)?;
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        if self.sending == Sending::Stopped {
+            return Ok(());
+        }
+        self.buffers.filled += amount;
+        if self.buffers.filled >= MAX_HELD {
+            self.flush(false).map_err(other)?;
         }
         Ok(())
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        if !self.held.is_empty() {
-            self.flush(timeout)?;
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        if matches!(self.sending, Sending::NotBegun | Sending::Begun) {
+            self.flush(true).map_err(other)?;
         }
-        let end = deadline(timeout);
         loop {
-            let left = remaining(end, timeout.reason)?;
-            if adjust(&mut self.read_timeout, left) {
-                self.stream.0.set_read_timeout(self.read_timeout)?;
-            }
-            match (&self.stream.0).read(self.buffers.input_append_buf()) {
-                Ok(0) if self.reused && self.received == 0 => {
-                    return Err(self.broken(ErrorKind::UnexpectedEof.into()));
-                }
-                Ok(n) => {
-                    self.received += n;
-                    if self.received > MAX_ANSWER {
-                        return Err(Error::Other(Box::new(AnswerTooLong)));
-                    }
-                    self.buffers.input_appended(n);
-                    return Ok(n > 0);
-                }
-                Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(self.broken(e)),
+            let more = self.read().map_err(other)?;
+            if !more || matches!(self.reading, Reading::Body { .. }) {
+                return Ok(more);
             }
         }
     }
 
-    /// Asked by the pool, when a connection goes in and when it comes out.
+    /// ureq asks when it is done with a connection that can be used again, before it puts it into
+    /// its own pool. That one stays empty: ours knows all origins, and has one budget for them.
     fn is_open(&mut self) -> bool {
-        self.reused = true;
-        true
+        self.give_back();
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::is_tls)
     }
 }
 
-/// `None`: no deadline.
-fn deadline(timeout: NextTimeout) -> Option<Instant> {
-    match timeout.after.is_not_happening() {
-        true => None,
-        false => Instant::now().checked_add(*timeout.after),
+/// The bytes of one exchange. The request is written behind what is held already, so that head
+/// and body go out in one write.
+#[derive(Debug, Default)]
+struct Held {
+    output: Vec<u8>,
+    filled: usize,
+    /// How much output is made room for at first.
+    room: usize,
+    input: Vec<u8>,
+    /// Of `input`: what has been consumed, and what has come.
+    from: usize,
+    to: usize,
+    progress: bool,
+}
+
+impl Held {
+    fn make_room(&mut self) {
+        if self.output.len() - self.filled.min(self.output.len()) < 64 {
+            let more = if self.output.is_empty() {
+                self.room
+            } else {
+                MORE
+            };
+            self.output.resize(self.filled + more.max(64), 0);
+        }
+    }
+
+    /// Takes the place of what was read so far.
+    fn hold_input(&mut self, input: Vec<u8>) {
+        (self.from, self.to, self.progress) = (0, input.len(), true);
+        self.input = input;
     }
 }
 
-fn remaining(end: Option<Instant>, reason: Timeout) -> Result<Duration, Error> {
-    match end {
-        None => Ok(Duration::MAX),
-        Some(end) => match end.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(Error::Timeout(reason)),
-            left => Ok(left),
-        },
+impl Buffers for Held {
+    fn output(&mut self) -> &mut [u8] {
+        self.make_room();
+        &mut self.output[self.filled..]
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.input[self.from..self.to]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        if self.from == self.to {
+            (self.from, self.to) = (0, 0);
+        }
+        if self.input.len() < self.to + INPUT / 2 {
+            self.input.drain(..self.from);
+            (self.from, self.to) = (0, self.to - self.from);
+            self.input.resize(self.to + INPUT, 0);
+        }
+        &mut self.input[self.to..]
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.to += amount;
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.from += amount;
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.make_room();
+        // Only chunked requests would use the first, and there are none.
+        (&mut [], &mut self.output[self.filled..])
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.progress && self.from < self.to
     }
 }
 
-/// Whether the socket's timeout must be set anew: when it would overshoot, or is so short
-/// that it would wake us again and again. One that fires early is simply waited for again.
-fn adjust(current: &mut Option<Duration>, wanted: Duration) -> bool {
-    let near = |t: Duration| t <= wanted.saturating_add(TIMEOUT_SLACK) && t >= wanted / 2;
-    let set = !current.is_some_and(near);
-    if set {
-        *current = (wanted != Duration::MAX).then_some(wanted.max(Duration::from_millis(1)));
+/// ureq resolves a name before it asks for a connection; a connection that rests needs none.
+#[derive(Debug)]
+pub struct NoLookUp;
+
+impl Resolver for NoLookUp {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
     }
-    set
 }
 
-/// Interrupted, or the socket's timeout: the loop looks at its own deadline.
-fn is_passing(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_timeout_is_set_only_when_it_really_changes() {
-        let s = Duration::from_secs;
-        let mut t = None;
-        assert!(adjust(&mut t, s(15)));
-        assert!(!adjust(&mut t, s(15) - Duration::from_millis(40)));
-        assert!(!adjust(&mut t, s(15)));
-        assert!(adjust(&mut t, s(14)), "it would overshoot by a second");
-        assert!(
-            !adjust(&mut t, s(20)),
-            "it fires early, and is waited for again"
-        );
-        assert!(adjust(&mut t, s(60)), "it would fire four times");
-    }
+fn other(failure: Failure) -> Error {
+    Error::Other(Box::new(failure))
 }

@@ -34,6 +34,9 @@ use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
 
+/// How long a delivery waits for which outhook had no descriptor, port or memory.
+const STARVED: Duration = Duration::from_secs(1);
+
 /// How often queues are searched for entries whose lease runs low, or four times in half a lease.
 const SCAN: Duration = Duration::from_secs(1);
 
@@ -219,12 +222,16 @@ impl Scheduler {
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
         self.in_flight -= 1;
         self.release(&delivery, sign(&attempt), now);
-        // An attempt that outhook itself cut short is not the endpoint's failure.
-        let cut =
-            matches!(&attempt.result, Exchange::Fault { kind, .. } if *kind == FaultKind::Cut);
-        if cut {
+        // What outhook itself cut short, or had nothing to make it with, is no attempt.
+        if let Exchange::Fault { kind, .. } = &attempt.result
+            && kind.is_no_attempt()
+        {
+            let after = match kind {
+                FaultKind::Starved => STARVED,
+                _ => Duration::ZERO,
+            };
             delivery.last = Some(attempt);
-            return self.put_off(delivery, Duration::ZERO, now);
+            return self.put_off(delivery, after, now);
         }
         delivery.attempts += 1;
         self.stats.attempts += 1;

@@ -419,7 +419,7 @@ impl Model {
             6 => answer(410, None),
             _ => Exchange::Fault {
                 kind: if self.over {
-                    FaultKind::Cut
+                    FaultKind::Shutdown
                 } else {
                     FaultKind::Timeout
                 },
@@ -439,7 +439,7 @@ impl Model {
         let cut = matches!(
             result,
             Exchange::Fault {
-                kind: FaultKind::Cut,
+                kind: FaultKind::Shutdown,
                 ..
             }
         );

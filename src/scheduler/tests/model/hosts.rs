@@ -43,7 +43,7 @@ impl Model {
             host.window = limits.window.min(4);
         }
         let wish = match result {
-            Exchange::Fault { kind, .. } if *kind == FaultKind::Cut => return false,
+            Exchange::Fault { kind, .. } if *kind == FaultKind::Shutdown => return false,
             Exchange::Fault { .. } => None,
             Exchange::Answer {
                 status,

@@ -8,17 +8,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use ureq::Error;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
 
 /// getaddrinfo tells no TTL; half a minute is what long-lived clients commonly assume.
 const TTL: Duration = Duration::from_secs(30);
@@ -68,7 +63,7 @@ enum Name {
 
 impl Names {
     /// Starts the resolver's threads. They end when the last clone is dropped.
-    pub fn start() -> std::io::Result<Names> {
+    pub fn start(_: NamesConfig) -> std::io::Result<Names> {
         let (queue, jobs) = bounded(MAX_QUEUED);
         let shared = Arc::new(Shared {
             table: Mutex::default(),
@@ -90,29 +85,30 @@ impl Names {
     }
 
     /// The addresses of `host`, waiting no longer than until `deadline`.
-    fn addresses(&self, host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
+    pub fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookUpError> {
+        if let Ok(ip) = host.parse() { return Ok(vec![ip]); }
         let mut table = self.shared.lock();
         loop {
             if table.closed {
-                return Err(Failure::Dns(DnsFailed("resolver is closed".into())));
+                return Err(LookUpError::Failed("resolver is closed".into()));
             }
             match table.names.get(host) {
                 Some(Name::Known { answer, until }) if *until > Instant::now() => {
-                    return answer.clone().map_err(Failure::Dns);
+                    return answer.clone().map_err(|e| LookUpError::Failed(e.0));
                 }
                 Some(Name::Pending) => {}
                 _ => self.enqueue(&mut table, host)?,
             }
-            let left = deadline.map_or(TTL, |d| d.saturating_duration_since(Instant::now()));
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::Timeout);
+                return Err(LookUpError::TimedOut(format!("no address of {host} in time")));
             }
             let waited = self.shared.changed.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn enqueue(&self, table: &mut Table, host: &str) -> Result<(), Failure> {
+    fn enqueue(&self, table: &mut Table, host: &str) -> Result<(), LookUpError> {
         if table.names.len() >= MAX_CACHED {
             let now = Instant::now();
             table.names.retain(|_, name| match name {
@@ -127,17 +123,20 @@ impl Names {
             }
             Err(TrySendError::Full(_)) => {
                 let text = format!("{MAX_QUEUED} names wait for the DNS server already");
-                Err(Failure::Dns(DnsFailed(text)))
+                Err(LookUpError::Failed(text))
             }
             Err(TrySendError::Disconnected(_)) => unreachable!("the threads outlive `queue`"),
         }
     }
 }
 
-enum Failure {
-    Dns(DnsFailed),
-    Timeout,
+pub enum LookUpError {
+    Failed(String),
+    TimedOut(String),
 }
+#[derive(Debug, Default)]
+pub struct NamesConfig;
+impl Names { pub fn prefer(&self, _: &str, _: IpAddr) {} }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -163,41 +162,6 @@ fn look_up(jobs: &Receiver<String>, shared: &Shared) {
         }
         drop(table);
         shared.changed.notify_all();
-    }
-}
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        _: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
-            Some("https") => 443,
-            _ => 80,
-        });
-        let mut result = self.empty();
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            result.push(SocketAddr::new(ip, port));
-            return Ok(result);
-        }
-        let deadline = match timeout.after.is_not_happening() {
-            true => None,
-            false => Instant::now().checked_add(*timeout.after),
-        };
-        let found = self.addresses(bare, deadline).map_err(|e| match e {
-            Failure::Dns(e) => Error::Other(Box::new(e)),
-            Failure::Timeout => Error::Timeout(timeout.reason),
-        })?;
-        for ip in found {
-            if result.try_push(SocketAddr::new(ip, port)).is_err() {
-                break; // The array is full; 16 addresses are plenty.
-            }
-        }
-        Ok(result)
     }
 }
 

@@ -1,0 +1,157 @@
+//! From the addresses of a name to one connection (RFC 8305).
+//!
+//! Attempts begin [`STAGGER`] apart, or as soon as the one before has failed, and the first
+//! that succeeds wins. All of it in the calling thread: sockets that connect without blocking,
+//! and one poll(2). Blocks until the deadline that it is handed at the longest.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFlags, poll};
+
+use super::failure::{Failure, describe_own_trouble, is_own_trouble, short};
+use super::socket::{Socket, Sockets, timespec};
+use crate::delivery::FaultKind;
+
+/// How long an address is waited for before the next is tried beside it. RFC 8305 allows 100 ms
+/// to 2 s.
+const STAGGER: Duration = Duration::from_millis(150);
+
+/// More addresses of one name are not tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// Connects to `port` of one of `addresses`, which are tried in their order, and says which.
+pub fn connect(
+    addresses: &[IpAddr],
+    port: u16,
+    sockets: &Arc<Sockets>,
+    end: Instant,
+) -> Result<(Socket, IpAddr), Failure> {
+    let begun = Instant::now();
+    let mut race = Race {
+        waiting: addresses.iter().take(MAX_ADDRESSES),
+        port,
+        sockets,
+        running: Vec::new(),
+        failed: None,
+        next: begun,
+    };
+    loop {
+        let now = Instant::now();
+        if now >= race.next || race.running.is_empty() {
+            race.begin_one(now)?;
+        }
+        if race.running.is_empty() {
+            match race.waiting.len() {
+                0 => return Err(race.failure()),
+                _ => continue,
+            }
+        }
+        if now >= end {
+            return Err(race.timed_out(now - begun, addresses.len()));
+        }
+        let wake = match race.waiting.len() {
+            0 => end,
+            _ => end.min(race.next),
+        };
+        if let Some(won) = race.wait(wake.saturating_duration_since(now))? {
+            return Ok(won);
+        }
+    }
+}
+
+struct Race<'a> {
+    waiting: std::iter::Take<std::slice::Iter<'a, IpAddr>>,
+    port: u16,
+    sockets: &'a Arc<Sockets>,
+    running: Vec<(Socket, IpAddr)>,
+    failed: Option<(IpAddr, io::Error)>,
+    /// When the next address is tried, whatever becomes of those that run.
+    next: Instant,
+}
+
+impl Race<'_> {
+    fn begin_one(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(&address) = self.waiting.next() else {
+            return Ok(());
+        };
+        let to = SocketAddr::new(address, self.port);
+        match Socket::connecting(to, self.sockets) {
+            Ok(socket) => {
+                self.running.push((socket, address));
+                self.next = now + STAGGER;
+                Ok(())
+            }
+            Err(e) => self.note(address, e),
+        }
+    }
+
+    /// Notes that an address has failed, unless it is we who have.
+    fn note(&mut self, address: IpAddr, e: io::Error) -> Result<(), Failure> {
+        if is_own_trouble(&e) || is_out_of_ports(&e, address) {
+            return Err(Failure::new(FaultKind::Starved, describe_own_trouble(&e)));
+        }
+        self.failed = Some((address, e));
+        Ok(())
+    }
+
+    fn wait(&mut self, most: Duration) -> Result<Option<(Socket, IpAddr)>, Failure> {
+        let mut fds: Vec<_> = self
+            .running
+            .iter()
+            .map(|(socket, _)| socket.poll_for(PollFlags::OUT))
+            .collect();
+        match poll(&mut fds, Some(&timespec(most))) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Failure::new(FaultKind::Starved, e.to_string())),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        for i in (0..ready.len()).rev().filter(|i| ready[*i]) {
+            let (socket, address) = self.running.remove(i);
+            match socket.connected() {
+                Ok(()) => return Ok(Some((socket, address))),
+                Err(e) => {
+                    self.note(address, e)?;
+                    self.next = Instant::now();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn failure(&mut self) -> Failure {
+        let text = match self.failed.take() {
+            Some((address, e)) => {
+                format!("{}: {e}", SocketAddr::new(address, self.port))
+            }
+            None => "the name has no address".into(),
+        };
+        Failure::new(FaultKind::Connect, text)
+    }
+
+    fn timed_out(&self, after: Duration, count: usize) -> Failure {
+        let of = match count {
+            1 => String::new(),
+            n => format!(" to any of {} addresses", n.min(MAX_ADDRESSES)),
+        };
+        let text = format!("no connection{of} within {}", short(after));
+        Failure::new(FaultKind::Timeout, text)
+    }
+}
+
+/// Whether there is no local port left. The same error also says that this host has no address
+/// of the other's family, which no waiting mends: a datagram socket, which needs no port that
+/// anyone else could hold, tells them apart.
+fn is_out_of_ports(e: &io::Error, address: IpAddr) -> bool {
+    if e.kind() != ErrorKind::AddrNotAvailable {
+        return false;
+    }
+    let any: SocketAddr = match address {
+        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        IpAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    UdpSocket::bind(any).is_ok_and(|socket| socket.connect((address, 9)).is_ok())
+}

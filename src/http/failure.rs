@@ -1,0 +1,76 @@
+//! Why an exchange brought no answer: a kind, and one sentence that says what is known.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::delivery::FaultKind;
+
+/// An exchange without an answer.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: FaultKind,
+    pub text: String,
+    /// A kept connection broke before any byte of the answer. As a rule the server had closed
+    /// it while it was idle, so the request is worth sending again at once.
+    pub stale: bool,
+}
+
+impl Failure {
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            text: text.into(),
+            stale: false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Whether the system had no descriptor, memory or buffer for a socket. That is our own
+/// trouble, and says nothing of the endpoint.
+pub fn is_own_trouble(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const OURS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    e.raw_os_error()
+        .is_some_and(|code| OURS.contains(&Errno::from_raw_os_error(code)))
+}
+
+/// What to do about it, by what was lacking.
+pub fn describe_own_trouble(e: &io::Error) -> String {
+    use rustix::io::Errno;
+    let help = match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            "outhook may open no more files: raise the limit (ulimit -n, LimitNOFILE=), or lower \
+             --workers or --max-idle-connections"
+        }
+        Some(Errno::NFILE) => "the whole system may open no more files: raise fs.file-max",
+        Some(Errno::ADDRNOTAVAIL) => {
+            "all local ports are taken: widen net.ipv4.ip_local_port_range, or lower --workers"
+        }
+        _ => "the system has no memory for sockets",
+    };
+    format!("{e}; {help}")
+}
+
+/// Whether an error is a deadline that has passed.
+pub fn is_timeout(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+}
+
+/// A duration as a person writes it: `3ms`, `1.5s`, `15s`.
+pub fn short(time: Duration) -> String {
+    let ms = time.as_millis();
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ => format!("{:.1}s", time.as_secs_f64()),
+    }
+}

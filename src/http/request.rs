@@ -1,0 +1,73 @@
+//! What is sent: a delivery as a request, and how ureq is told to leave it as it is. Pure.
+
+use ureq::Agent;
+use ureq::config::{AutoHeaderValue, Config};
+use ureq::http::{HeaderValue, Request, header};
+use ureq::{Error, http};
+
+use crate::delivery::Delivery;
+
+/// The `User-Agent` of every request that does not bring its own.
+pub const USER_AGENT: &str = concat!("outhook/", env!("CARGO_PKG_VERSION"));
+
+/// What a head holds beside its URL and the headers that are set here: the names of `Host`,
+/// `Accept`, `User-Agent` and `Content-Length`, and their values.
+const OTHER_HEAD: usize = 160 + USER_AGENT.len();
+
+/// ureq as we need it. Time is kept by the transport, and connections by its pool.
+pub fn agent_config() -> Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .allow_non_standard_methods(true)
+        // Not from the environment: a proxy would be asked to resolve the name.
+        .proxy(None)
+        .max_idle_connections(0)
+        .user_agent(USER_AGENT)
+        .accept(AutoHeaderValue::Default)
+        .accept_encoding(AutoHeaderValue::None)
+        .build()
+}
+
+/// The request of one attempt. The headers of the message win over those of its rule, and those
+/// over ours.
+pub fn build(delivery: &Delivery) -> Result<Request<&[u8]>, Error> {
+    let Delivery { message, rule, .. } = delivery;
+    let mut request = Request::post(message.endpoint.uri.clone());
+    if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
+        request = request.method(method);
+    }
+    let headers = request.headers_mut().expect("a vetted URI");
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(rule) = rule {
+        for (name, value) in &rule.headers {
+            headers.insert(name, value.clone());
+        }
+        if let Some(name) = &rule.user_agent {
+            headers.insert(header::USER_AGENT, name.clone());
+        }
+    }
+    for (name, value) in &message.headers {
+        headers.insert(name, value.clone());
+    }
+    let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
+    headers.insert(http::HeaderName::from_static("webhook-id"), id);
+    request.body(message.data()).map_err(Error::Http)
+}
+
+/// About how many bytes it has on the wire; not less.
+pub fn size(request: &Request<&[u8]>) -> usize {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(1, |p| p.as_str().len());
+    let host = uri.authority().map_or(0, |a| a.as_str().len());
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    OTHER_HEAD + target + host + headers + request.body().len()
+}

@@ -1,0 +1,1 @@
+pub fn polish(_: &mut [u8]) {}

@@ -1,0 +1,96 @@
+//! How long a server lets a connection rest, as far as is known. Pure.
+//!
+//! A connection that is closed while it rests costs no attempt, so it may be kept for long; it is
+//! closed before its server does so where that is known, as the close may cross with a request.
+
+use std::time::{Duration, Instant};
+
+/// Where nothing is known.
+const USUAL: Duration = Duration::from_secs(60);
+
+/// No longer than this, whatever a server promises: what stands between may forget it sooner.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// No shorter than this, whatever was seen: a server that was restarted closes all at once.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What was seen holds for so long, and is then tried again.
+const VALID: Duration = Duration::from_secs(600);
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Rest {
+    told: Option<Duration>,
+    seen: Option<(Duration, Instant)>,
+}
+
+impl Rest {
+    /// What the server's last answer said (`Keep-Alive: timeout=`).
+    pub fn told(&mut self, limit: Option<Duration>) {
+        self.told = limit;
+    }
+
+    /// A connection had been closed when it was looked at, after it had rested for `rested`.
+    pub fn ended(&mut self, rested: Duration, now: Instant) {
+        let limit = self.limit(now).min(rested.mul_f64(0.9)).max(SHORTEST);
+        self.seen = Some((limit, now + VALID));
+    }
+
+    /// How long a connection may rest.
+    pub fn limit(&self, now: Instant) -> Duration {
+        let told = match self.told {
+            // A second less, as that is the unit in which servers count.
+            Some(told) => told
+                .saturating_sub(Duration::from_secs(1))
+                .max(told / 2)
+                .min(LONGEST),
+            None => USUAL,
+        };
+        match self.seen {
+            Some((seen, until)) if now < until => told.min(seen),
+            _ => told,
+        }
+    }
+
+    /// Whether it is worth remembering.
+    pub fn has_learned(&self, now: Instant) -> bool {
+        self.seen.is_some_and(|(_, until)| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_server_is_taken_at_its_word_less_a_second() {
+        let now = Instant::now();
+        let mut rest = Rest::default();
+        assert_eq!(rest.limit(now), USUAL);
+        for (told, limit) in [(5 * S, 4 * S), (S, S / 2), (7200 * S, LONGEST)] {
+            rest.told(Some(told));
+            assert_eq!(rest.limit(now), limit);
+        }
+        rest.told(Some(Duration::ZERO));
+        assert_eq!(rest.limit(now), Duration::ZERO);
+        rest.told(None);
+        assert_eq!(rest.limit(now), USUAL);
+    }
+
+    #[test]
+    fn what_was_seen_shortens_it_for_a_while() {
+        let now = Instant::now();
+        let mut rest = Rest::default();
+        rest.ended(10 * S, now);
+        assert_eq!(rest.limit(now), 9 * S);
+        rest.ended(90 * S, now);
+        assert_eq!(rest.limit(now), 9 * S, "it is known to be shorter");
+        rest.ended(S / 10, now);
+        assert_eq!(rest.limit(now), SHORTEST);
+        assert!(rest.has_learned(now));
+        assert_eq!(rest.limit(now + VALID), USUAL);
+        assert!(!rest.has_learned(now + VALID));
+    }
+}

@@ -1,0 +1,250 @@
+//! TLS over a connected socket: configurations, the handshake, and what its failures mean.
+//!
+//! Blocks until the deadline that it is handed at the longest. Sessions are kept for each origin
+//! apart ([`Trust::for_origin`]), so that as many can be resumed as there are endpoints, and none
+//! outlives what is known of its origin.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, SignatureScheme};
+
+use super::certificates::{Verifier, refusal};
+use super::failure::{Failure, is_timeout};
+use super::socket::Socket;
+use crate::authorities::Authorities;
+use crate::delivery::FaultKind;
+
+/// Sessions that may be kept for one origin; rustls counts them so.
+const SESSIONS: usize = 8;
+
+/// Whom to trust: a configuration that has no sessions yet.
+pub struct Trust {
+    verifier: Arc<Verifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+/// The TLS side of one origin: its sessions, and whether it has asked who we are.
+#[derive(Debug, Clone)]
+pub struct OriginTls {
+    config: Arc<ClientConfig>,
+    asked: Arc<Asked>,
+}
+
+impl Trust {
+    /// Mozilla's roots if `public`, and what the operator has named.
+    pub fn new(public: bool, own: Option<&Authorities>) -> Result<Trust, String> {
+        let provider = Arc::new(ring::default_provider());
+        let own = own.map_or_else(|| Arc::from([]), |own| own.certificates().clone());
+        let verifier = Verifier::new(public, own, provider.clone())?;
+        Ok(Trust {
+            verifier: Arc::new(verifier),
+            provider,
+        })
+    }
+
+    /// A configuration for one origin.
+    pub fn for_origin(&self) -> OriginTls {
+        let asked = Arc::new(Asked::default());
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("ring knows TLS 1.2 and 1.3")
+            .dangerous()
+            // It is webpki's judgement, with better sentences.
+            .with_custom_certificate_verifier(self.verifier.clone())
+            .with_client_cert_resolver(asked.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        OriginTls {
+            config: Arc::new(config),
+            asked,
+        }
+    }
+}
+
+/// Notes that the server asks for a certificate of ours. There is none to show.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+impl OriginTls {
+    /// Makes the handshake with `host`, a name or an address.
+    pub fn connect(
+        &self,
+        socket: &mut Socket,
+        host: &str,
+        end: Instant,
+    ) -> Result<Box<ClientConnection>, Failure> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Failure::new(
+                FaultKind::Tls,
+                format!("{host:?} is a name that no certificate can have"),
+            )
+        })?;
+        let connection = ClientConnection::new(self.config.clone(), name);
+        let mut connection = connection.map_err(|e| self.describe(&e))?;
+        let mut wire = Wire {
+            socket,
+            end,
+            first: None,
+        };
+        while connection.is_handshaking() {
+            if let Err(e) = connection.complete_io(&mut wire) {
+                return Err(self.failure(&e, wire.first.as_deref()));
+            }
+        }
+        Ok(Box::new(connection))
+    }
+
+    /// What an I/O error on a connection of this origin means, if TLS has to do with it.
+    pub fn failure_of(&self, e: &io::Error) -> Option<Failure> {
+        let e = e.get_ref()?.downcast_ref::<Error>()?;
+        Some(self.describe(e))
+    }
+
+    fn failure(&self, e: &io::Error, first: Option<&[u8]>) -> Failure {
+        if is_timeout(e) {
+            return Failure::new(
+                FaultKind::Timeout,
+                "the TLS handshake did not end in time (connected)",
+            );
+        }
+        if let Some(bytes) = first.filter(|bytes| !is_tls_record(bytes)) {
+            return Failure::new(FaultKind::Tls, describe_plain(bytes));
+        }
+        if let Some(failure) = self.failure_of(e) {
+            return failure;
+        }
+        let text = match e.kind() {
+            ErrorKind::UnexpectedEof => {
+                "the server closed the connection in the TLS handshake".to_owned()
+            }
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                format!("the server reset the connection in the TLS handshake ({e})")
+            }
+            _ => format!("the TLS handshake failed: {e}"),
+        };
+        Failure::new(FaultKind::Tls, text)
+    }
+
+    fn describe(&self, e: &Error) -> Failure {
+        use AlertDescription as Alert;
+        let asked = self.asked.0.load(Ordering::Relaxed);
+        let text = match e {
+            Error::AlertReceived(Alert::CertificateRequired) => CLIENT_CERTIFICATE.into(),
+            Error::AlertReceived(
+                Alert::HandshakeFailure | Alert::BadCertificate | Alert::AccessDenied,
+            ) if asked => CLIENT_CERTIFICATE.into(),
+            Error::AlertReceived(Alert::HandshakeFailure) => {
+                "the server refuses the handshake: it shares no cipher with us, or wants another \
+                 name (outhook has TLS 1.2 and 1.3 with ECDHE, and AES-GCM or ChaCha20)"
+                    .into()
+            }
+            Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.into(),
+            Error::PeerIncompatible(why) => describe_incompatible(why),
+            Error::AlertReceived(Alert::UnrecognisedName) => {
+                "the server knows no such name (alert unrecognized_name)".into()
+            }
+            Error::AlertReceived(Alert::NoApplicationProtocol) => {
+                "the server speaks no HTTP/1.1 on this port (alert no_application_protocol)".into()
+            }
+            Error::AlertReceived(alert) => format!("the server sent the TLS alert {alert:?}"),
+            e => refusal(e).unwrap_or_else(|| format!("TLS failed: {e}")),
+        };
+        Failure::new(FaultKind::Tls, text)
+    }
+}
+
+const CLIENT_CERTIFICATE: &str =
+    "the server demands a client certificate, and outhook has none to show";
+
+const OLD_TLS: &str = "the server does not speak TLS 1.2 or newer";
+
+fn describe_incompatible(why: &rustls::PeerIncompatible) -> String {
+    use rustls::PeerIncompatible as P;
+    match why {
+        P::ServerDoesNotSupportTls12Or13
+        | P::ServerTlsVersionIsDisabledByOurConfig
+        | P::Tls12NotOffered
+        | P::Tls12NotOfferedOrEnabled => OLD_TLS.into(),
+        P::NoCipherSuitesInCommon => "the server shares no cipher with us".into(),
+        why => format!("the server's TLS does not fit ours ({why:?})"),
+    }
+}
+
+/// The first byte of a record says what it is (RFC 8446 5.1); all we may meet here lie so close.
+fn is_tls_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x14..=0x18, 0x03, ..] | [0x14..=0x18] | [])
+}
+
+fn describe_plain(bytes: &[u8]) -> String {
+    let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next();
+    let shown: String = String::from_utf8_lossy(line.unwrap_or_default())
+        .chars()
+        .take(40)
+        .flat_map(char::escape_debug)
+        .collect();
+    let help = match bytes.starts_with(b"HTTP/") {
+        true => "it speaks plain HTTP: is http:// meant?",
+        false => "is the port right?",
+    };
+    format!("the server does not speak TLS on this port (it sent \"{shown}\"); {help}")
+}
+
+/// A socket under rustls, with a deadline. Keeps the first bytes that came, as rustls says
+/// nothing of what it could not read.
+struct Wire<'a> {
+    socket: &'a mut Socket,
+    end: Instant,
+    first: Option<Vec<u8>>,
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.socket.read(buffer, self.end)?;
+        let seen = &buffer[..n.min(64)];
+        self.first.get_or_insert_with(|| seen.to_vec());
+        Ok(n)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.write_now(bytes) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.socket.wait(PollFlags::OUT, self.end)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

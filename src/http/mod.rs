@@ -3,6 +3,9 @@
 //! Everything from `ureq::unversioned` is used in this folder and nowhere else. Blocks for
 //! at most `--timeout`; knows nothing of scheduling, retries or Redis.
 
+// Its place between the socket and ureq comes with the transport that holds it.
+#[cfg_attr(not(test), expect(dead_code))]
+mod head;
 mod resolver;
 mod transport;
 

@@ -1,0 +1,110 @@
+//! Heads with random faults, from a seed that is printed.
+
+use super::*;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
+}
+
+fn mutate(random: &mut Random, heads: &[Vec<u8>]) -> Vec<u8> {
+    const PIECES: &[&[u8]] = &[
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b": ",
+        b",",
+        b" ",
+        b"\t",
+        b"\r\n ",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1 100 X\r\n\r\n",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"Retry-After: 1\r\n",
+        b"chunked",
+        b"99999999999999999999",
+        b"\xff\x7f",
+    ];
+    let mut bytes = heads[random.below(heads.len())].clone();
+    for _ in 0..random.below(5) {
+        let at = random.below(bytes.len() + 1);
+        match random.below(6) {
+            0 if at < bytes.len() => bytes[at] = random.below(256) as u8,
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 => bytes.truncate(at),
+            3 => {
+                let other = &heads[random.below(heads.len())];
+                bytes.extend_from_slice(&other[random.below(other.len())..]);
+            }
+            4 => {
+                let piece = PIECES[random.below(PIECES.len())]
+                    .repeat(1 + random.below(3) * random.below(40));
+                bytes.splice(at..at, piece);
+            }
+            _ => {
+                let piece = PIECES[random.below(PIECES.len())];
+                bytes.splice(at..at, piece.iter().copied());
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_bytes_make_it_panic_or_hold_much_or_depend_on_how_they_are_split() {
+    let seed = std::env::var("OUTHOOK_HEAD_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok());
+    let seed = seed.unwrap_or(11);
+    let heads: Vec<Vec<u8>> = table()
+        .map(|(bytes, ..)| bytes)
+        .chain(NOT_HTTP.iter().map(|(bytes, _)| bytes.to_vec()))
+        .collect();
+    let mut random = Random(seed);
+    let (mut answers, mut refused) = (0, 0);
+    for round in 0..200_000 {
+        let bytes = mutate(&mut random, &heads);
+        let at = random.below(bytes.len() + 1);
+        let (a, b) = bytes.split_at(at);
+        let (whole, reader) = read(&[&bytes]);
+        let (split, other) = read(&[a, b]);
+        let shown = || {
+            format!(
+                "OUTHOOK_HEAD_SEED={seed}, round {round}: {} at {at}",
+                bytes.escape_ascii()
+            )
+        };
+        match (&whole, &split) {
+            // The quotation holds what had come.
+            (Err(_), Err(_)) => refused += 1,
+            _ => assert_eq!(whole, split, "{}", shown()),
+        }
+        assert!(
+            memory(&reader) <= 4096 && memory(&other) <= 4096,
+            "{}",
+            shown()
+        );
+        match whole {
+            Ok((_, Some(head))) => {
+                answers += 1;
+                assert!((100..=999).contains(&head.status), "{}", shown());
+                assert_ureq_does_what_it_says(&head);
+            }
+            Ok(_) => assert_eq!(reader.end(), other.end(), "{}", shown()),
+            Err(_) => {}
+        }
+    }
+    println!("OUTHOOK_HEAD_SEED={seed}: {answers} answers, {refused} refused");
+    assert!(answers > 50_000 && refused > 5_000);
+}

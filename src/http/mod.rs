@@ -3,9 +3,11 @@
 //! Everything from `ureq::unversioned` is used in this folder and nowhere else. Blocks for
 //! at most `--timeout`; knows nothing of scheduling, retries or Redis.
 
-// Its place between the socket and ureq comes with the transport that holds it.
+// Their places between the socket and ureq come with the transport that holds them.
 #[cfg_attr(not(test), expect(dead_code))]
 mod head;
+#[cfg_attr(not(test), expect(dead_code))]
+mod request_head;
 mod resolver;
 mod transport;
 

@@ -112,19 +112,38 @@ fn unit(id: &str, attempt: u32) -> f64 {
 }
 
 /// Reads a `Retry-After` header: seconds, or an HTTP date. What cannot be read, or lies in
-/// the past, asks for nothing; what asks for too much is cut to [`RETRY_AFTER_MAX`].
-pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+/// the past, asks for nothing; what asks for too much is cut to [`RETRY_AFTER_MAX`]. Of several
+/// wishes, as proxies may add them, the longest holds that need not be cut.
+///
+/// `date` is the answer's own `Date`: a wish that is a date is counted from it, so that a
+/// receiver whose clock is wrong gets the pause that it means.
+pub fn parse_retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
+    let reference = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    let reference = reference.unwrap_or(now);
+    let parts: Vec<&str> = value.split(',').collect();
+    let single = parts.iter().filter_map(|part| parse_wish(part, reference));
+    // Most dates have a comma behind the day of the week.
+    let pairs = parts.windows(2).filter_map(|pair| {
+        let date = format!("{},{}", pair[0], pair[1]);
+        parse_wish(&date, reference)
+    });
+    let wishes: Vec<Duration> = single.chain(pairs).collect();
+    let sensible = wishes.iter().filter(|wish| **wish <= RETRY_AFTER_MAX).max();
+    match (sensible, wishes.is_empty()) {
+        (Some(wish), _) => Some(*wish),
+        (None, false) => Some(RETRY_AFTER_MAX),
+        (None, true) => None,
+    }
+}
+
+fn parse_wish(value: &str, reference: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    let wish = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than u64 holds are still a wish, and a long one.
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
-    } else {
-        httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(now)
-            .ok()?
-    };
-    Some(wish.min(RETRY_AFTER_MAX))
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    until.duration_since(reference).ok()
 }
 
 #[cfg(test)]
@@ -205,9 +224,43 @@ mod tests {
             ("1.5", None),
             ("soon", None),
             ("", None),
+            ("Wed Nov 25 01:02:00 2026", Some(120)),
+            ("2, 5", Some(5)),
+            ("5,2,", Some(5)),
+            ("2, soon", Some(2)),
+            ("2, 99999999999", Some(2)),
+            ("86401, 99999999999", Some(86400)),
+            ("-1, 1.5", None),
+            ("7, Wed, 25 Nov 2026 01:02:00 GMT", Some(120)),
+            ("Wed, 25 Nov 2026 01:02:00 GMT, 300", Some(300)),
+            (
+                "Wed, 25 Nov 2026 01:02:00 GMT, Wed, 25 Nov 2026 01:03:00 GMT",
+                Some(180),
+            ),
         ] {
-            let got = parse_retry_after(value, now).map(|d| d.as_secs());
+            let got = parse_retry_after(value, None, now).map(|d| d.as_secs());
             assert_eq!(got, wish, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_counted_from_the_answers_own_date() {
+        let now = httpdate::parse_http_date("Wed, 25 Nov 2026 01:00:00 GMT").unwrap();
+        let slow = Some(" Wed, 25 Nov 2026 00:00:00 GMT");
+        for (value, date, wish) in [
+            ("Wed, 25 Nov 2026 00:01:00 GMT", slow, Some(60)),
+            ("Wed, 25 Nov 2026 00:01:00 GMT", None, None),
+            ("Wed, 25 Nov 2026 00:01:00 GMT", Some("today"), None),
+            ("Tue, 24 Nov 2026 23:59:59 GMT", slow, None),
+            ("7", slow, Some(7)),
+            (
+                "Wed, 25 Nov 2026 03:00:10 GMT",
+                Some("Wed, 25 Nov 2026 03:00:00 GMT"),
+                Some(10),
+            ),
+        ] {
+            let got = parse_retry_after(value, date, now).map(|d| d.as_secs());
+            assert_eq!(got, wish, "{value:?} {date:?}");
         }
     }
 }

@@ -1,5 +1,12 @@
-//! Where a message goes.
+//! Where a message goes. Pure.
+//!
+//! What happens to which byte of a URL: the host is read as browsers do (WHATWG, the url crate), so that
+//! every odd spelling has become the plain one before anyone resolves it. All behind the host is
+//! sent **as it was published** where RFC 3986 allows its bytes at all, since signatures are made over it
+//! and `/./` may be part of a key: nothing is decoded, resolved or put into another case. Bytes
+//! that a URI cannot hold are percent-encoded; bytes that only a mistake puts there are refused.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use ureq::http::Uri;
@@ -12,7 +19,7 @@ pub const MAX_URL_BYTES: usize = 8192;
 #[derive(Debug)]
 pub struct Endpoint {
     pub uri: Uri,
-    /// The same as text.
+    /// The same as text, and what is sent: the origin, then the request-target.
     pub url: Arc<str>,
     pub origin: Arc<str>,
 }
@@ -34,39 +41,135 @@ impl Endpoint {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Reads a URL as browsers do (WHATWG) and keeps its serialised form, so that every
-    /// odd spelling of a host has become the plain one before anyone resolves it.
+    /// Reads a URL. The error is a sentence that says what is wrong, and where.
     pub fn parse(text: &str) -> Result<Endpoint, String> {
-        let vet = |text: &str| match text.len() {
-            ..=MAX_URL_BYTES => Ok(()),
-            n => Err(format!(
-                "{n} bytes are too long; at most {MAX_URL_BYTES} are allowed"
-            )),
-        };
-        vet(text)?;
-        let mut url = Url::parse(text).map_err(|e| e.to_string())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("scheme {:?} is not http or https", url.scheme()));
+        vet_length(text)?;
+        vet_characters(text)?;
+        let (scheme, rest) = split_scheme(text)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        let origin = read_origin(scheme, authority)?;
+        let target = rest.split('#').next().unwrap_or_default();
+        let mut url = String::with_capacity(origin.len() + 1 + target.len());
+        url.push_str(&origin);
+        if !target.starts_with('/') {
+            url.push('/');
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("user and password are not allowed; send a header instead".into());
-        }
-        let host = url.host_str().filter(|h| !h.is_empty());
-        let host = host.ok_or("it has no host")?;
-        let name = host.strip_suffix('.').unwrap_or(host);
-        if name.len() > 253 || name.split('.').any(|l| l.is_empty() || l.len() > 63) {
-            return Err("its host is not a valid name".into());
-        }
-        if url.port() == Some(0) {
-            return Err("port 0 is not allowed".into());
-        }
-        url.set_fragment(None);
+        encode(target, &mut url);
         // Characters that must be encoded have made it longer.
-        vet(url.as_str())?;
-        let origin = url.origin().ascii_serialization().into();
-        let uri = Uri::try_from(url.as_str()).map_err(|e| e.to_string())?;
-        let url = url.as_str().into();
-        Ok(Endpoint { uri, url, origin })
+        vet_length(&url)?;
+        let uri = Uri::try_from(&*url).map_err(|e| e.to_string())?;
+        Ok(Endpoint {
+            uri,
+            url: url.into(),
+            origin: origin.into(),
+        })
+    }
+}
+
+fn vet_length(text: &str) -> Result<(), String> {
+    match text.len() {
+        0 => Err("it is empty; it must begin with http:// or https://".into()),
+        1..=MAX_URL_BYTES => Ok(()),
+        n => Err(format!(
+            "{n} bytes are too long; at most {MAX_URL_BYTES} are allowed"
+        )),
+    }
+}
+
+/// Refuses characters that come from a mistake: from a file read with its line end, a path of
+/// Windows, an attempt to hide where the URL leads. Browsers drop or change them silently.
+fn vet_characters(text: &str) -> Result<(), String> {
+    let trimmed = text.trim_start().len();
+    if trimmed < text.len() {
+        return Err("it begins with a blank".into());
+    }
+    if text.trim_end().len() < text.len() {
+        return Err("it ends with a blank".into());
+    }
+    let bad = |c: &(usize, char)| c.1.is_control() || c.1 == '\\';
+    let Some((place, c)) = (1..).zip(text.chars()).find(bad) else {
+        return Ok(());
+    };
+    let name = match c {
+        '\\' => "a backslash; write / or %5C",
+        '\t' => "a tab; write %09 if it is meant",
+        '\n' => "a line feed; write %0A if it is meant",
+        '\r' => "a carriage return; write %0D if it is meant",
+        '\0' => "NUL; write %00 if it is meant",
+        c => {
+            return Err(format!(
+                "character {place} is the control character U+{:04X}",
+                u32::from(c)
+            ));
+        }
+    };
+    Err(format!("character {place} is {name}"))
+}
+
+/// Returns the scheme, and what follows `//`.
+fn split_scheme(text: &str) -> Result<(&str, &str), String> {
+    let missing = || "it must begin with http:// or https://".to_owned();
+    let (scheme, rest) = text.split_once(':').ok_or_else(missing)?;
+    if !["http", "https"]
+        .iter()
+        .any(|s| scheme.eq_ignore_ascii_case(s))
+    {
+        return Err(match rest.starts_with("//") {
+            true => format!("scheme {scheme:?} is not http or https"),
+            false => missing(),
+        });
+    }
+    // Browsers take `http:host` and `http:///host` too; nobody means them.
+    let rest = rest.strip_prefix("//").ok_or_else(missing)?;
+    Ok((scheme, rest))
+}
+
+/// Reads the host and port, and returns the origin in its one form.
+fn read_origin(scheme: &str, authority: &str) -> Result<String, String> {
+    if authority.is_empty() {
+        return Err("it has no host between // and the path".into());
+    }
+    if authority.contains('@') {
+        return Err("user and password are not allowed; send a header instead".into());
+    }
+    let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|e| e.to_string())?;
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or("it has no host between // and the path")?;
+    // A dot at the end says that the name is complete. The server is the same, so it is one endpoint:
+    // who has paused it, or has been told to wait, is not to be passed by with a dot; and neither
+    // certificates nor SNI (RFC 6066) know the dot.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.len() > 253 || host.split('.').any(|l| l.is_empty() || l.len() > 63) {
+        return Err("its host is not a valid name".into());
+    }
+    let mut origin = format!("{}://{host}", url.scheme());
+    match url.port() {
+        Some(0) => return Err("port 0 is not allowed".into()),
+        Some(port) => write!(origin, ":{port}").map_err(|e| e.to_string())?,
+        None => {}
+    }
+    Ok(origin)
+}
+
+/// Appends a path and query, with only those bytes encoded that no URI can hold. `%` passes, as
+/// what follows it is the receiver's to read; so do brackets, which many write in queries.
+fn encode(target: &str, url: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for c in target.chars() {
+        if c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%[]".contains(c) {
+            url.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            for part in [
+                '%',
+                HEX[usize::from(byte >> 4)] as char,
+                HEX[usize::from(byte & 15)] as char,
+            ] {
+                url.push(part);
+            }
+        }
     }
 }
 
@@ -85,52 +188,198 @@ mod tests {
 
     #[test]
     fn one_origin_for_all_spellings() {
-        for (text, uri, origin) in [
+        for (text, url, origin) in [
             ("http://H/a?b=c#d", "http://h/a?b=c", "http://h"),
             ("HTTPS://h:443/", "https://h/", "https://h"),
+            ("http://h:80", "http://h/", "http://h"),
+            ("http://h:/", "http://h/", "http://h"),
+            ("http://h:0080/x", "http://h/x", "http://h"),
+            ("https://h:80/", "https://h:80/", "https://h:80"),
+            ("http://h./x", "http://h/x", "http://h"),
+            (
+                "http://H.Example.:8080/",
+                "http://h.example:8080/",
+                "http://h.example:8080",
+            ),
+            (
+                "http://127.0.0.1./",
+                "http://127.0.0.1/",
+                "http://127.0.0.1",
+            ),
             ("http://0x7f.1/", "http://127.0.0.1/", "http://127.0.0.1"),
             (
-                "http://[::1]:8080/x",
+                "http://2130706433/",
+                "http://127.0.0.1/",
+                "http://127.0.0.1",
+            ),
+            (
+                "http://%31%32%37.1/",
+                "http://127.0.0.1/",
+                "http://127.0.0.1",
+            ),
+            (
+                "http://[0:0::1]:8080/x",
                 "http://[::1]:8080/x",
                 "http://[::1]:8080",
             ),
             (
-                "http://bücher.example/ü",
-                "http://xn--bcher-kva.example/%C3%BC",
+                "http://bücher.example/",
+                "http://xn--bcher-kva.example/",
                 "http://xn--bcher-kva.example",
             ),
             (
-                "http://h/a b?q=\"x\"",
-                "http://h/a%20b?q=%22x%22",
-                "http://h",
+                "http://bücher。example/",
+                "http://xn--bcher-kva.example/",
+                "http://xn--bcher-kva.example",
             ),
         ] {
-            let e = Endpoint::parse(text).unwrap();
-            assert_eq!(e.uri.to_string(), uri);
-            assert_eq!(&*e.origin, origin);
+            let e = Endpoint::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!((&*e.url, &*e.origin), (url, origin), "{text}");
+        }
+    }
+
+    /// The head of a request as ureq writes it.
+    fn request(endpoint: &Endpoint) -> String {
+        use ureq_proto::{client::Call, http::Request};
+        let request = Request::post(endpoint.uri.clone()).body(()).unwrap();
+        let mut call = Call::new(request).unwrap().proceed();
+        let mut head = vec![0; 3 * MAX_URL_BYTES];
+        let n = call.write(&mut head).unwrap();
+        String::from_utf8(head[..n].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn behind_the_host_all_is_sent_as_published_that_a_uri_can_hold() {
+        let s3 =
+            "/b/k?X-Amz-Credential=A%2f20261125%2Fus-east-1&X-Amz-Signature=0f'(!*)~&a=+%20+&&=";
+        for (target, sent) in [
+            ("", "/"),
+            ("/", "/"),
+            ("?", "/?"),
+            ("?x=1", "/?x=1"),
+            ("/?", "/?"),
+            ("/??x=/?y", "/??x=/?y"),
+            ("//", "//"),
+            ("//x//y/", "//x//y/"),
+            ("/a/../b", "/a/../b"),
+            ("/a/./b", "/a/./b"),
+            ("/..", "/.."),
+            ("/a/%2e%2E/b", "/a/%2e%2E/b"),
+            ("/a%2fb%2Fc", "/a%2fb%2Fc"),
+            ("/%61", "/%61"),
+            ("/%zz?%", "/%zz?%"),
+            ("/it's?sig=a'b", "/it's?sig=a'b"),
+            ("/a;b=1;c/[x]?q[]=1&s[a]=2", "/a;b=1;c/[x]?q[]=1&s[a]=2"),
+            ("/A?B=C", "/A?B=C"),
+            ("/http://x@y:1/", "/http://x@y:1/"),
+            (s3, s3),
+            ("/a?b#c?d", "/a?b"),
+            ("#/x", "/"),
+            ("/a b?c d", "/a%20b?c%20d"),
+            (
+                "/\"<>^`{|}?\"<>^`{|}",
+                "/%22%3C%3E%5E%60%7B%7C%7D?%22%3C%3E%5E%60%7B%7C%7D",
+            ),
+            ("/ü/日?é=😀", "/%C3%BC/%E6%97%A5?%C3%A9=%F0%9F%98%80"),
+            ("/a\u{200b}\u{feff}b", "/a%E2%80%8B%EF%BB%BFb"),
+        ] {
+            let e = Endpoint::parse(&format!("http://h:81{target}")).unwrap();
+            assert_eq!(*e.url, *format!("http://h:81{sent}"), "{target}");
+            assert_eq!(e.uri.to_string(), *e.url, "{target}");
+            let head = request(&e);
+            let line = format!("POST {sent} HTTP/1.1\r\n");
+            assert!(head.starts_with(&line), "{target}: {head}");
+            let again = Endpoint::parse(&e.url).unwrap();
+            assert_eq!(again.url, e.url, "it is as it stays");
+        }
+    }
+
+    #[test]
+    fn host_names_the_port_where_it_is_not_the_schemes_own() {
+        for (text, host) in [
+            ("http://H/", "h"),
+            ("http://h.:80/", "h"),
+            ("https://h:443/", "h"),
+            ("https://h:80/", "h:80"),
+            ("http://[::1]/", "[::1]"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+            ("http://127.1:9/", "127.0.0.1:9"),
+        ] {
+            let head = request(&Endpoint::parse(text).unwrap());
+            let line = format!("\r\nhost: {host}\r\n");
+            assert!(head.contains(&line), "{text}: {head}");
+        }
+    }
+
+    #[test]
+    fn every_character_below_u_0180_is_sent_encoded_or_refused() {
+        for c in (0..0x180).filter_map(char::from_u32) {
+            for text in [format!("http://h/a{c}b"), format!("http://h/?a{c}b")] {
+                let refused = c.is_control() || c == '\\';
+                match Endpoint::parse(&text) {
+                    Ok(_) if refused => panic!("{c:?} is taken"),
+                    Err(e) if !refused => panic!("{c:?}: {e}"),
+                    Err(e) => assert!(e.contains("character 1"), "{e}"),
+                    Ok(e) => assert!(request(&e).contains(" HTTP/1.1\r\n"), "{c:?}"),
+                }
+            }
         }
     }
 
     #[test]
     fn what_cannot_be_posted_to_is_refused() {
         let long = format!("http://h/{}", "a".repeat(MAX_URL_BYTES));
-        for text in [
-            "",
-            "/x",
-            "//h/x",
-            "h/x",
-            "ftp://h/",
-            "http://",
-            "http://u:p@h/",
-            "http://u@h/",
-            "http://h:0/",
-            "http://h:99999/",
-            "http://a..b/",
-            "file:///etc/passwd",
-            "javascript:1",
-            &long,
+        for (text, words) in [
+            ("", "empty"),
+            ("/x", "http:// or https://"),
+            ("//h/x", "http:// or https://"),
+            ("h/x", "http:// or https://"),
+            ("127.0.0.1:9000", "http:// or https://"),
+            ("webhook.site/abc", "http:// or https://"),
+            ("javascript:1", "http:// or https://"),
+            ("http:h/x", "http:// or https://"),
+            ("http:/h/x", "http:// or https://"),
+            ("http:", "http:// or https://"),
+            ("ftp://h/", "\"ftp\" is not http or https"),
+            ("file:///etc/passwd", "\"file\""),
+            ("http://", "no host"),
+            ("http:///h/x", "no host"),
+            ("http://?x", "no host"),
+            ("http://#x", "no host"),
+            ("http://:80/", "host"),
+            ("http://u:p@h/", "user and password"),
+            ("http://u@h/", "user and password"),
+            ("http://@h/", "user and password"),
+            ("http://h:0/", "port 0"),
+            ("http://h:99999/", "port"),
+            ("http://h:x/", "port"),
+            ("http://a..b/", "valid name"),
+            ("http://h../", "valid name"),
+            ("http://./", "valid name"),
+            ("http://a b/", "domain"),
+            ("http://a%2fb/", "domain"),
+            ("http://a%23b/", "domain"),
+            (" http://h/", "begins with a blank"),
+            ("\nhttp://h/", "begins with a blank"),
+            ("http://h/\n", "ends with a blank"),
+            ("http://h/ ", "ends with a blank"),
+            ("http://h/\u{a0}", "ends with a blank"),
+            ("http://h/a\tb", "character 11 is a tab"),
+            ("ht\ttp://h/", "character 3 is a tab"),
+            ("http://ü/\n/", "character 10 is a line feed"),
+            ("http://h/\r\nx", "character 10 is a carriage return"),
+            ("http://h/#\0x", "character 11 is NUL"),
+            (
+                "http://h/\x1bx",
+                "character 10 is the control character U+001B",
+            ),
+            ("http://h/\u{85}x", "U+0085"),
+            ("http:\\\\h\\x", "character 6 is a backslash"),
+            ("http://h\\x", "character 9 is a backslash"),
+            (&long, "too long"),
         ] {
-            assert!(Endpoint::parse(text).is_err(), "{text}");
+            let error = Endpoint::parse(text).expect_err(text);
+            assert!(error.contains(words), "{text:?}: {error}");
         }
     }
 }

@@ -106,7 +106,7 @@ pub fn covers(key: &str, url: &str) -> bool {
 pub fn key(text: &str) -> Result<Arc<str>, String> {
     let endpoint = Endpoint::parse(text)?;
     let after = text.split_once("://").map_or("", |(_, after)| after);
-    match after.contains('/') {
+    match after.contains(['/', '?']) {
         true => Ok(endpoint.url),
         false => Ok(endpoint.origin),
     }
@@ -169,5 +169,7 @@ mod tests {
         assert!(covers("http://h", "http://h/a") && covers("http://h", "http://h"));
         assert!(!covers("http://h", "http://h2/") && !covers("http://h", "http://h:1/"));
         assert!(!covers("http://h/a", "http://h/ab") && covers("http://h/a", "http://h/a"));
+        assert_eq!(&*key("http://H.").unwrap(), "http://h");
+        assert_eq!(&*key("http://h?a'b").unwrap(), "http://h/?a'b");
     }
 }

@@ -176,10 +176,14 @@ fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
 fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
     read(d, |text| {
         let name = text.strip_prefix("*.").unwrap_or(text);
+        let name = name.strip_suffix('.').unwrap_or(name);
         let good =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
         match !name.is_empty() && name.bytes().all(good) {
-            true => Ok(Match::Host(text.to_lowercase())),
+            // As in URLs, a dot at the end says nothing.
+            true => Ok(Match::Host(
+                text.strip_suffix('.').unwrap_or(text).to_lowercase(),
+            )),
             false => Err("it must be a host name, or *. and the end of one".into()),
         }
     })
@@ -303,6 +307,14 @@ mod tests {
                 .find(&Endpoint::parse("http://h/").unwrap())
                 .is_none()
         );
+        // A rule is for all spellings of what it names, and for no other path.
+        let spelled =
+            r#"{"endpoint":[{"url":"HTTP://H.:80/a b/../it's"},{"host":"*.B.Example."}]}"#;
+        let spelled = read(spelled).unwrap();
+        let find = |url: &str| spelled.find(&Endpoint::parse(url).unwrap()).is_some();
+        assert!(find("http://h/a%20b/../it's?x") && find("http://h./a b/../it's"));
+        assert!(!find("http://h/it's") && !find("http://h/a%20b/../it%27s"));
+        assert!(find("http://c.b.example/") && find("http://c.b.example./"));
         let json = read(r#"{"endpoint":[{"host":"h","rate":"10/s"}]}"#).unwrap();
         assert!(json.find(&Endpoint::parse("http://h/").unwrap()).is_some());
     }

@@ -215,11 +215,9 @@ impl Client {
 
 fn answer(response: Response<Body>) -> Outcome {
     let status = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| parse_retry_after(v, SystemTime::now()));
+    let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+    let retry_after = field(header::RETRY_AFTER)
+        .and_then(|v| parse_retry_after(v, field(header::DATE), SystemTime::now()));
     let mut kept = Vec::new();
     let mut reader = response.into_body().into_reader().take(BODY_READ);
     // The status has decided. A body that breaks off, or is not done in time, only costs

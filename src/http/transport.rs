@@ -179,7 +179,7 @@ impl Wire {
         let Held { output, filled, .. } = &mut self.buffers;
         let bytes = &mut output[..mem::take(filled)];
         if self.sending == Sending::NotBegun {
-            request_head::polish(bytes);
+            request_head::tidy(bytes);
         }
         let stream = self.stream.as_mut().expect("it is given back at the end");
         let is_kept = self.connected.is_none();

@@ -35,6 +35,32 @@ fn a_request_carries_the_headers_of_the_contract_once_each() {
 }
 
 #[test]
+fn the_path_and_query_arrive_as_published() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    let targets = [
+        ("/o?sig=a'b", "/o?sig=a'b"),
+        ("/a/%2e%2e/b%2fc", "/a/%2e%2e/b%2fc"),
+        ("/a/../b", "/a/../b"),
+        ("/bucket/./key", "/bucket/./key"),
+        ("//x//;y?", "//x//;y?"),
+        ("?q[]=%zz&s", "/?q[]=%zz&s"),
+        ("/a b<ü>", "/a%20b%3C%C3%BC%3E"),
+    ];
+    for (n, (target, _)) in targets.iter().enumerate() {
+        let url = format!("http://{}{target}", receiver.addr);
+        redis.send(message(&url, &format!("m{n}"), "1"));
+    }
+    let requests = receiver.wait_for(targets.len());
+    for (n, (target, sent)) in targets.iter().enumerate() {
+        let id = format!("m{n}");
+        let request = requests.iter().find(|r| r.id() == id).unwrap();
+        assert_eq!(request.path, *sent, "{target}");
+    }
+    service.end_well();
+}
+
+#[test]
 fn extra_headers_are_sent_and_take_the_place_of_the_default() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let _service = serve(&redis, &[]);

@@ -58,6 +58,15 @@ fn a_bad_url_is_named() {
         "http://h@127.0.0.1:1/",
         "data:,x",
         "http://xn--a/",
+        r"http://127.0.0.1:1/a\tb",
+        r"http://127.0.0.1:1/a\nb",
+        r"http://127.0.0.1:1/a\u0000b",
+        r"http://127.0.0.1:1/\n",
+        r" http://127.0.0.1:1/",
+        r"http://127.0.0.1:1\\a",
+        r"http:\\\\127.0.0.1:1\\a",
+        "http:127.0.0.1:1/",
+        "http:///127.0.0.1:1/",
         &long,
     ];
     for text in texts {

@@ -86,7 +86,9 @@ impl Names {
 
     /// The addresses of `host`, waiting no longer than until `deadline`.
     pub fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookUpError> {
-        if let Ok(ip) = host.parse() { return Ok(vec![ip]); }
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![ip]);
+        }
         let mut table = self.shared.lock();
         loop {
             if table.closed {
@@ -101,7 +103,9 @@ impl Names {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(LookUpError::TimedOut(format!("no address of {host} in time")));
+                return Err(LookUpError::TimedOut(format!(
+                    "no address of {host} in time"
+                )));
             }
             let waited = self.shared.changed.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -136,7 +140,9 @@ pub enum LookUpError {
 }
 #[derive(Debug, Default)]
 pub struct NamesConfig;
-impl Names { pub fn prefer(&self, _: &str, _: IpAddr) {} }
+impl Names {
+    pub fn prefer(&self, _: &str, _: IpAddr) {}
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -1,11 +1,12 @@
 //! How messages are delivered.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, drain, number, share, timeout};
+use super::values::{delay, dns_server, drain, number, share, timeout};
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
 use crate::message::MAX_ATTEMPTS;
@@ -23,6 +24,13 @@ pub struct DeliveryArgs {
     /// For connecting, within the timeout
     #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     connect_timeout: Duration,
+    /// Name server to ask, in place of those in /etc/resolv.conf: an IP address, with a port if it is
+    /// not 53; may be given more than once
+    #[arg(long = "dns-server", env = "OUTHOOK_DNS_SERVER", value_name = "ADDR", value_delimiter = ',', value_parser = dns_server)]
+    dns_servers: Vec<SocketAddr>,
+    /// How names are looked up
+    #[arg(long, env = "OUTHOOK_RESOLVER", value_enum, default_value_t = Resolver::Builtin)]
+    resolver: Resolver,
     /// Attempts for each message, the first included
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
@@ -74,6 +82,15 @@ enum LaneKey {
     Url,
 }
 
+/// How names are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Resolver {
+    /// By outhook itself, with DNS and /etc/hosts
+    Builtin,
+    /// By the system (getaddrinfo, four at a time), for LDAP, mDNS and the like
+    System,
+}
+
 impl DeliveryArgs {
     pub fn config(&self) -> DeliveryConfig {
         let schedule = match &self.retry_schedule {
@@ -91,6 +108,8 @@ impl DeliveryArgs {
             workers: self.workers.into(),
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
+            dns_servers: self.dns_servers.clone(),
+            system_resolver: self.resolver == Resolver::System,
             schedule,
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,

@@ -3,6 +3,7 @@
 //! Everything from `ureq::unversioned` is used in this folder and nowhere else. Blocks for
 //! at most `--timeout`; knows nothing of scheduling, retries or Redis.
 
+mod names;
 mod resolver;
 mod transport;
 
@@ -22,7 +23,9 @@ use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
 use crate::endpoint::MAX_URL_BYTES;
 use crate::when::unix_ms;
-use resolver::{DnsFailed, Names};
+use names::Names;
+pub use names::{Files, NamesConfig};
+use resolver::DnsFailed;
 use transport::{ConnectFailed, StaleConnection, TcpConnector};
 
 /// The `User-Agent` of every request that does not bring its own.
@@ -46,6 +49,7 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Idle connections kept to one origin.
     pub max_idle: usize,
+    pub names: NamesConfig,
 }
 
 /// Makes attempts. Shared by all workers.
@@ -70,6 +74,7 @@ struct Pooled {
 impl Client {
     /// Fails only when the resolver's threads cannot be started.
     pub fn new(config: ClientConfig) -> io::Result<Client> {
+        let names = Names::start(config.names)?;
         let timeout = config.timeout;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -92,7 +97,7 @@ impl Client {
         Ok(Client {
             config,
             timeout,
-            names: Names::start()?,
+            names,
             tls: Arc::default(),
             agents: Mutex::default(),
             closed: AtomicBool::new(false),

@@ -40,7 +40,7 @@ use socket::Sockets;
 use tls::Trust;
 use transport::{Exchange, NoLookUp};
 
-pub use names::NamesConfig;
+pub use names::{Files, NamesConfig};
 
 /// Of an answer's body so much is read (a connection can be used again only when all of
 /// it was), and so much is kept for the record.

@@ -29,6 +29,9 @@ pub struct Case {
     /// Addresses at which that port drops every SYN.
     #[serde(default)]
     pub drops: Vec<String>,
+    /// Addresses at which that port refuses connections.
+    #[serde(default)]
+    pub refuses: Vec<String>,
     /// The size of its receive buffer, to make it slow at taking what is sent.
     pub receive_buffer: Option<usize>,
     /// Names that the corpus's DNS server knows for this case.

@@ -69,7 +69,7 @@ fn judge(message: &Message, outcome: &Outcome) -> Vec<String> {
         (Some(status), _, _) => outcome.delivered && outcome.status == Some(*status),
         (_, Some(Failed::Status(status)), _) => !outcome.delivered && outcome.status == Some(*status),
         (_, Some(Failed::Kind(kind)), _) => {
-            !outcome.delivered && outcome.kind.as_deref().map(today) == Some(kind)
+            !outcome.delivered && outcome.kind.as_deref().is_some_and(|got| kind.split('|').any(|one| one == today(got)))
         }
         (_, _, reason) => outcome.refused.is_some() && outcome.refused == *reason,
     };

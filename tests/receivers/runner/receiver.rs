@@ -29,8 +29,8 @@ pub struct Receiver {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     addresses: Vec<SocketAddr>,
-    /// Full queues of connections, and those that fill them.
-    _full: Vec<(TcpListener, TcpStream)>,
+    /// What is only there to refuse connections, or to drop them.
+    _closed: Closed,
 }
 
 struct Shared {
@@ -39,6 +39,13 @@ struct Shared {
     progress: Arc<Progress>,
     begun: Instant,
     log: Mutex<Log>,
+}
+
+/// Sockets that are bound and do not listen, and full queues with what fills them.
+#[derive(Default)]
+struct Closed {
+    refusing: Vec<Socket>,
+    full: Vec<(TcpListener, TcpStream)>,
 }
 
 /// What a receiver saw.
@@ -53,15 +60,14 @@ pub struct Log {
 
 impl Receiver {
     pub fn start(case: Arc<Case>, tls: Option<Arc<ServerConfig>>, progress: Arc<Progress>) -> io::Result<Receiver> {
-        let (listeners, full) = listen(&case)?;
+        let (port, listeners, closed) = listen(&case)?;
         let addresses: Vec<_> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        let port = addresses.first().map_or(0, SocketAddr::port);
         let shared = Arc::new(Shared { case, tls, progress, begun: Instant::now(), log: Mutex::default() });
         let threads = listeners.into_iter().map(|listener| {
             let shared = shared.clone();
             thread::spawn(move || shared.accept(&listener))
         });
-        Ok(Receiver { port, threads: threads.collect(), shared, addresses, _full: full })
+        Ok(Receiver { port, threads: threads.collect(), shared, addresses, _closed: closed })
     }
 
     /// Ends it, and gives what it saw.
@@ -83,7 +89,7 @@ impl Receiver {
 }
 
 /// The sockets of a case: all at one port, which the first of them gets from the kernel.
-type Sockets = (Vec<TcpListener>, Vec<(TcpListener, TcpStream)>);
+type Sockets = (u16, Vec<TcpListener>, Closed);
 
 fn listen(case: &Case) -> io::Result<Sockets> {
     let mut tries = 0;
@@ -100,37 +106,48 @@ fn listen(case: &Case) -> io::Result<Sockets> {
 fn try_listen(case: &Case) -> io::Result<Sockets> {
     let mut port = 0;
     let mut listeners = Vec::new();
+    let mut closed = Closed::default();
+    let mut bind_next = |address: &String| {
+        let socket = bind(address, port)?;
+        let bound = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
+        port = bound.port();
+        io::Result::Ok((socket, bound))
+    };
     for address in &case.listen {
-        let listener = bind(address, port, case.receive_buffer, 128)?;
-        port = listener.local_addr()?.port();
-        listeners.push(listener);
+        let (socket, _) = bind_next(address)?;
+        if let Some(bytes) = case.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.listen(128)?;
+        listeners.push(socket.into());
     }
-    let mut full = Vec::new();
+    for address in &case.refuses {
+        closed.refusing.push(bind_next(address)?.0);
+    }
     for address in &case.drops {
-        let listener = bind(address, port, None, 0)?;
-        let address = listener.local_addr()?;
+        let (socket, bound) = bind_next(address)?;
+        socket.listen(0)?;
         // One connection that nobody accepts fills a backlog of 0: from then on every SYN is
         // dropped, as by a host that is not there.
-        let filler = TcpStream::connect_timeout(&address, LIMIT)?;
-        if !kernel::wait_queued(address, 1, LIMIT) {
+        let filler = TcpStream::connect_timeout(&bound, LIMIT)?;
+        if !kernel::wait_queued(bound, 1, LIMIT) {
             return Err(io::Error::other("the queue of connections does not fill"));
         }
-        full.push((listener, filler));
+        closed.full.push((socket.into(), filler));
     }
-    Ok((listeners, full))
+    Ok((port, listeners, closed))
 }
 
-fn bind(address: &str, port: u16, buffer: Option<usize>, backlog: i32) -> io::Result<TcpListener> {
+fn bind(address: &str, port: u16) -> io::Result<Socket> {
     let ip = address.parse().map_err(|_| io::Error::other(format!("{address:?} is no address")))?;
     let address = SocketAddr::new(ip, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    if let Some(bytes) = buffer {
-        socket.set_recv_buffer_size(bytes)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 impl Shared {

@@ -48,6 +48,9 @@ pub struct Case {
     pub message: Vec<Message>,
     #[serde(default)]
     pub request: Vec<Request>,
+    /// Runs only where the kernel has IPv6.
+    #[serde(default)]
+    pub needs_ipv6: bool,
     /// How many connections and requests the receiver must have seen.
     pub connections: Option<usize>,
     pub requests: Option<usize>,
@@ -169,6 +172,8 @@ pub struct Step {
     /// A whole small answer with this status.
     pub answer: Option<u16>,
     pub wait: Option<Wait>,
+    /// Waits until so many requests have been read on all connections.
+    pub requests: Option<usize>,
     pub pause: Option<String>,
     /// Lets the sender have the next message.
     pub next: Option<bool>,
@@ -311,6 +316,7 @@ impl Step {
             self.send_hex.is_some(),
             self.answer.is_some(),
             self.wait.is_some(),
+            self.requests.is_some(),
             self.pause.is_some(),
             self.next.is_some(),
             self.close.is_some(),

@@ -14,6 +14,7 @@ pub mod senders;
 pub mod table;
 pub mod wire;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -65,7 +66,8 @@ pub fn play_all(cases: &[Arc<Case>], certificates: &Certificates, sender: &dyn S
 }
 
 fn play(number: usize, case: &Arc<Case>, certificates: &Certificates, sender: &dyn Sender) -> Played {
-    if let Some(skipped) = sender.skips(case) {
+    let no_ipv6 = case.needs_ipv6 && TcpListener::bind("[::1]:0").is_err();
+    if let Some(skipped) = no_ipv6.then(|| "no IPv6 here".into()).or_else(|| sender.skips(case)) {
         return Played { skipped: Some(skipped), ..Played::default() };
     }
     let progress = Arc::new(Progress::of(case.message.len()));

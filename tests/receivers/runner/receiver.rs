@@ -4,6 +4,7 @@
 //! script n, and all further ones the last. What happened is kept in order, to be judged and
 //! to be shown when the case fails.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -55,7 +56,8 @@ pub struct Log {
     pub requests: Vec<Seen>,
     pub handshakes: Vec<Handshake>,
     pub transcript: Vec<String>,
-    open: Vec<TcpStream>,
+    /// Handles of what is open, by connection.
+    open: BTreeMap<usize, TcpStream>,
 }
 
 impl Receiver {
@@ -74,7 +76,7 @@ impl Receiver {
     pub fn end(mut self) -> Log {
         self.shared.progress.end();
         let mut log = std::mem::take(&mut *self.shared.log());
-        for stream in log.open.drain(..) {
+        for stream in std::mem::take(&mut log.open).into_values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         // Each acceptor ends with the next connection that it takes.
@@ -171,7 +173,7 @@ impl Shared {
 
     fn serve(&self, n: usize, stream: TcpStream) {
         let wire = Wire::new(stream).and_then(|wire| {
-            self.log().open.push(wire.handle()?);
+            self.log().open.insert(n, wire.handle()?);
             Ok(wire)
         });
         let Ok(mut wire) = wire else {
@@ -219,6 +221,10 @@ impl Shared {
                     }
                 } else if let Some(close) = step.close {
                     self.note(n, &format!("closes: {close:?}"));
+                    if close != Close::Half {
+                        // It is closed with its last handle.
+                        self.log().open.remove(&n);
+                    }
                     match close {
                         Close::Half => open.shut_writing(false)?,
                         Close::Reset => {
@@ -322,6 +328,14 @@ impl Shared {
         } else if step.wait == Some(Wait::Settled) {
             if !self.progress.await_settled(LIMIT) {
                 return Err(io::Error::other("waited in vain for the message to be settled"));
+            }
+        } else if let Some(wanted) = step.requests {
+            let end = Instant::now() + LIMIT;
+            while self.log().requests.len() < wanted {
+                if self.progress.is_over() || Instant::now() >= end {
+                    return Err(io::Error::other("waited in vain for requests"));
+                }
+                thread::sleep(Duration::from_millis(1));
             }
         } else if step.next == Some(true) {
             self.progress.release();

@@ -26,8 +26,15 @@ fn cases() -> Vec<Arc<Case>> {
 /// Those whose name holds the value of CORPUS_CASE.
 fn chosen(cases: &[Arc<Case>]) -> Vec<Arc<Case>> {
     let wanted = std::env::var("CORPUS_CASE").unwrap_or_default();
-    let chosen: Vec<_> = cases.iter().filter(|case| case.name.contains(&wanted)).cloned().collect();
-    assert!(!chosen.is_empty(), "no case is called like CORPUS_CASE={wanted}");
+    let chosen: Vec<_> = cases
+        .iter()
+        .filter(|case| case.name.contains(&wanted))
+        .cloned()
+        .collect();
+    assert!(
+        !chosen.is_empty(),
+        "no case is called like CORPUS_CASE={wanted}"
+    );
     chosen
 }
 
@@ -39,7 +46,10 @@ fn others(surroundings: &Surroundings) -> Vec<Box<dyn Sender>> {
             None => panic!("CORPUS_SENDER=curl: there is no curl on the PATH"),
         },
         Err(_) | Ok("") => Vec::new(),
-        Ok(line) => vec![Box::new(Script { line: line.into(), surroundings: surroundings.clone() })],
+        Ok(line) => vec![Box::new(Script {
+            line: line.into(),
+            surroundings: surroundings.clone(),
+        })],
     }
 }
 
@@ -64,11 +74,19 @@ fn every_receiver_of_the_corpus_is_understood() {
             played.faults.push(format!("outhook has no {option} yet"));
         }
     }
-    let mut columns = vec![Column { name: outhook.name(), played, lenient: false }];
+    let mut columns = vec![Column {
+        name: outhook.name(),
+        played,
+        lenient: false,
+    }];
     for other in others(&surroundings) {
         let played = play_all(&cases, &certificates, other.as_ref());
         other.end().unwrap_or_else(|e| panic!("{e}"));
-        columns.push(Column { name: other.name(), played, lenient: true });
+        columns.push(Column {
+            name: other.name(),
+            played,
+            lenient: true,
+        });
     }
     println!("{}", table(&cases, &columns));
     let wrong = |played: &&Played| !played.faults.is_empty();
@@ -79,7 +97,12 @@ fn every_receiver_of_the_corpus_is_understood() {
         }
     }
     ended.unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(failed, 0, "{failed} of {} receivers are misunderstood; their stories stand above", cases.len());
+    assert_eq!(
+        failed,
+        0,
+        "{failed} of {} receivers are misunderstood; their stories stand above",
+        cases.len()
+    );
 }
 
 #[test]

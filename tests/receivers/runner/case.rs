@@ -284,7 +284,10 @@ impl Case {
     /// The URL of a message, for a receiver at this port.
     pub fn url(&self, message: &Message, port: u16) -> String {
         let own = message.url.as_deref();
-        let url = own.map_or(format!("{}://127.0.0.1:{{port}}/", self.scheme.text()), str::to_owned);
+        let url = own.map_or(
+            format!("{}://127.0.0.1:{{port}}/", self.scheme.text()),
+            str::to_owned,
+        );
         url.replace("{port}", &port.to_string())
     }
 
@@ -293,9 +296,16 @@ impl Case {
             return Err("about, right and one [[message]] at least are needed".into());
         }
         for (n, message) in self.message.iter().enumerate() {
-            let ends = [message.delivered.is_some(), message.failed.is_some(), message.refused.is_some()];
+            let ends = [
+                message.delivered.is_some(),
+                message.failed.is_some(),
+                message.refused.is_some(),
+            ];
             if ends.iter().filter(|is| **is).count() != 1 {
-                return Err(format!("message {}: one of delivered, failed, refused", n + 1));
+                return Err(format!(
+                    "message {}: one of delivered, failed, refused",
+                    n + 1
+                ));
             }
             for text in [&message.timeout, &message.within].into_iter().flatten() {
                 duration(text)?;
@@ -345,7 +355,10 @@ impl Step {
 
 /// In these files a character is the byte of its number, so that any bytes can be written.
 pub fn latin1(text: &str) -> Result<Vec<u8>, String> {
-    let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is no byte: write its UTF-8 as \\u00XX each"));
+    let byte = |c: char| {
+        u8::try_from(u32::from(c))
+            .map_err(|_| format!("{c:?} is no byte: write its UTF-8 as \\u00XX each"))
+    };
     text.chars().map(byte).collect()
 }
 
@@ -353,12 +366,18 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u32> = text
         .chars()
         .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).ok_or_else(|| format!("{c:?} is no hexadecimal digit")))
+        .map(|c| {
+            c.to_digit(16)
+                .ok_or_else(|| format!("{c:?} is no hexadecimal digit"))
+        })
         .collect::<Result<_, _>>()?;
     if digits.len() % 2 != 0 {
         return Err("half a byte at the end of send_hex".into());
     }
-    Ok(digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect())
+    Ok(digits
+        .chunks(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect())
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -53,15 +53,26 @@ impl Certificates {
     /// The certificate that senders are to trust.
     pub fn root_pem(&self) -> String {
         let text = BASE64_STANDARD.encode(&self.root.certificate);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).expect("ASCII"))
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     }
 
     /// A server as the case wants it.
     pub fn server(&self, tls: &Tls) -> Result<Arc<ServerConfig>, String> {
         let versions: Vec<_> = match tls.versions.is_empty() {
             true => rustls::ALL_VERSIONS.to_vec(),
-            false => tls.versions.iter().map(|name| version(name)).collect::<Result<_, _>>()?,
+            false => tls
+                .versions
+                .iter()
+                .map(|name| version(name))
+                .collect::<Result<_, _>>()?,
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider.clone())
@@ -69,16 +80,25 @@ impl Certificates {
             .map_err(|e| e.to_string())?;
         let config = if tls.client_certificate {
             let mut roots = RootCertStore::empty();
-            roots.add(self.root.certificate.clone()).map_err(|e| e.to_string())?;
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+            roots
+                .add(self.root.certificate.clone())
+                .map_err(|e| e.to_string())?;
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
             config.with_client_cert_verifier(verifier.map_err(|e| e.to_string())?)
         } else {
             config.with_no_client_auth()
         };
         let identity = self.identity(tls.certificate);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
-        let mut config = config.with_single_cert(identity.chain.clone(), key).map_err(|e| e.to_string())?;
-        config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        let mut config = config
+            .with_single_cert(identity.chain.clone(), key)
+            .map_err(|e| e.to_string())?;
+        config.alpn_protocols = tls
+            .alpn
+            .iter()
+            .map(|name| name.clone().into_bytes())
+            .collect();
         config.session_storage = ServerSessionMemoryCache::new(64);
         if tls.forgets {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -89,7 +109,9 @@ impl Certificates {
 
     fn identity(&self, kind: Certificate) -> Arc<Identity> {
         let mut made = self.made.lock().expect("no panic while it was locked");
-        made.entry(kind).or_insert_with(|| self.make(kind).into()).clone()
+        made.entry(kind)
+            .or_insert_with(|| self.make(kind).into())
+            .clone()
     }
 
     fn make(&self, kind: Certificate) -> Identity {
@@ -101,28 +123,42 @@ impl Certificates {
             Certificate::WrongName => params = leaf(&["shop.example", "www.shop.example"]),
             Certificate::CommonNameOnly => {
                 params = leaf(&[]);
-                params.distinguished_name.push(DnType::CommonName, "localhost");
+                params
+                    .distinguished_name
+                    .push(DnType::CommonName, "localhost");
             }
             Certificate::SelfSignedAuthority => {
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             }
             _ => {}
         }
-        if matches!(kind, Certificate::SelfSigned | Certificate::SelfSignedAuthority) {
+        if matches!(
+            kind,
+            Certificate::SelfSigned | Certificate::SelfSignedAuthority
+        ) {
             let own = params.self_signed(&key).expect("a certificate");
-            return Identity { chain: vec![own.der().clone()], key };
+            return Identity {
+                chain: vec![own.der().clone()],
+                key,
+            };
         }
         let (signer, rest) = match kind {
             Certificate::UnknownIssuer => (&self.stranger, vec![]),
             Certificate::UnknownIssuerWithRoot => (&self.stranger, vec![&self.stranger]),
             Certificate::Chain => (&self.intermediate, vec![&self.intermediate]),
-            Certificate::ShuffledChain => (&self.intermediate, vec![&self.root, &self.intermediate]),
+            Certificate::ShuffledChain => {
+                (&self.intermediate, vec![&self.root, &self.intermediate])
+            }
             Certificate::MissingIntermediate => (&self.intermediate, vec![]),
             Certificate::ExpiredIntermediate => (&self.expired, vec![&self.expired]),
             _ => (&self.root, vec![]),
         };
-        let own = params.signed_by(&key, &signer.issuer).expect("a certificate");
-        let rest = rest.into_iter().map(|authority| authority.certificate.clone());
+        let own = params
+            .signed_by(&key, &signer.issuer)
+            .expect("a certificate");
+        let rest = rest
+            .into_iter()
+            .map(|authority| authority.certificate.clone());
         let chain = std::iter::once(own.der().clone()).chain(rest).collect();
         Identity { chain, key }
     }
@@ -130,15 +166,32 @@ impl Certificates {
 
 impl Authority {
     fn root(name: &str) -> Authority {
-        let (params, key) = (authority(name, (2020, 2090)), KeyPair::generate().expect("a key"));
-        let certificate = params.self_signed(&key).expect("a certificate").der().clone();
-        Authority { issuer: Issuer::new(params, key), certificate }
+        let (params, key) = (
+            authority(name, (2020, 2090)),
+            KeyPair::generate().expect("a key"),
+        );
+        let certificate = params
+            .self_signed(&key)
+            .expect("a certificate")
+            .der()
+            .clone();
+        Authority {
+            issuer: Issuer::new(params, key),
+            certificate,
+        }
     }
 
     fn below(&self, name: &str, years: (i32, i32)) -> Authority {
         let (params, key) = (authority(name, years), KeyPair::generate().expect("a key"));
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
-        Authority { issuer: Issuer::new(params, key), certificate }
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate")
+            .der()
+            .clone();
+        Authority {
+            issuer: Issuer::new(params, key),
+            certificate,
+        }
     }
 }
 
@@ -167,6 +220,8 @@ fn version(name: &str) -> Result<&'static rustls::SupportedProtocolVersion, Stri
     match name {
         "1.2" => Ok(&rustls::version::TLS12),
         "1.3" => Ok(&rustls::version::TLS13),
-        _ => Err(format!("{name:?} is no version of TLS that can be served: 1.2, 1.3")),
+        _ => Err(format!(
+            "{name:?} is no version of TLS that can be served: 1.2, 1.3"
+        )),
     }
 }

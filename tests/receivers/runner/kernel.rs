@@ -17,7 +17,9 @@ struct Socket {
 
 /// Waits until the far side has acknowledged all that `local` sent to `remote`, its FIN too.
 pub fn wait_arrived(local: SocketAddr, remote: SocketAddr, limit: Duration) -> bool {
-    wait(limit, || find(local, Some(remote)).is_none_or(|socket| socket.to_send == 0))
+    wait(limit, || {
+        find(local, Some(remote)).is_none_or(|socket| socket.to_send == 0)
+    })
 }
 
 /// Waits until the far side of a connection that was reset has heard of it: its socket is gone.
@@ -27,7 +29,9 @@ pub fn wait_reset(local: SocketAddr, remote: SocketAddr, limit: Duration) -> boo
 
 /// Waits until so many connections stand in the queue of the listener.
 pub fn wait_queued(listener: SocketAddr, n: u64, limit: Duration) -> bool {
-    wait(limit, || find(listener, None).is_some_and(|socket| socket.listens && socket.to_read >= n))
+    wait(limit, || {
+        find(listener, None).is_some_and(|socket| socket.listens && socket.to_read >= n)
+    })
 }
 
 fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
@@ -52,7 +56,12 @@ fn find(local: SocketAddr, remote: Option<SocketAddr>) -> Option<Socket> {
     let far = remote.map(hex);
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
-        let (near_end, far_end, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let (near_end, far_end, state, queues) = (
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+        );
         if near_end != wanted || far.as_ref().is_some_and(|far| far != far_end) {
             return None;
         }

@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use case::Case;
 use certificates::Certificates;
@@ -42,10 +42,15 @@ pub struct Played {
     pub transcript: Vec<String>,
     /// What became of the messages is right, whatever else is not.
     pub right: bool,
+    pub took: Duration,
 }
 
 /// Plays all cases with this sender, several at a time; the results in the order of the cases.
-pub fn play_all(cases: &[Arc<Case>], certificates: &Certificates, sender: &dyn Sender) -> Vec<Played> {
+pub fn play_all(
+    cases: &[Arc<Case>],
+    certificates: &Certificates,
+    sender: &dyn Sender,
+) -> Vec<Played> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut played = Vec::new();
@@ -54,25 +59,52 @@ pub fn play_all(cases: &[Arc<Case>], certificates: &Certificates, sender: &dyn S
             let Some(case) = cases.get(n) else {
                 return played;
             };
-            played.push((n, play(n, case, certificates, sender)));
+            let begun = Instant::now();
+            let took = |played| Played {
+                took: begun.elapsed(),
+                ..played
+            };
+            played.push((n, took(play(n, case, certificates, sender))));
         }
     };
     let mut all: Vec<(usize, Played)> = thread::scope(|scope| {
         let threads: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("no panic in a case")).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("no panic in a case"))
+            .collect()
     });
     all.sort_by_key(|(n, _)| *n);
     all.into_iter().map(|(_, played)| played).collect()
 }
 
-fn play(number: usize, case: &Arc<Case>, certificates: &Certificates, sender: &dyn Sender) -> Played {
+fn play(
+    number: usize,
+    case: &Arc<Case>,
+    certificates: &Certificates,
+    sender: &dyn Sender,
+) -> Played {
     let no_ipv6 = case.needs_ipv6 && TcpListener::bind("[::1]:0").is_err();
-    if let Some(skipped) = no_ipv6.then(|| "no IPv6 here".into()).or_else(|| sender.skips(case)) {
-        return Played { skipped: Some(skipped), ..Played::default() };
+    if let Some(skipped) = no_ipv6
+        .then(|| "no IPv6 here".into())
+        .or_else(|| sender.skips(case))
+    {
+        return Played {
+            skipped: Some(skipped),
+            ..Played::default()
+        };
     }
     let progress = Arc::new(Progress::of(case.message.len()));
-    let failed = |text: String| Played { faults: vec![text], ..Played::default() };
-    let tls = match case.tls.as_ref().map(|tls| certificates.server(tls)).transpose() {
+    let failed = |text: String| Played {
+        faults: vec![text],
+        ..Played::default()
+    };
+    let tls = match case
+        .tls
+        .as_ref()
+        .map(|tls| certificates.server(tls))
+        .transpose()
+    {
         Ok(tls) => tls,
         Err(e) => return failed(format!("its TLS server cannot be made: {e}")),
     };
@@ -80,7 +112,12 @@ fn play(number: usize, case: &Arc<Case>, certificates: &Certificates, sender: &d
         Ok(receiver) => receiver,
         Err(e) => return failed(format!("it cannot listen: {e}")),
     };
-    let job = Job { number, case: case.clone(), port: receiver.port, progress: progress.clone() };
+    let job = Job {
+        number,
+        case: case.clone(),
+        port: receiver.port,
+        progress: progress.clone(),
+    };
     thread::scope(|scope| {
         scope.spawn(|| sender.send(&job));
         pace(case, &progress);
@@ -98,6 +135,7 @@ fn play(number: usize, case: &Arc<Case>, certificates: &Certificates, sender: &d
         right: judge::is_right_about_messages(case, &outcomes),
         outcomes,
         transcript: log.transcript,
+        took: Duration::ZERO,
     }
 }
 

@@ -43,14 +43,23 @@ impl NameServer {
         let mut names = HashMap::new();
         for case in cases {
             for name in &case.name_server {
-                if names.insert(name.name.to_lowercase(), name.clone()).is_some() {
-                    return Err(format!("{}: the name {} stands twice in the corpus", case.name, name.name));
+                if names
+                    .insert(name.name.to_lowercase(), name.clone())
+                    .is_some()
+                {
+                    return Err(format!(
+                        "{}: the name {} stands twice in the corpus",
+                        case.name, name.name
+                    ));
                 }
             }
         }
         let (udp, tcp) = bind().map_err(|e| format!("no sockets for a name server: {e}"))?;
         let address = udp.local_addr().map_err(|e| e.to_string())?;
-        let zone = Arc::new(Zone { names, asked: Mutex::default() });
+        let zone = Arc::new(Zone {
+            names,
+            asked: Mutex::default(),
+        });
         let shared = zone.clone();
         thread::spawn(move || serve_udp(&udp, &shared));
         thread::spawn(move || {
@@ -110,7 +119,9 @@ impl Zone {
             return vec![question.answer(NO_SUCH_NAME, false, &[])];
         };
         let mut asked = self.asked.lock().expect("no panic while it was locked");
-        let count = asked.entry((question.name.clone(), question.kind)).or_default();
+        let count = asked
+            .entry((question.name.clone(), question.kind))
+            .or_default();
         *count += 1;
         if *count <= name.lost {
             return Vec::new();
@@ -127,7 +138,12 @@ impl Zone {
             NameFault::Truncated if !over_tcp => vec![question.answer(NO_ERROR, true, &[])],
             NameFault::ForgedFirst => {
                 let records = self.records(&question, name);
-                let wrong: Vec<_> = records.iter().map(|(owner, kind, ttl, data)| (owner.clone(), *kind, *ttl, vec![9; data.len()])).collect();
+                let wrong: Vec<_> = records
+                    .iter()
+                    .map(|(owner, kind, ttl, data)| {
+                        (owner.clone(), *kind, *ttl, vec![9; data.len()])
+                    })
+                    .collect();
                 let mut forged = question.answer(NO_ERROR, false, &wrong);
                 forged[0] ^= 0xff;
                 vec![forged, question.answer(NO_ERROR, false, &records)]
@@ -150,8 +166,12 @@ impl Zone {
         }
         for address in &name.addresses {
             match (address.parse(), question.kind) {
-                (Ok(IpAddr::V4(ip)), A) => records.push((owner.clone(), A, name.ttl, ip.octets().to_vec())),
-                (Ok(IpAddr::V6(ip)), AAAA) => records.push((owner.clone(), AAAA, name.ttl, ip.octets().to_vec())),
+                (Ok(IpAddr::V4(ip)), A) => {
+                    records.push((owner.clone(), A, name.ttl, ip.octets().to_vec()))
+                }
+                (Ok(IpAddr::V6(ip)), AAAA) => {
+                    records.push((owner.clone(), AAAA, name.ttl, ip.octets().to_vec()))
+                }
                 _ => {}
             }
         }
@@ -175,13 +195,31 @@ impl Question {
         }
         let kind = u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?);
         let bytes = packet.get(12..at + 4)?.to_vec();
-        Some(Question { id, name: labels.join("."), kind, bytes })
+        Some(Question {
+            id,
+            name: labels.join("."),
+            kind,
+            bytes,
+        })
     }
 
-    fn answer(&self, code: u8, truncated: bool, records: &[(Vec<u8>, u16, u32, Vec<u8>)]) -> Vec<u8> {
+    fn answer(
+        &self,
+        code: u8,
+        truncated: bool,
+        records: &[(Vec<u8>, u16, u32, Vec<u8>)],
+    ) -> Vec<u8> {
         let count = (records.len() as u16).to_be_bytes();
         let flags = [0x84 | u8::from(truncated) << 1, 0x80 | code];
-        let mut answer = [&self.id[..], &flags, &[0, 1], &count, &[0, 0, 0, 0], &self.bytes].concat();
+        let mut answer = [
+            &self.id[..],
+            &flags,
+            &[0, 1],
+            &count,
+            &[0, 0, 0, 0],
+            &self.bytes,
+        ]
+        .concat();
         for (owner, kind, ttl, data) in records {
             answer.extend_from_slice(owner);
             answer.extend_from_slice(&kind.to_be_bytes());

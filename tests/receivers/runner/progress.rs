@@ -97,7 +97,9 @@ impl Progress {
     }
 
     fn wait(&self, limit: Duration, done: impl Fn(&State) -> bool) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, |state| !done(state));
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !done(state));
         !waited.expect("no panic while it was locked").1.timed_out()
     }
 

@@ -61,15 +61,34 @@ pub struct Log {
 }
 
 impl Receiver {
-    pub fn start(case: Arc<Case>, tls: Option<Arc<ServerConfig>>, progress: Arc<Progress>) -> io::Result<Receiver> {
+    pub fn start(
+        case: Arc<Case>,
+        tls: Option<Arc<ServerConfig>>,
+        progress: Arc<Progress>,
+    ) -> io::Result<Receiver> {
         let (port, listeners, closed) = listen(&case)?;
-        let addresses: Vec<_> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        let shared = Arc::new(Shared { case, tls, progress, begun: Instant::now(), log: Mutex::default() });
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()?;
+        let shared = Arc::new(Shared {
+            case,
+            tls,
+            progress,
+            begun: Instant::now(),
+            log: Mutex::default(),
+        });
         let threads = listeners.into_iter().map(|listener| {
             let shared = shared.clone();
             thread::spawn(move || shared.accept(&listener))
         });
-        Ok(Receiver { port, threads: threads.collect(), shared, addresses, _closed: closed })
+        Ok(Receiver {
+            port,
+            threads: threads.collect(),
+            shared,
+            addresses,
+            _closed: closed,
+        })
     }
 
     /// Ends it, and gives what it saw.
@@ -111,7 +130,10 @@ fn try_listen(case: &Case) -> io::Result<Sockets> {
     let mut closed = Closed::default();
     let mut bind_next = |address: &String| {
         let socket = bind(address, port)?;
-        let bound = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
+        let bound = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("no address"))?;
         port = bound.port();
         io::Result::Ok((socket, bound))
     };
@@ -141,7 +163,9 @@ fn try_listen(case: &Case) -> io::Result<Sockets> {
 }
 
 fn bind(address: &str, port: u16) -> io::Result<Socket> {
-    let ip = address.parse().map_err(|_| io::Error::other(format!("{address:?} is no address")))?;
+    let ip = address
+        .parse()
+        .map_err(|_| io::Error::other(format!("{address:?} is no address")))?;
     let address = SocketAddr::new(ip, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -197,7 +221,9 @@ impl Shared {
             Ok(Some(mut wire)) => {
                 self.note(n, "script done, stays open");
                 // Held until the case is over, when its handle is shut down.
-                while !self.progress.is_over() && wire.read_anything().is_ok_and(|read| read.is_some()) {}
+                while !self.progress.is_over()
+                    && wire.read_anything().is_ok_and(|read| read.is_some())
+                {}
             }
             Ok(None) => {}
             Err(e) => self.note(n, &format!("ended: {e}")),
@@ -270,7 +296,15 @@ impl Shared {
         let Some(seen) = seen else {
             return Ok(false);
         };
-        self.note(n, &format!("read {} + {} bytes: {}", seen.head.len(), seen.body_bytes, seen.line()));
+        self.note(
+            n,
+            &format!(
+                "read {} + {} bytes: {}",
+                seen.head.len(),
+                seen.body_bytes,
+                seen.line()
+            ),
+        );
         self.log().requests.push(seen);
         Ok(true)
     }
@@ -288,9 +322,20 @@ impl Shared {
         };
         let bytes = self.fill_in(bytes);
         let times = step.times.unwrap_or(1);
-        let every = step.every.as_deref().and_then(|text| duration(text).ok()).unwrap_or_default();
-        let often = if times == 1 { String::new() } else { format!(" {times} times") };
-        self.note(n, &format!("sends {} bytes{often}: {}", bytes.len(), shown(&bytes)));
+        let every = step
+            .every
+            .as_deref()
+            .and_then(|text| duration(text).ok())
+            .unwrap_or_default();
+        let often = if times == 1 {
+            String::new()
+        } else {
+            format!(" {times} times")
+        };
+        self.note(
+            n,
+            &format!("sends {} bytes{often}: {}", bytes.len(), shown(&bytes)),
+        );
         for _ in 0..times {
             for piece in bytes.chunks(step.pieces.unwrap_or(bytes.len()).max(1)) {
                 wire.write(piece)?;
@@ -313,10 +358,16 @@ impl Shared {
         let Some(length) = bytes[at..].iter().position(|&b| b == b'}') else {
             return bytes;
         };
-        let offset = std::str::from_utf8(&bytes[at + 5..at + length]).ok().and_then(|text| text.parse::<i64>().ok());
+        let offset = std::str::from_utf8(&bytes[at + 5..at + length])
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok());
         let now = std::time::SystemTime::now();
         let shift = Duration::from_secs(offset.unwrap_or(0).unsigned_abs());
-        let time = if offset.unwrap_or(0) < 0 { now - shift } else { now + shift };
+        let time = if offset.unwrap_or(0) < 0 {
+            now - shift
+        } else {
+            now + shift
+        };
         let text = httpdate::fmt_http_date(time);
         let filled = [&bytes[..at], text.as_bytes(), &bytes[at + length + 1..]].concat();
         self.fill_in(filled)
@@ -327,7 +378,9 @@ impl Shared {
             thread::sleep(duration(text).map_err(io::Error::other)?);
         } else if step.wait == Some(Wait::Settled) {
             if !self.progress.await_settled(LIMIT) {
-                return Err(io::Error::other("waited in vain for the message to be settled"));
+                return Err(io::Error::other(
+                    "waited in vain for the message to be settled",
+                ));
             }
         } else if let Some(wanted) = step.requests {
             let end = Instant::now() + LIMIT;
@@ -347,7 +400,8 @@ impl Shared {
         let at = self.begun.elapsed().as_millis();
         let mut log = self.log();
         if log.transcript.len() < 200 {
-            log.transcript.push(format!("{at:>6} ms  connection {n}: {text}"));
+            log.transcript
+                .push(format!("{at:>6} ms  connection {n}: {text}"));
         }
     }
 
@@ -357,7 +411,10 @@ impl Shared {
 }
 
 pub fn shown(bytes: &[u8]) -> String {
-    let text: String = bytes[..bytes.len().min(SHOWN)].iter().map(|&b| char::from(b)).collect();
+    let text: String = bytes[..bytes.len().min(SHOWN)]
+        .iter()
+        .map(|&b| char::from(b))
+        .collect();
     let dots = if bytes.len() > SHOWN { "..." } else { "" };
     format!("{text:?}{dots}")
 }

@@ -30,7 +30,11 @@ impl Column {
             return format!("-  {skipped}");
         }
         let mark = if self.is_right(n) { "ok" } else { "WRONG" };
-        let ends: Vec<String> = played.outcomes.iter().map(|outcome| outcome.as_ref().map_or("nothing".into(), got)).collect();
+        let ends: Vec<String> = played
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.as_ref().map_or("nothing".into(), got))
+            .collect();
         format!("{mark}  {}", short(&ends))
     }
 }
@@ -46,7 +50,13 @@ pub fn table(cases: &[Arc<Case>], columns: &[Column]) -> String {
         rows.push(row);
     }
     let mut text = String::new();
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default().min(52);
+    let width = |at: usize| {
+        rows.iter()
+            .map(|row| row[at].chars().count())
+            .max()
+            .unwrap_or_default()
+            .min(52)
+    };
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     for row in &rows {
         for (cell, width) in row.iter().zip(&widths) {
@@ -57,9 +67,24 @@ pub fn table(cases: &[Arc<Case>], columns: &[Column]) -> String {
         text.push('\n');
     }
     for column in columns {
-        let asked = column.played.iter().filter(|played| played.skipped.is_none()).count();
-        let right = (0..cases.len()).filter(|n| column.played[*n].skipped.is_none() && column.is_right(*n)).count();
-        let _ = writeln!(text, "{}: {right} of {asked} right", column.name);
+        let asked = column
+            .played
+            .iter()
+            .filter(|played| played.skipped.is_none())
+            .count();
+        let right = (0..cases.len())
+            .filter(|n| column.played[*n].skipped.is_none() && column.is_right(*n))
+            .count();
+        let slowest = (0..cases.len())
+            .max_by_key(|n| column.played[*n].took)
+            .unwrap_or_default();
+        let took = column.played[slowest].took;
+        let name = &cases[slowest].name;
+        let _ = writeln!(
+            text,
+            "{}: {right} of {asked} right; the longest was {name}, {took:.1?}",
+            column.name
+        );
     }
     text
 }
@@ -75,14 +100,25 @@ fn short(ends: &[String]) -> String {
     }
     let parts: Vec<String> = parts
         .iter()
-        .map(|(count, end)| if *count == 1 { (*end).to_owned() } else { format!("{count} x {end}") })
+        .map(|(count, end)| {
+            if *count == 1 {
+                (*end).to_owned()
+            } else {
+                format!("{count} x {end}")
+            }
+        })
         .collect();
     parts.join(", ")
 }
 
 /// Everything about a case that failed.
 pub fn story(case: &Case, played: &Played) -> String {
-    let mut text = format!("\n--- {}\n{}\nright: {}\n", case.name, case.about.trim(), case.right.trim());
+    let mut text = format!(
+        "\n--- {}\n{}\nright: {}\n",
+        case.name,
+        case.about.trim(),
+        case.right.trim()
+    );
     for link in &case.seen {
         let _ = writeln!(text, "seen: {link}");
     }

@@ -45,7 +45,13 @@ impl Wire {
         tcp.set_read_timeout(Some(LIMIT))?;
         tcp.set_write_timeout(Some(LIMIT))?;
         let (local, remote) = (tcp.local_addr()?, tcp.peer_addr()?);
-        Ok(Wire { tcp, tls: None, local, remote, held: Vec::new() })
+        Ok(Wire {
+            tcp,
+            tls: None,
+            local,
+            remote,
+            held: Vec::new(),
+        })
     }
 
     /// A handle that can end this connection from outside.
@@ -105,16 +111,26 @@ impl Wire {
     }
 
     pub fn read_head(&mut self) -> io::Result<Option<Seen>> {
-        let end = |held: &[u8]| held.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+        let end = |held: &[u8]| {
+            held.windows(4)
+                .position(|w| w == b"\r\n\r\n")
+                .map(|at| at + 4)
+        };
         let head = self.fill(end)?;
-        Ok(head.map(|head| Seen { head, ..Seen::default() }))
+        Ok(head.map(|head| Seen {
+            head,
+            ..Seen::default()
+        }))
     }
 
     pub fn read_request(&mut self) -> io::Result<Option<Seen>> {
         let Some(mut seen) = self.read_head()? else {
             return Ok(None);
         };
-        let length = seen.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let length = seen
+            .header("content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         let body = self.fill(|held| (held.len() >= length).then_some(length))?;
         seen.body_bytes = length;
         seen.body = body.unwrap_or_default();
@@ -162,12 +178,21 @@ impl Seen {
     /// A header's value, its name in whatever case.
     pub fn header(&self, name: &str) -> Option<String> {
         let text: String = self.head.iter().map(|&b| char::from(b)).collect();
-        let mut lines = text.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-        lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        let mut lines = text
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(':'));
+        lines
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
     }
 
     pub fn line(&self) -> String {
-        let end = self.head.windows(2).position(|w| w == b"\r\n").unwrap_or(self.head.len());
+        let end = self
+            .head
+            .windows(2)
+            .position(|w| w == b"\r\n")
+            .unwrap_or(self.head.len());
         self.head[..end].iter().map(|&b| char::from(b)).collect()
     }
 }

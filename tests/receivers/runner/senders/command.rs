@@ -18,7 +18,11 @@ pub struct Script {
 
 impl Sender for Script {
     fn name(&self) -> String {
-        self.line.split(['/', ' ']).rfind(|word| !word.is_empty()).unwrap_or("command").into()
+        self.line
+            .split(['/', ' '])
+            .rfind(|word| !word.is_empty())
+            .unwrap_or("command")
+            .into()
     }
 
     fn skips(&self, case: &Case) -> Option<String> {
@@ -30,7 +34,10 @@ impl Sender for Script {
         let started = Command::new("sh")
             .args(["-c", &self.line])
             .env("CORPUS_CA_FILE", &self.surroundings.ca_file)
-            .env("CORPUS_DNS_SERVER", self.surroundings.name_server.to_string())
+            .env(
+                "CORPUS_DNS_SERVER",
+                self.surroundings.name_server.to_string(),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -47,7 +54,9 @@ impl Sender for Script {
                 settle_rest(job, "the sender said nothing of it");
             });
             for n in 0..job.case.message.len() {
-                if !job.progress.await_release(n, CASE_LIMIT) || input.write_all(job.line(n).as_bytes()).is_err() {
+                if !job.progress.await_release(n, CASE_LIMIT)
+                    || input.write_all(job.line(n).as_bytes()).is_err()
+                {
                     break;
                 }
             }
@@ -68,18 +77,39 @@ fn take(job: &Job, line: &str) {
         return;
     };
     let text = |name: &str| report.get(name).and_then(Value::as_str).map(str::to_owned);
-    let status = report.get("status").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+    let status = report
+        .get("status")
+        .and_then(Value::as_u64)
+        .and_then(|n| u16::try_from(n).ok());
     let error = text("error");
     let n = (0..job.case.message.len()).find(|n| text("id").as_deref() == Some(&job.id(*n)));
-    let kind = error.as_deref().map(|error| error.split(':').next().unwrap_or(error).to_owned());
+    let kind = error
+        .as_deref()
+        .map(|error| error.split(':').next().unwrap_or(error).to_owned());
     if let Some(n) = n {
-        let delivered = error.is_none() && status.is_some_and(|status| (200..300).contains(&status));
-        job.progress.settle(n, Outcome { delivered, status, kind, text: error.unwrap_or_default(), ..Outcome::default() });
+        let delivered =
+            error.is_none() && status.is_some_and(|status| (200..300).contains(&status));
+        job.progress.settle(
+            n,
+            Outcome {
+                delivered,
+                status,
+                kind,
+                text: error.unwrap_or_default(),
+                ..Outcome::default()
+            },
+        );
     }
 }
 
 fn settle_rest(job: &Job, text: &str) {
     for n in 0..job.case.message.len() {
-        job.progress.settle(n, Outcome { text: text.into(), ..Outcome::default() });
+        job.progress.settle(
+            n,
+            Outcome {
+                text: text.into(),
+                ..Outcome::default()
+            },
+        );
     }
 }

@@ -27,7 +27,10 @@ impl Curl {
         let output = Command::new("curl").arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.split(' ').nth(1)?.to_owned();
-        Some(Curl { surroundings, version })
+        Some(Curl {
+            surroundings,
+            version,
+        })
     }
 
     fn start(&self, job: &Job, gate: u16) -> io::Result<Child> {
@@ -35,32 +38,67 @@ impl Curl {
         for n in 0..job.case.message.len() {
             if n > 0 {
                 // The same options for each: `--next` forgets them.
-                command.args(["--next", "--silent", "--noproxy", "*", "--output", "/dev/null"]);
-                command.arg(format!("http://127.0.0.1:{gate}/{n}")).arg("--next");
+                command.args([
+                    "--next",
+                    "--silent",
+                    "--noproxy",
+                    "*",
+                    "--output",
+                    "/dev/null",
+                ]);
+                command
+                    .arg(format!("http://127.0.0.1:{gate}/{n}"))
+                    .arg("--next");
             } else {
                 command.arg("--disable");
             }
             self.add_message(&mut command, job, n)?;
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
     }
 
     fn add_message(&self, command: &mut Command, job: &Job, n: usize) -> io::Result<()> {
         let message = &job.case.message[n];
         let body = self.surroundings.folder.join(job.id(n));
         std::fs::write(&body, message.body())?;
-        command.args(["--silent", "--globoff", "--path-as-is", "--http1.1", "--noproxy", "*", "--output", "/dev/null"]);
-        command.args(["--header", "Content-Type: application/json", "--header", "Expect:"]);
-        command.arg("--header").arg(format!("Webhook-Id: {}", job.id(n)));
+        command.args([
+            "--silent",
+            "--globoff",
+            "--path-as-is",
+            "--http1.1",
+            "--noproxy",
+            "*",
+            "--output",
+            "/dev/null",
+        ]);
+        command.args([
+            "--header",
+            "Content-Type: application/json",
+            "--header",
+            "Expect:",
+        ]);
+        command
+            .arg("--header")
+            .arg(format!("Webhook-Id: {}", job.id(n)));
         for (name, value) in &message.headers {
             command.arg("--header").arg(format!("{name}: {value}"));
         }
-        command.arg("--data-binary").arg(format!("@{}", body.display()));
-        command.arg("--max-time").arg(message.limit().as_secs_f32().to_string());
+        command
+            .arg("--data-binary")
+            .arg(format!("@{}", body.display()));
+        command
+            .arg("--max-time")
+            .arg(message.limit().as_secs_f32().to_string());
         command.arg("--cacert").arg(&self.surroundings.ca_file);
         for name in &job.case.name_server {
             let addresses = name.addresses.join(",");
-            command.arg("--resolve").arg(format!("{}:{}:{addresses}", name.name, job.port));
+            command
+                .arg("--resolve")
+                .arg(format!("{}:{}:{addresses}", name.name, job.port));
         }
         command.args(["--write-out", REPORT]).arg(job.url(n));
         Ok(())
@@ -83,7 +121,11 @@ impl Sender for Curl {
             wants("one attempt is all that curl makes")
         } else if case.together {
             wants("curl sends one after another")
-        } else if case.name_server.iter().any(|n| n.fault != NameFault::None || n.addresses.is_empty() || n.lost > 0) {
+        } else if case
+            .name_server
+            .iter()
+            .any(|n| n.fault != NameFault::None || n.addresses.is_empty() || n.lost > 0)
+        {
             wants("it is about a name server")
         } else if !case.options.is_empty() {
             wants("it is about options of outhook")
@@ -125,15 +167,27 @@ impl Sender for Curl {
 /// Of what is settled already, nothing changes.
 fn fail_all(job: &Job, text: &str) {
     for n in 0..job.case.message.len() {
-        job.progress.settle(n, Outcome { text: text.into(), ..Outcome::default() });
+        job.progress.settle(
+            n,
+            Outcome {
+                text: text.into(),
+                ..Outcome::default()
+            },
+        );
     }
 }
 
 /// `200 0 ` or `000 56 Recv failure: Connection reset by peer`.
 fn outcome(report: &str) -> Outcome {
     let mut words = report.splitn(3, ' ');
-    let status = words.next().and_then(|word| word.parse::<u16>().ok()).filter(|status| *status > 0);
-    let code = words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(1);
+    let status = words
+        .next()
+        .and_then(|word| word.parse::<u16>().ok())
+        .filter(|status| *status > 0);
+    let code = words
+        .next()
+        .and_then(|word| word.parse::<u32>().ok())
+        .unwrap_or(1);
     let text = words.next().unwrap_or_default().to_owned();
     let kind = match code {
         0 => None,
@@ -179,7 +233,10 @@ impl Gate {
         let mut buffer = [0; 2048];
         let read = stream.read(&mut buffer)?;
         let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-        let path = text.split(' ').nth(1).and_then(|path| path.strip_prefix('/'));
+        let path = text
+            .split(' ')
+            .nth(1)
+            .and_then(|path| path.strip_prefix('/'));
         let n = path.and_then(|n| n.parse().ok()).unwrap_or(0);
         progress.await_release(n, CASE_LIMIT);
         stream.write_all(b"HTTP/1.1 204 Go\r\nConnection: close\r\n\r\n")

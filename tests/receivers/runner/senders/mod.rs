@@ -71,7 +71,10 @@ impl Job {
             fields.insert("timeout".into(), timeout.clone().into());
         }
         if !message.headers.is_empty() {
-            let headers = message.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.clone())));
+            let headers = message
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(value.clone())));
             fields.insert("headers".into(), Value::Object(headers.collect()));
         }
         let fields = Value::Object(fields).to_string();
@@ -91,7 +94,8 @@ impl Message {
 
     /// As many as are expected, unless the case says otherwise: so none is made for luck.
     pub fn most_attempts(&self) -> u32 {
-        self.max_attempts.unwrap_or(self.attempts.unwrap_or(1).max(1))
+        self.max_attempts
+            .unwrap_or(self.attempts.unwrap_or(1).max(1))
     }
 
     pub fn limit(&self) -> Duration {

@@ -57,7 +57,10 @@ struct Shared {
 
 impl Outhook {
     pub fn new(surroundings: Surroundings) -> Outhook {
-        let help = command().args(["deliver", "--help"]).output().expect("to start the binary");
+        let help = command()
+            .args(["deliver", "--help"])
+            .output()
+            .expect("to start the binary");
         Outhook {
             surroundings,
             help: String::from_utf8_lossy(&help.stdout).into_owned(),
@@ -71,13 +74,22 @@ impl Outhook {
 
     /// Options that a case needs and this binary has not: each is said, as the case fails.
     pub fn lacks(&self, case: &Case) -> Vec<&'static str> {
-        let needs = [("--ca-file", case.tls.is_some()), ("--dns-server", !case.name_server.is_empty())];
-        needs.into_iter().filter(|(option, needed)| *needed && !self.has(option)).map(|(option, _)| option).collect()
+        let needs = [
+            ("--ca-file", case.tls.is_some()),
+            ("--dns-server", !case.name_server.is_empty()),
+        ];
+        needs
+            .into_iter()
+            .filter(|(option, needed)| *needed && !self.has(option))
+            .map(|(option, _)| option)
+            .collect()
     }
 
     fn process(&self, case: &Case) -> Arc<Process> {
         let mut processes = self.processes.lock().expect("no panic while it was locked");
-        let started = processes.entry(case.options.clone()).or_insert_with(|| self.start(&case.options).into());
+        let started = processes
+            .entry(case.options.clone())
+            .or_insert_with(|| self.start(&case.options).into());
         started.clone()
     }
 
@@ -136,7 +148,12 @@ impl Sender for Outhook {
                 return;
             }
             let told = (job.progress.clone(), n);
-            process.shared.waiting.lock().expect("no panic while it was locked").insert(job.id(n), told);
+            process
+                .shared
+                .waiting
+                .lock()
+                .expect("no panic while it was locked")
+                .insert(job.id(n), told);
             let line = job.line(n);
             let mut input = process.input.lock().expect("no panic while it was locked");
             // One that has died is found out by the messages that nobody settles.
@@ -145,9 +162,12 @@ impl Sender for Outhook {
     }
 
     fn end(&self) -> Result<(), String> {
-        let processes = std::mem::take(&mut *self.processes.lock().expect("no panic while it was locked"));
+        let processes =
+            std::mem::take(&mut *self.processes.lock().expect("no panic while it was locked"));
         processes.into_iter().try_for_each(|(options, process)| {
-            process.end().map_err(|e| format!("outhook deliver {}: {e}", options.join(" ")))
+            process
+                .end()
+                .map_err(|e| format!("outhook deliver {}: {e}", options.join(" ")))
         })
     }
 }
@@ -168,17 +188,28 @@ impl Process {
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
-        if let Some(reader) = self.reader.lock().expect("no panic while it was locked").take() {
+        if let Some(reader) = self
+            .reader
+            .lock()
+            .expect("no panic while it was locked")
+            .take()
+        {
             let _ = reader.join();
         }
-        let lines = self.shared.lines.lock().expect("no panic while it was locked");
+        let lines = self
+            .shared
+            .lines
+            .lock()
+            .expect("no panic while it was locked");
         let panicked = lines.iter().any(|line| line.contains("panicked at"));
         // 1 says that there are dead letters, which is right here.
         match code {
             Some(0 | 1) if !panicked => Ok(()),
             _ => {
                 let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-                Err(format!("ended with {code:?}, panicked: {panicked}; its last lines:\n{last}"))
+                Err(format!(
+                    "ended with {code:?}, panicked: {panicked}; its last lines:\n{last}"
+                ))
             }
         }
     }
@@ -191,7 +222,11 @@ impl Shared {
             false => delivered(line),
         };
         if let Some((id, outcome)) = found {
-            let told = self.waiting.lock().expect("no panic while it was locked").remove(&id);
+            let told = self
+                .waiting
+                .lock()
+                .expect("no panic while it was locked")
+                .remove(&id);
             if let Some((progress, n)) = told {
                 progress.settle(n, outcome);
             }
@@ -205,7 +240,13 @@ impl Shared {
         let left = std::mem::take(&mut *self.waiting.lock().expect("no panic while it was locked"));
         for (progress, n) in left.into_values() {
             let text = "outhook ended before it was settled".into();
-            progress.settle(n, Outcome { text, ..Outcome::default() });
+            progress.settle(
+                n,
+                Outcome {
+                    text,
+                    ..Outcome::default()
+                },
+            );
         }
     }
 }
@@ -214,10 +255,22 @@ impl Shared {
 fn delivered(line: &str) -> Option<(String, Outcome)> {
     let words = line.split_once(" delivered id=")?.1;
     let id = words.split(' ').next()?.to_owned();
-    let number = |name: &str| words.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok());
+    let number = |name: &str| {
+        words
+            .split(' ')
+            .find_map(|word| word.strip_prefix(name)?.parse().ok())
+    };
     let status = number("status=");
     let attempts = number("attempt=").map(u32::from);
-    Some((id, Outcome { delivered: true, status, attempts, ..Outcome::default() }))
+    Some((
+        id,
+        Outcome {
+            delivered: true,
+            status,
+            attempts,
+            ..Outcome::default()
+        },
+    ))
 }
 
 fn dead_letter(line: &str) -> Option<(String, Outcome)> {
@@ -226,7 +279,10 @@ fn dead_letter(line: &str) -> Option<(String, Outcome)> {
     let number = |name: &str| letter.get(name).and_then(Value::as_u64);
     let reason = text("reason")?;
     let error = text("error");
-    let (kind, words) = match error.as_deref().map(|error| error.split_once(": ").unwrap_or((error, ""))) {
+    let (kind, words) = match error
+        .as_deref()
+        .map(|error| error.split_once(": ").unwrap_or((error, "")))
+    {
         Some((kind, words)) => (Some(kind.to_owned()), words.to_owned()),
         None => (None, String::new()),
     };
@@ -234,7 +290,11 @@ fn dead_letter(line: &str) -> Option<(String, Outcome)> {
     let outcome = Outcome {
         status: number("status").and_then(|n| u16::try_from(n).ok()),
         kind,
-        text: if refused { text("detail").unwrap_or_default() } else { words },
+        text: if refused {
+            text("detail").unwrap_or_default()
+        } else {
+            words
+        },
         refused: refused.then_some(reason),
         attempts: number("attempts").and_then(|n| u32::try_from(n).ok()),
         ..Outcome::default()

@@ -1,8 +1,9 @@
 //! Whether what a sender did is right: pure, from the case and what was seen.
 
-use super::case::{Case, Failed, Message, duration, latin1};
+use super::case::{Case, Failed, Message, duration};
 use super::progress::Outcome;
 use super::receiver::Log;
+use super::script::latin1;
 use super::wire::Seen;
 
 /// What was wrong, a line each; none if all was right.

@@ -10,7 +10,9 @@ pub mod kernel;
 pub mod names;
 pub mod progress;
 pub mod receiver;
+pub mod script;
 pub mod senders;
+pub mod sockets;
 pub mod table;
 pub mod wire;
 

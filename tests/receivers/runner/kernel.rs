@@ -1,18 +1,29 @@
 //! What only the kernel knows: whether the other side has what was sent.
 //!
-//! Read from `/proc/net/tcp`, so that a script can say "the sender's kernel has these bytes"
-//! and no test depends on how long a packet takes on loopback.
+//! Asked through `sock_diag`, one socket at a time, so that a script can say "the sender's
+//! kernel has these bytes", no test depends on how long a packet takes on loopback, and it
+//! costs the same however many sockets the machine has.
 
-use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// One line of the table.
+use rustix::net::{AddressFamily, SocketType, netlink};
+
+/// From linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
+const BY_FAMILY: u16 = 20;
+const REQUEST: u16 = 1;
+const TCP: u8 = 6;
+const LISTEN: u8 = 10;
+const NO_COOKIE: [u8; 8] = [0xff; 8];
+const ENOENT: i32 = -2;
+
+/// What the kernel says of a socket.
 struct Socket {
-    listens: bool,
-    to_send: u64,
-    to_read: u64,
+    state: u8,
+    to_read: u32,
+    to_send: u32,
 }
 
 /// Waits until the far side has acknowledged all that `local` sent to `remote`, its FIN too.
@@ -28,9 +39,9 @@ pub fn wait_reset(local: SocketAddr, remote: SocketAddr, limit: Duration) -> boo
 }
 
 /// Waits until so many connections stand in the queue of the listener.
-pub fn wait_queued(listener: SocketAddr, n: u64, limit: Duration) -> bool {
+pub fn wait_queued(listener: SocketAddr, n: u32, limit: Duration) -> bool {
     wait(limit, || {
-        find(listener, None).is_some_and(|socket| socket.listens && socket.to_read >= n)
+        find(listener, None).is_some_and(|socket| socket.state == LISTEN && socket.to_read >= n)
     })
 }
 
@@ -47,42 +58,60 @@ fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
 
 /// The socket with these ends; a listener has no far end.
 fn find(local: SocketAddr, remote: Option<SocketAddr>) -> Option<Socket> {
-    let table = match local.is_ipv4() {
-        true => "/proc/net/tcp",
-        false => "/proc/net/tcp6",
-    };
-    let table = fs::read_to_string(table).expect("the kernel's table of sockets");
-    let wanted = hex(local);
-    let far = remote.map(hex);
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (near_end, far_end, state, queues) = (
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        );
-        if near_end != wanted || far.as_ref().is_some_and(|far| far != far_end) {
-            return None;
-        }
-        let (to_send, to_read) = queues.split_once(':')?;
-        Some(Socket {
-            listens: state == "0A",
-            to_send: u64::from_str_radix(to_send, 16).ok()?,
-            to_read: u64::from_str_radix(to_read, 16).ok()?,
-        })
-    })
+    let found = ask(local, remote).unwrap_or_else(|e| panic!("sock_diag: {e}"));
+    // Of a connection that is gone, the kernel finds the listener.
+    found.filter(|socket| remote.is_none() || socket.state != LISTEN)
 }
 
-/// As the kernel writes addresses: words of four bytes, in the machine's order.
-fn hex(addr: SocketAddr) -> String {
-    let octets = match addr.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
+fn ask(local: SocketAddr, remote: Option<SocketAddr>) -> io::Result<Option<Socket>> {
+    let kernel = rustix::net::socket(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    let question = question(local, remote);
+    rustix::io::write(&kernel, &question)?;
+    let mut answer = [0; 4096];
+    let read = rustix::io::read(&kernel, &mut answer)?;
+    let number = |at: usize| u32::from_ne_bytes(answer[at..at + 4].try_into().expect("four bytes"));
+    if u16::from_ne_bytes([answer[4], answer[5]]) == BY_FAMILY && read >= 80 {
+        return Ok(Some(Socket {
+            state: answer[17],
+            to_read: number(72),
+            to_send: number(76),
+        }));
+    }
+    match number(16) as i32 {
+        ENOENT => Ok(None),
+        code => Err(io::Error::from_raw_os_error(-code)),
+    }
+}
+
+/// A netlink header, and an inet_diag_req_v2.
+fn question(local: SocketAddr, remote: Option<SocketAddr>) -> Vec<u8> {
+    let (family, any) = match local.ip() {
+        IpAddr::V4(_) => (AddressFamily::INET, "0.0.0.0:0"),
+        IpAddr::V6(_) => (AddressFamily::INET6, "[::]:0"),
     };
-    let words = octets.chunks(4).map(|word| {
-        let word = u32::from_ne_bytes(word.try_into().expect("four bytes"));
-        format!("{word:08X}")
-    });
-    format!("{}:{:04X}", words.collect::<String>(), addr.port())
+    let remote = remote.unwrap_or_else(|| any.parse().expect("an address"));
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&72u32.to_ne_bytes());
+    bytes.extend_from_slice(&BY_FAMILY.to_ne_bytes());
+    bytes.extend_from_slice(&REQUEST.to_ne_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(&[family.as_raw() as u8, TCP, 0, 0]);
+    bytes.extend_from_slice(&u32::MAX.to_ne_bytes());
+    bytes.extend_from_slice(&local.port().to_be_bytes());
+    bytes.extend_from_slice(&remote.port().to_be_bytes());
+    for ip in [local.ip(), remote.ip()] {
+        let mut octets = match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        octets.resize(16, 0);
+        bytes.extend_from_slice(&octets);
+    }
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&NO_COOKIE);
+    bytes
 }

@@ -54,8 +54,8 @@ const INTAKE: usize = 128;
 /// A lane may hold so many messages even where `--max-active` is small, but not more than half.
 const LEAST_SHARE: usize = 64;
 
-/// How often idle connections are looked at, in parts of their longest rest.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often idle connections are swept.
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// Where messages come from: a name for dead letters and threads, and a function that
 /// blocks until its input ends or the drain begins.

@@ -31,4 +31,5 @@ mod redis_writes;
 mod retries;
 mod support;
 mod surroundings;
+mod tls;
 mod torture;

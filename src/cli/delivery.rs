@@ -7,16 +7,19 @@ use clap::{Args, ValueEnum};
 
 use super::values::{delay, drain, number, share, timeout};
 use crate::backoff::{Delays, RetrySchedule};
-use crate::config::DeliveryConfig;
+use crate::config::{DeliveryConfig, default_max_in_flight};
 use crate::message::MAX_ATTEMPTS;
 
 /// How messages are delivered.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
 pub struct DeliveryArgs {
-    /// Attempts at a time; each has a thread
-    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "128", value_parser = number::<u16>(1, 4096))]
-    workers: u16,
+    #[command(flatten)]
+    workers: WorkersArgs,
+    /// Of these, what one endpoint may have at a time; the endpoints file may say otherwise
+    /// [default: 32, or a quarter of the workers if that is less]
+    #[arg(long, env = "OUTHOOK_MAX_IN_FLIGHT", value_name = "N", value_parser = number::<u16>(1, 4096))]
+    max_in_flight: Option<u16>,
     /// For a whole attempt: DNS, connect, TLS, sending, status and body
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
     pub timeout: Duration,
@@ -65,6 +68,20 @@ pub struct DeliveryArgs {
     drain_timeout: Duration,
 }
 
+/// How many workers there are: `check` looks whether so many fit.
+#[derive(Debug, Args)]
+pub struct WorkersArgs {
+    /// Attempts at a time; each has a thread
+    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "512", value_parser = number::<u16>(1, 4096))]
+    workers: u16,
+}
+
+impl WorkersArgs {
+    pub fn count(&self) -> usize {
+        self.workers.into()
+    }
+}
+
 /// What counts as one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum LaneKey {
@@ -75,7 +92,18 @@ enum LaneKey {
 }
 
 impl DeliveryArgs {
-    pub fn config(&self) -> DeliveryConfig {
+    /// The error is one line.
+    pub fn config(&self) -> Result<DeliveryConfig, String> {
+        let workers = self.workers.count();
+        let max_in_flight = match self.max_in_flight.map(usize::from) {
+            Some(n) if n > workers => {
+                return Err(format!(
+                    "--max-in-flight {n}: it must be at most --workers ({workers})"
+                ));
+            }
+            Some(n) => n,
+            None => default_max_in_flight(workers),
+        };
         let schedule = match &self.retry_schedule {
             Some(Pauses(list)) => RetrySchedule::list(list.clone(), self.jitter),
             None => RetrySchedule {
@@ -87,8 +115,9 @@ impl DeliveryArgs {
                 jitter: self.jitter,
             },
         };
-        DeliveryConfig {
-            workers: self.workers.into(),
+        Ok(DeliveryConfig {
+            workers,
+            max_in_flight,
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
             schedule,
@@ -99,7 +128,7 @@ impl DeliveryArgs {
             pause: self.pause_base,
             longest_pause: self.pause_max,
             drain_timeout: self.drain_timeout,
-        }
+        })
     }
 }
 

@@ -30,3 +30,4 @@ mod retries;
 mod support;
 mod surroundings;
 mod torture;
+mod workers;

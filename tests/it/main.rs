@@ -33,3 +33,4 @@ mod support;
 mod surroundings;
 mod tls;
 mod torture;
+mod workers;

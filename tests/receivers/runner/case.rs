@@ -177,6 +177,7 @@ pub struct Message {
     pub never_says: Vec<String>,
     pub attempts: Option<u32>,
     pub within: Option<String>,
+    pub no_sooner: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -239,7 +240,10 @@ impl Case {
                     n + 1
                 ));
             }
-            for text in [&message.timeout, &message.within].into_iter().flatten() {
+            for text in [&message.timeout, &message.within, &message.no_sooner]
+                .into_iter()
+                .flatten()
+            {
                 duration(text)?;
             }
         }

@@ -134,6 +134,17 @@ fn judge(message: &Message, outcome: &Outcome) -> Vec<String> {
             outcome.attempts.unwrap_or_default()
         ));
     }
+    if let Some(least) = message
+        .no_sooner
+        .as_deref()
+        .and_then(|text| duration(text).ok())
+        && outcome.took < least
+    {
+        wrong.push(format!(
+            "took {:?}; at least {least:?} is right",
+            outcome.took
+        ));
+    }
     if let Some(most) = message
         .within
         .as_deref()

@@ -152,7 +152,9 @@ fn pace(case: &Case, progress: &Progress) {
     if !case.together && !case.is_paced() {
         for n in 0..=last {
             progress.release();
-            progress.await_outcome(n, CASE_LIMIT);
+            if !progress.await_outcome(n, CASE_LIMIT) {
+                return;
+            }
         }
     }
     progress.release_first();

@@ -79,7 +79,7 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            if idle.stream.is_clean() {
+            if idle.stream.is_clean().unwrap_or_default() {
                 return Some(idle.stream);
             }
             self.note_end(origin, idle.since, now);

@@ -63,12 +63,20 @@ impl Stream {
     }
 
     /// Whether it is as it was left: open, and nothing stands in it. What a server of its own
-    /// accord says to TLS alone (a session ticket) does not count.
-    pub fn is_clean(&mut self) -> bool {
+    /// accord says to TLS alone (a session ticket) does not count; an alert is an error.
+    pub fn is_clean(&mut self) -> io::Result<bool> {
         match (self.socket.look(), &mut self.tls) {
-            (Idle::Quiet, _) => true,
-            (Idle::Readable, Some(tls)) => tls.take_in(&self.socket).is_ok_and(|news| !news),
-            _ => false,
+            (Idle::Quiet, _) => Ok(true),
+            (Idle::Readable, Some(tls)) => Ok(!tls.take_in(&self.socket)?),
+            _ => Ok(false),
+        }
+    }
+
+    /// What stands in it, of which nobody has asked for anything; 0 at the end.
+    pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read_now(buffer),
+            Some(tls) => tls.connection.reader().read(buffer),
         }
     }
 

@@ -76,9 +76,10 @@ impl Exchange {
             }
             result => result?,
         };
-        if !stream.is_clean() {
-            let text = "the server sent something, or closed the connection, before it was asked";
-            return Err(Failure::new(FaultKind::Protocol, text));
+        match stream.is_clean() {
+            Ok(true) => {}
+            Ok(false) => return Err(describe_unasked(&mut stream)),
+            Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
         let after = self.begun.elapsed();
         Ok(Wire::new(self.clone(), stream, Some(after)))
@@ -105,6 +106,24 @@ impl Exchange {
         let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
         Stream::with_tls(socket, host, tls, self.end)
     }
+}
+
+/// A new connection on which the server has spoken first, or has hung up.
+fn describe_unasked(stream: &mut Stream) -> Failure {
+    let mut buffer = [0; 60];
+    let text = match stream.read_now(&mut buffer) {
+        Ok(0) => "the server closed the connection before it was asked".into(),
+        Ok(n) => format!(
+            "the server sent \"{}\" before it was asked: is the port right?",
+            buffer[..n].escape_ascii()
+        ),
+        Err(e) => return broken(&e),
+    };
+    Failure::new(FaultKind::Protocol, text)
+}
+
+fn broken(e: &io::Error) -> Failure {
+    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
 }
 
 /// Connections that are closed at once where descriptors have run out.

@@ -1,5 +1,6 @@
 //! What the program runs with, after what the user typed has been understood.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::authorities::Authorities;
@@ -18,6 +19,10 @@ pub struct DeliveryConfig {
     pub public_authorities: bool,
     /// Idle connections kept, to all endpoints together.
     pub max_idle_connections: usize,
+    /// Asked for names, in place of the servers of resolv.conf; none: those.
+    pub dns_servers: Vec<SocketAddr>,
+    /// Names are looked up by getaddrinfo.
+    pub system_resolver: bool,
     pub schedule: RetrySchedule,
     /// Larger messages are refused.
     pub max_message_bytes: usize,
@@ -38,5 +43,11 @@ impl DeliveryConfig {
     /// leaves most of them to the others.
     pub fn window(&self) -> usize {
         (self.workers / 4).max(1)
+    }
+
+    /// Workers that may wait for long for names that do not answer: an eighth, so that a crowd
+    /// of silent names leaves most of them to others.
+    pub fn patient_look_ups(&self) -> usize {
+        (self.workers / 8).max(1)
     }
 }

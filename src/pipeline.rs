@@ -34,7 +34,7 @@ use crate::config::DeliveryConfig;
 use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
-use crate::http::{Client, ClientConfig};
+use crate::http::{Client, ClientConfig, Files, NamesConfig};
 use crate::intake::{Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
@@ -159,14 +159,7 @@ impl Pipeline {
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
 
-        let client = Arc::new(Client::new(ClientConfig {
-            timeout: config.timeout,
-            connect_timeout: config.connect_timeout,
-            max_idle: config.max_idle_connections,
-            names: crate::http::NamesConfig,
-            authorities: config.authorities.clone(),
-            public_authorities: config.public_authorities,
-        })?);
+        let client = Arc::new(Client::new(client_config(config))?);
         start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;
         let limits = limits(config, &keeper);
@@ -272,6 +265,22 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         tells: keeper.tells,
         bridge: keeper.bridge,
         gone: keeper.gone,
+    }
+}
+
+fn client_config(config: &DeliveryConfig) -> ClientConfig {
+    ClientConfig {
+        timeout: config.timeout,
+        connect_timeout: config.connect_timeout,
+        max_idle: config.max_idle_connections,
+        authorities: config.authorities.clone(),
+        public_authorities: config.public_authorities,
+        names: NamesConfig {
+            servers: config.dns_servers.clone(),
+            system: config.system_resolver,
+            patient: config.patient_look_ups(),
+            files: Files::default(),
+        },
     }
 }
 

@@ -266,7 +266,9 @@ mod tests {
         } else {
             "a.toml"
         };
-        parse(text, name, &bounds, &|path| Err(format!("{path} is not there")))
+        parse(text, name, &bounds, &|path| {
+            Err(format!("{path} is not there"))
+        })
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How messages are delivered.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, drain, number, read_authorities, share, timeout};
+use super::values::{delay, dns_server, drain, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::DeliveryConfig;
@@ -33,6 +34,13 @@ pub struct DeliveryArgs {
     /// Idle connections kept, to all endpoints together
     #[arg(long, env = "OUTHOOK_MAX_IDLE_CONNECTIONS", value_name = "N", default_value = "4096", value_parser = number::<u32>(0, 1_000_000))]
     max_idle_connections: u32,
+    /// Name server to ask, in place of those in /etc/resolv.conf: an IP address, with a port if it is
+    /// not 53; may be given more than once
+    #[arg(long = "dns-server", env = "OUTHOOK_DNS_SERVER", value_name = "ADDR", value_delimiter = ',', value_parser = dns_server)]
+    dns_servers: Vec<SocketAddr>,
+    /// How names are looked up
+    #[arg(long, env = "OUTHOOK_RESOLVER", value_enum, default_value_t = Resolver::Builtin)]
+    resolver: Resolver,
     /// Attempts for each message, the first included
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
@@ -84,6 +92,15 @@ enum LaneKey {
     Url,
 }
 
+/// How names are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Resolver {
+    /// By outhook itself, with DNS and /etc/hosts
+    Builtin,
+    /// By the system (getaddrinfo, four at a time), for LDAP, mDNS and the like
+    System,
+}
+
 impl DeliveryArgs {
     pub fn config(&self) -> DeliveryConfig {
         let schedule = match &self.retry_schedule {
@@ -104,6 +121,8 @@ impl DeliveryArgs {
             authorities: self.ca_file.clone(),
             public_authorities: !self.ca_only,
             max_idle_connections: self.max_idle_connections as usize,
+            dns_servers: self.dns_servers.clone(),
+            system_resolver: self.resolver == Resolver::System,
             schedule,
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,

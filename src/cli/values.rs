@@ -1,7 +1,7 @@
 //! How values are written. Each error says what is allowed.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,6 +42,18 @@ pub fn read_authorities(path: &str) -> Result<Authorities, String> {
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let parsed = text.trim().parse();
     parsed.map_err(|_| "it must be an IP address and a port, as 127.0.0.1:9000".into())
+}
+
+/// A name server: an IP address, with a port or without.
+pub fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    match bare.or_else(|_| text.parse()) {
+        Ok(server) if server.port() != 0 && !server.ip().is_unspecified() => Ok(server),
+        _ => Err(
+            "it must be an IP address, with a port or without, as 10.0.0.2 or [::1]:5353".into(),
+        ),
+    }
 }
 
 pub fn prefix(text: &str) -> Result<String, String> {

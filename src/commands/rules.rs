@@ -43,5 +43,6 @@ fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
         Err(e) => Err(e),
     }
     .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    rules_file::parse(&text, &name, bounds, &read_authorities).map_err(|e| format!("--endpoints {name}: {e}"))
+    rules_file::parse(&text, &name, bounds, &read_authorities)
+        .map_err(|e| format!("--endpoints {name}: {e}"))
 }

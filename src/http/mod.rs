@@ -4,6 +4,7 @@
 //! from `ureq::unversioned` is used in this folder and nowhere else. Blocks for at most
 //! `--timeout`; knows nothing of scheduling, retries or Redis.
 
+mod buffers;
 mod certificates;
 mod connect;
 mod failure;
@@ -20,8 +21,8 @@ mod transport;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::{Response, header};
@@ -39,8 +40,7 @@ use socket::Sockets;
 use tls::Trust;
 use transport::{Exchange, NoLookUp};
 
-pub use names::NamesConfig;
-
+pub use names::{Files, NamesConfig};
 
 /// Of an answer's body so much is read (a connection can be used again only when all of
 /// it was), and so much is kept for the record.

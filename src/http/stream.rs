@@ -89,6 +89,17 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// Says farewell, as some servers log it as an error where that is missing.
+    fn drop(&mut self) {
+        if let Some(Tls { connection, .. }) = &mut self.tls {
+            connection.send_close_notify();
+            // It is of no use to wait for room here.
+            let _ = connection.write_tls(&mut Now(&self.socket));
+        }
+    }
+}
+
 fn send_plain(socket: &Socket, bytes: &[u8], end: Instant) -> io::Result<Sent> {
     let mut sent = 0;
     while sent < bytes.len() {

@@ -20,6 +20,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::buffers::{Held, INPUT};
 use super::connect::connect;
 use super::failure::{Failure, is_timeout, short};
 use super::head::{Head, HeadReader, Keep};
@@ -31,12 +32,6 @@ use crate::delivery::FaultKind;
 
 /// Output is held back until the answer is awaited, but no more than this.
 const MAX_HELD: usize = 64 * 1024;
-
-/// What is read at once. Heads and bodies of answers to webhooks are small.
-const INPUT: usize = 4 * 1024;
-
-/// Room that is made for output where more comes than was expected.
-const MORE: usize = 16 * 1024;
 
 /// An answer's body may be no longer than this on the wire, whatever it consists of: much less
 /// is read, so this is about chunk extensions and trailers that never end.
@@ -159,10 +154,7 @@ impl fmt::Debug for Wire {
 
 impl Wire {
     fn new(exchange: Exchange, stream: Stream, connected: Option<Duration>) -> Wire {
-        let buffers = Held {
-            room: exchange.expected.min(MAX_HELD),
-            ..Held::default()
-        };
+        let buffers = Held::new(exchange.expected.min(MAX_HELD));
         Wire {
             exchange,
             stream: Some(stream),
@@ -176,8 +168,7 @@ impl Wire {
 
     /// Sends what is held. `last`: nothing more will come.
     fn flush(&mut self, last: bool) -> Result<(), Failure> {
-        let Held { output, filled, .. } = &mut self.buffers;
-        let bytes = &mut output[..mem::take(filled)];
+        let bytes = self.buffers.take_output();
         if self.sending == Sending::NotBegun {
             request_head::tidy(bytes);
         }
@@ -196,7 +187,7 @@ impl Wire {
         };
         if matches!(self.sending, Sending::Done | Sending::Stopped) {
             // While the answer is awaited nothing of the request is needed.
-            self.buffers.output = Vec::new();
+            self.buffers.free_output();
         }
         Ok(())
     }
@@ -272,7 +263,7 @@ impl Wire {
         let Reading::Head(reader) = &mut self.reading else {
             unreachable!("the caller has looked");
         };
-        let came = &self.buffers.input[..n];
+        let came = self.buffers.just_read(n);
         let (used, head) = match n {
             0 if self.received == 0 => return Err(self.failure(ErrorKind::UnexpectedEof.into())),
             0 => {
@@ -329,8 +320,7 @@ impl Transport for Wire {
         if self.sending == Sending::Stopped {
             return Ok(());
         }
-        self.buffers.filled += amount;
-        if self.buffers.filled >= MAX_HELD {
+        if self.buffers.output_added(amount) >= MAX_HELD {
             self.flush(false).map_err(other)?;
         }
         Ok(())
@@ -360,93 +350,12 @@ impl Transport for Wire {
     }
 }
 
-/// The bytes of one exchange. The request is written behind what is held already, so that head
-/// and body go out in one write.
-#[derive(Debug, Default)]
-struct Held {
-    output: Vec<u8>,
-    filled: usize,
-    /// How much output is made room for at first.
-    room: usize,
-    input: Vec<u8>,
-    /// Of `input`: what has been consumed, and what has come.
-    from: usize,
-    to: usize,
-    progress: bool,
-}
-
-impl Held {
-    fn make_room(&mut self) {
-        if self.output.len() - self.filled.min(self.output.len()) < 64 {
-            let more = if self.output.is_empty() {
-                self.room
-            } else {
-                MORE
-            };
-            self.output.resize(self.filled + more.max(64), 0);
-        }
-    }
-
-    /// Takes the place of what was read so far.
-    fn hold_input(&mut self, input: Vec<u8>) {
-        (self.from, self.to, self.progress) = (0, input.len(), true);
-        self.input = input;
-    }
-}
-
-impl Buffers for Held {
-    fn output(&mut self) -> &mut [u8] {
-        self.make_room();
-        &mut self.output[self.filled..]
-    }
-
-    fn input(&self) -> &[u8] {
-        &self.input[self.from..self.to]
-    }
-
-    fn input_append_buf(&mut self) -> &mut [u8] {
-        if self.from == self.to {
-            (self.from, self.to) = (0, 0);
-        }
-        if self.input.len() < self.to + INPUT / 2 {
-            self.input.drain(..self.from);
-            (self.from, self.to) = (0, self.to - self.from);
-            self.input.resize(self.to + INPUT, 0);
-        }
-        &mut self.input[self.to..]
-    }
-
-    fn input_appended(&mut self, amount: usize) {
-        self.to += amount;
-    }
-
-    fn input_consume(&mut self, amount: usize) {
-        self.progress = amount > 0;
-        self.from += amount;
-    }
-
-    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.make_room();
-        // Only chunked requests would use the first, and there are none.
-        (&mut [], &mut self.output[self.filled..])
-    }
-
-    fn can_use_input(&self) -> bool {
-        self.progress && self.from < self.to
-    }
-}
-
 /// ureq resolves a name before it asks for a connection; a connection that rests needs none.
 #[derive(Debug)]
 pub struct NoLookUp;
 
 impl Resolver for NoLookUp {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         Ok(self.empty())
     }
 }

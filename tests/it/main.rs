@@ -22,6 +22,7 @@ mod json_shapes;
 mod keep_alive;
 mod listen_cli;
 mod moves;
+mod names;
 mod overrides;
 mod redis_places;
 mod redis_trouble;

@@ -1,167 +1,261 @@
-//! Names to addresses, with a deadline that the system's resolver does not have.
+//! Names to addresses: a resolver of our own, as the system's cannot be shared by customers.
 //!
-//! `getaddrinfo` blocks for as long as it likes, so a few threads of this module's own call
-//! it, and a worker waits for the answer no longer than its attempt may take. Answers are
-//! kept for [`TTL`], failures for [`NEGATIVE_TTL`]; a name is looked up once however many
-//! workers want it. IP literals never come here to wait.
+//! `getaddrinfo` blocks a thread for as long as a customer's name servers are silent, so a few
+//! silent names stop the look-ups of all. Here one thread asks for thousands of names at a time.
+//!
+//! ```text
+//! callers ──ask──▶ table (known, waiting; behind one lock) ──requests──▶ edge (one thread)
+//!    ▲                ▲                                                    │ flights: what to
+//!    └──── waiter ◀───┴──────────────── publications ◀─────────────────────┘ send, what it means
+//! ```
+//!
+//! Read [`table`] first (what a caller gets, and how long it waits), then [`flights`],
+//! [`look_up`] and [`question`] (how a name is asked for), then [`edge`]. All but [`edge`],
+//! [`stream`], [`files`], [`system`] and this file are pure: `now` is an argument. Callers
+//! block, each on a [`waiter`] of its own; the thread blocks in poll(2) alone.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod conf;
+mod crowd;
+mod edge;
+mod files;
+mod flights;
+mod hosts;
+mod look_up;
+mod net;
+mod ports;
+mod question;
+mod report;
+mod stream;
+mod system;
+mod table;
+mod waiter;
+mod wire;
+
 use std::fmt;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+pub use files::Files;
+use report::seconds;
+use table::{Asked, MOMENT, Table};
+use waiter::{News, Waiter};
 
-/// getaddrinfo tells no TTL; half a minute is what long-lived clients commonly assume.
-const TTL: Duration = Duration::from_secs(30);
-const NEGATIVE_TTL: Duration = Duration::from_secs(2);
-const THREADS: usize = 4;
-/// Names waiting for a thread, and names remembered. Both are bounds, not tuning.
-const MAX_QUEUED: usize = 1024;
-const MAX_CACHED: usize = 16 * 1024;
-
-/// A name could not be resolved, and why.
+/// How names are looked up.
 #[derive(Debug, Clone)]
-pub struct DnsFailed(String);
+pub struct NamesConfig {
+    /// Asked in place of the servers of resolv.conf, if there are any.
+    pub servers: Vec<SocketAddr>,
+    /// getaddrinfo is called instead, for LDAP, mDNS and whatever else it knows.
+    pub system: bool,
+    /// So many callers may wait for a silent name for long.
+    pub patient: usize,
+    pub files: Files,
+}
 
-impl fmt::Display for DnsFailed {
+/// Why there are no addresses, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookUpError {
+    /// There are none, or the servers failed.
+    Failed(String),
+    /// The time was over. The look-up goes on, for the next who asks.
+    TimedOut(String),
+}
+
+impl fmt::Display for LookUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            LookUpError::Failed(text) | LookUpError::TimedOut(text) => f.write_str(text),
+        }
     }
 }
 
-impl std::error::Error for DnsFailed {}
+impl std::error::Error for LookUpError {}
 
-/// Shared by all agents; a clone is the same resolver.
+/// The resolver. A clone is the same one; its threads end when the last is dropped.
 #[derive(Clone)]
-pub struct Names {
-    shared: Arc<Shared>,
-    queue: Sender<String>,
-}
+pub struct Names(Arc<Handle>);
 
+/// What ends the threads when it is dropped; they themselves hold [`Shared`] only.
+struct Handle(Arc<Shared>);
+
+/// What callers and threads have in common.
 struct Shared {
-    table: Mutex<Table>,
-    changed: Condvar,
+    state: Mutex<State>,
+    /// For the threads that call getaddrinfo: there is a request, or the end has come.
+    requested: Condvar,
+    /// The other end of this wakes the thread that polls.
+    wake: UnixStream,
 }
 
-#[derive(Default)]
-struct Table {
-    names: HashMap<String, Name>,
+struct State {
+    table: Table,
+    /// No answers are given any more.
     closed: bool,
-}
-
-enum Name {
-    Pending,
-    Known {
-        answer: Result<Vec<IpAddr>, DnsFailed>,
-        until: Instant,
-    },
+    /// The threads are to end.
+    ended: bool,
+    /// The thread polls, and is to be woken for a request.
+    asleep: bool,
 }
 
 impl Names {
-    /// Starts the resolver's threads. They end when the last clone is dropped.
-    pub fn start(_: NamesConfig) -> std::io::Result<Names> {
-        let (queue, jobs) = bounded(MAX_QUEUED);
+    /// Fails only when the system has no threads or sockets to give.
+    pub fn start(config: NamesConfig) -> io::Result<Names> {
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let most_requests = match config.system {
+            true => system::MOST_REQUESTS,
+            false => flights::MAX_IN_FLIGHT,
+        };
         let shared = Arc::new(Shared {
-            table: Mutex::default(),
-            changed: Condvar::new(),
+            state: Mutex::new(State {
+                table: Table::new(config.patient, most_requests),
+                closed: false,
+                ended: false,
+                asleep: false,
+            }),
+            requested: Condvar::new(),
+            wake,
         });
-        for n in 1..=THREADS {
-            let (jobs, shared) = (jobs.clone(), shared.clone());
-            thread::Builder::new()
-                .name(format!("resolver-{n}"))
-                .spawn(move || look_up(&jobs, &shared))?;
+        match config.system {
+            true => system::start(&shared)?,
+            false => edge::start(shared.clone(), woken, config.files, config.servers)?,
         }
-        Ok(Names { shared, queue })
+        Ok(Names(Arc::new(Handle(shared))))
+    }
+
+    /// The addresses of a name without brackets, those first that should be tried first. Waits
+    /// until `deadline` at the longest.
+    pub fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookUpError> {
+        if let Ok(ip) = host.parse() {
+            return Ok(vec![ip]);
+        }
+        let begun = Instant::now();
+        let (waiter, before) = match self.ask(host, begun)? {
+            Asked::Known(addresses) => return Ok(addresses),
+            Asked::Failed(text) => return Err(LookUpError::Failed(text.to_string())),
+            Asked::Wait(waiter, before) => (waiter, before),
+        };
+        let moment = begun + MOMENT;
+        let mut news = waiter.wait(moment.min(deadline));
+        if news.is_none() && before.is_none() && moment < deadline {
+            news = self.wait_on(host, &waiter, deadline);
+        }
+        if matches!(news, None | Some(News::Displaced)) {
+            self.shared().lock().table.leave(host, &waiter);
+        }
+        match news {
+            Some(News::Answer(Ok(addresses))) => Ok(addresses),
+            Some(News::Answer(Err(text))) => Err(LookUpError::Failed(text.to_string())),
+            Some(News::Closed) => Err(closed(host)),
+            None => Err(match before {
+                Some(text) => LookUpError::Failed(text.to_string()),
+                None => unfinished(host, begun, ""),
+            }),
+            Some(News::Displaced) => {
+                let why = ", and too many others wait for names";
+                Err(unfinished(host, begun, why))
+            }
+        }
+    }
+
+    /// Puts the address that answered first, for as long as the name has it.
+    pub fn prefer(&self, host: &str, addr: IpAddr) {
+        self.shared().lock().table.prefer(host, addr);
     }
 
     /// Ends every wait, now and from now on.
     pub fn close(&self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_all();
-    }
-
-    /// The addresses of `host`, waiting no longer than until `deadline`.
-    pub fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookUpError> {
-        if let Ok(ip) = host.parse() { return Ok(vec![ip]); }
-        let mut table = self.shared.lock();
-        loop {
-            if table.closed {
-                return Err(LookUpError::Failed("resolver is closed".into()));
-            }
-            match table.names.get(host) {
-                Some(Name::Known { answer, until }) if *until > Instant::now() => {
-                    return answer.clone().map_err(|e| LookUpError::Failed(e.0));
-                }
-                Some(Name::Pending) => {}
-                _ => self.enqueue(&mut table, host)?,
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(LookUpError::TimedOut(format!("no address of {host} in time")));
-            }
-            let waited = self.shared.changed.wait_timeout(table, left);
-            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut state = self.shared().lock();
+        state.closed = true;
+        let waiters = state.table.take_all_waiters();
+        drop(state);
+        for waiter in waiters {
+            waiter.tell(News::Closed);
         }
     }
 
-    fn enqueue(&self, table: &mut Table, host: &str) -> Result<(), LookUpError> {
-        if table.names.len() >= MAX_CACHED {
-            let now = Instant::now();
-            table.names.retain(|_, name| match name {
-                Name::Pending => true,
-                Name::Known { until, .. } => *until > now,
-            });
+    fn ask(&self, host: &str, now: Instant) -> Result<Asked, LookUpError> {
+        let shared = self.shared();
+        let mut state = shared.lock();
+        if state.closed {
+            return Err(closed(host));
         }
-        match self.queue.try_send(host.to_owned()) {
-            Ok(()) => {
-                table.names.insert(host.to_owned(), Name::Pending);
-                Ok(())
+        let before = state.table.requested();
+        let asked = state.table.ask(host, now);
+        if state.table.requested() > before {
+            let asleep = std::mem::take(&mut state.asleep);
+            drop(state);
+            shared.requested.notify_one();
+            if asleep {
+                shared.wake();
             }
-            Err(TrySendError::Full(_)) => {
-                let text = format!("{MAX_QUEUED} names wait for the DNS server already");
-                Err(LookUpError::Failed(text))
-            }
-            Err(TrySendError::Disconnected(_)) => unreachable!("the threads outlive `queue`"),
         }
+        Ok(asked)
+    }
+
+    /// Waits longer than a moment, which not too many may do.
+    fn wait_on(&self, host: &str, waiter: &Arc<Waiter>, deadline: Instant) -> Option<News> {
+        let (place, displaced) = self.shared().lock().table.wait_on(host, waiter);
+        if let Some(other) = displaced {
+            other.tell(News::Displaced);
+        }
+        let news = waiter.wait(deadline);
+        self.shared().lock().table.leave_place(place);
+        news
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
     }
 }
 
-pub enum LookUpError {
-    Failed(String),
-    TimedOut(String),
+fn unfinished(host: &str, begun: Instant, why: &str) -> LookUpError {
+    let waited = seconds(begun.elapsed());
+    LookUpError::TimedOut(format!(
+        "{host} is still being looked up: no answer within {waited}{why}"
+    ))
 }
-#[derive(Debug, Default)]
-pub struct NamesConfig;
-impl Names { pub fn prefer(&self, _: &str, _: IpAddr) {} }
+
+fn closed(host: &str) -> LookUpError {
+    LookUpError::Failed(format!("{host} was not looked up: outhook is ending"))
+}
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing in here leaves the table half changed.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // A full pipe wakes as well as one more byte.
+        let _ = (&self.wake).write(&[0]);
+    }
+
+    /// Passes on what has been found out.
+    fn publish(&self, news: &[look_up::Publication], now: Instant) {
+        let mut state = self.lock();
+        let told: Vec<_> = news
+            .iter()
+            .filter_map(|n| state.table.learn(n, now))
+            .collect();
+        drop(state);
+        for (waiters, news) in told {
+            for waiter in waiters {
+                waiter.tell(news.clone());
+            }
+        }
     }
 }
 
-/// A resolver thread: ends when the queue is closed.
-fn look_up(jobs: &Receiver<String>, shared: &Shared) {
-    for host in jobs {
-        let answer = match (host.as_str(), 0).to_socket_addrs() {
-            Ok(found) => Ok(found.map(|a| a.ip()).collect::<Vec<_>>()),
-            Err(e) => Err(DnsFailed(format!("{host}: {e}"))),
-        };
-        let ttl = if answer.is_ok() { TTL } else { NEGATIVE_TTL };
-        let mut table = shared.lock();
-        if let Entry::Occupied(mut name) = table.names.entry(host) {
-            name.insert(Name::Known {
-                answer,
-                until: Instant::now() + ttl,
-            });
-        }
-        drop(table);
-        shared.changed.notify_all();
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.requested.notify_all();
+        self.0.wake();
     }
 }
 

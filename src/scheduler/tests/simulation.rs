@@ -66,6 +66,7 @@ fn limits(rng: &mut Rng) -> Limits {
 fn rules() -> Rules {
     Rules::new(vec![Rule {
         matches: Match::Prefix("http://h0/".into()),
+        authorities: None,
         max_in_flight: Some(2),
         pace: Some(Duration::from_millis(5)),
         timeout: None,

@@ -7,6 +7,7 @@
 //! that does not come within [`DEADLINE`] is a failure that says what was awaited.
 
 pub mod client;
+pub mod dns;
 pub mod ndjson;
 pub mod proxy;
 pub mod receiver;

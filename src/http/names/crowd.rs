@@ -1,0 +1,154 @@
+//! Who crowds a place that all share: members by zone, and which of them should leave first.
+//!
+//! Names that never answer belong to somebody. Where a bound is reached, the oldest member of
+//! the zone with the most members leaves, so that nobody can fill the bound against others.
+//! Pure: a member is a number that grows with its age order.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Members of all zones.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    zones: HashMap<Arc<str>, BTreeSet<u64>>,
+    /// Size and oldest member of each zone; the last is the one to take from.
+    sizes: BTreeSet<(usize, Reverse<u64>, Arc<str>)>,
+    members: usize,
+}
+
+impl Crowd {
+    pub fn len(&self) -> usize {
+        self.members
+    }
+
+    /// Adds a member that is not there yet.
+    pub fn insert(&mut self, zone: &str, member: u64) {
+        let zone: Arc<str> = match self.zones.get_key_value(zone) {
+            Some((known, _)) => known.clone(),
+            None => zone.into(),
+        };
+        let members = self.zones.entry(zone.clone()).or_default();
+        if let Some(&oldest) = members.first() {
+            self.sizes
+                .remove(&(members.len(), Reverse(oldest), zone.clone()));
+        }
+        self.members += usize::from(members.insert(member));
+        let oldest = *members.first().expect("one was just added");
+        self.sizes.insert((members.len(), Reverse(oldest), zone));
+    }
+
+    /// Removes a member, if it is there.
+    pub fn remove(&mut self, zone: &str, member: u64) {
+        let Some((known, _)) = self.zones.get_key_value(zone) else {
+            return;
+        };
+        let zone = known.clone();
+        let members = self.zones.get_mut(&zone).expect("it was just found");
+        let oldest = *members.first().expect("no zone is empty");
+        self.sizes
+            .remove(&(members.len(), Reverse(oldest), zone.clone()));
+        self.members -= usize::from(members.remove(&member));
+        match members.first() {
+            Some(&oldest) => {
+                self.sizes.insert((members.len(), Reverse(oldest), zone));
+            }
+            None => {
+                self.zones.remove(&zone);
+            }
+        }
+    }
+
+    /// The oldest member of the largest zone; among equals, the oldest of all.
+    pub fn first_to_leave(&self) -> Option<u64> {
+        self.sizes.last().map(|(_, Reverse(oldest), _)| *oldest)
+    }
+}
+
+/// The registrable domain of a name, nearly: its last two labels, or three where the last two
+/// look like `co.uk`. A public suffix list would cost more than a wrong guess here does.
+pub fn zone(name: &str) -> &str {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    let (Some(last), Some(second)) = (dots.next(), dots.next()) else {
+        return name;
+    };
+    let country = name.len() - last - 1 == 2 && last - second - 1 <= 3;
+    match (country, dots.next()) {
+        (false, _) => &name[second + 1..],
+        (true, Some(third)) => &name[third + 1..],
+        (true, None) => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_what_one_owner_has() {
+        for (name, expected) in [
+            ("a.b.slow.test", "slow.test"),
+            ("slow.test.", "slow.test"),
+            ("x.y.example.co.uk", "example.co.uk"),
+            ("co.uk", "co.uk"),
+            ("example.co.uk", "example.co.uk"),
+            ("a.example.io", "example.io"),
+            ("localhost", "localhost"),
+            ("", ""),
+        ] {
+            assert_eq!(zone(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_the_largest_zone_leaves_first() {
+        let mut crowd = Crowd::default();
+        for (zone, member) in [("good", 1), ("bad", 2), ("bad", 3), ("bad", 4)] {
+            crowd.insert(zone, member);
+        }
+        let mut left = Vec::new();
+        while let Some(member) = crowd.first_to_leave() {
+            let zone = if member == 1 { "good" } else { "bad" };
+            crowd.remove(zone, member);
+            left.push(member);
+        }
+        assert_eq!(left, [2, 3, 1, 4]);
+        assert_eq!(crowd.len(), 0);
+    }
+
+    #[test]
+    fn it_agrees_with_a_plain_list_over_random_steps() {
+        for seed in 0..20u64 {
+            let mut state = seed * 7919 + 1;
+            let mut random = |below: u64| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 33) % below
+            };
+            let (mut crowd, mut plain) = (Crowd::default(), Vec::<(String, u64)>::new());
+            for step in 0..2000 {
+                if random(3) > 0 || plain.is_empty() {
+                    let zone = format!("z{}", random(5));
+                    crowd.insert(&zone, step);
+                    plain.push((zone, step));
+                } else {
+                    let (zone, member) = plain.swap_remove(random(plain.len() as u64) as usize);
+                    crowd.remove(&zone, member);
+                    crowd.remove(&zone, member);
+                }
+                let size = |zone: &str| plain.iter().filter(|(z, _)| z == zone).count();
+                let oldest =
+                    |zone: &str| plain.iter().filter(|(z, _)| z == zone).map(|m| m.1).min();
+                let expected = (0..5)
+                    .map(|n| format!("z{n}"))
+                    .filter(|z| size(z) > 0)
+                    .max_by_key(|z| (size(z), Reverse(oldest(z))))
+                    .and_then(|z| oldest(&z));
+                assert_eq!(crowd.first_to_leave(), expected, "seed {seed}, step {step}");
+                assert_eq!(crowd.len(), plain.len(), "seed {seed}, step {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What goes out to the servers, and what is known of them. Pure: the edge sends it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::ports::{Ask, Ports, Random, SocketId, Token};
+use super::wire::Query;
+
+/// A server that has said nothing for so long is asked after the others...
+const SUSPICIOUS: Duration = Duration::from_secs(2);
+/// ...until it gets another chance.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// A TCP connection for one question.
+pub type StreamId = u64;
+
+/// To be sent, from one socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    pub socket: SocketId,
+    pub server: SocketAddr,
+    /// In [`Outbox::bytes`].
+    pub range: Range<usize>,
+}
+
+/// What the edge is to do.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub bytes: Vec<u8>,
+    pub datagrams: Vec<Datagram>,
+    /// Connections to be made, and what is to be sent on each, its length before it.
+    pub connects: Vec<(StreamId, SocketAddr, Vec<u8>)>,
+    pub disconnects: Vec<StreamId>,
+}
+
+impl Outbox {
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty() && self.connects.is_empty() && self.disconnects.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.datagrams.clear();
+        self.connects.clear();
+        self.disconnects.clear();
+    }
+}
+
+/// The way to the servers.
+pub struct Net {
+    pub ports: Ports,
+    pub outbox: Outbox,
+    streams: HashMap<StreamId, (Ask, SocketAddr)>,
+    last_stream: StreamId,
+    silent_since: HashMap<SocketAddr, Instant>,
+    /// Servers from before EDNS.
+    old: HashSet<SocketAddr>,
+}
+
+impl Net {
+    pub fn new(random: Random) -> Net {
+        Net {
+            ports: Ports::new(random),
+            outbox: Outbox::default(),
+            streams: HashMap::new(),
+            last_stream: 0,
+            silent_since: HashMap::new(),
+            old: HashSet::new(),
+        }
+    }
+
+    /// Sends a question, under the number it has there already or a new one.
+    pub fn send(
+        &mut self,
+        ask: Ask,
+        query: &Query,
+        (server, known): (SocketAddr, Option<Token>),
+        edns: bool,
+        now: Instant,
+    ) -> Option<Token> {
+        let token = match known {
+            Some(token) => token,
+            None => self.ports.open(server, ask, now)?,
+        };
+        self.silent_since.entry(server).or_insert(now);
+        let from = self.outbox.bytes.len();
+        let edns = edns && !self.old.contains(&server);
+        query.write(token.id, edns, &mut self.outbox.bytes);
+        self.outbox.datagrams.push(Datagram {
+            socket: token.socket,
+            server,
+            range: from..self.outbox.bytes.len(),
+        });
+        Some(token)
+    }
+
+    /// Asks the same by TCP.
+    pub fn connect(&mut self, ask: Ask, query: &Query, server: SocketAddr) -> StreamId {
+        self.last_stream += 1;
+        let stream = self.last_stream;
+        self.streams.insert(stream, (ask, server));
+        let mut bytes = vec![0, 0];
+        // A connection of its own has no other question that an answer could be mistaken for.
+        query.write(stream as u16, !self.old.contains(&server), &mut bytes);
+        let length = (bytes.len() - 2) as u16;
+        bytes[..2].copy_from_slice(&length.to_be_bytes());
+        self.outbox.connects.push((stream, server, bytes));
+        stream
+    }
+
+    pub fn stream(&self, stream: StreamId) -> Option<(Ask, SocketAddr)> {
+        self.streams.get(&stream).copied()
+    }
+
+    #[cfg(test)]
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub fn disconnect(&mut self, stream: StreamId) {
+        if self.streams.remove(&stream).is_some() {
+            self.outbox.disconnects.push(stream);
+        }
+    }
+
+    pub fn heard_from(&mut self, server: SocketAddr) {
+        self.silent_since.remove(&server);
+    }
+
+    pub fn mark_old(&mut self, server: SocketAddr) {
+        self.old.insert(server);
+    }
+
+    /// The servers with those last that have said nothing for a while.
+    pub fn order(&mut self, servers: &[SocketAddr], first: usize, now: Instant) -> Vec<SocketAddr> {
+        let age = |since: &Instant| now.saturating_duration_since(*since);
+        self.silent_since.retain(|_, since| age(since) < FORGIVEN);
+        let (before, after) = servers.split_at(first % servers.len().max(1));
+        let mut order = [after, before].concat();
+        let silent = |s: &SocketAddr| {
+            self.silent_since
+                .get(s)
+                .is_some_and(|t| age(t) > SUSPICIOUS)
+        };
+        order.sort_by_key(silent);
+        order
+    }
+
+    /// Forgets what it knows of servers; others are asked from now on.
+    pub fn change_servers(&mut self, servers: &[SocketAddr]) {
+        self.ports.keep_servers(servers);
+        self.silent_since.clear();
+        self.old.clear();
+    }
+}

@@ -1,0 +1,331 @@
+//! What is known of names, who waits for what is not, and whose turn it is to wait long. Pure.
+//!
+//! An answer is fresh for as long as its servers say, within bounds. From then on it is given
+//! out all the same while it is asked for again, and for a day if no server answers: a name
+//! that was known once never makes anybody wait. A failure is remembered likewise: who asks for
+//! a name that gave no answer last time gets that failure after a moment, and the next one
+//! hears what has come meanwhile. So names that stay silent hold nobody up but once.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::crowd::{Crowd, zone};
+use super::look_up::{Outcome, Publication};
+use super::waiter::{News, Waiter};
+
+/// Names remembered. Beyond it, the oldest of the zone with the most goes.
+const MAX_KNOWN: usize = 16 * 1024;
+
+const LEAST_TTL: Duration = Duration::from_secs(5);
+const MOST_TTL: Duration = Duration::from_secs(300);
+/// How long an old answer may be given out.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// After a failure an old answer is not asked for again for so long (RFC 8767, 5).
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// NXDOMAIN and the like are believed for so long, within what the zone says.
+const LEAST_ABSENT: Duration = Duration::from_secs(1);
+const MOST_ABSENT: Duration = Duration::from_secs(30);
+/// Silence and refusals, until somebody asks again.
+const FAILED: Duration = Duration::from_secs(1);
+/// And for so long who asks again does not wait for the end of it.
+const FAILED_REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How long anybody may wait; longer only with a place among the patient.
+pub const MOMENT: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Default)]
+struct Entry {
+    known: Option<Known>,
+    failure: Option<Failure>,
+    /// A look-up is under way, for these.
+    pending: Option<Vec<Arc<Waiter>>>,
+    preferred: Option<IpAddr>,
+    /// Its age order among what is remembered; 0 if nothing is.
+    learned: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    fresh_until: Instant,
+    usable_until: Instant,
+    not_again_before: Instant,
+}
+
+#[derive(Debug)]
+struct Failure {
+    text: Arc<str>,
+    until: Instant,
+    remembered_until: Instant,
+}
+
+/// What there is for somebody who asks.
+#[derive(Debug)]
+pub enum Asked {
+    Known(Vec<IpAddr>),
+    Failed(Arc<str>),
+    /// Wait here; if there was a failure before, for a moment only.
+    Wait(Arc<Waiter>, Option<Arc<str>>),
+}
+
+/// A place among those who may wait long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u64);
+
+#[derive(Debug)]
+pub struct Table {
+    entries: HashMap<Arc<str>, Entry>,
+    /// What is remembered, by age.
+    ages: HashMap<u64, Arc<str>>,
+    crowd: Crowd,
+    /// Names to be looked up, in turn.
+    requests: VecDeque<Arc<str>>,
+    patient: HashMap<u64, (Arc<str>, Arc<Waiter>)>,
+    impatience: Crowd,
+    most_patient: usize,
+    most_requests: usize,
+    counter: u64,
+}
+
+impl Table {
+    /// `most_patient`: so many may wait for longer than [`MOMENT`] at a time. `most_requests`:
+    /// so many names may stand in line to be looked up.
+    pub fn new(most_patient: usize, most_requests: usize) -> Table {
+        Table {
+            entries: HashMap::new(),
+            ages: HashMap::new(),
+            crowd: Crowd::default(),
+            requests: VecDeque::new(),
+            patient: HashMap::new(),
+            impatience: Crowd::default(),
+            most_patient: most_patient.max(1),
+            most_requests,
+            counter: 0,
+        }
+    }
+
+    /// What is known of a name. Asks for it if need be: then there is a new request.
+    pub fn ask(&mut self, name: &str, now: Instant) -> Asked {
+        let is_full = self.requests.len() >= self.most_requests;
+        let key = match self.entries.get_key_value(name) {
+            Some((key, entry)) => {
+                if let Some(known) = &entry.known
+                    && now < known.fresh_until
+                {
+                    return Asked::Known(known.addresses.clone());
+                }
+                key.clone()
+            }
+            None if is_full => return Asked::Failed(full(name, self.most_requests)),
+            None => Arc::from(name),
+        };
+        let entry = self.entries.entry(key.clone()).or_default();
+        if let Some(known) = entry.known.as_ref().filter(|k| now < k.usable_until) {
+            let addresses = known.addresses.clone();
+            if entry.pending.is_none() && now >= known.not_again_before && !is_full {
+                entry.pending = Some(Vec::new());
+                self.requests.push_back(key);
+            }
+            return Asked::Known(addresses);
+        }
+        if let Some(failure) = entry.failure.as_ref().filter(|f| now < f.until) {
+            return Asked::Failed(failure.text.clone());
+        }
+        let before = entry.failure.as_ref().filter(|f| now < f.remembered_until);
+        let before = before.map(|failure| failure.text.clone());
+        if entry.pending.is_none() {
+            if is_full {
+                return Asked::Failed(full(name, self.most_requests));
+            }
+            self.requests.push_back(key);
+        }
+        let waiter = Arc::new(Waiter::default());
+        entry.pending.get_or_insert_default().push(waiter.clone());
+        Asked::Wait(waiter, before)
+    }
+
+    /// The next name to be looked up.
+    pub fn take_request(&mut self) -> Option<Arc<str>> {
+        self.requests.pop_front()
+    }
+
+    pub fn requested(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Forgets who has stopped waiting.
+    pub fn leave(&mut self, name: &str, waiter: &Arc<Waiter>) {
+        if let Some(waiters) = self.entries.get_mut(name).and_then(|e| e.pending.as_mut()) {
+            waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+        }
+    }
+
+    /// Lets somebody wait longer. Where there are too many, the one who has waited longest
+    /// among those for names of the zone with the most has to go: who is to be told so.
+    pub fn wait_on(&mut self, name: &str, waiter: &Arc<Waiter>) -> (Place, Option<Arc<Waiter>>) {
+        let displaced = match self.patient.len() < self.most_patient {
+            true => None,
+            false => self.impatience.first_to_leave(),
+        };
+        let displaced = displaced.and_then(|place| self.leave_place(Place(place)));
+        self.counter += 1;
+        self.impatience.insert(zone(name), self.counter);
+        self.patient
+            .insert(self.counter, (name.into(), waiter.clone()));
+        (Place(self.counter), displaced)
+    }
+
+    pub fn leave_place(&mut self, place: Place) -> Option<Arc<Waiter>> {
+        let (name, waiter) = self.patient.remove(&place.0)?;
+        self.impatience.remove(zone(&name), place.0);
+        Some(waiter)
+    }
+
+    /// Takes in what was found out. Answers who waits for it, and what they are to be told.
+    pub fn learn(&mut self, news: &Publication, now: Instant) -> Option<(Vec<Arc<Waiter>>, News)> {
+        let entry = self.entries.entry(news.name.clone()).or_default();
+        let waiters = match news.last {
+            true => entry.pending.take().unwrap_or_default(),
+            false => std::mem::take(entry.pending.get_or_insert_default()),
+        };
+        let told = match &news.outcome {
+            Outcome::Found { v6, v4, ttl } => {
+                let addresses = order(v6, v4, entry.preferred);
+                let fresh_until = now + (*ttl).clamp(LEAST_TTL, MOST_TTL);
+                entry.failure = None;
+                entry.known = Some(Known {
+                    addresses: addresses.clone(),
+                    fresh_until,
+                    usable_until: now + STALE,
+                    not_again_before: fresh_until,
+                });
+                Ok(addresses)
+            }
+            Outcome::Absent { text, ttl } => {
+                let ttl = ttl.unwrap_or(LEAST_ABSENT).clamp(LEAST_ABSENT, MOST_ABSENT);
+                entry.known = None;
+                Err(entry.fail(text, now, ttl))
+            }
+            Outcome::Failed { text } => match &mut entry.known {
+                Some(known) if now < known.usable_until => {
+                    known.not_again_before = now + RECHECK;
+                    Ok(known.addresses.clone())
+                }
+                _ => Err(entry.fail(text, now, FAILED)),
+            },
+        };
+        self.remember(&news.name);
+        (!waiters.is_empty()).then_some((waiters, News::Answer(told)))
+    }
+
+    /// Puts the address that answered first.
+    pub fn prefer(&mut self, name: &str, address: IpAddr) {
+        let Some(entry) = self.entries.get_mut(name) else {
+            return;
+        };
+        entry.preferred = Some(address);
+        if let Some(known) = &mut entry.known
+            && let Some(at) = known.addresses.iter().position(|ip| *ip == address)
+        {
+            known.addresses[..=at].rotate_right(1);
+        }
+    }
+
+    /// Everybody who waits for anything. They are to be told that nothing will come.
+    pub fn take_all_waiters(&mut self) -> Vec<Arc<Waiter>> {
+        let pending = self.entries.values_mut().filter_map(|e| e.pending.as_mut());
+        pending.flat_map(std::mem::take).collect()
+    }
+
+    /// Other servers are asked from now on: what is known may be old, what has failed may not fail.
+    pub fn doubt_all(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.failure = None;
+            if let Some(known) = &mut entry.known {
+                known.fresh_until = known.fresh_until.min(now);
+                known.not_again_before = known.not_again_before.min(now);
+            }
+        }
+    }
+
+    /// Forgets what is known of a name, as the hosts file says something else now.
+    pub fn forget(&mut self, name: &str) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.known = None;
+            entry.failure = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.crowd.len()
+    }
+
+    /// Makes the name the youngest of those remembered, and forgets an old one if there are
+    /// too many.
+    fn remember(&mut self, name: &Arc<str>) {
+        self.counter += 1;
+        let entry = self.entries.get_mut(name).expect("it was just changed");
+        if entry.learned != 0 {
+            self.crowd.remove(zone(name), entry.learned);
+            self.ages.remove(&entry.learned);
+        }
+        entry.learned = self.counter;
+        self.crowd.insert(zone(name), self.counter);
+        self.ages.insert(self.counter, name.clone());
+        if self.crowd.len() <= MAX_KNOWN {
+            return;
+        }
+        let oldest = self.crowd.first_to_leave().expect("there are many");
+        let name = self
+            .ages
+            .remove(&oldest)
+            .expect("what is in the crowd has a name");
+        self.crowd.remove(zone(&name), oldest);
+        let entry = self
+            .entries
+            .get_mut(&name)
+            .expect("what is remembered has an entry");
+        match entry.pending {
+            Some(_) => (entry.known, entry.failure, entry.learned) = (None, None, 0),
+            None => drop(self.entries.remove(&name)),
+        }
+    }
+}
+
+impl Entry {
+    fn fail(&mut self, text: &str, now: Instant, ttl: Duration) -> Arc<str> {
+        let text: Arc<str> = text.into();
+        self.known = None;
+        self.failure = Some(Failure {
+            text: text.clone(),
+            until: now + ttl,
+            remembered_until: now + FAILED_REMEMBERED,
+        });
+        text
+    }
+}
+
+fn full(name: &str, most: usize) -> Arc<str> {
+    format!("{name} was not looked up: {most} names stand in line already").into()
+}
+
+/// Families alternate, IPv6 first (RFC 8305, 4); before all of them, the one that answered.
+fn order(v6: &[IpAddr], v4: &[IpAddr], preferred: Option<IpAddr>) -> Vec<IpAddr> {
+    let mut all = Vec::with_capacity(v6.len() + v4.len());
+    for n in 0..v6.len().max(v4.len()) {
+        all.extend(v6.get(n));
+        all.extend(v4.get(n));
+    }
+    if let Some(at) = all.iter().position(|ip| Some(*ip) == preferred) {
+        all[..=at].rotate_right(1);
+    }
+    all
+}
+
+#[cfg(test)]
+#[path = "tests/table.rs"]
+mod tests;

@@ -1,0 +1,312 @@
+//! What callers get, and for how long.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ip(n: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, n])
+}
+
+fn found(name: &str, v4: &[u8], ttl: Duration) -> Publication {
+    Publication {
+        name: name.into(),
+        outcome: Outcome::Found {
+            v6: Vec::new(),
+            v4: v4.iter().map(|n| ip(*n)).collect(),
+            ttl,
+        },
+        last: true,
+    }
+}
+
+fn failed(name: &str) -> Publication {
+    Publication {
+        name: name.into(),
+        outcome: Outcome::Failed {
+            text: format!("{name} failed"),
+        },
+        last: true,
+    }
+}
+
+fn table() -> Table {
+    Table::new(2, 100_000)
+}
+
+fn is_known(asked: &Asked, expected: &[u8]) -> bool {
+    let expected: Vec<IpAddr> = expected.iter().map(|n| ip(*n)).collect();
+    matches!(asked, Asked::Known(ips) if *ips == expected)
+}
+
+fn requested(table: &mut Table) -> Vec<String> {
+    std::iter::from_fn(|| table.take_request())
+        .map(|name| name.to_string())
+        .collect()
+}
+
+#[test]
+fn a_name_is_asked_for_once_however_many_wait() {
+    let (mut table, now) = (table(), Instant::now());
+    for _ in 0..5 {
+        assert!(matches!(table.ask("a", now), Asked::Wait(_, None)));
+    }
+    assert_eq!(requested(&mut table), ["a"]);
+    let (waiters, news) = table.learn(&found("a", &[1, 2], 60 * SECOND), now).unwrap();
+    assert_eq!(waiters.len(), 5);
+    assert_eq!(news, News::Answer(Ok(vec![ip(1), ip(2)])));
+    assert!(is_known(&table.ask("a", now), &[1, 2]));
+    assert!(requested(&mut table).is_empty());
+}
+
+#[test]
+fn an_answer_is_fresh_for_its_time_and_then_given_out_while_it_is_asked_for_again() {
+    for (ttl, fresh) in [(0, 5), (60, 60), (90_000, 300)] {
+        let (mut table, now) = (table(), Instant::now());
+        table.ask("a", now);
+        table.take_request();
+        table.learn(&found("a", &[1], ttl * SECOND), now);
+        assert!(is_known(
+            &table.ask("a", now + fresh * SECOND - SECOND / 2),
+            &[1]
+        ));
+        assert_eq!(table.requested(), 0, "ttl {ttl}");
+        let later = now + fresh * SECOND;
+        for _ in 0..3 {
+            assert!(is_known(&table.ask("a", later), &[1]), "nobody waits");
+        }
+        assert_eq!(requested(&mut table), ["a"], "ttl {ttl}");
+        assert!(table.learn(&found("a", &[2], 60 * SECOND), later).is_none());
+        assert!(is_known(&table.ask("a", later), &[2]));
+    }
+}
+
+#[test]
+fn an_old_answer_outlives_its_servers_for_a_day_and_is_asked_for_only_when_wanted() {
+    let (mut table, start) = (table(), Instant::now());
+    table.learn(&found("a", &[1], SECOND), start);
+    let mut asked = 0;
+    let mut now = start + 10 * SECOND;
+    while now < start + STALE {
+        assert!(is_known(&table.ask("a", now), &[1]));
+        for _ in requested(&mut table) {
+            asked += 1;
+            table.learn(&failed("a"), now);
+        }
+        now += 10 * SECOND;
+    }
+    assert!((2800..=2880).contains(&asked), "every 30 s: {asked}");
+    assert!(matches!(table.ask("a", start + STALE), Asked::Wait(..)));
+    assert!(requested(&mut table).len() == 1, "nobody asks by itself");
+}
+
+#[test]
+fn an_answer_that_there_is_nothing_replaces_what_was_known() {
+    let (mut table, now) = (table(), Instant::now());
+    table.learn(&found("a", &[1], SECOND), now);
+    let absent = |ttl| Publication {
+        outcome: Outcome::Absent {
+            text: "no".into(),
+            ttl,
+        },
+        ..failed("a")
+    };
+    for (ttl, believed) in [(None, 1), (Some(0), 1), (Some(7), 7), (Some(9000), 30)] {
+        table.learn(&absent(ttl.map(|s: u32| s * SECOND)), now);
+        let until = now + believed * SECOND;
+        assert!(
+            matches!(table.ask("a", until - SECOND / 2), Asked::Failed(text) if &*text == "no")
+        );
+        assert!(
+            matches!(table.ask("a", until), Asked::Wait(_, Some(_))),
+            "{ttl:?}"
+        );
+    }
+}
+
+#[test]
+fn who_asks_for_what_has_failed_waits_for_a_moment_only() {
+    let (mut table, now) = (table(), Instant::now());
+    table.ask("a", now);
+    requested(&mut table);
+    table.learn(&failed("a"), now);
+    assert!(matches!(table.ask("a", now + SECOND / 2), Asked::Failed(_)));
+    let asked = table.ask("a", now + SECOND);
+    assert!(matches!(asked, Asked::Wait(_, Some(text)) if &*text == "a failed"));
+    assert_eq!(requested(&mut table), ["a"]);
+    assert!(
+        matches!(table.ask("a", now + 700 * SECOND), Asked::Wait(_, None)),
+        "long forgotten"
+    );
+}
+
+#[test]
+fn families_alternate_and_the_one_that_answered_comes_first() {
+    let v6 = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+    let (mut table, now) = (table(), Instant::now());
+    let news = Publication {
+        outcome: Outcome::Found {
+            v6: vec![v6(1), v6(2)],
+            v4: vec![ip(1), ip(2), ip(3)],
+            ttl: SECOND,
+        },
+        ..failed("a")
+    };
+    let addresses = |table: &mut Table| match table.ask("a", now) {
+        Asked::Known(ips) => ips,
+        other => panic!("{other:?}"),
+    };
+    table.learn(&news, now);
+    assert_eq!(addresses(&mut table), [v6(1), ip(1), v6(2), ip(2), ip(3)]);
+    table.prefer("a", ip(2));
+    assert_eq!(addresses(&mut table), [ip(2), v6(1), ip(1), v6(2), ip(3)]);
+    table.learn(&news, now);
+    assert_eq!(
+        addresses(&mut table),
+        [ip(2), v6(1), ip(1), v6(2), ip(3)],
+        "also after a refresh"
+    );
+    table.prefer("a", ip(9));
+    table.prefer("b", ip(9));
+    table.learn(&news, now);
+    assert_eq!(addresses(&mut table), [v6(1), ip(1), v6(2), ip(2), ip(3)]);
+}
+
+#[test]
+fn of_those_who_wait_long_the_longest_of_the_largest_zone_is_displaced() {
+    let (mut table, now) = (Table::new(3, 100), Instant::now());
+    let wait = |table: &mut Table, name: &str| {
+        let Asked::Wait(waiter, _) = table.ask(name, now) else {
+            panic!("known");
+        };
+        let (place, displaced) = table.wait_on(name, &waiter);
+        (waiter, place, displaced)
+    };
+    let good = wait(&mut table, "a.good.test");
+    let first = wait(&mut table, "a.bad.test");
+    let second = wait(&mut table, "b.bad.test");
+    assert!(good.2.is_none() && first.2.is_none() && second.2.is_none());
+    let third = wait(&mut table, "c.bad.test");
+    assert!(Arc::ptr_eq(&third.2.unwrap(), &first.0));
+    table.leave_place(first.1);
+    table.leave_place(second.1);
+    assert!(
+        wait(&mut table, "b.good.test").2.is_none(),
+        "a place was free"
+    );
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_one_owner_s_names_push_out_their_own() {
+    let (mut table, now) = (table(), Instant::now());
+    for n in 0..100 {
+        table.learn(
+            &found(&format!("n{n}.good{n}.test"), &[1], 60 * SECOND),
+            now,
+        );
+    }
+    for n in 0..MAX_KNOWN * 2 {
+        let name = format!("n{n}.wild.test");
+        table.ask(&name, now);
+        table.take_request();
+        match n % 3 {
+            0 => drop(table.learn(&failed(&name), now)),
+            _ => drop(table.learn(&found(&name, &[2], 60 * SECOND), now)),
+        }
+        assert!(table.remembered() <= MAX_KNOWN && table.entries.len() <= MAX_KNOWN + 1);
+    }
+    for n in 0..100 {
+        assert!(
+            is_known(&table.ask(&format!("n{n}.good{n}.test"), now), &[1]),
+            "{n}"
+        );
+    }
+    assert_eq!(table.ages.len(), table.remembered());
+}
+
+#[test]
+fn a_full_line_is_told_of() {
+    let (mut table, now) = (Table::new(1, 2), Instant::now());
+    table.ask("a", now);
+    table.ask("b", now);
+    assert!(
+        matches!(table.ask("c", now), Asked::Failed(text) if text.contains("2 names stand in line"))
+    );
+    assert!(matches!(table.ask("a", now), Asked::Wait(..)));
+}
+
+#[test]
+fn other_servers_mean_that_all_is_asked_for_again() {
+    let (mut table, now) = (table(), Instant::now());
+    table.learn(&found("a", &[1], 300 * SECOND), now);
+    table.learn(&failed("b"), now);
+    table.doubt_all(now);
+    assert!(is_known(&table.ask("a", now), &[1]));
+    assert!(matches!(table.ask("b", now), Asked::Wait(_, None)));
+    assert_eq!(requested(&mut table), ["a", "b"]);
+    table.forget("a");
+    assert!(matches!(table.ask("a", now), Asked::Wait(..)));
+}
+
+/// Asking, learning and leaving in any order: nobody who waits is forgotten, nothing grows.
+#[test]
+fn a_model_of_thousands_of_random_steps() {
+    for seed in 0..40u64 {
+        let mut state = seed.wrapping_mul(2_862_933_555_777_941_757) + 3;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut table = Table::new(3, 20);
+        let (mut now, mut flying) = (Instant::now(), Vec::<Arc<str>>::new());
+        let mut waiting: Vec<(String, Arc<Waiter>, Option<Place>)> = Vec::new();
+        for step in 0..3000 {
+            let what = format!("seed {seed}, step {step}");
+            match random(8) {
+                0..3 => {
+                    let name = format!("n{}.z{}.test", random(30), random(3));
+                    if let Asked::Wait(waiter, _) = table.ask(&name, now) {
+                        let place = (random(2) == 0).then(|| table.wait_on(&name, &waiter).0);
+                        waiting.push((name, waiter, place));
+                    }
+                }
+                3 => flying.extend(table.take_request()),
+                4..6 if !flying.is_empty() => {
+                    let name = flying.swap_remove(random(flying.len() as u64) as usize);
+                    let news = match random(3) {
+                        0 => failed(&name),
+                        n => found(&name, &[n as u8], Duration::from_secs(random(20))),
+                    };
+                    let told = table.learn(&news, now).map(|t| t.0).unwrap_or_default();
+                    let (gone, left): (Vec<_>, _) = waiting.into_iter().partition(|w| w.0 == *name);
+                    assert_eq!(told.len(), gone.len(), "{what}: {name}");
+                    gone.into_iter()
+                        .filter_map(|w| w.2)
+                        .for_each(|p| drop(table.leave_place(p)));
+                    waiting = left;
+                }
+                6 if !waiting.is_empty() => {
+                    let (name, waiter, place) =
+                        waiting.swap_remove(random(waiting.len() as u64) as usize);
+                    table.leave(&name, &waiter);
+                    place.map(|p| table.leave_place(p));
+                }
+                _ => now += Duration::from_millis(random(5000)),
+            }
+            assert!(
+                table.patient.len() <= 3 && table.requests.len() <= 20,
+                "{what}"
+            );
+            assert_eq!(table.patient.len(), table.impatience.len(), "{what}");
+            let pending = table
+                .entries
+                .values()
+                .filter(|e| e.pending.is_some())
+                .count();
+            assert_eq!(pending, table.requests.len() + flying.len(), "{what}");
+        }
+        assert_eq!(table.take_all_waiters().len(), waiting.len(), "seed {seed}");
+    }
+}

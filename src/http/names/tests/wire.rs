@@ -1,0 +1,271 @@
+//! What bytes mean, and that no bytes do harm.
+
+use simple_dns::rdata::{A, AAAA, CNAME, SOA};
+
+use super::*;
+
+fn query(name: &str) -> Query {
+    Query::new(name, Family::V4).expect("a name")
+}
+
+/// An answer to a question, to be filled in.
+fn reply<'a>(name: &'a str, kind: TYPE) -> Packet<'a> {
+    let mut packet = Packet::new_reply(7);
+    packet.set_flags(PacketFlag::RECURSION_AVAILABLE);
+    let name = Name::new(name).unwrap();
+    packet.questions.push(Question::new(
+        name,
+        kind.into(),
+        QCLASS::CLASS(CLASS::IN),
+        false,
+    ));
+    packet
+}
+
+fn record<'a>(name: &'a str, ttl: u32, data: RData<'a>) -> ResourceRecord<'a> {
+    ResourceRecord::new(Name::new(name).unwrap(), CLASS::IN, ttl, data)
+}
+
+fn a(last: u8) -> RData<'static> {
+    RData::A(A {
+        address: u32::from(Ipv4Addr::new(10, 0, 0, last)),
+    })
+}
+
+fn alias<'a>(to: &'a str) -> RData<'a> {
+    RData::CNAME(CNAME(Name::new(to).unwrap()))
+}
+
+fn read_packet(query: &Query, packet: &Packet) -> Result<Reply, NotOurs> {
+    read(query, &packet.build_bytes_vec_compressed().unwrap())
+}
+
+fn found(ttl: u64, last: &[u8]) -> Reply {
+    Reply::Found(Found {
+        addresses: last
+            .iter()
+            .map(|n| Ipv4Addr::new(10, 0, 0, *n).into())
+            .collect(),
+        ttl: Duration::from_secs(ttl),
+    })
+}
+
+#[test]
+fn a_question_is_what_the_rfc_says() {
+    let mut bytes = Vec::new();
+    query("a.bc").write(0x1234, true, &mut bytes);
+    let expected =
+        b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x01a\x02bc\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    assert_eq!(bytes, expected);
+    bytes.clear();
+    Query::new("a.bc", Family::V6)
+        .unwrap()
+        .write(1, false, &mut bytes);
+    assert_eq!(
+        bytes,
+        b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\x02bc\0\0\x1c\0\x01"
+    );
+}
+
+#[test]
+fn what_is_no_name_is_not_asked_for() {
+    let long = "a".repeat(64);
+    let longer = "abcdefg.".repeat(32) + "abc";
+    for name in ["", ".", "a..b", ".a", "a b", "a\\.b", "é", &long, &longer] {
+        assert_eq!(Query::new(name, Family::V4), None, "{name}");
+    }
+    assert!(Query::new("_srv.a-b.example", Family::V4).is_some());
+}
+
+#[test]
+fn addresses_are_found_at_the_end_of_a_chain_in_any_order() {
+    let mut packet = reply("WWW.example", TYPE::A);
+    packet.answers.push(record("c.example", 300, a(2)));
+    packet
+        .answers
+        .push(record("b.example", 40, alias("C.example")));
+    packet.answers.push(record("other.example", 1, a(9)));
+    packet
+        .answers
+        .push(record("www.example", 90, alias("b.example")));
+    packet.answers.push(record("c.example", 300, a(1)));
+    packet.answers.push(record("c.example", 300, a(2)));
+    assert_eq!(
+        read_packet(&query("www.example"), &packet),
+        Ok(found(40, &[2, 1]))
+    );
+}
+
+#[test]
+fn a_chain_without_an_end_ends() {
+    let mut packet = reply("a.example", TYPE::A);
+    packet
+        .answers
+        .push(record("a.example", 40, alias("b.example")));
+    packet
+        .answers
+        .push(record("b.example", 40, alias("a.example")));
+    let none = Ok(Reply::NoAddress { ttl: None });
+    assert_eq!(read_packet(&query("a.example"), &packet), none);
+}
+
+#[test]
+fn only_addresses_of_the_family_and_only_so_many_count() {
+    let mut packet = reply("a.example", TYPE::A);
+    packet
+        .answers
+        .push(record("a.example", 9, RData::AAAA(AAAA { address: 1 })));
+    (0..100).for_each(|n| packet.answers.push(record("a.example", 50, a(n))));
+    let sixteen: Vec<u8> = (0..16).collect();
+    assert_eq!(
+        read_packet(&query("a.example"), &packet),
+        Ok(found(50, &sixteen))
+    );
+}
+
+#[test]
+fn nothing_is_believed_for_as_long_as_the_zone_says() {
+    let soa = |ttl, minimum| {
+        let name = || Name::new("example").unwrap();
+        let soa = SOA {
+            mname: name(),
+            rname: name(),
+            serial: 1,
+            refresh: 1,
+            retry: 1,
+            expire: 1,
+            minimum,
+        };
+        record("example", ttl, RData::SOA(soa))
+    };
+    let mut packet = reply("a.example", TYPE::A);
+    packet.name_servers.push(soa(100, 7));
+    let ttl = Some(Duration::from_secs(7));
+    let q = query("a.example");
+    assert_eq!(read_packet(&q, &packet), Ok(Reply::NoAddress { ttl }));
+    *packet.rcode_mut() = RCODE::NameError;
+    assert_eq!(read_packet(&q, &packet), Ok(Reply::NoName { ttl }));
+}
+
+#[test]
+fn what_a_server_says_instead_of_an_answer_is_understood() {
+    let q = query("a.example");
+    for (code, expected) in [
+        (RCODE::ServerFailure, Reply::Refused("SERVFAIL")),
+        (RCODE::Refused, Reply::Refused("REFUSED")),
+        (RCODE::FormatError, Reply::NotUnderstood),
+        (RCODE::NotImplemented, Reply::NotUnderstood),
+    ] {
+        let mut packet = reply("a.example", TYPE::A);
+        *packet.rcode_mut() = code;
+        assert_eq!(read_packet(&q, &packet), Ok(expected.clone()));
+        packet.questions.clear();
+        assert_eq!(
+            read_packet(&q, &packet),
+            Ok(expected),
+            "without the question"
+        );
+    }
+    let mut referral = reply("a.example", TYPE::A);
+    referral.remove_flags(PacketFlag::RECURSION_AVAILABLE);
+    let refused = Ok(Reply::Refused("that it does not ask others"));
+    assert_eq!(read_packet(&q, &referral), refused);
+}
+
+#[test]
+fn the_answer_to_another_question_is_not_ours() {
+    let q = query("a.example");
+    for (name, kind) in [
+        ("b.example", TYPE::A),
+        ("a.example", TYPE::AAAA),
+        ("a.example.b", TYPE::A),
+    ] {
+        assert_eq!(read_packet(&q, &reply(name, kind)), Err(NotOurs), "{name}");
+    }
+    let mut own = Vec::new();
+    q.write(7, true, &mut own);
+    assert_eq!(read(&q, &own), Err(NotOurs), "the question itself");
+    let mut none = reply("a.example", TYPE::A);
+    none.questions.clear();
+    assert_eq!(read_packet(&q, &none), Err(NotOurs));
+}
+
+#[test]
+fn what_is_cut_short_says_so_wherever_it_is_cut() {
+    let q = query("a.example");
+    let mut packet = reply("a.example", TYPE::A);
+    packet.set_flags(PacketFlag::TRUNCATION);
+    packet.answers.push(record("a.example", 50, a(1)));
+    let bytes = packet.build_bytes_vec().unwrap();
+    assert_eq!(
+        read(&q, &bytes),
+        Ok(Reply::Truncated(Some(Found {
+            addresses: vec![Ipv4Addr::new(10, 0, 0, 1).into()],
+            ttl: Duration::from_secs(50)
+        })))
+    );
+    assert_eq!(
+        read(&q, &bytes[..bytes.len() - 3]),
+        Ok(Reply::Truncated(None))
+    );
+}
+
+#[test]
+fn loops_of_compression_and_absurd_counts_are_no_answers() {
+    let q = query("a.example");
+    let mut bytes = reply("a.example", TYPE::A).build_bytes_vec().unwrap();
+    bytes[7] = 1;
+    for pointer in [
+        [0xc0, bytes.len() as u8],
+        [0xff, 0xff],
+        [0xc0, bytes.len() as u8 + 2],
+    ] {
+        let looped = [
+            &bytes[..],
+            &pointer,
+            b"\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01",
+        ]
+        .concat();
+        assert_eq!(read(&q, &looped), Err(NotOurs), "{pointer:?}");
+    }
+    bytes[6..12].fill(0xff);
+    assert_eq!(read(&q, &bytes), Err(NotOurs));
+}
+
+#[test]
+fn any_bytes_are_read_without_a_panic() {
+    let q = query("a.example");
+    let mut packet = reply("a.example", TYPE::A);
+    packet
+        .answers
+        .push(record("a.example", 50, alias("b.example")));
+    packet.answers.push(record("b.example", 50, a(1)));
+    *packet.opt_mut() = Some(OPT {
+        opt_codes: Vec::new(),
+        udp_packet_size: 512,
+        version: 0,
+    });
+    let good = packet.build_bytes_vec_compressed().unwrap();
+    for seed in 0..60_000u64 {
+        let mut state = seed.wrapping_mul(2_862_933_555_777_941_757) + 3;
+        let mut random = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let mut bytes = good.clone();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes.truncate(at.max(1)),
+                1 => bytes.insert(at, random(256) as u8),
+                // Types and lengths are what a parser stumbles over.
+                2 => bytes[at] = [0, 1, 0xc0, 0xff, 41, 64, 65, 63][random(8)],
+                _ => bytes[at] = random(256) as u8,
+            }
+        }
+        let outcome = std::panic::catch_unwind(|| read(&q, &bytes));
+        assert!(outcome.is_ok(), "seed {seed}: {bytes:?}");
+    }
+}

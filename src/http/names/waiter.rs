@@ -1,0 +1,47 @@
+//! Where one thread waits for one name. Each has its own, so that an answer wakes nobody else.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+/// What somebody who waits is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    Answer(Result<Vec<IpAddr>, Arc<str>>),
+    /// Others wait too; this one has waited longest.
+    Displaced,
+    Closed,
+}
+
+#[derive(Debug, Default)]
+pub struct Waiter {
+    news: Mutex<Option<News>>,
+    came: Condvar,
+}
+
+impl Waiter {
+    /// The first news count.
+    pub fn tell(&self, news: News) {
+        let mut slot = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(news);
+            self.came.notify_one();
+        }
+    }
+
+    /// Waits for news, until `deadline` at the longest.
+    pub fn wait(&self, deadline: Instant) -> Option<News> {
+        let mut slot = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(news) = slot.take() {
+                return Some(news);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.came.wait_timeout(slot, left);
+            slot = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -11,14 +11,16 @@ use crate::backoff::RetrySchedule;
 pub struct DeliveryConfig {
     /// Threads, and so attempts at a time.
     pub workers: usize,
+    /// Of these, what one endpoint may have at a time.
+    pub max_in_flight: usize,
     /// For a whole attempt.
     pub timeout: Duration,
     pub connect_timeout: Duration,
     /// Certificates that the operator trusts, and whether Mozilla's are trusted too.
     pub authorities: Option<Authorities>,
     pub public_authorities: bool,
-    /// Idle connections kept, to all endpoints together.
-    pub max_idle_connections: usize,
+    /// Idle connections kept, to all endpoints together; `None`: what descriptors allow.
+    pub max_idle_connections: Option<usize>,
     /// Asked for names, in place of the servers of resolv.conf; none: those.
     pub dns_servers: Vec<SocketAddr>,
     /// Names are looked up by getaddrinfo.
@@ -39,15 +41,44 @@ pub struct DeliveryConfig {
 }
 
 impl DeliveryConfig {
-    /// Workers that one origin may hold at a time: a quarter, so that a customer who hangs
-    /// leaves most of them to the others.
-    pub fn window(&self) -> usize {
-        (self.workers / 4).max(1)
-    }
-
     /// Workers that may wait for long for names that do not answer: an eighth, so that a crowd
     /// of silent names leaves most of them to others.
     pub fn patient_look_ups(&self) -> usize {
         (self.workers / 8).max(1)
+    }
+}
+
+/// Attempts at a time that one endpoint may have where nothing is set.
+const MAX_IN_FLIGHT: usize = 32;
+
+/// The default of `--max-in-flight`. Never more than a quarter of the workers, so that a customer
+/// who hangs leaves most of them to the others.
+pub fn default_max_in_flight(workers: usize) -> usize {
+    MAX_IN_FLIGHT.min(workers / 4).max(1)
+}
+
+/// Attempts a second that so many at a time allow, if each takes `answer`.
+pub fn attempts_per_second(at_a_time: usize, answer: Duration) -> u64 {
+    (at_a_time as f64 / answer.as_secs_f64()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_gets_32_workers_or_a_quarter_and_always_one() {
+        let cases = [(1, 1), (4, 1), (8, 2), (128, 32), (512, 32), (4096, 32)];
+        for (workers, expected) in cases {
+            assert_eq!(default_max_in_flight(workers), expected, "{workers}");
+        }
+    }
+
+    #[test]
+    fn throughput_is_workers_over_answer_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(attempts_per_second(512, ms(200)), 2560);
+        assert_eq!(attempts_per_second(128, ms(300)), 426);
+        assert_eq!(attempts_per_second(1, ms(15_000)), 0);
     }
 }

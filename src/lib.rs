@@ -15,12 +15,14 @@ pub mod logging;
 mod pipeline;
 mod receiver;
 mod signals;
+mod threads;
 mod timer;
 mod trouble;
 mod waker;
 mod work;
 mod worker;
-// Floor 2: blocking I/O.
+// Floor 2: blocking I/O, and what the system allows.
+mod descriptors;
 mod http;
 mod store;
 // Floor 1: decisions, pure.

@@ -6,19 +6,22 @@
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use env_logger::{Builder, Target, WriteStyle};
 
+/// Lines that may wait. They are counted here, as a bounded channel would hold memory for all of
+/// them from the start.
 const QUEUE: usize = 4096;
 
 /// At the end of the process, how long the last lines may take.
 const FLUSH: Duration = Duration::from_millis(500);
 
 static LINES: OnceLock<Sender<Line>> = OnceLock::new();
+static QUEUED: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 enum Line {
@@ -32,7 +35,7 @@ pub fn start(filter: &str) -> Result<(), String> {
     env_filter::Builder::new()
         .try_parse(filter)
         .map_err(|e| e.to_string())?;
-    let (sender, lines) = bounded(QUEUE);
+    let (sender, lines) = unbounded();
     let spawned = thread::Builder::new()
         .name("log".into())
         .spawn(move || write(&lines));
@@ -52,7 +55,7 @@ pub fn start(filter: &str) -> Result<(), String> {
 pub fn flush() {
     let (reply, done) = bounded(1);
     if let Some(lines) = LINES.get()
-        && lines.send_timeout(Line::Flush(reply), FLUSH).is_ok()
+        && lines.send(Line::Flush(reply)).is_ok()
     {
         let _ = done.recv_timeout(FLUSH);
     }
@@ -71,11 +74,7 @@ impl Write for Queue {
                 *byte = b'?';
             }
         }
-        let line = Line::Text(text);
-        if LINES
-            .get()
-            .is_none_or(|lines| lines.try_send(line).is_err())
-        {
+        if !enqueue(text) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(record.len())
@@ -86,12 +85,28 @@ impl Write for Queue {
     }
 }
 
+/// Whether there was room for it.
+fn enqueue(text: Vec<u8>) -> bool {
+    let Some(lines) = LINES.get() else {
+        return false;
+    };
+    let has_room = QUEUED.fetch_add(1, Ordering::Relaxed) < QUEUE;
+    let sent = has_room && lines.send(Line::Text(text)).is_ok();
+    if !sent {
+        QUEUED.fetch_sub(1, Ordering::Relaxed);
+    }
+    sent
+}
+
 fn write(lines: &Receiver<Line>) {
     let mut out = io::stderr();
     for line in lines {
         // A closed standard error is no reason to stop delivering.
         let _ = match line {
-            Line::Text(text) => out.write_all(&text),
+            Line::Text(text) => {
+                QUEUED.fetch_sub(1, Ordering::Relaxed);
+                out.write_all(&text)
+            }
             Line::Flush(reply) => reply.send(()).map_err(io::Error::other),
         };
         let dropped = DROPPED.swap(0, Ordering::Relaxed);

@@ -22,9 +22,8 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
-use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
@@ -33,14 +32,17 @@ use log::{error, info, warn};
 use crate::config::DeliveryConfig;
 use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
+use crate::descriptors::{descriptor_limit, idle_that_fit};
 use crate::drain::Drain;
 use crate::http::{Client, ClientConfig, Files, NamesConfig};
-use crate::intake::{Arrivals, Intake};
+use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
+use crate::places::Place;
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
+use crate::threads::Threads;
 use crate::timer::Timer;
 use crate::trouble::Trouble;
 use crate::waker::{Inlet, Room};
@@ -54,8 +56,11 @@ const INTAKE: usize = 128;
 /// A lane may hold so many messages even where `--max-active` is small, but not more than half.
 const LEAST_SHARE: usize = 64;
 
-/// How often idle connections are looked at, in parts of their longest rest.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often idle connections are swept.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// The sweeper, the ledger and the timer.
+const OTHER_THREADS: usize = 3;
 
 /// Where messages come from: a name for dead letters and threads, and a function that
 /// blocks until its input ends or the drain begins.
@@ -136,14 +141,16 @@ impl Summary {
 }
 
 impl Pipeline {
-    /// Starts all threads. Fails only when the system has no threads to give.
+    /// Starts all threads, the sources last: none takes anything in before all others are there.
+    /// Fails only when the system has no threads to give; then those that were started end. The
+    /// error is one line, with what fits.
     pub fn start(
         config: &DeliveryConfig,
         sources: Vec<Source>,
         keeper: Keeper,
         drain: Drain,
         control: Control,
-    ) -> io::Result<Pipeline> {
+    ) -> Result<Pipeline, String> {
         let Inbox {
             orders,
             sleeper,
@@ -159,9 +166,11 @@ impl Pipeline {
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
 
-        let client = Arc::new(Client::new(client_config(config))?);
-        start_workers(takers, &client, &report)?;
-        start_sweeper(&client, &drain)?;
+        let client = Client::new(client_config(config));
+        let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
+        let client = Arc::new(client);
+        let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
+        start_sweeper(&mut threads, &client, &drain)?;
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
@@ -173,7 +182,8 @@ impl Pipeline {
             trouble,
             complained: None,
         };
-        let ledger = spawn("ledger", move || ledger.run(to_keep))?;
+        let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
+        let shutdown = client.clone();
         let timer = Timer {
             scheduler: Scheduler::new(limits, control.rules),
             eager: Arrivals::new(eager),
@@ -187,18 +197,16 @@ impl Pipeline {
             sleeper,
             replica: control.replica,
             drain_timeout: config.drain_timeout,
-            cut: Box::new(move || client.shutdown()),
+            cut: Box::new(move || shutdown.shutdown()),
         };
-        let timer = spawn("timer", move || timer.run())?;
-        for source in sources {
-            let out = match source.kind {
-                SourceKind::Eager => eager_in.clone(),
-                SourceKind::Patient => patient_in.clone(),
-            };
-            let mut intake = Intake::new(out, &source.name, config.max_message_bytes);
-            let drain = drain.clone();
-            spawn(&source.name, move || (source.run)(&mut intake, &drain))?;
-        }
+        let timer = threads.spawn("timer", move || timer.run())?;
+        start_workers(&mut threads, takers, &client, &report)?;
+        let inlets = Inlets {
+            eager: eager_in,
+            patient: patient_in,
+            max_message_bytes: config.max_message_bytes,
+        };
+        start_sources(&mut threads, sources, inlets, &drain)?;
         Ok(Pipeline { timer, ledger })
     }
 
@@ -251,7 +259,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
     Limits {
         workers: config.workers,
         lanes: LaneLimits {
-            window: config.window(),
+            window: config.max_in_flight,
             pause: config.pause,
             longest_pause: config.longest_pause,
         },
@@ -272,7 +280,9 @@ fn client_config(config: &DeliveryConfig) -> ClientConfig {
     ClientConfig {
         timeout: config.timeout,
         connect_timeout: config.connect_timeout,
-        max_idle: config.max_idle_connections,
+        max_idle: config
+            .max_idle_connections
+            .unwrap_or_else(|| idle_that_fit(config.workers, descriptor_limit())),
         authorities: config.authorities.clone(),
         public_authorities: config.public_authorities,
         names: NamesConfig {
@@ -285,13 +295,14 @@ fn client_config(config: &DeliveryConfig) -> ClientConfig {
 }
 
 fn start_workers(
+    threads: &mut Threads,
     takers: Vec<Taker<Delivery>>,
     client: &Arc<Client>,
-    report: &Inlet<Outcome>,
-) -> io::Result<()> {
-    for (n, work) in takers.into_iter().enumerate() {
+    report: &Inlet<Box<Outcome>>,
+) -> Result<(), String> {
+    for (number, work) in (1..).zip(takers) {
         let (report, client) = (report.clone(), client.clone());
-        spawn(&format!("worker-{}", n + 1), move || {
+        threads.spawn_worker(number, move || {
             // Fails only when the timer has given up on it.
             worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
         })?;
@@ -299,9 +310,44 @@ fn start_workers(
     Ok(())
 }
 
-fn start_sweeper(client: &Arc<Client>, drain: &Drain) -> io::Result<()> {
+/// What sources send into.
+struct Inlets {
+    eager: Inlet<Place<Arrival>>,
+    patient: Inlet<Place<Arrival>>,
+    max_message_bytes: usize,
+}
+
+/// Starts them so that all begin when all are there, and none does if one cannot be started.
+fn start_sources(
+    threads: &mut Threads,
+    sources: Vec<Source>,
+    inlets: Inlets,
+    drain: &Drain,
+) -> Result<(), String> {
+    let count = sources.len();
+    let (go, all_started) = bounded(count);
+    for source in sources {
+        let out = match source.kind {
+            SourceKind::Eager => inlets.eager.clone(),
+            SourceKind::Patient => inlets.patient.clone(),
+        };
+        let mut intake = Intake::new(out, &source.name, inlets.max_message_bytes);
+        let (drain, all_started) = (drain.clone(), all_started.clone());
+        threads.spawn(&source.name, move || {
+            if all_started.recv().is_ok() {
+                (source.run)(&mut intake, &drain);
+            }
+        })?;
+    }
+    for _ in 0..count {
+        go.send(()).expect("we hold a receiver");
+    }
+    Ok(())
+}
+
+fn start_sweeper(threads: &mut Threads, client: &Arc<Client>, drain: &Drain) -> Result<(), String> {
     let (client, until) = (Arc::downgrade(client), drain.clone());
-    spawn("sweeper", move || {
+    threads.spawn("sweeper", move || {
         while !until.wait(SWEEP)
             && let Some(client) = client.upgrade()
         {
@@ -309,11 +355,4 @@ fn start_sweeper(client: &Arc<Client>, drain: &Drain) -> io::Result<()> {
         }
     })?;
     Ok(())
-}
-
-fn spawn<T: Send + 'static>(
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(body)
 }

@@ -51,7 +51,7 @@ pub struct Timer {
     pub work: Giver<Delivery>,
     /// In `ledger`'s channel.
     pub room: Room,
-    pub done: Receiver<Outcome>,
+    pub done: Receiver<Box<Outcome>>,
     pub ledger: Sender<Place<Record>>,
     pub drain: Drain,
     pub orders: Receiver<Order>,
@@ -134,6 +134,9 @@ impl Run {
         }
         self.advance(now);
         self.hand_out(now);
+        if let Some(event) = self.timer.scheduler.observe_load(now) {
+            load::log_event(&event);
+        }
         // Last, as all of these make room: nothing else may wake us up for it.
         self.full &= !self.timer.scheduler.has_much_room();
     }
@@ -194,7 +197,7 @@ impl Run {
 
     fn take_results(&mut self, now: Now) {
         while let Ok(outcome) = self.timer.done.try_recv() {
-            self.finish(outcome, now);
+            self.finish(*outcome, now);
         }
     }
 
@@ -388,5 +391,6 @@ fn tell(endpoint: &str, change: Change) {
     }
 }
 
+mod load;
 #[cfg(test)]
 mod tests;

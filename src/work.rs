@@ -5,8 +5,14 @@
 //! nothing. And a channel spins before it sleeps: at a few hundred messages a second that
 //! costs a third of all. Here a worker yields only while others are at work, when more is
 //! about to come and switching threads would cost most.
+//!
+//! Nor is a worker woken for each piece of work. No more of them are on their way at a time than
+//! there are processors; each that arrives wakes the next, if there is still work. Meanwhile those
+//! that are awake take what they can. So quick endpoints are served by a few threads however many
+//! workers there are, and slow ones soon have all.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -24,6 +30,8 @@ pub struct Taker<T> {
 
 struct Queue<T> {
     workers: usize,
+    /// The most that may be waking at a time.
+    most_waking: usize,
     state: Mutex<State<T>>,
 }
 
@@ -31,6 +39,9 @@ struct State<T> {
     waiting: VecDeque<T>,
     /// Who became idle last stands last.
     idle: Vec<Unparker>,
+    /// Workers that have been woken and have not looked yet. While there is work and anyone is
+    /// idle, there is one of these.
+    waking: usize,
     givers: usize,
 }
 
@@ -38,9 +49,11 @@ struct State<T> {
 pub fn queue<T>(workers: usize) -> (Giver<T>, Vec<Taker<T>>) {
     let queue = Arc::new(Queue {
         workers,
+        most_waking: thread::available_parallelism().map_or(1, NonZero::get),
         state: Mutex::new(State {
             waiting: VecDeque::with_capacity(workers),
             idle: Vec::with_capacity(workers),
+            waking: 0,
             givers: 1,
         }),
     });
@@ -64,7 +77,7 @@ impl<T> Giver<T> {
             "more than may be in flight"
         );
         state.waiting.push_back(work);
-        let idle = state.idle.pop();
+        let idle = self.0.next_to_wake(&mut state);
         drop(state);
         if let Some(idle) = idle {
             idle.unpark();
@@ -89,6 +102,7 @@ impl<T> Drop for Giver<T> {
         let mut state = self.0.state();
         state.givers -= 1;
         if state.givers == 0 {
+            state.waking += state.idle.len();
             state.idle.drain(..).for_each(|idle| idle.unpark());
         }
     }
@@ -98,10 +112,16 @@ impl<T> Iterator for Taker<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        let mut yielded = false;
+        let (mut yielded, mut woken) = (false, false);
         loop {
             let mut state = self.queue.state();
+            state.waking -= usize::from(std::mem::take(&mut woken));
             if let Some(work) = state.waiting.pop_front() {
+                let next = self.queue.next_to_wake(&mut state);
+                drop(state);
+                if let Some(next) = next {
+                    next.unpark();
+                }
                 return Some(work);
             }
             if state.givers == 0 {
@@ -116,12 +136,21 @@ impl<T> Iterator for Taker<T> {
                 state.idle.push(self.parker.unparker().clone());
                 drop(state);
                 self.parker.park();
+                woken = true;
             }
         }
     }
 }
 
 impl<T> Queue<T> {
+    /// Who is to be woken now, if there is work for them and not enough are on their way.
+    fn next_to_wake(&self, state: &mut State<T>) -> Option<Unparker> {
+        let on_their_way = state.waking >= self.most_waking.min(state.waiting.len());
+        let next = if on_their_way { None } else { state.idle.pop() };
+        state.waking += usize::from(next.is_some());
+        next
+    }
+
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,10 @@
 //!
 //! It blocks in the attempt, which has a deadline of its own, and nowhere else for long:
 //! the channel it reports to has room for every worker. It ends with its input.
+//!
+//! There are many workers, and most of them have never worked: what such a one holds is two pages
+//! of its stack. So the loop in which it waits has a small frame, and all that an attempt needs
+//! is in frames that only an attempt opens.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
@@ -21,21 +25,31 @@ pub struct Outcome {
 pub fn run(
     work: impl IntoIterator<Item = Delivery>,
     attempt: impl Fn(&Delivery) -> Attempt,
-    report: impl Fn(Outcome),
+    report: impl Fn(Box<Outcome>),
 ) {
     for delivery in work {
-        let at = unix_ms(SystemTime::now());
-        let attempt = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
-        let attempt = attempt.unwrap_or_else(|_| Attempt {
-            at,
-            took: Duration::ZERO,
-            result: Exchange::Fault {
-                kind: FaultKind::Internal,
-                text: "a defect in outhook; please report what the log says of it".into(),
-            },
-        });
-        report(Outcome { delivery, attempt });
+        make_attempt(delivery, &attempt, &report);
     }
+}
+
+// Inlined, its frame would be part of the loop's, and stay with each worker that waits.
+#[inline(never)]
+fn make_attempt(
+    delivery: Delivery,
+    attempt: &impl Fn(&Delivery) -> Attempt,
+    report: &impl Fn(Box<Outcome>),
+) {
+    let at = unix_ms(SystemTime::now());
+    let made = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
+    let attempt = made.unwrap_or_else(|_| Attempt {
+        at,
+        took: Duration::ZERO,
+        result: Exchange::Fault {
+            kind: FaultKind::Internal,
+            text: "a defect in outhook; please report what the log says of it".into(),
+        },
+    });
+    report(Box::new(Outcome { delivery, attempt }));
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 38] = [
+const FLOORS: [(&str, u8); 40] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -23,6 +23,8 @@ const FLOORS: [(&str, u8); 38] = [
     ("trouble", 3),
     ("receiver", 3),
     ("logging", 3),
+    ("threads", 3),
+    ("descriptors", 2),
     ("http", 2),
     ("store", 2),
     ("scheduler", 1),

@@ -9,16 +9,19 @@ use clap::{Args, ValueEnum};
 use super::values::{delay, dns_server, drain, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
-use crate::config::DeliveryConfig;
+use crate::config::{DeliveryConfig, default_max_in_flight};
 use crate::message::MAX_ATTEMPTS;
 
 /// How messages are delivered.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
 pub struct DeliveryArgs {
-    /// Attempts at a time; each has a thread
-    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "128", value_parser = number::<u16>(1, 4096))]
-    workers: u16,
+    #[command(flatten)]
+    workers: WorkersArgs,
+    /// Of these, what one endpoint may have at a time; the endpoints file may say otherwise
+    /// [default: 32, or a quarter of the workers if that is less]
+    #[arg(long, env = "OUTHOOK_MAX_IN_FLIGHT", value_name = "N", value_parser = number::<u16>(1, 4096))]
+    max_in_flight: Option<u16>,
     /// For a whole attempt: DNS, connect, TLS, sending, status and body
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
     pub timeout: Duration,
@@ -31,9 +34,10 @@ pub struct DeliveryArgs {
     /// Trust the certificates of --ca-file alone
     #[arg(long, env = "OUTHOOK_CA_ONLY", requires = "ca_file")]
     ca_only: bool,
-    /// Idle connections kept, to all endpoints together
-    #[arg(long, env = "OUTHOOK_MAX_IDLE_CONNECTIONS", value_name = "N", default_value = "4096", value_parser = number::<u32>(0, 1_000_000))]
-    max_idle_connections: u32,
+    /// Idle connections kept, to all endpoints together: 4096 if nothing is said, or what the limit of
+    /// open files leaves
+    #[arg(long, env = "OUTHOOK_MAX_IDLE_CONNECTIONS", value_name = "N", value_parser = number::<u32>(0, 1_000_000))]
+    max_idle_connections: Option<u32>,
     /// Name server to ask, in place of those in /etc/resolv.conf: an IP address, with a port if it is
     /// not 53; may be given more than once
     #[arg(long = "dns-server", env = "OUTHOOK_DNS_SERVER", value_name = "ADDR", value_delimiter = ',', value_parser = dns_server)]
@@ -83,6 +87,20 @@ pub struct DeliveryArgs {
     drain_timeout: Duration,
 }
 
+/// How many workers there are: `check` looks whether so many fit.
+#[derive(Debug, Args)]
+pub struct WorkersArgs {
+    /// Attempts at a time; each has a thread
+    #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "512", value_parser = number::<u16>(1, 4096))]
+    workers: u16,
+}
+
+impl WorkersArgs {
+    pub fn count(&self) -> usize {
+        self.workers.into()
+    }
+}
+
 /// What counts as one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum LaneKey {
@@ -102,7 +120,18 @@ enum Resolver {
 }
 
 impl DeliveryArgs {
-    pub fn config(&self) -> DeliveryConfig {
+    /// The error is one line.
+    pub fn config(&self) -> Result<DeliveryConfig, String> {
+        let workers = self.workers.count();
+        let max_in_flight = match self.max_in_flight.map(usize::from) {
+            Some(n) if n > workers => {
+                return Err(format!(
+                    "--max-in-flight {n}: it must be at most --workers ({workers})"
+                ));
+            }
+            Some(n) => n,
+            None => default_max_in_flight(workers),
+        };
         let schedule = match &self.retry_schedule {
             Some(Pauses(list)) => RetrySchedule::list(list.clone(), self.jitter),
             None => RetrySchedule {
@@ -114,13 +143,14 @@ impl DeliveryArgs {
                 jitter: self.jitter,
             },
         };
-        DeliveryConfig {
-            workers: self.workers.into(),
+        Ok(DeliveryConfig {
+            workers,
+            max_in_flight,
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
             authorities: self.ca_file.clone(),
             public_authorities: !self.ca_only,
-            max_idle_connections: self.max_idle_connections as usize,
+            max_idle_connections: self.max_idle_connections.map(|n| n as usize),
             dns_servers: self.dns_servers.clone(),
             system_resolver: self.resolver == Resolver::System,
             schedule,
@@ -131,7 +161,7 @@ impl DeliveryArgs {
             pause: self.pause_base,
             longest_pause: self.pause_max,
             drain_timeout: self.drain_timeout,
-        }
+        })
     }
 }
 

@@ -19,7 +19,7 @@ pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs,
     StatusArgs,
 };
-pub use delivery::DeliveryArgs;
+pub use delivery::{DeliveryArgs, WorkersArgs};
 pub use redis::RedisArgs;
 pub use values::read_authorities;
 use values::{address, duration, keep, lease, nonempty, number, share};
@@ -106,6 +106,8 @@ pub struct ServeArgs {
 pub struct CheckArgs {
     #[command(flatten)]
     pub redis: RedisArgs,
+    #[command(flatten)]
+    pub workers: WorkersArgs,
 }
 
 #[derive(Debug, Args)]

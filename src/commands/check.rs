@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::exit_code;
+use super::{descriptors, exit_code};
 use crate::cli::CheckArgs;
 use crate::store::advice;
 
@@ -12,6 +12,9 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// The error is a bad configuration, in one line.
 pub fn run(args: &CheckArgs) -> Result<ExitCode, String> {
     let redis = args.redis.open()?;
+    if let Some(sentence) = descriptors::look_for_shortage(args.workers.count()) {
+        eprintln!("outhook: {sentence}");
+    }
     let good = match redis.connect(ANSWER) {
         Ok(mut connection) => {
             println!("ok: Redis answers at {redis}");

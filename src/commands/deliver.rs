@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{exit_code, rules};
+use super::{descriptors, exit_code, rules};
 use crate::cli::DeliverArgs;
 use crate::control::Orders;
 use crate::intake::lines;
@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
-    let config = args.delivery.config();
+    let config = args.delivery.config()?;
     let store: Box<dyn Store> = match &args.dead_file {
         None => Box::new(Ndjson::new(io::stderr(), "standard error")),
         Some(path) => {
@@ -31,6 +31,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             Box::new(Ndjson::new(file, place))
         }
     };
+    descriptors::prepare(Some(config.workers));
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
@@ -57,8 +58,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             inbox,
             replica: "deliver".into(),
         },
-    )
-    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    )?;
     let summary = pipeline.wait();
     let stats = &summary.last.stats;
     let all_delivered = stats.dead + stats.rejected == 0;

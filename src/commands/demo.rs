@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGINT;
 
-use super::{exit_code, rules};
+use super::{descriptors, exit_code, rules};
 use crate::cli::DemoArgs;
 use crate::control::{Orders, Snapshot};
 use crate::drain::Drain;
@@ -51,7 +51,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let (orders, inbox) = Orders::channel();
-    let config = args.delivery.config();
+    let config = args.delivery.config()?;
+    descriptors::prepare(Some(config.workers));
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         timeout: LONGEST,
@@ -79,8 +80,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
             inbox,
             replica: "demo".into(),
         },
-    )
-    .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    )?;
     let customers = Arc::new(customers);
     let shown = customers.clone();
     let board = thread::spawn(move || show(&shown, &orders));

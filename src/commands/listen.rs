@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
+use super::descriptors;
 use crate::cli::ListenArgs;
 use crate::receiver::{self, Behaviour, Received};
 
@@ -12,6 +13,7 @@ const MAX_SHOWN: usize = 4096;
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &ListenArgs) -> Result<ExitCode, String> {
+    descriptors::prepare(None);
     ctrlc::set_handler(|| std::process::exit(0)).map_err(|e| format!("signals: {e}"))?;
     let behaviour = Behaviour {
         status: args.status,

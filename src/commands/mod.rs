@@ -4,6 +4,7 @@ mod check;
 mod dead;
 mod deliver;
 mod demo;
+mod descriptors;
 mod endpoints;
 mod listen;
 mod parked;

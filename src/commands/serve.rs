@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use log::info;
 
-use super::{exit_code, rules};
+use super::{descriptors, exit_code, rules};
 use crate::cli::ServeArgs;
+use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::{self, Consumer};
@@ -22,11 +23,14 @@ use crate::trouble::Trouble;
 /// How long saying goodbye to Redis may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What endpoints commonly take, for the line that says what the workers allow.
+const USUAL_ANSWER: Duration = Duration::from_millis(200);
+
 /// The error is a bad configuration, in one line.
 pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
-    let config = args.delivery.config();
+    let config = args.delivery.config()?;
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
@@ -41,6 +45,17 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         env!("CARGO_PKG_VERSION"),
         config.workers
     );
+    let per_second = |at_a_time| attempts_per_second(at_a_time, USUAL_ANSWER);
+    info!(
+        "{} workers: {}/s if endpoints answer in {}; of these {}, and so {}/s, for one endpoint \
+         (--workers, --max-in-flight)",
+        config.workers,
+        per_second(config.workers),
+        humantime::format_duration(USUAL_ANSWER),
+        config.max_in_flight,
+        per_second(config.max_in_flight),
+    );
+    descriptors::prepare(Some(config.workers));
     let link = Link {
         name: args.consumer.clone().unwrap_or_else(fresh_name),
         redis,
@@ -54,9 +69,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         inbox,
         replica: link.name.clone(),
     };
-    let (sources, keeper) = (sources(args, &link, orders), keeper(args, &link));
-    let pipeline = Pipeline::start(&config, sources, keeper, drain, control)
-        .map_err(|e| format!("threads cannot be started: {e}; --workers asks for fewer"))?;
+    let (sources, keeper) = (sources(args, &config, &link, orders), keeper(args, &link));
+    let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
     let summary = pipeline.wait();
     if args.consumer.is_none() && summary.nothing_lost() {
         forget_consumer(&link.redis, &link.keys, &link.name, GOODBYE);
@@ -75,14 +89,19 @@ struct Link {
     trouble: Trouble,
 }
 
-fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
+fn sources(
+    args: &ServeArgs,
+    delivery: &DeliveryConfig,
+    link: &Link,
+    orders: Orders,
+) -> Vec<Source> {
     let consumer = Consumer {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         name: link.name.clone(),
         stable: args.consumer.is_some(),
         lease: link.lease,
-        batch: stream::batch(args.delivery.config().max_active),
+        batch: stream::batch(delivery.max_active),
         appointment: link.appointment.clone(),
         trouble: link.trouble.of("consumer"),
     };

@@ -158,11 +158,6 @@ impl HeadReader {
         }
     }
 
-    /// Whether any byte of an answer has come, blanks before it not counted.
-    pub fn has_begun(&self) -> bool {
-        self.seen > self.leading
-    }
-
     /// To be called when the connection is closed in the right way before the head is complete.
     pub fn end(mut self) -> Result<Head, CutHead> {
         match self.status {

@@ -12,6 +12,7 @@ mod chains;
 mod fates;
 mod holds;
 mod lanes;
+mod saturation;
 mod turns;
 mod types;
 
@@ -30,6 +31,8 @@ use crate::verdict::{Verdict, judge};
 
 use chains::{Admission, Chains};
 use lanes::Lanes;
+use saturation::Saturation;
+pub use saturation::{Load, LoadEvent};
 use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
@@ -71,6 +74,7 @@ pub struct Scheduler {
     horizon: Option<Instant>,
     /// The drain's time is over: nothing is queued any more.
     over: bool,
+    saturation: Saturation,
     stats: Stats,
 }
 
@@ -97,6 +101,7 @@ impl Scheduler {
             scan: None,
             horizon: None,
             over: false,
+            saturation: Saturation::default(),
             stats: Stats::default(),
         }
     }
@@ -180,10 +185,11 @@ impl Scheduler {
         self.route_released(now);
     }
 
-    /// When [`Scheduler::tick`] has something to do next.
+    /// When [`Scheduler::tick`] or [`Scheduler::observe_load`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let first = self.alarms.peek().map(|Reverse(first)| first.due);
-        first.into_iter().chain(self.scan).min()
+        let load = self.saturation.deadline();
+        first.into_iter().chain(self.scan).chain(load).min()
     }
 
     /// The next delivery to attempt, if a worker is free for it. It must come back through
@@ -192,7 +198,7 @@ impl Scheduler {
         while self.in_flight < self.limits.workers {
             // A customer who is not known to answer may not take the last of the workers from
             // those who do.
-            let hope = self.doubt < self.limits.workers.div_ceil(2);
+            let hope = self.doubt < self.untrusted_share();
             let (place, key) = self.turns.next(hope)?;
             let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
                 continue;

@@ -38,4 +38,14 @@ impl Turns {
         };
         list.pop_front()
     }
+
+    /// The first place of those that are not trusted.
+    pub fn first_of_others(&self) -> Option<&(u64, Arc<str>)> {
+        self.others.front()
+    }
+
+    /// Drops that place, which is nobody's any more.
+    pub fn drop_first_of_others(&mut self) {
+        self.others.pop_front();
+    }
 }

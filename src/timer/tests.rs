@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(30);
 struct Around {
     eager: Inlet<Place<Arrival>>,
     patient: Inlet<Place<Arrival>>,
-    done: Inlet<Outcome>,
+    done: Inlet<Box<Outcome>>,
     records: Receiver<Place<Record>>,
     room: Room,
     drain: Drain,
@@ -185,7 +185,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
         took: Duration::ZERO,
         result,
     };
-    done.send(Outcome { delivery, attempt }).unwrap();
+    done.send(Box::new(Outcome { delivery, attempt })).unwrap();
     run.turn();
     assert!(!run.timer.scheduler.has_outbox());
     assert!(!run.full);

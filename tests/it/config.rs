@@ -30,6 +30,7 @@ const BAD_VALUES: &[(&str, &str, &[&str])] = &[
         "--workers",
         &["0", "-1", "many", "1.5", "", "99999999999999999999"],
     ),
+    ("deliver", "--max-in-flight", &["0", "-1", "x", "4097"]),
     ("deliver", "--timeout", &["0s", "soon", "-1s", "", "15"]),
     ("deliver", "--connect-timeout", &["0s", "soon"]),
     (
@@ -188,6 +189,7 @@ fn every_option_of_serve_has_its_variable_in_the_help() {
         "redis-password-file",
         "channel",
         "workers",
+        "max-in-flight",
         "timeout",
         "connect-timeout",
         "max-attempts",
@@ -269,6 +271,14 @@ fn a_number_that_is_none_or_too_large_is_refused_with_what_it_may_be() {
             &["--workers", bad, "a whole number from 1 to 4096"],
         );
     }
+}
+
+#[test]
+fn an_endpoint_cannot_have_more_workers_than_there_are() {
+    refused_args(
+        &["deliver", "--workers", "8", "--max-in-flight", "9"],
+        &["--max-in-flight 9", "at most --workers (8)"],
+    );
 }
 
 #[test]

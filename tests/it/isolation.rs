@@ -100,7 +100,7 @@ fn a_host_that_comes_back_to_a_pile_is_never_sent_more_than_its_window() {
     until("all to be caught up", || {
         (back.count() == 2000).then_some(())
     });
-    // A quarter of the workers, each on a connection of its own.
+    // What --max-in-flight allows, each on a connection of its own.
     assert!(back.connected() <= 32, "{} connections", back.connected());
     service.end_well();
     assert_eq!((back.count(), redis.dead().len()), (2000, 0), "none twice");

@@ -13,7 +13,7 @@ use super::sink::Sink;
 use super::{Intake, Plan, Result};
 
 /// outhook's default.
-const WORKERS: usize = 128;
+const WORKERS: usize = 512;
 
 const RATE: u32 = 500;
 

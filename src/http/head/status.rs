@@ -35,6 +35,10 @@ impl StatusLine {
     fn find(line: &[u8]) -> Option<StatusLine> {
         let version = line.get(5..)?;
         let (major, rest) = split_number(version)?;
+        // Some servers write what they speak with others into a head of HTTP/1. More is no HTTP.
+        if major > 3 {
+            return None;
+        }
         let (minor, rest) = match rest {
             [b'.', rest @ ..] => split_number(rest)?,
             rest => (0, rest),

@@ -45,6 +45,22 @@ impl Outhook {
         self
     }
 
+    /// Under limits, as the shell's `ulimit` takes them.
+    pub fn limited(self, limits: &str) -> Outhook {
+        let Outhook(bare) = self;
+        let mut command = Command::new("sh");
+        let script = format!("ulimit {limits} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(bare.get_program());
+        command.args(bare.get_args());
+        for (name, value) in bare.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Outhook(command)
+    }
+
     /// Starts it with pipes at all three ends.
     pub fn spawn(self) -> Service {
         let Outhook(mut command) = self;

@@ -1,0 +1,275 @@
+//! Tells when it is the workers that deliveries wait for. Pure.
+//!
+//! Throughput is workers over answer time, so too few workers look like slow endpoints and a
+//! queue that grows, and nobody is told why. [`Saturation`] is handed a moment and whether all
+//! workers were busy at it, and answers what is to be said: once when they have been for
+//! [`LONG`] without a break, seldom while it goes on, and once when it is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Now, Scheduler};
+
+/// Workers must be busy for so long before it is said, and not all of them be for as long before
+/// it is over: so no two events are closer to each other.
+const LONG: Duration = Duration::from_secs(10);
+
+/// How long after the first time it is said again, and so on; the last of these from then on.
+const AGAIN: [Duration; 3] = [
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+    Duration::from_secs(3600),
+];
+
+/// What is to be said.
+#[derive(Debug, PartialEq)]
+pub enum LoadEvent {
+    Saturated(Load),
+    /// It is over, after so long.
+    Relieved {
+        lasted: Duration,
+    },
+}
+
+/// How the workers are used while all that may be are busy.
+#[derive(Debug, PartialEq)]
+pub struct Load {
+    pub lasted: Duration,
+    pub workers: usize,
+    /// Fewer than `workers`, if those that are not trusted hold all that they may.
+    pub busy: usize,
+    /// Deliveries that are due.
+    pub queued: usize,
+    /// Workers at endpoints that are not trusted: new, slow or failing ones.
+    pub untrusted: usize,
+    /// The endpoint that holds most, and how many.
+    pub first: Option<(Arc<str>, usize)>,
+    /// Attempts that have ended, each second.
+    pub per_second: f64,
+}
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Saturation {
+    /// Since when all have been busy, and the attempts that had ended by then.
+    busy: Option<(Instant, u64)>,
+    /// Since when not all have been.
+    free: Option<Instant>,
+    /// What has been said and is not over.
+    episode: Option<Episode>,
+}
+
+#[derive(Debug)]
+struct Episode {
+    begun: Instant,
+    attempts: u64,
+    /// When it is said again, if it goes on.
+    next: Instant,
+    said: usize,
+}
+
+/// What [`Saturation::observe`] answers.
+#[derive(Debug, PartialEq)]
+enum Event {
+    Saturated { lasted: Duration, attempts: u64 },
+    Relieved { lasted: Duration },
+}
+
+impl Saturation {
+    /// `attempts` have ended so far.
+    fn observe(&mut self, all_busy: bool, attempts: u64, now: Instant) -> Option<Event> {
+        if !all_busy {
+            self.busy = None;
+            let free = *self.free.get_or_insert(now);
+            let over = self.episode.is_some() && now.saturating_duration_since(free) >= LONG;
+            let episode = self.episode.take_if(|_| over)?;
+            let lasted = free.saturating_duration_since(episode.begun);
+            return Some(Event::Relieved { lasted });
+        }
+        self.free = None;
+        let (begun, before) = *self.busy.get_or_insert((now, attempts));
+        if self.episode.is_none() && now.saturating_duration_since(begun) < LONG {
+            return None;
+        }
+        let episode = self.episode.get_or_insert(Episode {
+            begun,
+            attempts: before,
+            next: now,
+            said: 0,
+        });
+        if now < episode.next {
+            return None;
+        }
+        episode.next = now + AGAIN[episode.said.min(AGAIN.len() - 1)];
+        episode.said += 1;
+        Some(Event::Saturated {
+            lasted: now.saturating_duration_since(episode.begun),
+            attempts: attempts - episode.attempts,
+        })
+    }
+
+    /// When `observe` may have something to say though nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        match (&self.episode, self.busy, self.free) {
+            (None, Some((since, _)), _) => Some(since + LONG),
+            (Some(episode), Some(_), _) => Some(episode.next),
+            (Some(_), None, Some(since)) => Some(since + LONG),
+            _ => None,
+        }
+    }
+}
+
+impl Scheduler {
+    /// What is to be said of the workers. To be called when all has been handed out that may be.
+    pub fn observe_load(&mut self, now: Now) -> Option<LoadEvent> {
+        let all_busy = self.has_no_worker();
+        let attempts = self.stats.attempts;
+        match self.saturation.observe(all_busy, attempts, now.mono)? {
+            Event::Relieved { lasted } => Some(LoadEvent::Relieved { lasted }),
+            Event::Saturated { lasted, attempts } => {
+                let lanes = self.lanes.iter();
+                let first = lanes.max_by_key(|(_, lane)| lane.busy());
+                Some(LoadEvent::Saturated(Load {
+                    lasted,
+                    workers: self.limits.workers,
+                    busy: self.in_flight,
+                    queued: self.ready,
+                    untrusted: self.doubt,
+                    first: first.map(|(key, lane)| (key.clone(), lane.busy())),
+                    per_second: attempts as f64 / lasted.as_secs_f64(),
+                }))
+            }
+        }
+    }
+
+    /// Whether what is queued waits for a worker: all are busy, or those that endpoints may hold
+    /// that are not trusted.
+    fn has_no_worker(&mut self) -> bool {
+        if self.in_flight >= self.limits.workers {
+            return true;
+        }
+        self.doubt >= self.untrusted_share() && self.has_untrusted_turn()
+    }
+
+    /// Whether a lane that is not trusted has its turn.
+    fn has_untrusted_turn(&mut self) -> bool {
+        while let Some((place, key)) = self.turns.first_of_others() {
+            if self.lanes.get(key).is_some_and(|l| l.turn == Some(*place)) {
+                return true;
+            }
+            self.turns.drop_first_of_others();
+        }
+        false
+    }
+
+    /// Workers that endpoints may hold together that are not trusted.
+    pub(super) fn untrusted_share(&self) -> usize {
+        self.limits.workers.div_ceil(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn saturated(event: Option<Event>) -> Option<Duration> {
+        match event {
+            Some(Event::Saturated { lasted, .. }) => Some(lasted),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn it_is_said_after_ten_seconds_then_seldom_and_when_it_is_over() {
+        let (mut s, start) = (Saturation::default(), Instant::now());
+        let mut said = Vec::new();
+        for second in 0..8000 {
+            if let Some(lasted) = saturated(s.observe(true, second, start + SECOND * second as u32))
+            {
+                said.push(lasted.as_secs());
+            }
+        }
+        assert_eq!(said, [10, 70, 670, 4270, 7870]);
+        let end = start + SECOND * 8000;
+        assert_eq!(s.observe(false, 8000, end), None);
+        assert_eq!(s.deadline(), Some(end + LONG));
+        let lasted = SECOND * 8000;
+        let over = s.observe(false, 8000, end + LONG);
+        assert_eq!(over, Some(Event::Relieved { lasted }));
+        assert_eq!(s.deadline(), None);
+    }
+
+    #[test]
+    fn a_break_begins_the_ten_seconds_anew_and_does_not_end_what_has_been_said() {
+        let (mut s, start) = (Saturation::default(), Instant::now());
+        let at = |seconds: u32| start + SECOND * seconds;
+        assert_eq!(s.observe(true, 0, at(0)), None);
+        assert_eq!(s.observe(false, 0, at(9)), None);
+        assert_eq!(s.observe(true, 0, at(9)), None);
+        assert_eq!(s.observe(true, 5, at(18)), None);
+        let event = s.observe(true, 25, at(19));
+        let lasted = SECOND * 10;
+        let attempts = 25;
+        assert_eq!(event, Some(Event::Saturated { lasted, attempts }));
+        assert_eq!(s.observe(false, 30, at(25)), None);
+        assert_eq!(s.observe(true, 30, at(34)), None);
+        assert_eq!(saturated(s.observe(true, 60, at(79))), Some(SECOND * 70));
+    }
+
+    /// Held against a record of all that was observed, in 200 runs of 500 random steps.
+    #[test]
+    fn whatever_happens_it_is_said_when_it_is_so_and_seldom() {
+        let start = Instant::now();
+        for seed in 1..=200u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut next = move |below: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % below
+            };
+            let mut s = Saturation::default();
+            let (mut now, mut since, mut state) = (start, start, false);
+            let (mut in_episode, mut last, mut said) = (false, None::<Instant>, 0);
+            for step in 0..500 {
+                // As the timer: it comes at the deadline at the latest.
+                let step_ms = next([20, 3000, 40_000][(seed % 3) as usize]);
+                let later = now + Duration::from_millis(step_ms);
+                now = s.deadline().map_or(later, |at| later.min(at));
+                let all_busy = next(100) < [50, 95, 20][(seed / 3 % 3) as usize];
+                if all_busy != state || step == 0 {
+                    (state, since) = (all_busy, now);
+                }
+                let stable = now - since >= LONG;
+                let event = s.observe(all_busy, 0, now);
+                let context = format!("seed {seed}, step {step}: {event:?}");
+                match &event {
+                    None => {
+                        assert!(!(stable && all_busy && !in_episode), "{context}");
+                        assert!(!(stable && !all_busy && in_episode), "{context}");
+                    }
+                    Some(Event::Saturated { .. }) => {
+                        assert!(all_busy && (in_episode || stable), "{context}");
+                        in_episode = true;
+                        said += 1;
+                    }
+                    Some(Event::Relieved { .. }) => {
+                        assert!(!all_busy && stable && in_episode, "{context}");
+                        in_episode = false;
+                    }
+                }
+                if event.is_some() {
+                    let apart = last.is_none_or(|last| now - last >= LONG);
+                    assert!(apart, "{context}");
+                    last = Some(now);
+                }
+                // Or the timer would spin.
+                assert!(s.deadline().is_none_or(|at| at > now), "{context}");
+            }
+            let most = (now - start).as_secs() / 20 + 1;
+            assert!(said <= most, "seed {seed}: {said} of {most}");
+        }
+    }
+}

@@ -227,13 +227,20 @@ fn answer(response: Response<Body>) -> Outcome {
         .take(BODY_KEPT as u64)
         .read_to_end(&mut kept);
     if kept.len() == BODY_KEPT {
-        let _ = io::copy(&mut reader, &mut io::sink());
+        read_rest(&mut reader);
     }
     Outcome::Answer {
         status,
         retry_after,
         body: kept.into(),
     }
+}
+
+// Inlined, the buffer of `io::copy` would be part of the attempt's frame, and every attempt that
+// waits for an answer would hold 8 KiB of memory for it.
+#[inline(never)]
+fn read_rest(reader: &mut impl Read) {
+    let _ = io::copy(reader, &mut io::sink());
 }
 
 fn failure_in(e: &Error) -> Option<&Failure> {

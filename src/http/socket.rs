@@ -8,14 +8,15 @@
 //! closed, so that [`Sockets::shut_down`] ends whatever waits for one.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::io::ioctl_fionbio;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Type};
 
 /// How much longer than asked a socket timeout may be before it is set anew.
@@ -99,7 +100,7 @@ impl Socket {
             read_timeout: None,
         };
         socket.inner.set_tcp_nodelay(true)?;
-        socket.inner.set_nonblocking(true)?;
+        ioctl_fionbio(&*socket.inner, true)?;
         match socket.inner.connect(&addr.into()) {
             Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
                 Err(e)
@@ -113,7 +114,7 @@ impl Socket {
     pub fn connected(&self) -> io::Result<()> {
         match self.inner.take_error()? {
             Some(e) => Err(e),
-            None => self.inner.set_nonblocking(false),
+            None => Ok(ioctl_fionbio(&*self.inner, false)?),
         }
     }
 
@@ -161,6 +162,18 @@ impl Socket {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             match send(self.inner.as_fd(), bytes, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// The same for bytes that lie in several places.
+    pub fn write_parts_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            let mut nothing_else = SendAncillaryBuffer::default();
+            match sendmsg(self.inner.as_fd(), parts, &mut nothing_else, flags) {
                 Err(rustix::io::Errno::INTR) => {}
                 result => return Ok(result?),
             }

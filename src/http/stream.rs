@@ -1,7 +1,7 @@
 //! One connection, in the clear or with TLS, as the transport uses it: bytes out, bytes in, and
 //! the question whether it is still as it was left. Blocks until the deadlines that it is handed.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -98,9 +98,12 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Says farewell, as some servers log it as an error where that is missing.
+    /// Says farewell, as some servers log it as an error where that is missing. One that has
+    /// hung up already would only answer with a reset.
     fn drop(&mut self) {
-        if let Some(Tls { connection, .. }) = &mut self.tls {
+        if let Some(Tls { connection, .. }) = &mut self.tls
+            && self.socket.look() == Idle::Quiet
+        {
             connection.send_close_notify();
             // It is of no use to wait for room here.
             let _ = connection.write_tls(&mut Now(&self.socket));
@@ -225,6 +228,10 @@ impl Read for Now<'_> {
 impl Write for Now<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write_now(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_parts_now(parts)
     }
 
     fn flush(&mut self) -> io::Result<()> {

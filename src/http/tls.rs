@@ -5,7 +5,7 @@
 //! outlives what is known of its origin.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -15,7 +15,10 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, SignatureScheme};
+use rustls::{
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, SignatureScheme,
+    SupportedCipherSuite,
+};
 
 use super::certificates::{Verifier, refusal};
 use super::failure::{Failure, is_timeout};
@@ -25,6 +28,9 @@ use crate::delivery::FaultKind;
 
 /// Sessions that may be kept for one origin; rustls counts them so.
 const SESSIONS: usize = 8;
+
+/// Asked for before all others. The sort keeps the order of the rest.
+const FIRST_SUITE: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 
 /// Whom to trust: a configuration that has no sessions yet.
 pub struct Trust {
@@ -48,7 +54,12 @@ pub struct OriginTls {
 impl Trust {
     /// Mozilla's roots if `public`, and what the operator has named.
     pub fn new(public: bool, own: Option<&Authorities>) -> Result<Trust, String> {
-        let provider = Arc::new(ring::default_provider());
+        let mut provider = ring::default_provider();
+        // SHA-256 has instructions of its own in processors where SHA-384 has none, and a
+        // handshake is full of hashes; browsers have this order, too.
+        let is_first = |suite: &SupportedCipherSuite| suite.suite() == FIRST_SUITE;
+        provider.cipher_suites.sort_by_key(|suite| !is_first(suite));
+        let provider = Arc::new(provider);
         let own = own.map_or_else(|| Arc::from([]), |own| own.certificates().clone());
         let verifier = Verifier::new(public, own, provider.clone())?;
         Ok(Trust {
@@ -72,6 +83,26 @@ impl Trust {
         OriginTls {
             config: Arc::new(config),
             asked,
+        }
+    }
+}
+
+/// The client's last words may be left over: they go out with the request, in one write.
+fn shake_hands(connection: &mut ClientConnection, wire: &mut Wire<'_>) -> io::Result<()> {
+    loop {
+        while connection.is_handshaking() && connection.wants_write() {
+            connection.write_tls(wire)?;
+        }
+        if !connection.is_handshaking() {
+            return Ok(());
+        }
+        if connection.read_tls(wire)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if let Err(e) = connection.process_new_packets() {
+            // The alert that says why.
+            let _ = connection.write_tls(wire);
+            return Err(io::Error::new(ErrorKind::InvalidData, e));
         }
     }
 }
@@ -112,10 +143,8 @@ impl OriginTls {
             end,
             first: None,
         };
-        while connection.is_handshaking() {
-            if let Err(e) = connection.complete_io(&mut wire) {
-                return Err(self.failure(&e, wire.first.as_deref()));
-            }
+        if let Err(e) = shake_hands(&mut connection, &mut wire) {
+            return Err(self.failure(&e, wire.first.as_deref()));
         }
         Ok(Box::new(connection))
     }
@@ -234,8 +263,12 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.socket.write_now(bytes) {
+            match self.socket.write_parts_now(parts) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.socket.wait(PollFlags::OUT, self.end)?;
                 }

@@ -4,22 +4,29 @@
 //! (outhook, or a reference) run as children, so that the kernel keeps their CPU apart from
 //! ours; redis-server is a child that nobody counts.
 
+mod certificates;
+mod figures;
 mod message;
 mod process;
 mod publisher;
 mod reference;
 mod scenarios;
 mod sink;
+mod slow;
 mod tally;
+mod tls;
+mod wire;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use serde_json::Value;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
 
 use scenarios::Bench;
+use tls::Resting;
 
 /// No error here is handled but by printing it.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -57,6 +64,10 @@ enum Scenario {
     DeadEndpoints,
     /// As fast as it goes to ten thousand endpoints, and to eight
     ManyEndpoints,
+    /// HTTPS beside HTTP: kept connections, new ones, and 2,000 that rest
+    Tls,
+    /// 4096 workers and receivers that take 200 ms
+    SlowReceivers,
     /// Start, and then nothing to do
     Idle,
 }
@@ -77,6 +88,7 @@ pub struct Plan {
     latency_for: Duration,
     idle_for: Duration,
     starts: usize,
+    resting: Resting,
 }
 
 impl Plan {
@@ -88,12 +100,19 @@ impl Plan {
             latency_for: seconds(20, 2),
             idle_for: seconds(10, 2),
             starts: 5,
+            resting: Resting {
+                endpoints: if quick { 200 } else { 2000 },
+                period: seconds(10, 1),
+                periods: if quick { 3 } else { 6 },
+            },
         }
     }
 
     /// The most messages in one scenario.
     fn most(&self) -> usize {
-        self.count.max(self.latency_for.as_secs() as usize * 1000)
+        let trickle = self.latency_for.as_secs() as usize * 1000;
+        let resting = self.resting.endpoints * self.resting.periods;
+        self.count.max(trickle).max(resting)
     }
 }
 
@@ -116,6 +135,7 @@ fn measure(args: &Args) -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("bench: outhook is built without optimisation, the figures mean nothing");
     }
+    raise_descriptors()?;
     let all = Scenario::value_variants();
     let wanted = match args.scenarios.is_empty() {
         true => all,
@@ -129,21 +149,26 @@ fn measure(args: &Args) -> Result<()> {
             Scenario::SlowNeighbour => bench.slow_neighbour()?,
             Scenario::DeadEndpoints => bench.dead_endpoints()?,
             Scenario::ManyEndpoints => bench.many_endpoints()?,
+            Scenario::Tls => tls::measure(&bench)?,
+            Scenario::SlowReceivers => slow::measure(&bench)?,
             Scenario::Idle => bench.idle()?,
         };
-        print(*scenario, &figures, args.json);
+        let name = scenario.to_possible_value().expect("none is skipped");
+        match args.json {
+            true => println!("{}", json!({ name.get_name(): figures })),
+            false => figures::print(name.get_name(), &figures),
+        }
     }
     Ok(())
 }
 
-fn print(scenario: Scenario, figures: &Value, json: bool) {
-    let name = scenario.to_possible_value().expect("none is skipped");
-    if json {
-        println!("{}", serde_json::json!({ name.get_name(): figures }));
-        return;
-    }
-    println!("{}", name.get_name());
-    for (name, value) in figures.as_object().into_iter().flatten() {
-        println!("  {name:<28} {value:>12}");
-    }
+/// As many descriptors as this user may have: each connection is one here, too. Children inherit
+/// the limit.
+fn raise_descriptors() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }

@@ -58,7 +58,7 @@ impl Publisher {
         Ok(pipe.query(&mut self.connection)?)
     }
 
-    /// `count` messages as fast as they are taken.
+    /// `count` messages as fast as they are taken, and waits for the last of them.
     pub fn flood(&mut self, count: usize, tally: &Tally) -> Result<()> {
         let mut sent = 0;
         while sent < count {
@@ -69,7 +69,10 @@ impl Publisher {
             self.send(sent, next)?;
             sent = next;
         }
-        Ok(())
+        match tally.wait_for(count) {
+            true => Ok(()),
+            false => tally.check(count),
+        }
     }
 
     /// `count` messages at a steady rate. Answers when each was sent, by the tally's clock.

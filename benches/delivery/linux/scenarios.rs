@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::figures::{at, rate, round};
 use super::process::{self, Process};
 use super::publisher::Publisher;
 use super::sink::Sink;
@@ -22,12 +23,14 @@ const MANY: usize = 10_000;
 
 /// Redis, the sink, and what they need.
 pub struct Bench {
-    plan: Plan,
-    intake: Intake,
-    sink: Sink,
-    port: u16,
+    pub plan: Plan,
+    pub intake: Intake,
+    pub sink: Sink,
+    /// Redis's.
+    pub port: u16,
     _redis: Process,
-    _dir: TempDir,
+    /// For files.
+    pub dir: TempDir,
 }
 
 impl Bench {
@@ -40,11 +43,11 @@ impl Bench {
             intake,
             port,
             _redis: redis,
-            _dir: dir,
+            dir,
         })
     }
 
-    fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         let origins = self.sink.origins.iter();
         origins.map(|o| format!("http://{o}/hook")).collect()
     }
@@ -58,9 +61,6 @@ impl Bench {
         let before = outhook.usage()?;
         let begun = Instant::now();
         publisher.flood(count, tally)?;
-        if !tally.wait_for(count) {
-            tally.check(count)?;
-        }
         let took = begun.elapsed();
         let after = outhook.usage()?;
         tally.check(count)?;
@@ -119,7 +119,7 @@ impl Bench {
         let (outhook, _) = process::outhook(self.port, &[])?;
         let alone = self.trickle(&self.urls(), count)?;
         // Connections are taken by the kernel, and that is all.
-        let hanging = (0..super::sink::ORIGINS)
+        let hanging = (0..self.sink.origins.len())
             .map(|n| TcpListener::bind(format!("127.0.1.{}:0", n + 1)))
             .collect::<std::io::Result<Vec<_>>>()?;
         let mut urls = self.urls();
@@ -201,9 +201,6 @@ impl Bench {
         let mut publisher = Publisher::new(self.port, self.intake, urls)?;
         let before = outhook.usage()?;
         publisher.flood(count, tally)?;
-        if !tally.wait_for(count) {
-            tally.check(count)?;
-        }
         let after = outhook.usage()?;
         let cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6 / count as f64;
         Ok((cpu, after.rss_kb as f64))
@@ -235,19 +232,4 @@ fn children() -> Duration {
     let numbers = stat.rsplit(')').next().unwrap_or_default();
     let ticks = numbers.split_whitespace().skip(13).take(2);
     Duration::from_millis(ticks.filter_map(|t| t.parse::<u64>().ok()).sum::<u64>() * 10)
-}
-
-fn rate(count: usize, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64()
-}
-
-/// Of a sorted list.
-fn at(sorted: &[Duration], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    let value = sorted.get((last as f64 * share) as usize);
-    (value.copied().unwrap_or_default().as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }

@@ -21,6 +21,9 @@ pub struct Tally {
     doubled: AtomicUsize,
     foreign: AtomicUsize,
     connections: AtomicUsize,
+    resumed: AtomicUsize,
+    late: AtomicUsize,
+    answered: AtomicUsize,
     waiter: Thread,
     wake_at: AtomicUsize,
 }
@@ -35,6 +38,9 @@ impl Tally {
             doubled: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            resumed: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
             waiter: thread::current(),
             wake_at: AtomicUsize::new(usize::MAX),
         }
@@ -50,6 +56,9 @@ impl Tally {
             &self.doubled,
             &self.foreign,
             &self.connections,
+            &self.resumed,
+            &self.late,
+            &self.answered,
         ] {
             count.store(0, Ordering::SeqCst);
         }
@@ -62,6 +71,17 @@ impl Tally {
 
     pub fn connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request came over a session of TLS that was resumed.
+    pub fn resumed(&self) {
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An answer that takes its time went out.
+    pub fn answered(&self, late: bool) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.late.fetch_add(usize::from(late), Ordering::Relaxed);
     }
 
     /// A request came. `number` is None if its body was not one of ours.
@@ -102,6 +122,13 @@ impl Tally {
         }
     }
 
+    /// Waits for the messages below `expected`. An error unless they come once each, and nothing
+    /// else does.
+    pub fn finish(&self, expected: usize) -> Result<()> {
+        self.wait_for(expected);
+        self.check(expected)
+    }
+
     /// An error unless the messages below `expected` came once each, and nothing else.
     pub fn check(&self, expected: usize) -> Result<()> {
         let [distinct, doubled, foreign] =
@@ -118,6 +145,16 @@ impl Tally {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn resumptions(&self) -> usize {
+        self.resumed.load(Ordering::Relaxed)
+    }
+
+    /// The share of answers that went out too late.
+    pub fn late(&self) -> f64 {
+        let [late, all] = [&self.late, &self.answered].map(|n| n.load(Ordering::Relaxed) as f64);
+        late / all.max(1.0)
     }
 
     /// When the messages below `count` arrived; zero for those that did not.

@@ -93,10 +93,10 @@ impl Conf {
     }
 
     /// How long after the first datagram the next one goes out, to the next server if there is
-    /// one. glibc waits for all of `timeout`; but most datagrams without an answer are lost
-    /// ones, and most servers without answers are down.
+    /// one; the pauses double from then on. glibc waits for all of `timeout`; but a datagram
+    /// without an answer is more often lost than its server slow, and to ask twice costs little.
     pub fn first_resend(&self) -> Duration {
-        (self.timeout / 5).clamp(Duration::from_millis(200), Duration::from_secs(1))
+        (self.timeout / 25).clamp(Duration::from_millis(100), Duration::from_millis(400))
     }
 
     /// The names to ask for in turn, without the last dot.

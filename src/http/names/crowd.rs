@@ -59,6 +59,14 @@ impl Crowd {
         }
     }
 
+    /// Whether no other zone has more members.
+    pub fn is_largest(&self, zone: &str) -> bool {
+        let most = self.sizes.last().map_or(0, |(size, ..)| *size);
+        self.zones
+            .get(zone)
+            .is_some_and(|members| members.len() == most)
+    }
+
     /// The oldest member of the largest zone; among equals, the oldest of all.
     pub fn first_to_leave(&self) -> Option<u64> {
         self.sizes.last().map(|(_, Reverse(oldest), _)| *oldest)

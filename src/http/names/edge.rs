@@ -157,23 +157,25 @@ impl Edge {
             for stream in &outbox.disconnects {
                 self.streams.remove(stream);
             }
-            let mut failed: Vec<(SocketId, String)> = Vec::new();
+            let mut failed: Vec<(SocketId, io::Error)> = Vec::new();
             for datagram in &outbox.datagrams {
                 let bytes = &outbox.bytes[datagram.range.clone()];
                 let sent = self
                     .socket(datagram.socket, datagram.server)
                     .and_then(|s| s.send(bytes));
-                match sent {
-                    Err(e) if e.kind() != ErrorKind::WouldBlock => {
-                        failed.retain(|(socket, _)| *socket != datagram.socket);
-                        failed.push((datagram.socket, e.to_string()));
-                    }
+                if let Err(e) = sent
+                    && e.kind() != ErrorKind::WouldBlock
+                {
                     // A datagram that the kernel has no room for is like any that is lost.
-                    _ => {}
+                    failed.retain(|(socket, _)| *socket != datagram.socket);
+                    failed.push((datagram.socket, e));
                 }
             }
-            for (socket, why) in failed {
-                self.flights.refuse(socket, &why, now);
+            for (socket, e) in failed {
+                match is_our_own(&e) {
+                    true => self.flights.lose(socket, &e.to_string(), now),
+                    false => self.flights.refuse(socket, &e.to_string(), now),
+                }
             }
             for (id, server, question) in outbox.connects.iter().cloned() {
                 match Stream::connect(server, question) {
@@ -275,6 +277,20 @@ impl Edge {
             Entry::Vacant(free) => Ok(free.insert(open(server)?)),
         }
     }
+}
+
+/// Whether this machine has no room for a socket: nothing that the server is to blame for.
+fn is_our_own(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    e.raw_os_error()
+        .is_some_and(|code| own.iter().any(|own| own.raw_os_error() == code))
 }
 
 fn open(server: SocketAddr) -> io::Result<UdpSocket> {

@@ -4,18 +4,19 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conf::Conf;
-use super::crowd::{Crowd, zone};
+use super::crowd::Crowd;
 use super::hosts::Hosts;
 use super::look_up::{LookUp, Outcome, Publication};
 use super::net::{Net, Outbox, StreamId};
 use super::ports::{Ask, Random, SocketId, Token};
 use super::question::Word;
 use super::report::seconds;
-use super::wire;
+use super::wire::{self, NotOurs};
 
 /// Look-ups in flight. Beyond it, the oldest of the zone with the most is ended.
 pub const MAX_IN_FLIGHT: usize = 8192;
@@ -72,7 +73,7 @@ impl Flights {
         let servers = self.net.order(&self.conf.servers, first, now);
         match LookUp::new(self.last, name.clone(), self.conf.clone(), servers, now) {
             Ok(look_up) => {
-                self.crowd.insert(zone(&name), self.last);
+                self.crowd.insert(look_up.zone(), self.last);
                 self.look_ups.insert(self.last, look_up);
                 self.advance(self.last, now);
             }
@@ -121,8 +122,24 @@ impl Flights {
         }
     }
 
+    /// Takes in that there was no socket to ask from.
+    pub fn lose(&mut self, socket: SocketId, why: &str, now: Instant) {
+        let Some(server) = self.net.ports.server(socket) else {
+            return;
+        };
+        for ask in self.net.ports.open_on(socket) {
+            if let Some(look_up) = self.look_ups.get_mut(&ask.look_up) {
+                look_up.hint(server, Word::NoSocket(why.to_owned()), now);
+            }
+        }
+    }
+
     /// Does all that is due.
     pub fn run_due(&mut self, now: Instant) {
+        while let Some(stream) = self.net.take_crowded_out() {
+            let why = "by TCP: too many other names need it too";
+            self.receive_stream(stream, Err(why.into()), now);
+        }
         while let Some(Reverse((due, id))) = self.alarms.peek().copied()
             && due <= now
         {
@@ -185,14 +202,17 @@ impl Flights {
         let Some(look_up) = self.look_ups.get_mut(&ask.look_up) else {
             return;
         };
-        let published = match wire::read(look_up.question(ask.place).query(), bytes) {
+        let query = look_up.question(ask.place).query();
+        // What servers send must not end the thread, whatever the reader has overlooked.
+        let read = catch_unwind(|| wire::read(query, bytes)).unwrap_or(Err(NotOurs));
+        let published = match read {
             Ok(reply) => {
                 self.net.heard_from(from.0);
                 look_up.hear(ask.place, from, reply, now, &mut self.net)
             }
             Err(_) if from.1 => look_up.miss(ask.place, from, Word::Garbage, now, &mut self.net),
             Err(_) => {
-                look_up.note_garbage(from.0, now);
+                look_up.hint(from.0, Word::Garbage, now);
                 None
             }
         };
@@ -230,7 +250,7 @@ impl Flights {
 
     fn forget(&mut self, id: u64) {
         if let Some(look_up) = self.look_ups.remove(&id) {
-            self.crowd.remove(zone(look_up.name()), id);
+            self.crowd.remove(look_up.zone(), id);
         }
     }
 
@@ -246,7 +266,7 @@ impl Flights {
             look_up.name(),
             seconds(look_up.asked_for(now)),
             self.most,
-            zone(look_up.name()),
+            look_up.zone(),
         );
         let published = look_up.end(text, &mut self.net);
         self.published.push(published);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conf::Conf;
+use super::crowd::zone;
 use super::net::Net;
 use super::ports::Ask;
 use super::question::{Part, Plan, Question, Word};
 use super::report::Tried;
-use super::wire::{Family, Query, Reply};
+use super::wire::{Query, Reply};
 
 /// How long one family's addresses wait for the other's (RFC 8305, 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -37,9 +38,6 @@ pub struct Publication {
     pub last: bool,
 }
 
-/// The two questions: IPv6 first, as its addresses come first.
-const FAMILIES: [Family; 2] = [Family::V6, Family::V4];
-
 #[derive(Debug)]
 pub struct LookUp {
     id: u64,
@@ -48,6 +46,7 @@ pub struct LookUp {
     plan: Plan,
     candidates: Vec<String>,
     candidate: usize,
+    /// IPv6 first, as its addresses come first.
     questions: [Question; 2],
     began: Instant,
     ends: Instant,
@@ -81,15 +80,17 @@ impl LookUp {
     ) -> Result<LookUp, String> {
         let mut candidates = conf.candidates(&name);
         // A completion may be too long where the name is not.
-        candidates.retain(|candidate| Query::new(candidate, Family::V4).is_some());
+        if candidates.len() > 1 {
+            candidates.retain(|candidate| Query::pair(candidate).is_some());
+        }
         let first = candidates.first().map(|name| questions(name, &conf, now));
         let Some(Some(questions)) = first else {
             return Err(format!("{name} is no name that could be looked up"));
         };
         Ok(LookUp {
             id,
-            name,
             plan: Plan {
+                zone: zone(&name).into(),
                 servers,
                 attempts: conf.attempts,
                 first_resend: conf.first_resend(),
@@ -100,6 +101,7 @@ impl LookUp {
             candidates,
             candidate: 0,
             questions,
+            name,
             began: now,
             usable_at: None,
             published: false,
@@ -111,6 +113,10 @@ impl LookUp {
 
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    pub fn zone(&self) -> &str {
+        &self.plan.zone
     }
 
     pub fn question(&self, place: u8) -> &Question {
@@ -161,9 +167,9 @@ impl LookUp {
         self.advance(now, net)
     }
 
-    /// Notes that a server sent what is no answer.
-    pub fn note_garbage(&mut self, server: SocketAddr, now: Instant) {
-        self.note(server, Some(Word::Garbage), now);
+    /// Notes what would explain it if no answer came.
+    pub fn hint(&mut self, server: SocketAddr, word: Word, now: Instant) {
+        self.note(server, Some(word), now);
     }
 
     /// Does what is due. Answers what there is to tell.
@@ -315,10 +321,10 @@ impl LookUp {
 }
 
 fn questions(name: &str, conf: &Conf, now: Instant) -> Option<[Question; 2]> {
-    let [v6, v4] = FAMILIES.map(|family| Query::new(name, family));
-    let mut v6 = Question::new(v6?, now);
+    let [v6, v4] = Query::pair(name)?.map(|query| Question::new(query, now));
+    let mut v6 = v6;
     if conf.no_aaaa {
         v6.part = Some(Part::NoAddress(None));
     }
-    Some([v6, Question::new(v4?, now)])
+    Some([v6, v4])
 }

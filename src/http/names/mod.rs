@@ -40,7 +40,7 @@ use std::time::Instant;
 
 pub use files::Files;
 use report::seconds;
-use table::{Asked, MOMENT, Table};
+use table::{Asked, CHECK, MOMENT, MOMENT_AFTER_FAILURE, Table};
 use waiter::{News, Waiter};
 
 /// How names are looked up.
@@ -139,25 +139,29 @@ impl Names {
             Asked::Failed(text) => return Err(LookUpError::Failed(text.to_string())),
             Asked::Wait(waiter, before) => (waiter, before),
         };
-        let moment = begun + MOMENT;
+        let moment = match before {
+            None => begun + MOMENT,
+            Some(_) => begun + MOMENT_AFTER_FAILURE,
+        };
         let mut news = waiter.wait(moment.min(deadline));
+        let mut why = "";
         if news.is_none() && before.is_none() && moment < deadline {
-            news = self.wait_on(host, &waiter, deadline);
+            (news, why) = self.wait_on(host, &waiter, deadline);
         }
-        if matches!(news, None | Some(News::Displaced)) {
+        if news.is_none() {
             self.shared().lock().table.leave(host, &waiter);
         }
-        match news {
-            Some(News::Answer(Ok(addresses))) => Ok(addresses),
-            Some(News::Answer(Err(text))) => Err(LookUpError::Failed(text.to_string())),
-            Some(News::Closed) => Err(closed(host)),
-            None => Err(match before {
-                Some(text) => LookUpError::Failed(text.to_string()),
-                None => unfinished(host, begun, ""),
-            }),
-            Some(News::Displaced) => {
-                let why = ", and too many others wait for names";
-                Err(unfinished(host, begun, why))
+        match (news, before) {
+            (Some(News::Answer(Ok(addresses))), _) => Ok(addresses),
+            (Some(News::Answer(Err(text))), _) | (None, Some(text)) => {
+                Err(LookUpError::Failed(text.to_string()))
+            }
+            (Some(News::Closed), _) => Err(closed(host)),
+            (None, None) => {
+                let waited = seconds(begun.elapsed());
+                Err(LookUpError::TimedOut(format!(
+                    "{host} is still being looked up: no answer within {waited}{why}"
+                )))
             }
         }
     }
@@ -197,27 +201,34 @@ impl Names {
         Ok(asked)
     }
 
-    /// Waits longer than a moment, which not too many may do.
-    fn wait_on(&self, host: &str, waiter: &Arc<Waiter>, deadline: Instant) -> Option<News> {
-        let (place, displaced) = self.shared().lock().table.wait_on(host, waiter);
-        if let Some(other) = displaced {
-            other.tell(News::Displaced);
+    /// Waits longer than a moment, unless that is too many. Says why, if it has to stop.
+    fn wait_on(
+        &self,
+        host: &str,
+        waiter: &Waiter,
+        deadline: Instant,
+    ) -> (Option<News>, &'static str) {
+        let mut now = Instant::now();
+        let place = self.shared().lock().table.wait_on(host, now);
+        loop {
+            let news = waiter.wait((now + CHECK).min(deadline));
+            now = Instant::now();
+            let table = &mut self.shared().lock().table;
+            let must_leave = table.must_leave(host, &place, now);
+            if news.is_some() || now >= deadline || must_leave {
+                table.leave_place(host, &place);
+                let why = match now >= deadline {
+                    true => "",
+                    false => ", and too many others wait for names",
+                };
+                return (news, why);
+            }
         }
-        let news = waiter.wait(deadline);
-        self.shared().lock().table.leave_place(place);
-        news
     }
 
     fn shared(&self) -> &Shared {
         &self.0.0
     }
-}
-
-fn unfinished(host: &str, begun: Instant, why: &str) -> LookUpError {
-    let waited = seconds(begun.elapsed());
-    LookUpError::TimedOut(format!(
-        "{host} is still being looked up: no answer within {waited}{why}"
-    ))
 }
 
 fn closed(host: &str) -> LookUpError {
@@ -264,3 +275,7 @@ impl fmt::Debug for Names {
         f.write_str("Names")
     }
 }
+
+#[cfg(test)]
+#[path = "tests/edge.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::crowd::Crowd;
 use super::ports::{Ask, Ports, Random, SocketId, Token};
 use super::wire::Query;
 
@@ -12,6 +13,9 @@ use super::wire::Query;
 const SUSPICIOUS: Duration = Duration::from_secs(2);
 /// ...until it gets another chance.
 const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// TCP connections at a time. Beyond it, the oldest of the zone with the most has to go.
+const MAX_STREAMS: usize = 64;
 
 /// A TCP connection for one question.
 pub type StreamId = u64;
@@ -52,8 +56,11 @@ impl Outbox {
 pub struct Net {
     pub ports: Ports,
     pub outbox: Outbox,
-    streams: HashMap<StreamId, (Ask, SocketAddr)>,
+    streams: HashMap<StreamId, (Ask, SocketAddr, Box<str>)>,
     last_stream: StreamId,
+    crowd: Crowd,
+    /// Connections that have to go, and whose questions have not been told so yet.
+    crowded_out: Vec<StreamId>,
     silent_since: HashMap<SocketAddr, Instant>,
     /// Servers from before EDNS.
     old: HashSet<SocketAddr>,
@@ -66,6 +73,8 @@ impl Net {
             outbox: Outbox::default(),
             streams: HashMap::new(),
             last_stream: 0,
+            crowd: Crowd::default(),
+            crowded_out: Vec::new(),
             silent_since: HashMap::new(),
             old: HashSet::new(),
         }
@@ -96,11 +105,18 @@ impl Net {
         Some(token)
     }
 
-    /// Asks the same by TCP.
-    pub fn connect(&mut self, ask: Ask, query: &Query, server: SocketAddr) -> StreamId {
+    /// Asks the same by TCP. `zone`: whose name it is.
+    pub fn connect(&mut self, ask: Ask, query: &Query, server: SocketAddr, zone: &str) -> StreamId {
+        if self.crowd.len() >= MAX_STREAMS
+            && let Some(oldest) = self.crowd.first_to_leave()
+        {
+            self.crowd.remove(&self.streams[&oldest].2, oldest);
+            self.crowded_out.push(oldest);
+        }
         self.last_stream += 1;
         let stream = self.last_stream;
-        self.streams.insert(stream, (ask, server));
+        self.streams.insert(stream, (ask, server, zone.into()));
+        self.crowd.insert(zone, stream);
         let mut bytes = vec![0, 0];
         // A connection of its own has no other question that an answer could be mistaken for.
         query.write(stream as u16, !self.old.contains(&server), &mut bytes);
@@ -111,7 +127,13 @@ impl Net {
     }
 
     pub fn stream(&self, stream: StreamId) -> Option<(Ask, SocketAddr)> {
-        self.streams.get(&stream).copied()
+        let known = self.streams.get(&stream);
+        known.map(|(ask, server, _)| (*ask, *server))
+    }
+
+    /// A connection that has to go, as others need its place.
+    pub fn take_crowded_out(&mut self) -> Option<StreamId> {
+        self.crowded_out.pop()
     }
 
     #[cfg(test)]
@@ -120,7 +142,8 @@ impl Net {
     }
 
     pub fn disconnect(&mut self, stream: StreamId) {
-        if self.streams.remove(&stream).is_some() {
+        if let Some((_, _, zone)) = self.streams.remove(&stream) {
+            self.crowd.remove(&zone, stream);
             self.outbox.disconnects.push(stream);
         }
     }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Sockets to one server.
 const SOCKETS: usize = 8;
+/// So many questions go out from one socket, then the next is drawn: their answers are read
+/// together, which saves much of the cost.
+const RUN: u32 = 8;
 /// For so long new questions go out from one port.
 const PORT_LIFE: Duration = Duration::from_secs(60);
 /// Numbers tried before a question does without: half of them are free.
@@ -72,10 +75,18 @@ struct Socket {
     retired: bool,
 }
 
+/// The sockets to one server, and the one in use.
+#[derive(Default)]
+struct Drawn {
+    sockets: Vec<SocketId>,
+    place: usize,
+    left: u32,
+}
+
 /// All sockets and the questions that are open on them.
 pub struct Ports {
     random: Random,
-    current: HashMap<SocketAddr, Vec<SocketId>>,
+    current: HashMap<SocketAddr, Drawn>,
     sockets: HashMap<SocketId, Socket>,
     open: HashMap<Token, Ask>,
     last: SocketId,
@@ -154,7 +165,7 @@ impl Ports {
             .copied()
             .collect();
         for server in gone {
-            for socket in self.current.remove(&server).unwrap_or_default() {
+            for socket in self.current.remove(&server).unwrap_or_default().sockets {
                 self.retire(socket);
             }
         }
@@ -166,20 +177,24 @@ impl Ports {
     }
 
     fn choose(&mut self, server: SocketAddr, now: Instant) -> SocketId {
-        let sockets = self.current.entry(server).or_default();
-        if sockets.len() < SOCKETS {
-            self.last += 1;
-            sockets.push(self.last);
-            self.sockets.insert(self.last, Socket::new(server, now));
-            return self.last;
+        let drawn = self.current.entry(server).or_default();
+        if drawn.left == 0 {
+            drawn.left = RUN;
+            drawn.place = self.random.next() as usize % SOCKETS;
         }
-        let place = self.random.next() as usize % sockets.len();
-        let chosen = sockets[place];
-        if now.saturating_duration_since(self.sockets[&chosen].since) < PORT_LIFE {
+        drawn.left -= 1;
+        while drawn.sockets.len() < SOCKETS {
+            self.last += 1;
+            drawn.sockets.push(self.last);
+            self.sockets.insert(self.last, Socket::new(server, now));
+        }
+        let chosen = drawn.sockets[drawn.place];
+        let age = now.saturating_duration_since(self.sockets[&chosen].since);
+        if age < PORT_LIFE {
             return chosen;
         }
         self.last += 1;
-        sockets[place] = self.last;
+        drawn.sockets[drawn.place] = self.last;
         self.sockets.insert(self.last, Socket::new(server, now));
         self.retire(chosen);
         self.last

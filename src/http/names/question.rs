@@ -1,7 +1,6 @@
 //! One of the two questions of a look-up: who is asked when, until there is an answer. Pure.
 //!
-//! Datagrams go out after 0, 1, 2, 4, 8 … times the first pause, to one server after the
-//! other, until the time is over that glibc would take; an answer to any of them counts. A
+//! Datagrams go out after 0, 1, 2, 4, 8 … times a short pause, to one server after the other, until the time is over that glibc would take; an answer to any of them counts. A
 //! server that refuses is passed over at once.
 
 use std::net::SocketAddr;
@@ -12,7 +11,7 @@ use super::ports::{Ask, Token};
 use super::wire::{Found, Query, Reply};
 
 /// From this datagram on it is tried without EDNS, which some firewalls swallow.
-const PLAIN_FROM: u32 = 2;
+const PLAIN_FROM: u32 = 4;
 
 /// What a server has said, if it was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +21,8 @@ pub enum Word {
     Unreachable(String),
     /// Bytes that are no answer.
     Garbage,
+    /// It was not asked, as the system had no socket for that.
+    NoSocket(String),
 }
 
 /// What came of a question.
@@ -36,6 +37,8 @@ pub enum Part {
 /// What all questions of one look-up have in common.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Whose name it is.
+    pub zone: Box<str>,
     /// In the order in which they are asked.
     pub servers: Vec<SocketAddr>,
     pub attempts: u32,
@@ -100,15 +103,15 @@ impl Question {
         }
         let server = plan.servers[self.turn % plan.servers.len()];
         self.turn += 1;
-        self.next_send = Some(now + plan.first_resend * (1 << self.sends.min(8)));
+        // After 1, 2, 4 … times the pause since the beginning: the pauses are 1, 1, 2, 4 …
+        let pauses = 1 << self.sends.saturating_sub(1).min(8);
+        self.next_send = Some(now + plan.first_resend * pauses);
         self.sends += 1;
         if plan.use_vc {
-            if self.stream.is_none() {
-                self.stream = Some(net.connect(ask, &self.query, server));
-            }
+            self.ask_by_stream(ask, server, plan, net);
             return Some(server);
         }
-        let edns = self.edns && self.sends <= PLAIN_FROM;
+        let edns = self.edns && self.sends < PLAIN_FROM;
         let known = self
             .tokens
             .iter()
@@ -142,9 +145,7 @@ impl Question {
                 if by_stream {
                     return self.refuse(Word::Said("too much for TCP"), plan, now, net);
                 }
-                if self.stream.is_none() {
-                    self.stream = Some(net.connect(ask, &self.query, server));
-                }
+                self.ask_by_stream(ask, server, plan, net);
             }
             Reply::NotUnderstood if self.edns => {
                 self.edns = false;
@@ -204,6 +205,12 @@ impl Question {
             self.next_send = Some(now);
         }
         Some(word)
+    }
+
+    fn ask_by_stream(&mut self, ask: Ask, server: SocketAddr, plan: &Plan, net: &mut Net) {
+        if self.stream.is_none() {
+            self.stream = Some(net.connect(ask, &self.query, server, &plan.zone));
+        }
     }
 
     fn drop_stream(&mut self, net: &mut Net) {

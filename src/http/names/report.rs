@@ -21,8 +21,9 @@ impl Tried {
     pub fn hear(&mut self, server: SocketAddr, word: Word, after: Duration) {
         self.ask(server);
         for known in self.0.iter_mut().filter(|(s, ..)| *s == server) {
-            // Garbage is a hint only: an answer may still come.
-            if word != Word::Garbage || known.1 == Word::Nothing {
+            // A hint only: an answer may still come.
+            let hint = matches!(word, Word::Garbage | Word::NoSocket(_));
+            if !hint || known.1 == Word::Nothing {
                 *known = (server, word.clone(), after);
             }
         }
@@ -70,6 +71,9 @@ impl Tried {
                     "{server} sent what is no answer within {}",
                     seconds(budget)
                 )),
+                Word::NoSocket(why) => {
+                    parts.push(format!("there was no socket to ask {server} from: {why}"));
+                }
                 Word::Unreachable(why) => parts.push(format!("{server} cannot be reached: {why}")),
             }
         }

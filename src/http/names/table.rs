@@ -33,18 +33,34 @@ const FAILED: Duration = Duration::from_secs(1);
 /// And for so long who asks again does not wait for the end of it.
 const FAILED_REMEMBERED: Duration = Duration::from_secs(600);
 
-/// How long anybody may wait; longer only with a place among the patient.
-pub const MOMENT: Duration = Duration::from_millis(250);
+/// How long anybody may wait. A lost datagram fits in, and so do nearly all servers that answer.
+pub const MOMENT: Duration = Duration::from_millis(450);
+/// How long somebody waits for a name that failed the last time.
+pub const MOMENT_AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// How often those who wait longer ask whether they may.
+pub const CHECK: Duration = Duration::from_millis(250);
+
+/// A name is silent, and not just slow, if so many asked for after it have been answered...
+const OVERTAKEN: u64 = 16;
+/// ...or after so long.
+const SLOW: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, Default)]
 struct Entry {
     known: Option<Known>,
     failure: Option<Failure>,
-    /// A look-up is under way, for these.
-    pending: Option<Vec<Arc<Waiter>>>,
+    pending: Option<Pending>,
     preferred: Option<IpAddr>,
     /// Its age order among what is remembered; 0 if nothing is.
     learned: u64,
+}
+
+/// A look-up is under way.
+#[derive(Debug)]
+struct Pending {
+    waiters: Vec<Arc<Waiter>>,
+    /// Its age order among requests.
+    request: u64,
 }
 
 #[derive(Debug)]
@@ -71,9 +87,13 @@ pub enum Asked {
     Wait(Arc<Waiter>, Option<Arc<str>>),
 }
 
-/// A place among those who may wait long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(u64);
+/// A place among those who wait long.
+#[derive(Debug)]
+pub struct Place {
+    member: u64,
+    request: u64,
+    slow_at: Instant,
+}
 
 #[derive(Debug)]
 pub struct Table {
@@ -83,8 +103,10 @@ pub struct Table {
     crowd: Crowd,
     /// Names to be looked up, in turn.
     requests: VecDeque<Arc<str>>,
-    patient: HashMap<u64, (Arc<str>, Arc<Waiter>)>,
-    impatience: Crowd,
+    last_request: u64,
+    /// The youngest request that has been answered.
+    answered: u64,
+    patient: Crowd,
     most_patient: usize,
     most_requests: usize,
     counter: u64,
@@ -99,8 +121,9 @@ impl Table {
             ages: HashMap::new(),
             crowd: Crowd::default(),
             requests: VecDeque::new(),
-            patient: HashMap::new(),
-            impatience: Crowd::default(),
+            last_request: 0,
+            answered: 0,
+            patient: Crowd::default(),
             most_patient: most_patient.max(1),
             most_requests,
             counter: 0,
@@ -126,7 +149,8 @@ impl Table {
         if let Some(known) = entry.known.as_ref().filter(|k| now < k.usable_until) {
             let addresses = known.addresses.clone();
             if entry.pending.is_none() && now >= known.not_again_before && !is_full {
-                entry.pending = Some(Vec::new());
+                self.last_request += 1;
+                entry.pending = Some(Pending::new(self.last_request));
                 self.requests.push_back(key);
             }
             return Asked::Known(addresses);
@@ -140,10 +164,13 @@ impl Table {
             if is_full {
                 return Asked::Failed(full(name, self.most_requests));
             }
+            self.last_request += 1;
             self.requests.push_back(key);
         }
         let waiter = Arc::new(Waiter::default());
-        entry.pending.get_or_insert_default().push(waiter.clone());
+        let request = self.last_request;
+        let pending = entry.pending.get_or_insert_with(|| Pending::new(request));
+        pending.waiters.push(waiter.clone());
         Asked::Wait(waiter, before)
     }
 
@@ -158,39 +185,50 @@ impl Table {
 
     /// Forgets who has stopped waiting.
     pub fn leave(&mut self, name: &str, waiter: &Arc<Waiter>) {
-        if let Some(waiters) = self.entries.get_mut(name).and_then(|e| e.pending.as_mut()) {
-            waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+        if let Some(pending) = self.entries.get_mut(name).and_then(|e| e.pending.as_mut()) {
+            pending.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
         }
     }
 
-    /// Lets somebody wait longer. Where there are too many, the one who has waited longest
-    /// among those for names of the zone with the most has to go: who is to be told so.
-    pub fn wait_on(&mut self, name: &str, waiter: &Arc<Waiter>) -> (Place, Option<Arc<Waiter>>) {
-        let displaced = match self.patient.len() < self.most_patient {
-            true => None,
-            false => self.impatience.first_to_leave(),
-        };
-        let displaced = displaced.and_then(|place| self.leave_place(Place(place)));
+    /// Lets somebody wait longer than a moment.
+    pub fn wait_on(&mut self, name: &str, now: Instant) -> Place {
+        let pending = self.entries.get(name).and_then(|e| e.pending.as_ref());
+        let request = pending.map_or(self.last_request, |p| p.request);
         self.counter += 1;
-        self.impatience.insert(zone(name), self.counter);
-        self.patient
-            .insert(self.counter, (name.into(), waiter.clone()));
-        (Place(self.counter), displaced)
+        self.patient.insert(zone(name), self.counter);
+        Place {
+            member: self.counter,
+            request,
+            slow_at: now + SLOW,
+        }
     }
 
-    pub fn leave_place(&mut self, place: Place) -> Option<Arc<Waiter>> {
-        let (name, waiter) = self.patient.remove(&place.0)?;
-        self.impatience.remove(zone(&name), place.0);
-        Some(waiter)
+    /// Whether somebody who waits long has to go: there are too many, nobody's names are more,
+    /// and this one is silent rather than slow.
+    pub fn must_leave(&self, name: &str, place: &Place, now: Instant) -> bool {
+        let overtaken = self.answered >= place.request + OVERTAKEN;
+        self.patient.len() > self.most_patient
+            && (overtaken || now >= place.slow_at)
+            && self.patient.is_largest(zone(name))
+    }
+
+    pub fn leave_place(&mut self, name: &str, place: &Place) {
+        self.patient.remove(zone(name), place.member);
     }
 
     /// Takes in what was found out. Answers who waits for it, and what they are to be told.
     pub fn learn(&mut self, news: &Publication, now: Instant) -> Option<(Vec<Arc<Waiter>>, News)> {
         let entry = self.entries.entry(news.name.clone()).or_default();
-        let waiters = match news.last {
-            true => entry.pending.take().unwrap_or_default(),
-            false => std::mem::take(entry.pending.get_or_insert_default()),
-        };
+        let mut waiters = Vec::new();
+        if let Some(pending) = &mut entry.pending {
+            waiters = std::mem::take(&mut pending.waiters);
+            if !matches!(news.outcome, Outcome::Failed { .. }) {
+                self.answered = self.answered.max(pending.request);
+            }
+        }
+        if news.last {
+            entry.pending = None;
+        }
         let told = match &news.outcome {
             Outcome::Found { v6, v4, ttl } => {
                 let addresses = order(v6, v4, entry.preferred);
@@ -237,7 +275,9 @@ impl Table {
     /// Everybody who waits for anything. They are to be told that nothing will come.
     pub fn take_all_waiters(&mut self) -> Vec<Arc<Waiter>> {
         let pending = self.entries.values_mut().filter_map(|e| e.pending.as_mut());
-        pending.flat_map(std::mem::take).collect()
+        pending
+            .flat_map(|p| std::mem::take(&mut p.waiters))
+            .collect()
     }
 
     /// Other servers are asked from now on: what is known may be old, what has failed may not fail.
@@ -292,6 +332,15 @@ impl Table {
         match entry.pending {
             Some(_) => (entry.known, entry.failure, entry.learned) = (None, None, 0),
             None => drop(self.entries.remove(&name)),
+        }
+    }
+}
+
+impl Pending {
+    fn new(request: u64) -> Pending {
+        Pending {
+            waiters: Vec::new(),
+            request,
         }
     }
 }

@@ -8,8 +8,6 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     Answer(Result<Vec<IpAddr>, Arc<str>>),
-    /// Others wait too; this one has waited longest.
-    Displaced,
     Closed,
 }
 

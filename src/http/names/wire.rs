@@ -38,30 +38,30 @@ pub struct Query {
 }
 
 impl Query {
-    /// `None` if the name cannot be written: a label of more than 63 bytes, a name of more than
-    /// 253, or bytes that no host has.
-    pub fn new(name: &str, family: Family) -> Option<Query> {
+    /// The questions for both families, IPv6 first. `None` if the name cannot be written: a label
+    /// of more than 63 bytes, a name of more than 253, or bytes that no host has.
+    pub fn pair(name: &str) -> Option<[Query; 2]> {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'\\';
-        let labels = name.split('.');
-        if !name.bytes().all(plain) || labels.into_iter().any(str::is_empty) {
+        if !name.bytes().all(plain) || name.split('.').any(str::is_empty) {
             return None;
         }
-        let kind = match family {
-            Family::V6 => TYPE::AAAA,
-            Family::V4 => TYPE::A,
-        };
         let mut packet = Packet::new_query(0);
         packet.set_flags(PacketFlag::RECURSION_DESIRED);
         let name = Name::new(name).ok()?;
-        let question = Question::new(name, kind.into(), QCLASS::CLASS(CLASS::IN), false);
-        packet.questions.push(question);
+        let class = QCLASS::CLASS(CLASS::IN);
+        packet
+            .questions
+            .push(Question::new(name, TYPE::A.into(), class, false));
         *packet.opt_mut() = Some(OPT {
             opt_codes: Vec::new(),
             udp_packet_size: UDP_PAYLOAD,
             version: 0,
         });
-        let bytes = packet.build_bytes_vec().ok()?.into();
-        Some(Query { family, bytes })
+        let v4: Box<[u8]> = packet.build_bytes_vec().ok()?.into();
+        let mut v6 = v4.clone();
+        let kind = v6.len() - OPT_BYTES - 4;
+        v6[kind..kind + 2].copy_from_slice(&u16::from(TYPE::AAAA).to_be_bytes());
+        Some([(Family::V6, v6), (Family::V4, v4)].map(|(family, bytes)| Query { family, bytes }))
     }
 
     /// Appends what is to be sent. `edns`: with the record that allows larger answers.

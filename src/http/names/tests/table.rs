@@ -173,26 +173,41 @@ fn families_alternate_and_the_one_that_answered_comes_first() {
 }
 
 #[test]
-fn of_those_who_wait_long_the_longest_of_the_largest_zone_is_displaced() {
+fn where_too_many_wait_long_those_leave_who_are_silent_and_most() {
     let (mut table, now) = (Table::new(3, 100), Instant::now());
     let wait = |table: &mut Table, name: &str| {
-        let Asked::Wait(waiter, _) = table.ask(name, now) else {
-            panic!("known");
-        };
-        let (place, displaced) = table.wait_on(name, &waiter);
-        (waiter, place, displaced)
+        assert!(matches!(table.ask(name, now), Asked::Wait(..)));
+        table.wait_on(name, now)
     };
     let good = wait(&mut table, "a.good.test");
-    let first = wait(&mut table, "a.bad.test");
-    let second = wait(&mut table, "b.bad.test");
-    assert!(good.2.is_none() && first.2.is_none() && second.2.is_none());
-    let third = wait(&mut table, "c.bad.test");
-    assert!(Arc::ptr_eq(&third.2.unwrap(), &first.0));
-    table.leave_place(first.1);
-    table.leave_place(second.1);
+    let bad = ["a.bad.test", "b.bad.test", "c.bad.test"];
+    let places = bad.map(|name| wait(&mut table, name));
+    assert!(!table.must_leave(bad[0], &places[0], now), "it may be slow");
+    let slow = now + SLOW;
+    assert!(table.must_leave(bad[0], &places[0], slow));
     assert!(
-        wait(&mut table, "b.good.test").2.is_none(),
-        "a place was free"
+        !table.must_leave("a.good.test", &good, slow),
+        "it is one of few"
+    );
+    for n in 0..OVERTAKEN {
+        let name = format!("n{n}.other.test");
+        table.ask(&name, now);
+        table.learn(&failed(&name), now);
+        assert!(
+            !table.must_leave(bad[0], &places[0], now),
+            "nor has anybody else been answered"
+        );
+    }
+    table.ask("quick.test", now);
+    table.learn(&found("quick.test", &[1], SECOND), now);
+    assert!(
+        table.must_leave(bad[0], &places[0], now),
+        "others are answered"
+    );
+    table.leave_place(bad[0], &places[0]);
+    assert!(
+        !table.must_leave(bad[1], &places[1], slow),
+        "there are no longer too many"
     );
 }
 
@@ -262,13 +277,18 @@ fn a_model_of_thousands_of_random_steps() {
         let mut table = Table::new(3, 20);
         let (mut now, mut flying) = (Instant::now(), Vec::<Arc<str>>::new());
         let mut waiting: Vec<(String, Arc<Waiter>, Option<Place>)> = Vec::new();
+        let leave = |table: &mut Table, name: &str, place: Option<Place>| {
+            place
+                .iter()
+                .for_each(|place| table.leave_place(name, place));
+        };
         for step in 0..3000 {
             let what = format!("seed {seed}, step {step}");
             match random(8) {
                 0..3 => {
                     let name = format!("n{}.z{}.test", random(30), random(3));
                     if let Asked::Wait(waiter, _) = table.ask(&name, now) {
-                        let place = (random(2) == 0).then(|| table.wait_on(&name, &waiter).0);
+                        let place = (random(2) == 0).then(|| table.wait_on(&name, now));
                         waiting.push((name, waiter, place));
                     }
                 }
@@ -282,24 +302,22 @@ fn a_model_of_thousands_of_random_steps() {
                     let told = table.learn(&news, now).map(|t| t.0).unwrap_or_default();
                     let (gone, left): (Vec<_>, _) = waiting.into_iter().partition(|w| w.0 == *name);
                     assert_eq!(told.len(), gone.len(), "{what}: {name}");
-                    gone.into_iter()
-                        .filter_map(|w| w.2)
-                        .for_each(|p| drop(table.leave_place(p)));
+                    for (name, _, place) in gone {
+                        leave(&mut table, &name, place);
+                    }
                     waiting = left;
                 }
                 6 if !waiting.is_empty() => {
                     let (name, waiter, place) =
                         waiting.swap_remove(random(waiting.len() as u64) as usize);
                     table.leave(&name, &waiter);
-                    place.map(|p| table.leave_place(p));
+                    leave(&mut table, &name, place);
                 }
                 _ => now += Duration::from_millis(random(5000)),
             }
-            assert!(
-                table.patient.len() <= 3 && table.requests.len() <= 20,
-                "{what}"
-            );
-            assert_eq!(table.patient.len(), table.impatience.len(), "{what}");
+            let patient = waiting.iter().filter(|w| w.2.is_some()).count();
+            assert_eq!(table.patient.len(), patient, "{what}");
+            assert!(table.requests.len() <= 20, "{what}");
             let pending = table
                 .entries
                 .values()

@@ -5,7 +5,8 @@ use simple_dns::rdata::{A, AAAA, CNAME, SOA};
 use super::*;
 
 fn query(name: &str) -> Query {
-    Query::new(name, Family::V4).expect("a name")
+    let [_, v4] = Query::pair(name).expect("a name");
+    v4
 }
 
 /// An answer to a question, to be filled in.
@@ -58,9 +59,8 @@ fn a_question_is_what_the_rfc_says() {
         b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x01a\x02bc\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\0";
     assert_eq!(bytes, expected);
     bytes.clear();
-    Query::new("a.bc", Family::V6)
-        .unwrap()
-        .write(1, false, &mut bytes);
+    let [v6, _] = Query::pair("a.bc").unwrap();
+    v6.write(1, false, &mut bytes);
     assert_eq!(
         bytes,
         b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\x02bc\0\0\x1c\0\x01"
@@ -72,9 +72,9 @@ fn what_is_no_name_is_not_asked_for() {
     let long = "a".repeat(64);
     let longer = "abcdefg.".repeat(32) + "abc";
     for name in ["", ".", "a..b", ".a", "a b", "a\\.b", "é", &long, &longer] {
-        assert_eq!(Query::new(name, Family::V4), None, "{name}");
+        assert_eq!(Query::pair(name), None, "{name}");
     }
-    assert!(Query::new("_srv.a-b.example", Family::V4).is_some());
+    assert!(Query::pair("_srv.a-b.example").is_some());
 }
 
 #[test]

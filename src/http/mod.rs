@@ -7,6 +7,7 @@
 mod buffers;
 mod certificates;
 mod connect;
+mod exchange;
 mod failure;
 mod head;
 mod names;
@@ -18,6 +19,7 @@ mod socket;
 mod stream;
 mod tls;
 mod transport;
+mod unread;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -33,12 +35,12 @@ use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
 use crate::endpoint::Endpoint;
 use crate::when::unix_ms;
+use exchange::{Exchange, NoLookUp};
 use failure::Failure;
 use names::Names;
 use pool::Pool;
 use socket::Sockets;
 use tls::Trust;
-use transport::{Exchange, NoLookUp};
 
 pub use names::{Files, NamesConfig};
 

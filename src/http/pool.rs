@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::rest::Rest;
 use super::stream::Stream;
 use super::tls::OriginTls;
+use super::unread::Unread;
 
 /// Origins without a connection are remembered for what was learned of them, so many at most
 /// and so long.
@@ -49,6 +50,8 @@ struct Origin {
 #[derive(Debug)]
 struct Idle {
     stream: Stream,
+    /// What of the last answer had not come when it was given back.
+    unread: Unread,
     since: Instant,
     number: u64,
 }
@@ -79,15 +82,22 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            if idle.stream.is_clean().unwrap_or_default() {
+            if idle.stream.has_settled(idle.unread).unwrap_or_default() {
                 return Some(idle.stream);
             }
             self.note_end(origin, idle.since, now);
         }
     }
 
-    /// Keeps a connection that is as good as new. `rest`: what its server says of how long.
-    pub fn give(&self, origin: &Arc<str>, stream: Stream, rest: Option<Duration>, now: Instant) {
+    /// Keeps a connection that is as good as new once the rest of its last answer has come.
+    /// `rest`: what its server says of how long.
+    pub fn give(
+        &self,
+        origin: &Arc<str>,
+        (stream, unread): (Stream, Unread),
+        rest: Option<Duration>,
+        now: Instant,
+    ) {
         let mut state = self.lock();
         if state.closed || self.budget == 0 {
             return;
@@ -98,6 +108,7 @@ impl Pool {
         known.rest.told(rest);
         known.idle.push_back(Idle {
             stream,
+            unread,
             since: now,
             number,
         });
@@ -201,8 +212,9 @@ impl State {
     fn watched(&self) -> Vec<Watched> {
         let idle = self.origins.values().flat_map(|known| &known.idle);
         idle.map(|idle| {
-            let flags = match idle.stream.is_tls() {
-                // It may be a session ticket; that is looked at when the connection is taken.
+            // What comes may be a session ticket, or the rest of an answer; that is looked at when
+            // the connection is taken.
+            let flags = match idle.stream.is_tls() || !idle.unread.is_done() {
                 true => PollFlags::RDHUP,
                 false => PollFlags::RDHUP | PollFlags::IN,
             };

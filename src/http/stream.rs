@@ -1,7 +1,7 @@
 //! One connection, in the clear or with TLS, as the transport uses it: bytes out, bytes in, and
 //! the question whether it is still as it was left. Blocks until the deadlines that it is handed.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -10,6 +10,7 @@ use rustls::ClientConnection;
 use super::failure::Failure;
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
+use super::unread::Unread;
 
 /// How much of a request went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,11 @@ impl Stream {
     /// Whether it is as it was left: open, and nothing stands in it. What a server of its own
     /// accord says to TLS alone (a session ticket) does not count; an alert is an error.
     pub fn is_clean(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls
+            && tls.holds_data()
+        {
+            return Ok(false);
+        }
         match (self.socket.look(), &mut self.tls) {
             (Idle::Quiet, _) => Ok(true),
             (Idle::Readable, Some(tls)) => Ok(!tls.take_in(&self.socket)?),
@@ -72,11 +78,29 @@ impl Stream {
         }
     }
 
-    /// What stands in it, of which nobody has asked for anything; 0 at the end.
+    /// Whether what was still to come has come by now, and nothing else.
+    pub fn has_settled(&mut self, mut unread: Unread) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        while !unread.is_done() {
+            let n = self.read_now(&mut buffer)?;
+            unread = match unread.pass(&buffer[..n]) {
+                Some(unread) if n > 0 => unread,
+                _ => return Ok(false),
+            };
+        }
+        self.is_clean()
+    }
+
+    /// Reads what stands in it; 0 at the end, `WouldBlock` if nothing does.
     pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.read_now(buffer),
-            Some(tls) => tls.connection.reader().read(buffer),
+            Some(tls) => {
+                if !tls.holds_data() {
+                    tls.take_in(&self.socket)?;
+                }
+                tls.connection.reader().read(buffer)
+            }
         }
     }
 
@@ -183,6 +207,12 @@ impl Tls {
                 }
             }
         }
+    }
+
+    /// Whether data has been decrypted that nobody has read.
+    fn holds_data(&mut self) -> bool {
+        let mut reader = self.connection.reader();
+        reader.fill_buf().is_ok_and(|data| !data.is_empty())
     }
 
     /// Takes in what stands in the socket, without waiting. Whether there was more than TLS

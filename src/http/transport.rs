@@ -11,23 +11,18 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::buffers::{Held, INPUT};
-use super::connect::connect;
+use super::exchange::{Exchange, other};
 use super::failure::{Failure, is_timeout, short};
-use super::head::{Head, HeadReader, Keep};
-use super::names::LookUpError;
+use super::head::{BodyLength, Head, HeadReader, Keep};
 use super::request_head;
 use super::stream::{Sent, Stream};
-use super::{Connections, Target};
+use super::unread::Unread;
 use crate::delivery::FaultKind;
 
 /// Output is held back until the answer is awaited, but no more than this.
@@ -37,97 +32,9 @@ const MAX_HELD: usize = 64 * 1024;
 /// is read, so this is about chunk extensions and trailers that never end.
 const MAX_BODY: usize = 1 << 20;
 
-/// The status has decided. The body gets this long, of what is left of the exchange's time.
+/// The status has decided, and the body of a refusal is a text for people. It gets this long, of
+/// what is left of the exchange's time.
 const BODY_TIME: Duration = Duration::from_secs(1);
-
-/// One exchange: where to, until when, and on what.
-#[derive(Debug, Clone)]
-pub struct Exchange {
-    pub connections: Arc<Connections>,
-    pub to: Target,
-    pub begun: Instant,
-    pub end: Instant,
-    /// Whether a connection that rests may be used.
-    pub may_reuse: bool,
-    /// How many bytes the request is expected to have.
-    pub expected: usize,
-}
-
-impl Connector<()> for Exchange {
-    type Out = Wire;
-
-    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
-        let wire = self.open().map_err(other)?;
-        Ok(Some(wire))
-    }
-}
-
-impl Exchange {
-    fn open(&self) -> Result<Wire, Failure> {
-        if self.may_reuse
-            && let Some(stream) = self.connections.pool.take(&self.to.key, Instant::now())
-        {
-            return Ok(Wire::new(self.clone(), stream, None));
-        }
-        let mut stream = match self.dial() {
-            // A connection that rests can be made again; a message cannot wait for it.
-            Err(e) if e.kind == FaultKind::Starved && self.connections.pool.free(ROOM) => {
-                self.dial()?
-            }
-            result => result?,
-        };
-        match stream.is_clean() {
-            Ok(true) => {}
-            Ok(false) => return Err(describe_unasked(&mut stream)),
-            Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
-        }
-        let after = self.begun.elapsed();
-        Ok(Wire::new(self.clone(), stream, Some(after)))
-    }
-
-    fn dial(&self) -> Result<Stream, Failure> {
-        let Connections { names, sockets, .. } = &*self.connections;
-        let to = &self.to;
-        let (host, port) = (to.endpoint.host(), to.endpoint.port());
-        let addresses = names.addresses(host, self.end).map_err(|e| match e {
-            LookUpError::Failed(text) => Failure::new(FaultKind::Dns, text),
-            LookUpError::TimedOut(text) => Failure::new(FaultKind::Timeout, text),
-        })?;
-        let end = self
-            .end
-            .min(Instant::now() + self.connections.connect_timeout);
-        let (socket, address) = connect(&addresses, port, sockets, end)?;
-        if addresses.first() != Some(&address) {
-            names.prefer(host, address);
-        }
-        if !to.endpoint.is_https() {
-            return Ok(Stream::plain(socket));
-        }
-        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
-        Stream::with_tls(socket, host, tls, self.end)
-    }
-}
-
-/// A new connection on which the server has spoken first, or has hung up.
-fn describe_unasked(stream: &mut Stream) -> Failure {
-    let mut buffer = [0; 60];
-    let text = match stream.read_now(&mut buffer) {
-        Ok(0) => "the server closed the connection before it was asked".into(),
-        Ok(n) => format!(
-            "the server sent \"{}\" before it was asked: is the port right?",
-            buffer[..n].escape_ascii()
-        ),
-        Err(e) => return broken(&e),
-    };
-    Failure::new(FaultKind::Protocol, text)
-}
-
-fn broken(e: &io::Error) -> Failure {
-    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
-}
-
-/// Connections that are closed at once where descriptors have run out.
-const ROOM: usize = 16;
 
 /// What is read of an answer.
 
@@ -163,6 +70,8 @@ pub struct Wire {
     reading: Reading,
     /// Bytes that have come.
     received: usize,
+    /// What is still to come of an answer whose body nobody reads.
+    unread: Unread,
 }
 
 impl fmt::Debug for Wire {
@@ -172,7 +81,8 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    fn new(exchange: Exchange, stream: Stream, connected: Option<Duration>) -> Wire {
+    /// `connected`: when the connection was there, if it was opened for this exchange.
+    pub fn new(exchange: Exchange, stream: Stream, connected: Option<Duration>) -> Wire {
         let buffers = Held::new(exchange.expected.min(MAX_HELD));
         Wire {
             exchange,
@@ -182,6 +92,7 @@ impl Wire {
             sending: Sending::NotBegun,
             reading: Reading::Head(HeadReader::default()),
             received: 0,
+            unread: Unread::Nothing,
         }
     }
 
@@ -295,15 +206,24 @@ impl Wire {
                 Err(e) => return Err(Failure::new(FaultKind::Protocol, e.to_string())),
             },
         };
-        let Some(head) = head else {
+        let Some(mut head) = head else {
             return Ok(true);
         };
+        let mut body = &came[used..];
+        if (200..300).contains(&head.status) {
+            // It has decided, and nobody wants its body. ureq is told that there is none.
+            match Unread::behind(head.length).and_then(|unread| unread.pass(body)) {
+                Some(unread) => self.unread = unread,
+                None => head.keep = Keep::No("its body does not end, or is none"),
+            }
+            (head.length, body) = (BodyLength::None, &[]);
+        }
         let mut input = Vec::with_capacity(INPUT);
         head.write_canonical(&mut input);
-        input.extend_from_slice(&came[used..]);
+        input.extend_from_slice(body);
+        let received = body.len();
         self.buffers.hold_input(input);
         let end = self.exchange.end.min(Instant::now() + BODY_TIME);
-        let received = n - used;
         self.reading = Reading::Body {
             head,
             end,
@@ -325,7 +245,10 @@ impl Wire {
                 connections, to, ..
             } = &self.exchange;
             let now = Instant::now();
-            connections.pool.give(&to.key, stream, head.rest, now);
+            let unread = mem::replace(&mut self.unread, Unread::Nothing);
+            connections
+                .pool
+                .give(&to.key, (stream, unread), head.rest, now);
         }
     }
 }
@@ -367,18 +290,4 @@ impl Transport for Wire {
     fn is_tls(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::is_tls)
     }
-}
-
-/// ureq resolves a name before it asks for a connection; a connection that rests needs none.
-#[derive(Debug)]
-pub struct NoLookUp;
-
-impl Resolver for NoLookUp {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        Ok(self.empty())
-    }
-}
-
-fn other(failure: Failure) -> Error {
-    Error::Other(Box::new(failure))
 }

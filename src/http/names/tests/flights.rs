@@ -491,5 +491,25 @@ fn where_too_many_are_in_flight_the_oldest_of_the_largest_zone_goes() {
     );
 }
 
+#[test]
+fn a_burst_is_spread_unless_it_is_answered() {
+    let mut world = World::new("");
+    let mut sent = Vec::new();
+    for n in 0..WINDOW {
+        assert!(world.flights.room(world.now) > 0);
+        sent.extend(world.begin(&format!("n{n}.test")));
+    }
+    assert_eq!(world.flights.room(world.now), 0);
+    sent.drain(..20)
+        .for_each(|s| drop(world.answer(&s, &both())));
+    assert_eq!(world.flights.room(world.now), 10, "ten have been answered");
+    let due = world.flights.room_due().expect("those that wait");
+    assert_eq!(world.flights.room(due), WINDOW);
+    for s in sent {
+        world.answer(&s, &both());
+    }
+    assert_eq!(world.flights.room(world.now), WINDOW);
+}
+
 #[path = "model.rs"]
 mod model;

@@ -92,6 +92,17 @@ enum Resolver {
 }
 
 impl DeliveryArgs {
+    /// What no single option can be blamed for. The error is one line.
+    pub fn check(&self) -> Result<(), String> {
+        match (self.resolver, self.dns_servers.first()) {
+            (Resolver::System, Some(server)) => Err(format!(
+                "--dns-server {server}: the system's resolver (--resolver system) asks servers of its own; \
+                 leave one of the two away"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub fn config(&self) -> DeliveryConfig {
         let schedule = match &self.retry_schedule {
             Some(Pauses(list)) => RetrySchedule::list(list.clone(), self.jitter),

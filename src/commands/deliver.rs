@@ -19,6 +19,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
+    args.delivery.check()?;
     let config = args.delivery.config();
     let store: Box<dyn Store> = match &args.dead_file {
         None => Box::new(Ndjson::new(io::stderr(), "standard error")),

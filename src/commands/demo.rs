@@ -51,6 +51,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let (orders, inbox) = Orders::channel();
+    args.delivery.check()?;
     let config = args.delivery.config();
     let bounds = Bounds {
         schedule: config.schedule.clone(),

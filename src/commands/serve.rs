@@ -26,6 +26,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
+    args.delivery.check()?;
     let config = args.delivery.config();
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {

@@ -35,14 +35,7 @@ const BAD_VALUES: &[(&str, &str, &[&str])] = &[
     (
         "deliver",
         "--dns-server",
-        &[
-            "",
-            "a.example",
-            "10.0.0.1:0",
-            "10.0.0.1:x",
-            "::",
-            "10.0.0.1,",
-        ],
+        &["", "a.example", "10.0.0.1:0", "10.0.0.1:x", "::"],
     ),
     ("deliver", "--resolver", &["", "dns"]),
     ("deliver", "--max-attempts", &["0", "-1", "x", "5000000000"]),
@@ -145,6 +138,17 @@ fn options_that_exclude_each_other_are_refused_together() {
                 .replace('_', "-")
                 .contains("max-attempts")
     );
+}
+
+#[test]
+fn a_name_server_for_the_system_s_resolver_is_refused() {
+    let args = ["--dns-server", "10.0.0.2", "--resolver", "system"];
+    let run = Outhook::new(&[&["deliver"][..], &args].concat()).run("");
+    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+    let run = Outhook::new(&["serve", "--resolver", "system"])
+        .env("OUTHOOK_DNS_SERVER", "10.0.0.2,[::1]:5353")
+        .run("");
+    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::info;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,6 +29,9 @@ const READS: usize = 64;
 
 /// What may wait in a socket. The system may allow less.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Before poll(2) is tried again when it has failed.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// Larger than any datagram we ask for.
 const DATAGRAM: usize = 4096;
@@ -221,8 +224,11 @@ impl Edge {
             true => PollFd::new(s, PollFlags::OUT),
             false => PollFd::new(s, PollFlags::IN),
         }));
-        // What could fail here is being interrupted: nothing is ready then.
-        if poll(&mut fds, timeout.as_ref()).is_err() {
+        if let Err(e) = poll(&mut fds, timeout.as_ref()) {
+            // Nothing is ready then. Without memory for it, it should not be tried in a loop.
+            if e != rustix::io::Errno::INTR {
+                thread::sleep(AFTER_ERROR);
+            }
             return;
         }
         let whose = [Ready::Woken].into_iter();

@@ -511,5 +511,27 @@ fn a_burst_is_spread_unless_it_is_answered() {
     assert_eq!(world.flights.room(world.now), WINDOW);
 }
 
+#[test]
+fn tcp_cannot_be_filled_by_one_owner_s_names() {
+    let mut world = World::new("");
+    let by_tcp = |world: &mut World, name: &str| -> Vec<Sent> {
+        let sent = world.begin(name);
+        sent.iter().flat_map(|s| world.answer(s, &Cut)).collect()
+    };
+    let good = by_tcp(&mut world, "a.good.test");
+    for n in 0..500 {
+        by_tcp(&mut world, &format!("n{n}.bad.test"));
+        world.flights.run_due(world.now);
+        assert!(world.flights.net.streams() <= 64);
+    }
+    assert_eq!(good.len(), 2);
+    for s in &good {
+        assert!(s.stream.is_some());
+        world.answer(s, &both());
+    }
+    let found = world.news.iter().find(|(_, n)| &*n.name == "a.good.test");
+    assert!(found.is_some_and(|(_, n)| matches!(n.outcome, Outcome::Found { .. })));
+}
+
 #[path = "model.rs"]
 mod model;

@@ -155,6 +155,30 @@ fn the_lower_floors_are_pure() {
 }
 
 #[test]
+fn of_the_resolver_only_its_edge_has_sockets_files_threads_and_a_clock() {
+    let edge = ["mod", "edge", "stream", "files", "system", "waiter"];
+    let mut pure = 0;
+    for (path, text) in sources().iter().filter(|(p, _)| !is_test(p)) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let here = path.parent().unwrap().ends_with("http/names");
+        if !here || edge.contains(&name) {
+            continue;
+        }
+        pure += 1;
+        for word in [
+            "Instant::now",
+            "std::fs",
+            "std::thread",
+            "UdpSocket",
+            "TcpStream",
+        ] {
+            assert!(!without_tests(text).contains(word), "{name}: {word}");
+        }
+    }
+    assert!(pure > 8);
+}
+
+#[test]
 fn files_and_functions_are_small_and_finished() {
     for (path, text) in sources() {
         let shown = path.display();

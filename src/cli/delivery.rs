@@ -120,8 +120,20 @@ enum Resolver {
 }
 
 impl DeliveryArgs {
+    /// What no single option can be blamed for. The error is one line.
+    fn check(&self) -> Result<(), String> {
+        match (self.resolver, self.dns_servers.first()) {
+            (Resolver::System, Some(server)) => Err(format!(
+                "--dns-server {server}: the system's resolver (--resolver system) asks servers of its own; \
+                 leave one of the two away"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The error is one line.
     pub fn config(&self) -> Result<DeliveryConfig, String> {
+        self.check()?;
         let workers = self.workers.count();
         let max_in_flight = match self.max_in_flight.map(usize::from) {
             Some(n) if n > workers => {

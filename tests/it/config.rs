@@ -142,6 +142,17 @@ fn options_that_exclude_each_other_are_refused_together() {
 }
 
 #[test]
+fn a_name_server_for_the_system_s_resolver_is_refused() {
+    let args = ["--dns-server", "10.0.0.2", "--resolver", "system"];
+    let run = Outhook::new(&[&["deliver"][..], &args].concat()).run("");
+    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+    let run = Outhook::new(&["serve", "--resolver", "system"])
+        .env("OUTHOOK_DNS_SERVER", "10.0.0.2,[::1]:5353")
+        .run("");
+    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+}
+
+#[test]
 fn what_is_no_command_or_option_is_refused_in_one_line() {
     refused_args(&["serve", "--nope"], &["--nope"]);
     refused_args(&["serve", "stray"], &["stray"]);

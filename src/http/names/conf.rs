@@ -101,8 +101,9 @@ impl Conf {
 
     /// The names to ask for in turn, without the last dot.
     pub fn candidates(&self, name: &str) -> Vec<String> {
-        if let Some(absolute) = name.strip_suffix('.') {
-            return vec![absolute.to_owned()];
+        let absolute = name.strip_suffix('.');
+        if absolute.is_some() || self.search.is_empty() {
+            return vec![absolute.unwrap_or(name).to_owned()];
         }
         let completed = self.search.iter().map(|domain| match domain.as_str() {
             "" => name.to_owned(),

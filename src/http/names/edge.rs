@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::info;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,15 +24,14 @@ use super::ports::{Random, SocketId};
 use super::report::{list, shown};
 use super::stream::Stream;
 
-/// Look-ups begun before answers are read again, so that a burst does not overrun the buffers
-/// of the sockets, ours and the server's.
-const BATCH: usize = 64;
-
 /// Datagrams read from one socket before the others get their turn.
 const READS: usize = 64;
 
 /// What may wait in a socket. The system may allow less.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Before poll(2) is tried again when it has failed.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// Larger than any datagram we ask for.
 const DATAGRAM: usize = 4096;
@@ -106,17 +105,18 @@ impl Edge {
 
     /// Begins what is asked for. Whether there is more; `None` at the end.
     fn begin_requested(&mut self) -> Option<bool> {
+        let now = Instant::now();
+        let room = self.flights.room(now);
         let mut state = self.shared.lock();
         if state.ended {
             return None;
         }
-        let names: Vec<_> = (0..BATCH)
+        let names: Vec<_> = (0..room)
             .map_while(|_| state.table.take_request())
             .collect();
         let more = state.table.requested() > 0;
         state.asleep = !more;
         drop(state);
-        let now = Instant::now();
         if !names.is_empty() && self.interval.has_passed(now) {
             self.read_changed_files(now);
         }
@@ -207,24 +207,28 @@ impl Edge {
         }
     }
 
-    /// Waits until something is ready or due; not at all if there is more to begin.
+    /// Waits until something is ready or due, or until there is room for more, if there is more.
     fn wait(&mut self, more: bool, ready: &mut Vec<Ready>) {
-        let timeout = match (more, self.flights.next_due()) {
-            (true, _) => Some(Timespec::default()),
-            (false, Some(due)) => {
-                let left = due.saturating_duration_since(Instant::now());
-                Some(Timespec::try_from(left).unwrap_or_default())
-            }
-            (false, None) => None,
+        let now = Instant::now();
+        let room_due = match (more, self.flights.room(now)) {
+            (false, _) => None,
+            (true, 0) => self.flights.room_due(),
+            (true, _) => Some(now),
         };
+        let due = self.flights.next_due().into_iter().chain(room_due).min();
+        let left = due.map(|due| due.saturating_duration_since(now));
+        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
         fds.extend(self.sockets.values().map(|s| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.streams.values().map(|s| match s.is_writing() {
             true => PollFd::new(s, PollFlags::OUT),
             false => PollFd::new(s, PollFlags::IN),
         }));
-        // What could fail here is being interrupted: nothing is ready then.
-        if poll(&mut fds, timeout.as_ref()).is_err() {
+        if let Err(e) = poll(&mut fds, timeout.as_ref()) {
+            // Nothing is ready then. Without memory for it, it should not be tried in a loop.
+            if e != rustix::io::Errno::INTR {
+                thread::sleep(AFTER_ERROR);
+            }
             return;
         }
         let whose = [Ready::Woken].into_iter();

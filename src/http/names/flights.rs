@@ -2,7 +2,7 @@
 //! the outbox, what has been found out among the publications.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -21,6 +21,11 @@ use super::wire::{self, NotOurs};
 /// Look-ups in flight. Beyond it, the oldest of the zone with the most is ended.
 pub const MAX_IN_FLIGHT: usize = 8192;
 
+/// So many look-ups begin within [`YOUNG`] of each other, unless they are answered: both their
+/// questions fit into what a server's socket holds. More would only be lost.
+const WINDOW: usize = 128;
+const YOUNG: Duration = Duration::from_millis(20);
+
 /// How long a name of the hosts file is believed before the file is looked at again.
 const HOSTS_TTL: Duration = Duration::from_secs(5);
 
@@ -31,6 +36,9 @@ pub struct Flights {
     look_ups: HashMap<u64, LookUp>,
     crowd: Crowd,
     most: usize,
+    /// Look-ups that have begun within [`YOUNG`], by age, and how many of them still wait.
+    young: VecDeque<(Instant, u64)>,
+    young_count: usize,
     /// Due times; those of look-ups that have gone or been looked at are passed over.
     alarms: BinaryHeap<Reverse<(Instant, u64)>>,
     /// The number of the last look-up.
@@ -47,10 +55,28 @@ impl Flights {
             look_ups: HashMap::new(),
             crowd: Crowd::default(),
             most,
+            young: VecDeque::new(),
+            young_count: 0,
             alarms: BinaryHeap::new(),
             last: 0,
             published: Vec::new(),
         }
+    }
+
+    /// How many look-ups may begin now.
+    pub fn room(&mut self, now: Instant) -> usize {
+        while let Some((begun, id)) = self.young.front()
+            && now.saturating_duration_since(*begun) >= YOUNG
+        {
+            self.young_count -= usize::from(self.look_ups.contains_key(id));
+            self.young.pop_front();
+        }
+        WINDOW.saturating_sub(self.young_count)
+    }
+
+    /// When there will be room again.
+    pub fn room_due(&self) -> Option<Instant> {
+        self.young.front().map(|(begun, _)| *begun + YOUNG)
     }
 
     /// Begins a look-up. The caller sees to it that a name is not looked up twice at a time.
@@ -75,6 +101,8 @@ impl Flights {
             Ok(look_up) => {
                 self.crowd.insert(look_up.zone(), self.last);
                 self.look_ups.insert(self.last, look_up);
+                self.young.push_back((now, self.last));
+                self.young_count += 1;
                 self.advance(self.last, now);
             }
             Err(text) => self.publish(name, Outcome::Absent { text, ttl: None }),
@@ -251,6 +279,8 @@ impl Flights {
     fn forget(&mut self, id: u64) {
         if let Some(look_up) = self.look_ups.remove(&id) {
             self.crowd.remove(look_up.zone(), id);
+            let is_young = self.young.front().is_some_and(|(_, first)| *first <= id);
+            self.young_count -= usize::from(is_young);
         }
     }
 

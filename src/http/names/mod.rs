@@ -40,7 +40,7 @@ use std::time::Instant;
 
 pub use files::Files;
 use report::seconds;
-use table::{Asked, CHECK, MOMENT, MOMENT_AFTER_FAILURE, Table};
+use table::{Asked, MOMENT, Table};
 use waiter::{News, Waiter};
 
 /// How names are looked up.
@@ -139,10 +139,7 @@ impl Names {
             Asked::Failed(text) => return Err(LookUpError::Failed(text.to_string())),
             Asked::Wait(waiter, before) => (waiter, before),
         };
-        let moment = match before {
-            None => begun + MOMENT,
-            Some(_) => begun + MOMENT_AFTER_FAILURE,
-        };
+        let moment = begun + MOMENT;
         let mut news = waiter.wait(moment.min(deadline));
         let mut why = "";
         if news.is_none() && before.is_none() && moment < deadline {
@@ -210,20 +207,18 @@ impl Names {
     ) -> (Option<News>, &'static str) {
         let mut now = Instant::now();
         let place = self.shared().lock().table.wait_on(host, now);
-        loop {
-            let news = waiter.wait((now + CHECK).min(deadline));
-            now = Instant::now();
-            let table = &mut self.shared().lock().table;
-            let must_leave = table.must_leave(host, &place, now);
-            if news.is_some() || now >= deadline || must_leave {
-                table.leave_place(host, &place);
-                let why = match now >= deadline {
-                    true => "",
-                    false => ", and too many others wait for names",
-                };
-                return (news, why);
+        let (news, why) = loop {
+            if self.shared().lock().table.must_leave(host, &place, now) {
+                break (None, ", and too many others wait for names");
             }
-        }
+            let news = waiter.wait((now + MOMENT).min(deadline));
+            now = Instant::now();
+            if news.is_some() || now >= deadline {
+                break (news, "");
+            }
+        };
+        self.shared().lock().table.leave_place(host, &place);
+        (news, why)
     }
 
     fn shared(&self) -> &Shared {

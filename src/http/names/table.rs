@@ -33,12 +33,9 @@ const FAILED: Duration = Duration::from_secs(1);
 /// And for so long who asks again does not wait for the end of it.
 const FAILED_REMEMBERED: Duration = Duration::from_secs(600);
 
-/// How long anybody may wait. A lost datagram fits in, and so do nearly all servers that answer.
-pub const MOMENT: Duration = Duration::from_millis(450);
-/// How long somebody waits for a name that failed the last time.
-pub const MOMENT_AFTER_FAILURE: Duration = Duration::from_millis(250);
-/// How often those who wait longer ask whether they may.
-pub const CHECK: Duration = Duration::from_millis(250);
+/// How long anybody may wait, also for a name that failed the last time. A lost datagram fits in,
+/// and so do nearly all servers that answer. Those who wait longer ask as often whether they may.
+pub const MOMENT: Duration = Duration::from_millis(250);
 
 /// A name is silent, and not just slow, if so many asked for after it have been answered...
 const OVERTAKEN: u64 = 16;

@@ -21,10 +21,10 @@ impl Waiter {
     /// The first news count.
     pub fn tell(&self, news: News) {
         let mut slot = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(news);
-            self.came.notify_one();
-        }
+        slot.get_or_insert(news);
+        // Unlocked first: who is woken would run at once, only to wait for the lock.
+        drop(slot);
+        self.came.notify_one();
     }
 
     /// Waits for news, until `deadline` at the longest.

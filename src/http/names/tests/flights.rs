@@ -491,5 +491,47 @@ fn where_too_many_are_in_flight_the_oldest_of_the_largest_zone_goes() {
     );
 }
 
+#[test]
+fn a_burst_is_spread_unless_it_is_answered() {
+    let mut world = World::new("");
+    let mut sent = Vec::new();
+    for n in 0..WINDOW {
+        assert!(world.flights.room(world.now) > 0);
+        sent.extend(world.begin(&format!("n{n}.test")));
+    }
+    assert_eq!(world.flights.room(world.now), 0);
+    sent.drain(..20)
+        .for_each(|s| drop(world.answer(&s, &both())));
+    assert_eq!(world.flights.room(world.now), 10, "ten have been answered");
+    let due = world.flights.room_due().expect("those that wait");
+    assert_eq!(world.flights.room(due), WINDOW);
+    for s in sent {
+        world.answer(&s, &both());
+    }
+    assert_eq!(world.flights.room(world.now), WINDOW);
+}
+
+#[test]
+fn tcp_cannot_be_filled_by_one_owner_s_names() {
+    let mut world = World::new("");
+    let by_tcp = |world: &mut World, name: &str| -> Vec<Sent> {
+        let sent = world.begin(name);
+        sent.iter().flat_map(|s| world.answer(s, &Cut)).collect()
+    };
+    let good = by_tcp(&mut world, "a.good.test");
+    for n in 0..500 {
+        by_tcp(&mut world, &format!("n{n}.bad.test"));
+        world.flights.run_due(world.now);
+        assert!(world.flights.net.streams() <= 64);
+    }
+    assert_eq!(good.len(), 2);
+    for s in &good {
+        assert!(s.stream.is_some());
+        world.answer(s, &both());
+    }
+    let found = world.news.iter().find(|(_, n)| &*n.name == "a.good.test");
+    assert!(found.is_some_and(|(_, n)| matches!(n.outcome, Outcome::Found { .. })));
+}
+
 #[path = "model.rs"]
 mod model;

@@ -59,7 +59,7 @@ impl Model {
 
     fn step(&mut self, n: usize) {
         match self.random(10) {
-            0..3 => {
+            0..3 if self.world.flights.room(self.world.now) > 0 => {
                 let name = format!("n{n}.z{}.test", self.random(4));
                 self.begun.insert(name.clone(), self.world.now);
                 let sent = self.world.begin(&name);
@@ -137,7 +137,8 @@ impl Model {
             }
         }
         assert!(self.begun.is_empty(), "no news of {:?}", self.begun);
-        let flights = &self.world.flights;
+        let flights = &mut self.world.flights;
+        assert_eq!(flights.room(self.world.now), WINDOW);
         let left = (
             flights.in_flight(),
             flights.open_numbers(),

@@ -128,3 +128,23 @@ impl Process {
         }
     }
 }
+
+/// CPU of this process's own threads whose names begin so.
+pub fn threads(name: &str) -> Result<Duration> {
+    let mut ticks = 0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
+            // It has ended.
+            continue;
+        };
+        let (before, numbers) = stat.rsplit_once(')').unwrap_or_default();
+        if before
+            .split_once('(')
+            .is_some_and(|(_, n)| n.starts_with(name))
+        {
+            let used = numbers.split_whitespace().skip(11).take(2);
+            ticks += used.filter_map(|t| t.parse::<u64>().ok()).sum::<u64>();
+        }
+    }
+    Ok(Duration::from_millis(ticks * 10))
+}

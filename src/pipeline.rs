@@ -129,9 +129,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether everything received was delivered or is kept.
+    /// Whether everything received was delivered or is kept, and nothing was published that
+    /// should have been received and was not.
     pub fn nothing_lost(&self) -> bool {
-        self.stuck == 0 && self.ledger.lost.is_empty()
+        self.stuck == 0 && self.ledger.lost.is_empty() && self.last.gaps.losses == 0
     }
 }
 
@@ -234,6 +235,13 @@ impl Pipeline {
             warn!(
                 "{} deliveries could not be recorded, and will be made again",
                 summary.ledger.again
+            );
+        }
+        let gaps = &summary.last.gaps;
+        if gaps.losses > 0 {
+            error!(
+                "lost: what was published in {} gaps of the subscription; see above",
+                gaps.losses
             );
         }
         if stuck > 0 {

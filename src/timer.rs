@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, info, log_enabled, warn};
 
-use crate::control::{Order, Snapshot};
+use crate::control::{Gaps, Order, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::hold::Cause;
@@ -83,6 +83,7 @@ struct Run {
     paid: usize,
     /// Answers to operators that may stand in the outbox.
     owed: usize,
+    gaps: Gaps,
 }
 
 impl Timer {
@@ -110,6 +111,7 @@ impl Run {
             full: false,
             paid: 0,
             owed: 0,
+            gaps: Gaps::default(),
         }
     }
 
@@ -243,6 +245,7 @@ impl Run {
             }
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
         }
     }
 
@@ -354,6 +357,7 @@ impl Run {
         Snapshot {
             stats: self.timer.scheduler.stats().clone(),
             levels: self.timer.scheduler.levels(),
+            gaps: self.gaps.clone(),
             intake: self.timer.eager.len() + self.timer.patient.len(),
             ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,

@@ -4,8 +4,9 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
-use redis::{Connection, RedisResult, Script, Value, cmd};
+use redis::{RedisResult, Script, Value, cmd};
 
+use super::connection::Connection;
 use super::entries::{bytes, items, text};
 use super::{Keys, Redis, StoreError, scripts};
 
@@ -56,9 +57,8 @@ pub struct Admin {
 
 impl Admin {
     pub fn open(redis: Redis, keys: Keys) -> Result<Admin, StoreError> {
-        let connection = redis.connect(CONNECT)?;
-        let slower = connection.set_read_timeout(Some(LIMIT));
-        slower.map_err(|e| redis.error(&e))?;
+        let mut connection = redis.connect(CONNECT)?;
+        connection.set_read_limit(LIMIT);
         Ok(Admin {
             redis,
             keys,

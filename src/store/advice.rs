@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use redis::{Connection, RedisResult, cmd, pipe};
+use redis::{RedisResult, cmd, pipe};
+
+use super::connection::Connection;
 
 /// A difference of clocks that is worth a word.
 const SKEW: Duration = Duration::from_secs(1);

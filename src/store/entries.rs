@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
+use redis::{RedisResult, Script, Value, cmd, pipe};
 
+use super::connection::Connection;
 use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::entry::Entry;
 use crate::entry::EntryId;

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::{Connection, RedisResult, Script, cmd, pipe};
+use redis::{RedisResult, Script, cmd, pipe};
 
+use super::connection::Connection;
 use super::{Admin, Keys, Redis, StoreError};
 use crate::hold::{Cause, Hold, covers};
 use crate::report::Report;

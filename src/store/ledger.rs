@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use redis::{Connection, RedisResult, Script, ScriptInvocation};
+use redis::{RedisResult, Script, ScriptInvocation};
 
+use super::connection::Connection;
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Field};
 use crate::entry::EntryId;
@@ -228,10 +229,8 @@ fn run(
         Some(connection) => connection,
         None => redis.connect(limit)?,
     };
-    connection
-        .set_read_timeout(Some(limit))
-        .and_then(|()| request(&mut connection))
-        .map_err(|e| redis.error(&e))?;
+    connection.set_read_limit(limit);
+    request(&mut connection).map_err(|e| redis.error(&e))?;
     *kept = Some(connection);
     Ok(())
 }

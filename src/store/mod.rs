@@ -3,6 +3,7 @@
 
 mod admin;
 mod advice;
+mod connection;
 mod discovery;
 mod entries;
 mod holds;
@@ -11,6 +12,8 @@ mod ledger;
 mod ndjson;
 mod redis;
 mod scripts;
+mod socket;
+mod subscription;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +32,7 @@ pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
 pub use redis::{Redis, RedisConfig};
+pub use subscription::{Finding, Heard, Observer, Subscription};
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why
 /// not, and then the same is offered again; what was true already is not doubled. Each blocks
@@ -74,6 +78,14 @@ impl StoreError {
         StoreError {
             text: text.into(),
             code: String::new(),
+        }
+    }
+
+    /// The same, with more to say.
+    fn with(&self, more: &str) -> Self {
+        StoreError {
+            text: format!("{}{more}", self.text),
+            code: self.code.clone(),
         }
     }
 

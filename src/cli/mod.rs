@@ -69,10 +69,8 @@ pub enum Command {
 pub struct ServeArgs {
     #[command(flatten)]
     pub redis: RedisArgs,
-    /// Pub/Sub channel to subscribe to; may be given more than once
-    #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
-          value_delimiter = ',', value_parser = nonempty)]
-    pub channels: Vec<String>,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
     /// Name among the consumers of the group; one that is given takes back its own entries at
     /// start, and must not be used twice at a time [default: one of its own]
     #[arg(long, env = "OUTHOOK_CONSUMER", value_name = "NAME", value_parser = nonempty)]
@@ -105,6 +103,17 @@ pub struct ServeArgs {
 pub struct CheckArgs {
     #[command(flatten)]
     pub redis: RedisArgs,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
+}
+
+/// What to listen to.
+#[derive(Debug, Args)]
+pub struct ChannelArgs {
+    /// Pub/Sub channel to subscribe to; may be given more than once
+    #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
+          value_delimiter = ',', value_parser = nonempty)]
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

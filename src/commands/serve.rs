@@ -16,7 +16,7 @@ use crate::intake::stream::{self, Consumer};
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
-use crate::store::{Appointment, Keys, LedgerConfig, Redis, RedisLedger, forget_consumer};
+use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trouble::Trouble;
 
 /// How long saying goodbye to Redis may take.
@@ -84,12 +84,15 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
         lease: link.lease,
         batch: stream::batch(args.delivery.config().max_active),
         appointment: link.appointment.clone(),
+        parts: parts(args),
         trouble: link.trouble.of("consumer"),
+        sweeping: link.trouble.of("sweep"),
+        unparking: link.trouble.of("unpark"),
     };
     let subscriber = Subscriber {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
-        channels: args.channels.clone(),
+        channels: args.channels.names.clone(),
         orders,
         trouble: link.trouble.of("subscriber"),
     };
@@ -105,6 +108,21 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
             run: Box::new(move |intake, drain| consumer.run(intake, drain)),
         },
     ]
+}
+
+/// What is needed of the server with these options.
+fn parts(args: &ServeArgs) -> Vec<Part> {
+    let optional = [
+        (Part::Bridge, args.bridge),
+        (Part::Status, args.status_ttl.is_some()),
+        (Part::Outcomes, args.outcomes.is_some()),
+    ];
+    let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];
+    always
+        .into_iter()
+        .chain(wanted.map(|(part, _)| part))
+        .collect()
 }
 
 fn keeper(args: &ServeArgs, link: &Link) -> Keeper {

@@ -15,7 +15,7 @@ use log::{info, warn};
 use super::{End, Intake};
 use crate::drain::Drain;
 use crate::entry::EntryId;
-use crate::store::{Appointment, Entries, Keys, Read, Redis};
+use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis};
 use crate::trouble::Trouble;
 use crate::when::unix_ms;
 
@@ -61,7 +61,13 @@ pub struct Consumer {
     pub batch: usize,
     /// What this process has parked.
     pub appointment: Appointment,
+    /// What the server must allow.
+    pub parts: Vec<Part>,
     pub trouble: Trouble,
+    /// Of taking over alone: a server may refuse that, and nothing else.
+    pub sweeping: Trouble,
+    /// Of moving parked messages back alone.
+    pub unparking: Trouble,
 }
 
 /// What outlives a connection.
@@ -70,6 +76,10 @@ struct Progress {
     seen: Option<EntryId>,
     sweep_at: Instant,
     cursor: String,
+    /// What the server refuses, as it was told.
+    lacks: Vec<Lack>,
+    /// Something was refused since.
+    is_refused: bool,
 }
 
 impl Consumer {
@@ -79,12 +89,15 @@ impl Consumer {
             seen: None,
             sweep_at: Instant::now(),
             cursor: "0-0".into(),
+            lacks: Vec::new(),
+            is_refused: true,
         };
         let mut first = true;
         while !drain.has_begun() {
             match self.session(&mut progress, &mut first, intake, drain) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
+                    progress.is_refused |= e.is_refusal();
                     let pause = self.trouble.begin(&e);
                     if drain.wait(pause) {
                         return;
@@ -120,30 +133,28 @@ impl Consumer {
         let mut new = true;
         let mut count = FIRST.min(self.batch);
         while !drain.has_begun() {
+            if std::mem::take(&mut progress.is_refused) {
+                self.tell_lacks(&mut entries, progress)?;
+            }
             if let Some(due) = self.appointment.next() {
                 let wait = due.saturating_sub(unix_ms(SystemTime::now()));
                 unpark_at = unpark_at.min(Instant::now() + Duration::from_millis(wait));
             }
             if Instant::now() >= unpark_at {
-                self.appointment.take();
-                let (moved, next) = entries.unpark(UNPARK)?;
-                let pause = if moved == UNPARK {
-                    Duration::ZERO
-                } else {
-                    LOOK
-                };
-                unpark_at = Instant::now() + next.map_or(pause, |next| next.min(pause));
-            }
-            // Not before something has worked that needs more than a connection.
-            if std::mem::take(&mut new) {
-                self.trouble.end();
+                unpark_at = Instant::now() + self.unpark(&mut entries, progress)?;
             }
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;
             }
             let wake = unpark_at.min(progress.sweep_at);
-            let block = wake.saturating_duration_since(Instant::now()).min(BLOCK);
-            match entries.read(count, block)? {
+            // The first read is the proof that the trouble is over.
+            let longest = if new { Duration::ZERO } else { BLOCK };
+            let block = wake.saturating_duration_since(Instant::now());
+            let read = entries.read(count, block.min(longest))?;
+            if std::mem::take(&mut new) {
+                self.trouble.end();
+            }
+            match read {
                 Read::MadeAnew => {
                     warn!("{} or its group was deleted; made anew", self.keys.messages);
                     progress.seen = None;
@@ -164,7 +175,51 @@ impl Consumer {
         Ok(())
     }
 
+    /// Moves parked messages that are due back to the stream. Answers how long there is nothing
+    /// more to move. What the server refuses stays parked, and stops nothing else.
+    fn unpark(&mut self, entries: &mut Entries, progress: &mut Progress) -> Result<Duration, End> {
+        self.appointment.take();
+        match entries.unpark(UNPARK) {
+            Ok((moved, next)) => {
+                self.unparking.end();
+                let pause = if moved == UNPARK {
+                    Duration::ZERO
+                } else {
+                    LOOK
+                };
+                Ok(next.map_or(pause, |next| next.min(pause)))
+            }
+            Err(e) if e.is_refusal() => {
+                progress.is_refused = true;
+                Ok(self.unparking.begin(&e))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Takes over what dead consumers hold. What the server refuses stops nothing else.
     fn sweep(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        match self.take_over(entries, progress, intake) {
+            Err(End::Failed(e)) if e.is_refusal() => {
+                progress.is_refused = true;
+                progress.sweep_at = Instant::now() + self.sweeping.begin(&e);
+                Ok(())
+            }
+            result => {
+                if result.is_ok() {
+                    self.sweeping.end();
+                }
+                result
+            }
+        }
+    }
+
+    fn take_over(
         &self,
         entries: &mut Entries,
         progress: &mut Progress,
@@ -194,6 +249,16 @@ impl Consumer {
             entries.tidy()?;
             progress.sweep_at = Instant::now() + self.sweep_pause();
         }
+        Ok(())
+    }
+
+    /// Says what the server refuses, once each.
+    fn tell_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        let lacks = entries.find_lacks(&self.parts)?;
+        for lack in lacks.iter().filter(|l| !progress.lacks.contains(l)) {
+            warn!("{}", lack.text);
+        }
+        progress.lacks = lacks;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
 use super::connection::Connection;
+use super::permissions::{self, Lack, Part};
 use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::entry::Entry;
 use crate::entry::EntryId;
@@ -64,6 +65,11 @@ impl Entries {
     /// What an operator should know of the server.
     pub fn advice(&mut self) -> Vec<String> {
         advice(&mut self.connection)
+    }
+
+    /// What the server refuses of what these parts need.
+    pub fn find_lacks(&mut self, parts: &[Part]) -> Result<Vec<Lack>, StoreError> {
+        permissions::find_lacks(&mut self.connection, &self.redis, &self.keys, parts)
     }
 
     /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no

@@ -37,6 +37,14 @@ impl Keys {
         }
     }
 
+    /// The pattern that names this key among others of ours, for an ACL.
+    pub fn pattern(&self, key: &str) -> String {
+        match key.strip_prefix(&self.prefix) {
+            Some(_) => format!("{}*", self.prefix),
+            None => key.to_owned(),
+        }
+    }
+
     /// What begins the key that remembers an id for `--bridge`; the id follows.
     pub fn seen(&self) -> String {
         format!("{}seen:", self.prefix)

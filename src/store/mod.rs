@@ -10,6 +10,7 @@ mod holds;
 mod keys;
 mod ledger;
 mod ndjson;
+mod permissions;
 mod redis;
 mod scripts;
 mod socket;
@@ -31,6 +32,7 @@ pub use holds::fetch_holds;
 pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
+pub use permissions::{Lack, Part, find_lacks};
 pub use redis::{Redis, RedisConfig};
 pub use subscription::{Finding, Heard, Observer, Subscription};
 

@@ -121,7 +121,7 @@ impl Redis {
         let first = e.clone().into_server_errors();
         let first = first.as_deref().and_then(<[_]>::first).map(|(_, e)| e);
         let text = match first {
-            Some(first) => first.to_string(),
+            Some(first) => format!("{} {}", first.code(), first.details().unwrap_or_default()),
             None if e.is_timeout() => "no answer in time".to_owned(),
             None => e.to_string(),
         };

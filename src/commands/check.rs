@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::exit_code;
 use crate::cli::CheckArgs;
-use crate::store::{Keys, Part, Redis, StoreError, Subscription, advice, find_lacks};
+use crate::store::{
+    Condition, Keys, Part, Redis, StoreError, Subscription, advice, find_lacks, find_wrong_types,
+};
 
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -43,7 +45,23 @@ fn check_server(redis: &Redis, keys: &Keys) -> Result<usize, StoreError> {
         eprintln!("outhook: {}", lack.text);
     }
     // Without the others messages are delivered all the same.
-    Ok(lacks.iter().filter(|l| l.part == Part::Deliveries).count())
+    let faults = lacks.iter().filter(|l| l.part == Part::Deliveries).count();
+    if faults > 0 {
+        return Ok(faults);
+    }
+    let wrong = find_wrong_types(&mut connection, redis, keys)?;
+    for sentence in &wrong {
+        eprintln!("outhook: {sentence}");
+    }
+    if wrong.is_empty()
+        && let Some(condition) = Condition::ask(&mut connection, redis, keys)?
+    {
+        let passing = condition.passing_advice(keys);
+        for sentence in condition.advice(keys).iter().chain(&passing) {
+            eprintln!("outhook: {sentence}");
+        }
+    }
+    Ok(wrong.len())
 }
 
 /// The same of the channels, by subscribing to each.

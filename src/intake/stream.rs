@@ -78,6 +78,8 @@ struct Progress {
     cursor: String,
     /// What the server refuses, as it was told.
     lacks: Vec<Lack>,
+    /// What is wrong with the keys, the same.
+    faults: Vec<String>,
     /// Something was refused since.
     is_refused: bool,
 }
@@ -90,6 +92,7 @@ impl Consumer {
             sweep_at: Instant::now(),
             cursor: "0-0".into(),
             lacks: Vec::new(),
+            faults: Vec::new(),
             is_refused: true,
         };
         let mut first = true;
@@ -246,8 +249,31 @@ impl Consumer {
         }
         progress.cursor = swept.cursor;
         if progress.cursor == "0-0" {
+            self.inspect(entries, progress)?;
             entries.tidy()?;
             progress.sweep_at = Instant::now() + self.sweep_pause();
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
+    fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        let (faults, may_have_orphans) = entries.inspect()?;
+        for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
+            warn!("{fault}");
+        }
+        progress.faults = faults;
+        if !may_have_orphans {
+            return Ok(());
+        }
+        let taken = entries.take_back_orphans()?;
+        if taken > 0 {
+            warn!(
+                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
+                 deleted with them, or the group was moved): taken back, to be delivered when \
+                 their lease is over",
+                self.keys.messages
+            );
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
+use super::condition::{self, Condition};
 use super::connection::Connection;
 use super::permissions::{self, Lack, Part};
 use super::{Keys, Redis, StoreError, advice, scripts};
@@ -65,6 +66,24 @@ impl Entries {
     /// What an operator should know of the server.
     pub fn advice(&mut self) -> Vec<String> {
         advice(&mut self.connection)
+    }
+
+    /// What is wrong with the keys, and whether there may be entries that nobody holds.
+    pub fn inspect(&mut self) -> Result<(Vec<String>, bool), StoreError> {
+        let (connection, redis, keys) = (&mut self.connection, &self.redis, &self.keys);
+        let mut advice = condition::find_wrong_types(connection, redis, keys)?;
+        let Some(condition) = Condition::ask(connection, redis, keys)? else {
+            return Ok((advice, false));
+        };
+        advice.extend(condition.advice(keys));
+        Ok((advice, condition.may_have_orphans()))
+    }
+
+    /// Makes entries that nobody holds ours, as if they had just been read. They are delivered
+    /// when their lease is over: whoever lost them may still be about to settle them.
+    pub fn take_back_orphans(&mut self) -> Result<usize, StoreError> {
+        let taken = condition::take_back(&mut self.connection, &self.keys, &self.consumer);
+        taken.map_err(|e| self.redis.error(&e))
     }
 
     /// What the server refuses of what these parts need.
@@ -237,6 +256,10 @@ impl Entries {
             .arg("MKSTREAM")
             .query(&mut self.connection);
         match made {
+            Err(e) if e.code() == Some("WRONGTYPE") => {
+                let which = format!("; it is {}", self.keys.messages);
+                Err(self.redis.error(&e).with(&which))
+            }
             Err(e) if e.code() != Some("BUSYGROUP") => Err(self.redis.error(&e)),
             _ => Ok(()),
         }

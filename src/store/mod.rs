@@ -3,6 +3,7 @@
 
 mod admin;
 mod advice;
+mod condition;
 mod connection;
 mod discovery;
 mod entries;
@@ -27,6 +28,7 @@ use crate::report::Report;
 
 pub use admin::{Admin, Fields, ParkedMessage};
 pub use advice::advice;
+pub use condition::{Condition, find_wrong_types};
 pub use entries::{Entries, Read, forget_consumer};
 pub use holds::fetch_holds;
 pub use keys::Keys;

@@ -23,6 +23,7 @@ mod keep_alive;
 mod listen_cli;
 mod listening;
 mod moves;
+mod orphans;
 mod overrides;
 mod permissions;
 mod redis_places;

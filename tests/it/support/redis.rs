@@ -172,6 +172,20 @@ impl Redis {
         cmd.query(control.as_mut().expect("a running redis-server"))
     }
 
+    /// The number of its version, as Redis counts: Valkey 8 goes on from Redis 7.2, and says so.
+    pub fn version(&self) -> (u32, u32) {
+        let info: String = self.command(&["INFO", "server"]);
+        let line = info.lines().find_map(|l| l.strip_prefix("redis_version:"));
+        let mut numbers = line.expect("a version").split('.');
+        let mut next = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        (next(), next())
+    }
+
+    /// From 7.0 on a stream counts what was added, and a group what it has read.
+    pub fn tells_lag(&self) -> bool {
+        self.version() >= (7, 0)
+    }
+
     /// PUBLISHes any bytes; says how many subscribers have got them.
     pub fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> usize {
         self.query(&[b"PUBLISH", channel.as_bytes(), payload.as_ref()])

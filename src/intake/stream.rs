@@ -258,6 +258,8 @@ impl Consumer {
 
     /// Says what is wrong with the keys, once each, and takes back what nobody holds.
     fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        // What is refused inside of a script has no words or code that all servers share.
+        self.tell_lacks(entries, progress)?;
         let (faults, may_have_orphans) = entries.inspect()?;
         for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
             warn!("{fault}");

@@ -126,10 +126,8 @@ impl Redis {
             None => e.to_string(),
         };
         let code = first.map(|first| first.code()).or(e.code());
-        // Within a script that has no code of its own.
-        let denied = code == Some("NOPERM") || text.contains("user executing the script");
         let hint = match code {
-            _ if denied => "; the Redis user lacks a permission",
+            Some("NOPERM") => "; the Redis user lacks a permission",
             Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
             Some("WRONGTYPE") => {
                 "; a key that outhook uses holds something else: rename or delete it"

@@ -19,6 +19,27 @@ pub const DEAD: &str = "{outhook}:dead";
 pub const MESSAGES: &str = "{outhook}:messages";
 pub const PARKED: &str = "{outhook}:parked";
 
+/// The server to test with: `REDIS_SERVER`, or the one on the PATH.
+pub fn server() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
+/// Whether it is Redis 7.0 or newer, or Valkey, which goes on from there. Says so when a test
+/// leaves something out for that reason.
+pub fn is_7(what: &str) -> bool {
+    let output = Command::new(server()).arg("--version").output();
+    let text = output
+        .expect("redis-server on the PATH, or REDIS_SERVER")
+        .stdout;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let version = text.split("v=").nth(1).and_then(|v| v.split('.').next());
+    let version: u32 = version.expect("a version").parse().expect("a number");
+    if version < 7 {
+        eprintln!("skipped: this redis-server is older than 7.0, and {what}");
+    }
+    version >= 7
+}
+
 pub struct Redis {
     dir: TempDir,
     args: Vec<String>,
@@ -81,7 +102,7 @@ impl Redis {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "redis-server runs already");
         let socket = self.socket();
-        let child = Command::new("redis-server")
+        let child = Command::new(server())
             .args([
                 "--port",
                 "0",
@@ -97,7 +118,7 @@ impl Redis {
             .args(&self.args)
             .stdin(Stdio::null())
             .spawn()
-            .expect("redis-server on the PATH");
+            .expect("redis-server on the PATH, or REDIS_SERVER");
         self.child = Some(child);
     }
 
@@ -172,18 +193,11 @@ impl Redis {
         cmd.query(control.as_mut().expect("a running redis-server"))
     }
 
-    /// The number of its version, as Redis counts: Valkey 8 goes on from Redis 7.2, and says so.
-    pub fn version(&self) -> (u32, u32) {
-        let info: String = self.command(&["INFO", "server"]);
-        let line = info.lines().find_map(|l| l.strip_prefix("redis_version:"));
-        let mut numbers = line.expect("a version").split('.');
-        let mut next = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        (next(), next())
-    }
-
-    /// From 7.0 on a stream counts what was added, and a group what it has read.
-    pub fn tells_lag(&self) -> bool {
-        self.version() >= (7, 0)
+    /// Whether this build of the server can speak TLS.
+    pub fn has_tls(&self) -> bool {
+        !self
+            .command::<Vec<String>>(&["CONFIG", "GET", "tls-port"])
+            .is_empty()
     }
 
     /// PUBLISHes any bytes; says how many subscribers have got them.

@@ -197,6 +197,61 @@ fn every_module_says_what_it_is_for() {
     }
 }
 
+/// Commands that need no permission of their own to be asked for: what each connection begins
+/// with, what finds the server, what only operators' tools use, and what is really tried.
+const NOT_ASKED_FOR: [&str; 17] = [
+    "AUTH",
+    "SELECT",
+    "PING",
+    "CLIENT",
+    "MULTI",
+    "DISCARD",
+    "INFO",
+    "CLUSTER",
+    "ROLE",
+    "SENTINEL",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "BLPOP",
+    "HGETALL",
+    "XREVRANGE",
+    "EXEC",
+    "ZREVRANGE",
+];
+
+#[test]
+fn each_redis_command_is_among_the_permissions_that_are_asked_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let asked = fs::read_to_string(root.join("permissions.rs")).unwrap();
+    let mut texts: Vec<String> = sources()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with(&root))
+        .map(|(_, text)| without_tests(&text).to_owned())
+        .collect();
+    for script in fs::read_dir(root.join("lua")).unwrap() {
+        texts.push(fs::read_to_string(script.unwrap().path()).unwrap());
+    }
+    let mut found = 0;
+    for text in &texts {
+        for before in ["cmd(\"", "call('", "{ 'XADD'", "{ 'ZADD'"] {
+            for part in text.split(before).skip(1) {
+                let name: String = match before.strip_prefix("{ '") {
+                    Some(name) => name.trim_end_matches('\'').to_owned(),
+                    None => part.chars().take_while(char::is_ascii_uppercase).collect(),
+                };
+                found += 1;
+                assert!(
+                    NOT_ASKED_FOR.contains(&&*name)
+                        || asked.contains(&format!("\"{name} "))
+                        || asked.contains(&format!("\"{name}\"")),
+                    "{name}: add it to the table in store/permissions.rs, or to the list here"
+                );
+            }
+        }
+    }
+    assert!(found > 40, "{found} commands found");
+}
+
 #[test]
 fn no_async_runtime_and_no_second_tls_in_the_tree() {
     let lock =

@@ -39,8 +39,10 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// How often channels that were refused are tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often Redis is asked whether the subscription stands.
+/// How often Redis is asked whether the subscription stands, and how long it may take to answer:
+/// short, as nothing is heard meanwhile.
 const CHECK: Duration = Duration::from_secs(10);
+const CHECK_ANSWER: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 pub struct Subscriber {
@@ -50,6 +52,8 @@ pub struct Subscriber {
     /// For what operators' tools publish.
     pub orders: Orders,
     pub trouble: Trouble,
+    /// Of channels that are refused alone: no reason to wait before the next connection.
+    pub refusing: Trouble,
 }
 
 /// One connection.
@@ -104,12 +108,17 @@ impl Subscriber {
         } else if session.is_listening(&self.keys.control) {
             past.lose();
         }
-        // What stands in the socket is ours, whatever has become of the connection.
-        while let Ok(Some(heard)) = session.subscription.hear(Duration::ZERO) {
+        // What stands in the socket is ours, whatever has become of the connection. One that is
+        // whole may go on for ever.
+        let end = Instant::now() + LAST_ANSWER;
+        while Instant::now() < end
+            && let Ok(Some(heard)) = session.subscription.hear(Duration::ZERO)
+        {
             if let Heard::Message { channel, payload } = heard
                 && let Err(closed) = self.take(intake, &channel, payload)
             {
                 result = Err(closed.into());
+                break;
             }
         }
         result
@@ -129,7 +138,8 @@ impl Subscriber {
                 self.subscribe(session, past)?;
                 session.retry_at = now + RETRY;
             }
-            if now >= session.check_at {
+            // While Redis is silent there is another question open.
+            if now >= session.check_at && !session.was_asked {
                 self.check(session)?;
                 session.check_at = now + CHECK;
             }
@@ -175,14 +185,15 @@ impl Subscriber {
             }
         }
         if session.is_listening(&self.keys.control) && !was_listening {
-            let run_id = session.observer.run_id(ANSWER);
+            let run_id = session.observer.run_id(CHECK_ANSWER);
             self.tell_gap(past.begin(run_id));
         }
         for refusal in &refusals {
-            self.trouble.begin(refusal);
+            self.refusing.begin(refusal);
         }
+        self.trouble.end();
         if refusals.is_empty() {
-            self.trouble.end();
+            self.refusing.end();
         }
         Ok(())
     }
@@ -191,7 +202,7 @@ impl Subscriber {
     fn check(&self, session: &mut Session) -> Result<(), End> {
         let channels: Vec<&str> = session.confirmed.iter().map(String::as_str).collect();
         let id = session.subscription.id();
-        match session.observer.look(id, &channels, ANSWER) {
+        match session.observer.look(id, &channels, CHECK_ANSWER) {
             Finding::Lacks(what) => Err(self.failed(format!(
                 "it says that this is no longer subscribed to {what}"
             ))),

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use redis::{Value, cmd};
+use redis::{ConnectionLike, Value, cmd};
 
 use super::connection::Connection;
 use super::entries::{bytes, items, text};
@@ -207,23 +207,20 @@ impl Observer {
         request: &redis::Pipeline,
         limit: Duration,
     ) -> Option<[Value; N]> {
+        let packed = request.get_packed_pipeline();
         // One that was kept may have been closed long ago; then it is asked again on a new one.
-        for kept in [true, false] {
-            let connection = match self.connection.take() {
-                Some(connection) if kept => Some(connection),
-                _ if kept => None,
-                _ => self.redis.connect(limit).ok(),
-            };
-            let Some(mut connection) = connection else {
-                continue;
-            };
+        let kept = self.connection.take().into_iter().map(Ok);
+        let new = std::iter::once_with(|| self.redis.connect(limit));
+        for connection in kept.chain(new) {
+            let mut connection = connection.ok()?;
             connection.set_read_limit(limit);
-            let packed = request.get_packed_pipeline();
-            let answers =
-                redis::ConnectionLike::req_packed_commands(&mut connection, &packed, 0, N);
-            if let Ok(answers) = answers {
-                self.connection = Some(connection);
-                return answers.try_into().ok();
+            match connection.req_packed_commands(&packed, 0, N) {
+                Ok(answers) => {
+                    self.connection = Some(connection);
+                    return answers.try_into().ok();
+                }
+                Err(e) if e.is_timeout() => return None,
+                Err(_) => {}
             }
         }
         None

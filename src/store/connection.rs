@@ -244,3 +244,60 @@ impl ConnectionLike for Connection {
         !self.is_broken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A connection, and the server's end of it.
+    fn pair() -> (Connection, std::os::unix::net::UnixStream) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let url = format!("unix://{}", path.display());
+        let server = Server::parse(&url, None).unwrap().unwrap();
+        let connection = server.connect(Duration::ZERO).unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_value_that_comes_in_parts_is_whole_however_often_the_wait_is_over() {
+        let (mut connection, mut server) = pair();
+        let data = "x".repeat(40_000);
+        let text = format!("*2\r\n$7\r\nmessage\r\n${}\r\n{data}\r\n:7\r\n", data.len());
+        for part in text.as_bytes().chunks(9_001) {
+            let early = connection.receive();
+            assert!(early.is_err_and(|e| e.is_timeout()));
+            server.write_all(part).unwrap();
+        }
+        let value = connection.receive().unwrap();
+        let bulk = |text: &str| Value::BulkString(text.into());
+        assert_eq!(value, Value::Array(vec![bulk("message"), bulk(&data)]));
+        assert_eq!(connection.receive().unwrap(), Value::Int(7));
+    }
+
+    #[test]
+    fn an_answer_that_came_too_late_is_not_taken_for_the_next() {
+        let (mut connection, mut server) = pair();
+        assert!(cmd("GET").arg("a").query::<()>(&mut connection).is_err());
+        assert!(!connection.is_open());
+        server.write_all(b"+late\r\n").unwrap();
+        let next: RedisResult<String> = cmd("GET").arg("b").query(&mut connection);
+        assert!(next.is_err_and(|e| e.is_io_error()));
+    }
+
+    #[test]
+    fn of_a_transaction_the_first_refusal_is_told() {
+        let (mut connection, mut server) = pair();
+        let answers = b"+OK\r\n+QUEUED\r\n-NOPERM no\r\n-EXECABORT because\r\n";
+        server.write_all(answers).unwrap();
+        let mut request = redis::pipe();
+        request.atomic().cmd("A").ignore().cmd("B").ignore();
+        let refused = request.query::<()>(&mut connection).unwrap_err();
+        assert_eq!(refused.code(), Some("NOPERM"));
+        assert!(connection.is_open(), "the server is fine");
+    }
+}

@@ -360,6 +360,7 @@ fn the_acl_of_the_readme_is_enough_for_everything() {
     }
     service.end_well();
     assert_eq!(service.log.count("redis: trouble"), 0);
+    assert_eq!(service.log.count("Redis refuses"), 0);
     let log: Vec<String> = redis.command(&["ACL", "LOG"]);
     assert!(log.is_empty(), "{log:?}");
 }

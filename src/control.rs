@@ -117,6 +117,7 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            lapsed,
             rejected,
             held_already,
             retried,
@@ -133,7 +134,7 @@ impl fmt::Display for Snapshot {
         let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} lapsed={lapsed} \
              rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \

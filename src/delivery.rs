@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
 use crate::rules::Rule;
+use crate::when::BootTime;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -15,8 +16,10 @@ pub struct Delivery {
     pub message: Message,
     /// The stream entry that keeps it while it is here; without one, memory alone does.
     pub entry: Option<EntryId>,
-    /// When the entry's lease was last renewed.
-    pub leased: Instant,
+    /// When the entry's lease was last renewed, or a moment before that.
+    pub leased: BootTime,
+    /// That was by a note, of which only the store knows whether it came in time.
+    pub renewed: bool,
     /// Where it came from, as `pubsub:payments` or `stdin`.
     pub source: Arc<str>,
     /// Unix milliseconds at which it was first received.
@@ -176,12 +179,13 @@ pub enum Field<'a> {
 
 impl Delivery {
     /// One that is new, and that memory alone holds.
-    pub fn new(message: Message, source: Arc<str>, received: u64, now: Instant) -> Self {
+    pub fn new(message: Message, source: Arc<str>, received: u64, now: BootTime) -> Self {
         let lane = message.endpoint.origin.clone();
         Delivery {
             message,
             entry: None,
             leased: now,
+            renewed: false,
             source,
             received,
             attempts: 0,
@@ -197,7 +201,7 @@ impl Delivery {
     /// fresh entry need not be: reading it has given it its lease, and nearly all need no
     /// other.
     pub fn notes_first(&self) -> bool {
-        self.entry.is_some() && (self.suspect || self.attempts > 0)
+        self.entry.is_some() && (self.suspect || self.renewed || self.attempts > 0)
     }
 
     /// The attempts begun at its entry once the next one is, for the ledger.

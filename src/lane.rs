@@ -294,6 +294,11 @@ impl Lane {
         !self.ready.is_empty()
     }
 
+    /// What is due and waits for its turn.
+    pub fn queue(&self) -> impl Iterator<Item = &Delivery> {
+        self.ready.iter()
+    }
+
     /// Deliveries for it that are active.
     pub fn active(&self) -> usize {
         self.active

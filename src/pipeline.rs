@@ -22,6 +22,7 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -158,6 +159,8 @@ impl Pipeline {
         let room = Room::new(waker);
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
+        let (receipts, answered) = bounded(ledger::RECEIPTS);
+        let receipts = Inlet::new(receipts, room.waker());
 
         let client = Arc::new(Client::new(ClientConfig {
             timeout: config.timeout,
@@ -172,10 +175,13 @@ impl Pipeline {
             store,
             work: work.clone(),
             room: room.clone(),
+            receipts,
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
             complained: None,
+            repeats: false,
+            lapsed: HashSet::new(),
         };
         let ledger = spawn("ledger", move || ledger.run(to_keep))?;
         let timer = Timer {
@@ -186,6 +192,7 @@ impl Pipeline {
             room,
             done,
             ledger: records,
+            receipts: answered,
             drain: drain.clone(),
             orders,
             sleeper,
@@ -225,9 +232,10 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lost={}",
+            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} lost={}",
             s.delivered,
             s.parked,
+            s.lapsed,
             summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {

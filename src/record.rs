@@ -34,6 +34,8 @@ pub enum Record {
 /// What an attempt came to, and what becomes of its message.
 #[derive(Debug)]
 pub struct Told {
+    /// Of the stream, if it is one.
+    pub entry: Option<EntryId>,
     pub id: Box<str>,
     pub url: String,
     /// Attempts made.
@@ -74,6 +76,7 @@ impl Told {
             None => (None, None),
         };
         Told {
+            entry: delivery.entry,
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.uri.to_string(),
             attempts: delivery.attempts,
@@ -89,6 +92,7 @@ impl Told {
     /// Of a message that was refused, as far as it can be told from others.
     pub fn of_letter(letter: &DeadLetter) -> Option<Told> {
         Some(Told {
+            entry: letter.entry,
             id: letter.id.clone()?,
             url: letter.url.as_deref().unwrap_or_default().to_owned(),
             attempts: letter.attempts,
@@ -161,6 +165,44 @@ impl Parked {
             once: false,
             message: delivery.message.into_raw(),
         }
+    }
+}
+
+/// What the store was to make true of a message and did not, by its place in what it was given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unmoved {
+    pub index: usize,
+    pub why: Why,
+}
+
+/// Why the store left a message alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Why {
+    /// Its entry is pending under another name: someone has taken it over.
+    Taken,
+    /// Its entry is not pending: someone has settled it, or this was made true before.
+    Gone,
+    /// It was heard before, from another replica.
+    Copy,
+}
+
+/// What the ledger tells the timer of what it was given: what is over, and what was lost.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    /// Entries that were to be moved, and that are somewhere else now.
+    pub moved: Vec<EntryId>,
+    /// Of these, the ones that others have: neither parked nor buried.
+    pub not_parked: u64,
+    pub not_buried: u64,
+    /// Entries that were to be noted, and that others have.
+    pub lapsed: Vec<EntryId>,
+    /// The same, of attempts that were about to begin.
+    pub not_begun: Vec<Delivery>,
+}
+
+impl Receipt {
+    pub fn is_empty(&self) -> bool {
+        self.moved.is_empty() && self.lapsed.is_empty() && self.not_begun.is_empty()
     }
 }
 

@@ -9,10 +9,11 @@ pub mod stream;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
+use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
@@ -21,7 +22,7 @@ use crate::message::{MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
 use crate::waker::Inlet;
-use crate::when::unix_ms;
+use crate::when::{BootTime, unix_ms};
 
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -139,7 +140,7 @@ impl Intake {
         let id = self.ids.next();
         let source = self.source.clone();
         let arrival = match self.parse(raw, || id) {
-            Ok(message) => Ok(Delivery::new(message, source, now, Instant::now())),
+            Ok(message) => Ok(Delivery::new(message, source, now, boot_time())),
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
         self.send(arrival)
@@ -147,11 +148,11 @@ impl Intake {
 
     /// The same with an entry of the stream. A message that brings no id gets one that is
     /// the same whoever reads the entry, and however often.
-    /// `read`: when its lease began.
-    pub fn offer_entry(&mut self, entry: Entry, read: Instant) -> Result<(), Closed> {
+    /// `asked`: a moment before its lease began.
+    pub fn offer_entry(&mut self, entry: Entry, asked: BootTime) -> Result<(), Closed> {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let arrival = match entry.open() {
-            Ok(held) => self.unpack(held, id, count, suspect, read),
+            Ok(held) => self.unpack(held, id, count, suspect, asked),
             Err((detail, raw)) => {
                 let rejection = Rejection {
                     reason: RejectReason::BadEntry,
@@ -189,7 +190,7 @@ impl Intake {
         entry: EntryId,
         count: u32,
         suspect: bool,
-        read: Instant,
+        asked: BootTime,
     ) -> Arrival {
         let received = held.received.unwrap_or(entry.ms);
         let source = match held.source {
@@ -210,7 +211,7 @@ impl Intake {
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
-                    ..Delivery::new(message, source, received, read)
+                    ..Delivery::new(message, source, received, asked)
                 })
             }
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, received).into()),

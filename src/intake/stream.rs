@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 
 use super::{End, Intake};
+use crate::clock::boot_time;
 use crate::drain::Drain;
 use crate::entry::EntryId;
 use crate::store::{Appointment, Entries, Keys, Read, Redis};
@@ -117,6 +118,7 @@ impl Consumer {
             recover(&mut entries, progress.seen, self.batch, intake)?;
         }
         let mut unpark_at = Instant::now();
+        let longest = BLOCK.min(self.lease / 8);
         let mut new = true;
         let mut count = FIRST.min(self.batch);
         while !drain.has_begun() {
@@ -142,7 +144,10 @@ impl Consumer {
                 self.sweep(&mut entries, progress, intake)?;
             }
             let wake = unpark_at.min(progress.sweep_at);
-            let block = wake.saturating_duration_since(Instant::now()).min(BLOCK);
+            let block = wake.saturating_duration_since(Instant::now()).min(longest);
+            // A lease begins when Redis answers. Who was suspended since then cannot know when
+            // that was, so it is reckoned from the question, which is never too late.
+            let asked = boot_time();
             match entries.read(count, block)? {
                 Read::MadeAnew => {
                     warn!("{} or its group was deleted; made anew", self.keys.messages);
@@ -153,10 +158,9 @@ impl Consumer {
                     if let Some(average) = bytes.checked_div(new.len()) {
                         count = (BYTES / average.max(1)).clamp(1, self.batch);
                     }
-                    let read = Instant::now();
                     for entry in new {
                         progress.seen = Some(entry.id);
-                        intake.offer_entry(entry, read)?;
+                        intake.offer_entry(entry, asked)?;
                     }
                 }
             }
@@ -170,8 +174,8 @@ impl Consumer {
         progress: &mut Progress,
         intake: &mut Intake,
     ) -> Result<(), End> {
+        let asked = boot_time();
         let swept = entries.sweep(self.lease, &progress.cursor, self.batch)?;
-        let read = Instant::now();
         if !swept.vanished.is_empty() {
             warn!(
                 "{} entries were deleted or trimmed from {} before they were delivered: {}",
@@ -187,7 +191,7 @@ impl Consumer {
             );
         }
         for entry in swept.entries {
-            intake.offer_entry(entry, read)?;
+            intake.offer_entry(entry, asked)?;
         }
         progress.cursor = swept.cursor;
         if progress.cursor == "0-0" {
@@ -211,10 +215,10 @@ fn recover(
 ) -> Result<(), End> {
     let mut last = after;
     loop {
+        let asked = boot_time();
         let (own, end) = entries.own(last, batch)?;
-        let read = Instant::now();
         for entry in own {
-            intake.offer_entry(entry, read)?;
+            intake.offer_entry(entry, asked)?;
         }
         match end {
             Some(end) => last = Some(end),

@@ -144,11 +144,11 @@ impl Scheduler {
                 self.bury(delivery, DeadReason::Drained, detail, now);
                 Fate::Dead(DeadReason::Drained)
             }
-            _ => {
-                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
-                    let made = delivery.attempts - delivery.carried;
-                    delivery.leased = now.mono;
-                    self.outbox.push_back(Record::Note(entry, made));
+            near => {
+                // What it has cost must outlive this process, and it must not outlive its lease.
+                let is_over = near.is_some_and(|near| self.age(&delivery, now) + after > near);
+                if delivery.attempts > 0 || is_over {
+                    self.renew(&mut delivery, now);
                 }
                 self.waiting += 1;
                 self.set_alarm(due, What::Delivery(delivery.into()));
@@ -220,12 +220,14 @@ impl Scheduler {
 
     pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64, now: Now) {
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
-        self.tell(&delivery, Fate::Parked { after }, now);
+        let told = self.told(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
+        self.hand_over(&delivery);
         self.stats.parked += 1;
         let mut parked = Parked::new(delivery, due);
         parked.once = self.limits.bridge && parked.entry.is_none();
         self.outbox.push_back(Record::Park(parked));
+        self.outbox.extend(told);
     }
 
     /// It is settled: the next of its key may go.
@@ -243,34 +245,44 @@ impl Scheduler {
         detail: String,
         now: Now,
     ) {
-        self.tell(&delivery, Fate::Dead(reason), now);
+        let told = self.told(&delivery, Fate::Dead(reason), now);
         self.settle(&delivery);
+        self.hand_over(&delivery);
         self.stats.dead += 1;
         let letter = delivery.bury(reason, detail, now.unix_ms);
         self.outbox.push_back(Record::Bury(letter));
+        self.outbox.extend(told);
     }
 
-    /// What becomes of it without an attempt, or besides what that attempt will tell.
-    fn tell(&mut self, delivery: &Delivery, fate: Fate, now: Now) {
-        if self.limits.tells {
+    /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
+    /// the record of that, which may turn out to be somebody else's to make.
+    fn told(&self, delivery: &Delivery, fate: Fate, now: Now) -> Option<Record> {
+        self.limits.tells.then(|| {
             let told = Told {
                 fate,
                 attempted: false,
                 ..Told::of(delivery, now.unix_ms)
             };
-            self.outbox.push_back(Record::Tell(Box::new(told)));
+            Record::Tell(Box::new(told))
+        })
+    }
+
+    /// The ledger is to move its entry.
+    fn hand_over(&mut self, delivery: &Delivery) {
+        if let Some(entry) = delivery.entry {
+            self.leases.hand_over(entry);
         }
     }
 
     /// It is not active any more.
-    fn leave(&mut self, delivery: &Delivery) {
+    pub(super) fn leave(&mut self, delivery: &Delivery) {
         let bytes = delivery.message.raw().len();
         self.bytes -= bytes;
         if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
             lane.leave(bytes);
         }
         if let Some(entry) = delivery.entry {
-            self.held.remove(&entry);
+            self.leases.leave(entry);
         }
     }
 }

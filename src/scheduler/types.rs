@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::RetrySchedule;
 use crate::delivery::Delivery;
 use crate::lane::LaneLimits;
+use crate::when::BootTime;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
@@ -62,10 +63,12 @@ impl Limits {
     }
 }
 
-/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
+/// One moment on all clocks: `mono` orders and measures, `boot` measures leases, `unix_ms` is
+/// written down.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     pub mono: Instant,
+    pub boot: BootTime,
     pub unix_ms: u64,
 }
 
@@ -79,6 +82,8 @@ pub struct Stats {
     pub dead: u64,
     /// Accepted, and handed to the store for later, or for another replica.
     pub parked: u64,
+    /// Accepted, and dropped as others have taken over the entries meanwhile.
+    pub lapsed: u64,
     /// Never accepted, as they were malformed.
     pub rejected: u64,
     /// Never accepted, as they are here already.
@@ -120,7 +125,21 @@ pub(super) enum What {
 
 impl Alarm {
     pub fn is_delivery(&self) -> bool {
-        matches!(self.what, What::Delivery(_))
+        self.is_delivery_that(|_| true)
+    }
+
+    pub fn is_delivery_that(&self, which: impl Fn(&Delivery) -> bool) -> bool {
+        match &self.what {
+            What::Delivery(delivery) => which(delivery),
+            What::Lane(_) => false,
+        }
+    }
+
+    pub fn into_delivery(self) -> Option<Delivery> {
+        match self.what {
+            What::Delivery(delivery) => Some(*delivery),
+            What::Lane(_) => None,
+        }
     }
 }
 

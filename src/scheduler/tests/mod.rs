@@ -4,6 +4,9 @@ pub(super) mod model;
 mod simulation;
 
 use super::*;
+use crate::hold::Hold;
+use crate::record::Receipt;
+use crate::entry::EntryId;
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -59,7 +62,7 @@ fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
     let keyed = |n: usize| {
         let mut delivery = delivery(&n.to_string(), 1);
         delivery.message.overrides.order_key = Some("k".into());
-        (delivery.leased, delivery.entry) = (at.mono, Some(EntryId { ms: 1, seq: 0 }));
+        (delivery.leased, delivery.entry) = (at.boot, Some(EntryId { ms: 1, seq: 0 }));
         delivery
     };
     let first = keyed(0);
@@ -69,10 +72,111 @@ fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
         s.chains.send_away(delivery, at.unix_ms + 60_000);
     }
     at.mono += Duration::from_secs(31);
+    at.boot = model::boot(Duration::from_secs(31));
     at.unix_ms += 31_000;
     s.tick(at);
     match s.outbox().pop_front() {
         Some(Record::Park(parked)) => assert!(parked.due <= at.unix_ms + 1000, "{parked:?}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// With a store, room for a hundred, and a lease of a minute.
+fn leasing() -> Scheduler {
+    let mut limits = limits(1);
+    (limits.near, limits.bridge) = (Some(Duration::from_secs(30)), false);
+    (limits.workers, limits.max_active, limits.share) = (8, 100, 100);
+    (limits.max_active_bytes, limits.share_bytes) = (1 << 20, 1 << 20);
+    limits.tells = false;
+    Scheduler::new(limits, Rules::default())
+}
+
+fn entry(n: u64, now: Now) -> Delivery {
+    Delivery {
+        entry: Some(EntryId { ms: n, seq: 0 }),
+        leased: now.boot,
+        ..delivery(&format!("m{n}"), n)
+    }
+}
+
+fn later(now: Now, seconds: u64) -> Now {
+    Now {
+        mono: now.mono + Duration::from_secs(seconds),
+        boot: model::boot(Duration::from_secs(seconds)),
+        unix_ms: now.unix_ms + seconds * 1000,
+    }
+}
+
+#[test]
+fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
+    let (mut s, at) = (leasing(), now());
+    s.accept(entry(1, at), at);
+    s.cut(at);
+    assert!(matches!(s.outbox().pop_front(), Some(Record::Park(_))));
+    // Its move is not confirmed: whoever took it in now would deliver it as well.
+    s.accept(entry(1, at), at);
+    assert_eq!((s.active(), s.stats().held_already), (0, 1));
+    let moved = vec![EntryId { ms: 1, seq: 0 }];
+    s.take_receipt(Receipt { moved, ..Receipt::default() }, at);
+    s.accept(entry(1, at), at);
+    assert_eq!(s.stats().accepted, 2);
+}
+
+#[test]
+fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands_and_lets_those_behind_go_on() {
+    let (mut s, at) = (leasing(), now());
+    assert_eq!(s.wake(at), None);
+    let keyed = |n: u64, at: Now| {
+        let mut delivery = entry(n, at);
+        delivery.message.overrides.order_key = Some("k".into());
+        delivery
+    };
+    // Queued, behind it, in flight, waiting for its time, and one that memory alone holds.
+    s.accept(keyed(1, at), at);
+    s.accept(keyed(2, at), at);
+    let mut waiting = entry(3, at);
+    waiting.message.deliver_at = Some(at.unix_ms + 20_000);
+    s.accept(waiting, at);
+    s.accept(delivery("memory", 9), at);
+    let soon = later(at, 25);
+    s.accept(keyed(4, soon), soon);
+    let wakes = later(at, 61);
+    let (length, dropped) = s.wake(wakes).unwrap();
+    assert_eq!((length, dropped), (Duration::from_secs(61), 3));
+    s.tick(wakes);
+    let mut out: Vec<(String, bool)> = std::iter::from_fn(|| s.next(wakes))
+        .map(|d| (d.message.id.to_string(), d.notes_first()))
+        .collect();
+    out.sort();
+    assert_eq!(s.stats().lapsed, 3);
+    // The one behind it is old, and asks before it is tried.
+    assert_eq!(out, [("m4".into(), true), ("memory".into(), false)]);
+    assert!(matches!(s.outbox().pop_front(), Some(Record::Note(entry, 0)) if entry.ms == 4));
+    // What comes now was read before.
+    s.accept(entry(5, at), wakes);
+    assert_eq!((s.active(), s.stats().held_already), (2, 1));
+}
+
+#[test]
+fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
+    let (mut s, mut at) = (leasing(), now());
+    let hold = |at: Now| Hold {
+        cause: crate::hold::Cause::Paused,
+        until: at.mono.checked_add(Duration::from_secs(25)),
+    };
+    s.hold("http://h1".into(), hold(at), at);
+    s.accept(entry(1, at), at);
+    assert!(s.outbox().is_empty(), "its lease is new");
+    for n in 1..5 {
+        at = later(now(), 24 * n);
+        s.hold("http://h1".into(), hold(at), at);
+        at = later(now(), 24 * n + 1);
+        s.tick(at);
+        let note = s.outbox().pop_front();
+        assert!(matches!(note, Some(Record::Note(_, 0))), "{n}: {note:?}");
+    }
+    s.resume("http://h1", at);
+    at = later(now(), 24 * 4 + 1 + 24);
+    s.tick(at);
+    assert!(s.next(at).unwrap().notes_first());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::model::Rng;
 use crate::endpoint::Endpoint;
+use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
 use crate::message::Message;
 use crate::record::Parked;
@@ -105,6 +106,7 @@ impl World {
     fn now(&self) -> Now {
         Now {
             mono: self.start + self.elapsed,
+            boot: super::model::boot(self.elapsed),
             unix_ms: 1_000_000 + self.elapsed.as_millis() as u64,
         }
     }
@@ -121,7 +123,7 @@ impl World {
             }),
             attempts,
             carried: attempts,
-            ..Delivery::new(message, "test".into(), 0, self.now().mono)
+            ..Delivery::new(message, "test".into(), 0, self.now().boot)
         };
         self.scheduler.accept(delivery, self.now());
     }

@@ -5,35 +5,40 @@
 //! hands out no new work. It blocks in the store, nowhere else. It ends with its input, and
 //! then within [`Ledger::patience`] even if the store is gone.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod batch;
+
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use log::warn;
 
-use crate::delivery::{DeadLetter, Delivery};
+use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::drain::Drain;
 use crate::entry::EntryId;
 use crate::places::Place;
-use crate::record::{Parked, Record, Told};
-use crate::report as endpoints;
+use crate::record::{Fate, Receipt, Record, Unmoved, Why};
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
-use crate::waker::Room;
+use crate::waker::{Inlet, Room};
 use crate::work::Giver;
+
+use batch::Held;
 
 /// The channel's bound, and that of what is held.
 pub const CAPACITY: usize = 256;
 
-/// Bytes held at most: one request should not block Redis for everyone.
-const BYTES: usize = 1 << 20;
+/// Receipts that may wait for the timer.
+pub const RECEIPTS: usize = 16;
 
 /// What one write may take. Redis under a long command is not dead yet.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The least a write gets, even when the time is over.
 const LAST_LIMIT: Duration = Duration::from_millis(200);
+
+/// Entries that are remembered to be others'. What is written of them comes soon after.
+const MOST_LAPSED: usize = 10_000;
 
 /// How often it is told that something is given up.
 const COMPLAIN: Duration = Duration::from_secs(60);
@@ -56,27 +61,18 @@ pub struct Ledger {
     pub work: Giver<Delivery>,
     /// For the timer, which waits for room in `records`.
     pub room: Room,
+    /// What became of entries, for the timer too, which takes them at once.
+    pub receipts: Inlet<Receipt>,
     pub drain: Drain,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
     pub trouble: Trouble,
     /// When it was last told that something is given up.
     pub complained: Option<Instant>,
-}
-
-/// Records that are not written yet, by kind.
-#[derive(Default)]
-struct Held {
-    settled: Vec<EntryId>,
-    notes: Vec<(EntryId, u32)>,
-    begun: Vec<Delivery>,
-    letters: Vec<DeadLetter>,
-    parked: Vec<Parked>,
-    told: Vec<Told>,
-    gone: Vec<(Arc<str>, Duration)>,
-    answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
-    count: usize,
-    bytes: usize,
+    /// Whether what is to be written was refused before, or its answer lost.
+    pub repeats: bool,
+    /// Entries that turned out to be others', of late.
+    pub lapsed: HashSet<EntryId>,
 }
 
 impl Ledger {
@@ -92,7 +88,7 @@ impl Ledger {
                 return report;
             }
             if gave_up {
-                give_up(std::mem::take(&mut held), &mut report);
+                std::mem::take(&mut held).give_up(&mut report);
                 continue;
             }
             let begun = Instant::now();
@@ -107,7 +103,7 @@ impl Ledger {
                     // What is still to come is not tried any more: each try may take long.
                     gave_up = !self.waits(pause, deadline);
                     if gave_up {
-                        give_up(std::mem::take(&mut held), &mut report);
+                        std::mem::take(&mut held).give_up(&mut report);
                     }
                 }
             }
@@ -125,48 +121,137 @@ impl Ledger {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let most = WRITE_LIMIT.min(self.patience.max(LAST_LIMIT));
         let limit = left.map_or(most, |left| left.clamp(LAST_LIMIT, most));
-        let mut first = Ok(());
-        let mut keep = |result: Result<(), StoreError>| match result {
-            Ok(()) => true,
-            Err(e) => {
-                if first.is_ok() {
-                    first = Err(e);
-                }
-                false
-            }
-        };
-        if !held.settled.is_empty() && keep(self.store.settle(&held.settled, limit)) {
+        let mut receipt = Receipt::default();
+        let mut first = FirstError(Ok(()));
+        if !held.settled.is_empty() && first.keep(self.store.settle(&held.settled, limit)) {
             held.settled.clear();
         }
-        if !held.notes.is_empty() && keep(self.store.note(&held.notes, limit)) {
-            held.notes.clear();
+        first.keep(self.note(held, &mut receipt, limit));
+        first.keep(self.bury(held, &mut receipt, report, limit));
+        first.keep(self.park(held, &mut receipt, limit));
+        first.keep(self.notify(held, limit));
+        held.recount();
+        self.repeats = first.0.is_err();
+        if !receipt.is_empty() {
+            // Fails only when the timer has ended, and nobody counts any more.
+            let _ = self.receipts.send(receipt);
         }
-        if !held.begun.is_empty() {
-            let begun = held.begun.iter();
-            let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
-            if keep(self.store.note(&notes.collect::<Vec<_>>(), limit)) {
-                for delivery in held.begun.drain(..) {
-                    self.work.give(delivery);
+        first.0
+    }
+
+    /// Notes attempts. Those that were about to begin do, or are given back.
+    fn note(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if !held.notes.is_empty() {
+            let lost = self.store.note(&held.notes, limit)?;
+            let entries: Vec<_> = held.notes.drain(..).map(|(entry, _)| Some(entry)).collect();
+            let lost = self.sort_out(&entries, &lost);
+            receipt.lapsed.extend(lost.iter().filter_map(|n| entries[*n]));
+        }
+        if held.begun.is_empty() {
+            return Ok(());
+        }
+        let begun = held.begun.iter();
+        let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
+        let lost = self.store.note(&notes.collect::<Vec<_>>(), limit)?;
+        let lost: HashSet<usize> = lost.iter().map(|unmoved| unmoved.index).collect();
+        for (n, delivery) in held.begun.drain(..).enumerate() {
+            match lost.contains(&n) {
+                true => {
+                    self.lapsed.extend(delivery.entry);
+                    receipt.not_begun.push(delivery);
                 }
+                false => self.work.give(delivery),
             }
         }
-        if !held.letters.is_empty() && keep(self.store.bury(&held.letters, limit)) {
-            report.letters += held.letters.len() as u64;
-            tell(&held.letters, &self.store.place());
-            held.letters.clear();
+        Ok(())
+    }
+
+    fn bury(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        report: &mut Report,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if held.letters.is_empty() {
+            return Ok(());
         }
-        if !held.parked.is_empty() && keep(self.store.park(&held.parked, limit)) {
-            held.parked.clear();
+        let lost = self.store.bury(&held.letters, limit)?;
+        let entries: Vec<_> = held.letters.iter().map(|l| l.entry).collect();
+        let lost = self.sort_out(&entries, &lost);
+        receipt.moved.extend(entries.into_iter().flatten());
+        let letters = held.letters.drain(..).enumerate();
+        let (kept, lost): (Vec<_>, Vec<_>) = letters.partition(|(n, _)| !lost.contains(n));
+        let is_counted = |(_, letter): &&(usize, DeadLetter)| {
+            !matches!(letter.reason, DeadReason::Rejected(_))
+        };
+        receipt.not_buried += lost.iter().filter(is_counted).count() as u64;
+        report.letters += kept.len() as u64;
+        log_letters(kept.iter().map(|(_, letter)| letter), &self.store.place());
+        Ok(())
+    }
+
+    fn park(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if held.parked.is_empty() {
+            return Ok(());
         }
+        let lost = self.store.park(&held.parked, limit)?;
+        let entries: Vec<_> = held.parked.drain(..).map(|p| p.entry).collect();
+        receipt.not_parked += self.sort_out(&entries, &lost).len() as u64;
+        receipt.moved.extend(entries.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Which of `entries` others have, and remembers them for a while. What is gone may be so
+    /// because the answer to the same request was lost before.
+    fn sort_out(&mut self, entries: &[Option<EntryId>], unmoved: &[Unmoved]) -> HashSet<usize> {
+        let is_lost = |u: &&Unmoved| match u.why {
+            Why::Taken => true,
+            Why::Gone => !self.repeats,
+            Why::Copy => false,
+        };
+        let lost: HashSet<usize> = unmoved.iter().filter(is_lost).map(|u| u.index).collect();
+        if self.lapsed.len() > MOST_LAPSED {
+            self.lapsed.clear();
+        }
+        for (n, entry) in entries.iter().enumerate() {
+            match (entry, lost.contains(&n)) {
+                (Some(entry), true) => drop(self.lapsed.insert(*entry)),
+                // Ours again.
+                (Some(entry), false) => drop(self.lapsed.remove(entry)),
+                (None, _) => {}
+            }
+        }
+        lost
+    }
+
+    /// Writes what no message depends on.
+    fn notify(&mut self, held: &mut Held, limit: Duration) -> Result<(), StoreError> {
+        // Of what others have they tell themselves.
+        held.told.retain(|told| {
+            let is_lapsed = told.entry.is_some_and(|entry| self.lapsed.contains(&entry));
+            !is_lapsed || told.fate == Fate::Delivered
+        });
+        let mut first = FirstError(Ok(()));
         if !held.told.is_empty() {
             let told = self.store.tell(&held.told, limit);
-            if keep(self.unless_refused("what became of messages", told)) {
+            if first.keep(self.unless_refused("what became of messages", told)) {
                 held.told.clear();
             }
         }
         if !held.gone.is_empty() {
             let gone = self.store.gone(&held.gone, limit);
-            if keep(self.unless_refused("which endpoints are gone", gone)) {
+            if first.keep(self.unless_refused("which endpoints are gone", gone)) {
                 held.gone.clear();
             }
         }
@@ -174,10 +259,9 @@ impl Ledger {
             // Whoever asked does not wait for a second try.
             let answers = std::mem::take(&mut held.answers);
             let answered = self.store.answer(&answers, limit);
-            keep(self.unless_refused("answers to operators", answered));
+            first.keep(self.unless_refused("answers to operators", answered));
         }
-        held.recount();
-        first
+        first.0
     }
 
     /// What no message depends on is given up when the server refuses it: deliveries must not
@@ -218,79 +302,23 @@ impl Ledger {
     }
 }
 
-impl Held {
-    /// Takes records while there is room here, and tells who waits for room there; waits for
-    /// one if there is nothing to do. False when all is done, and there will be no more.
-    ///
-    /// That it may wait before it has told is no harm: a channel that is full is so by half
-    /// with whole records, as one that is large takes at most half of it (`extra_places`).
-    fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
-        while self.count == 0 {
-            match records.recv() {
-                Ok(place) => self.add(place),
-                Err(_) => return false,
-            }
-        }
-        while self.count < CAPACITY && self.bytes < BYTES {
-            match records.try_recv() {
-                Ok(place) => self.add(place),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
-        room.made();
-        true
-    }
+/// Of several errors the first.
+struct FirstError(Result<(), StoreError>);
 
-    fn add(&mut self, place: Place<Record>) {
-        let Some(record) = place else {
-            return;
-        };
-        self.count += 1;
-        self.bytes += record.len();
-        match record {
-            Record::Settle(entry) => self.settled.push(entry),
-            Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
-            Record::Begin(delivery) => self.begun.push(delivery),
-            Record::Bury(letter) => self.letters.push(letter),
-            Record::Park(parked) => self.parked.push(parked),
-            Record::Tell(told) => self.told.push(*told),
-            Record::Gone(url, length) => self.gone.push((url, length)),
-            Record::Answer(key, report) => self.answers.push((key, report)),
+impl FirstError {
+    /// Whether it went well.
+    fn keep(&mut self, result: Result<(), StoreError>) -> bool {
+        let good = result.is_ok();
+        if self.0.is_ok() {
+            self.0 = result;
         }
-    }
-
-    fn recount(&mut self) {
-        self.count = self.settled.len()
-            + self.notes.len()
-            + self.begun.len()
-            + self.letters.len()
-            + self.parked.len()
-            + self.told.len()
-            + self.gone.len()
-            + self.answers.len();
-        let letters = self.letters.iter().map(|l| l.message.len());
-        let parked = self.parked.iter().map(|p| p.message.len());
-        let begun = self.begun.iter().map(|d| d.message.raw().len());
-        self.bytes = letters.chain(parked).chain(begun).sum();
-    }
-}
-
-/// The end has come before the store: what memory alone held is lost, and is named at the end.
-fn give_up(held: Held, report: &mut Report) {
-    let begun = held.begun.into_iter().map(Record::Begin);
-    let letters = held.letters.into_iter().map(Record::Bury);
-    let parked = held.parked.into_iter().map(Record::Park);
-    report.again += held.settled.len() as u64;
-    for record in begun.chain(letters).chain(parked) {
-        if let Some(name) = record.loss() {
-            report.lost.push(name);
-        }
+        good
     }
 }
 
 /// One line a batch and reason, once it is kept: a flood of dead letters is not a flood of
 /// lines.
-fn tell(letters: &[DeadLetter], place: &str) {
+fn log_letters<'a>(letters: impl Iterator<Item = &'a DeadLetter>, place: &str) {
     let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
     for letter in letters {
         let reason = reasons.entry(letter.reason.to_string());
@@ -305,27 +333,5 @@ fn tell(letters: &[DeadLetter], place: &str) {
         let to = letter.url.as_deref().map(|u| format!(" to {u}"));
         let to = to.unwrap_or_default();
         warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crossbeam_channel::bounded;
-
-    use super::*;
-    use crate::waker::waker;
-
-    #[test]
-    fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
-        let (waker, sleeper) = waker();
-        let room = Room::new(waker);
-        let (to, from) = bounded(2);
-        for seq in 0..2 {
-            to.send(Some(Record::Settle(EntryId { ms: 1, seq })))
-                .unwrap();
-        }
-        room.want();
-        assert!(Held::default().fill(&from, &room));
-        sleeper.sleep_until_woken();
     }
 }

@@ -35,6 +35,9 @@ mod tests {
         }
         let passed = boot_time().since(before);
         assert!(passed >= Duration::from_millis(5), "{passed:?}");
-        assert!(passed <= begun.elapsed() + Duration::from_millis(1), "{passed:?}");
+        assert!(
+            passed <= begun.elapsed() + Duration::from_millis(1),
+            "{passed:?}"
+        );
     }
 }

@@ -150,7 +150,9 @@ impl Ledger {
             let lost = self.store.note(&held.notes, limit)?;
             let entries: Vec<_> = held.notes.drain(..).map(|(entry, _)| Some(entry)).collect();
             let lost = self.sort_out(&entries, &lost);
-            receipt.lapsed.extend(lost.iter().filter_map(|n| entries[*n]));
+            receipt
+                .lapsed
+                .extend(lost.iter().filter_map(|n| entries[*n]));
         }
         if held.begun.is_empty() {
             return Ok(());
@@ -187,9 +189,8 @@ impl Ledger {
         receipt.moved.extend(entries.into_iter().flatten());
         let letters = held.letters.drain(..).enumerate();
         let (kept, lost): (Vec<_>, Vec<_>) = letters.partition(|(n, _)| !lost.contains(n));
-        let is_counted = |(_, letter): &&(usize, DeadLetter)| {
-            !matches!(letter.reason, DeadReason::Rejected(_))
-        };
+        let is_counted =
+            |(_, letter): &&(usize, DeadLetter)| !matches!(letter.reason, DeadReason::Rejected(_));
         receipt.not_buried += lost.iter().filter(is_counted).count() as u64;
         report.letters += kept.len() as u64;
         log_letters(kept.iter().map(|(_, letter)| letter), &self.store.place());

@@ -184,10 +184,14 @@ impl Chains {
     pub fn extract(&mut self, which: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
         let mut out = Vec::new();
         for chain in self.chains.values_mut() {
-            let (gone, stay) = std::mem::take(&mut chain.queue).into_iter().partition(&which);
+            let (gone, stay) = std::mem::take(&mut chain.queue)
+                .into_iter()
+                .partition(&which);
             chain.queue = stay;
             out.extend(gone);
-            let gone = chain.back.extract_if(.., |_, (delivery, _)| which(delivery));
+            let gone = chain
+                .back
+                .extract_if(.., |_, (delivery, _)| which(delivery));
             out.extend(gone.map(|(_, (delivery, _))| delivery));
         }
         self.queued -= out.len();

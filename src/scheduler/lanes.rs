@@ -22,7 +22,10 @@ impl Scheduler {
     /// Puts a delivery that is due into its lane.
     pub(super) fn enqueue(&mut self, mut delivery: Delivery, now: Now) {
         // It was due a while ago, and nobody could look.
-        let is_late = self.limits.near.is_some_and(|near| self.age(&delivery, now) > near);
+        let is_late = self
+            .limits
+            .near
+            .is_some_and(|near| self.age(&delivery, now) > near);
         if is_late && !delivery.notes_first() {
             self.renew(&mut delivery, now);
         }

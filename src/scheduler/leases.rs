@@ -118,10 +118,13 @@ impl Scheduler {
     /// All that stand somewhere here.
     fn all_waiting(&self) -> impl Iterator<Item = &Delivery> {
         let queued = self.lanes.values().flat_map(|lane| lane.queue());
-        let waiting = self.alarms.iter().filter_map(|Reverse(alarm)| match &alarm.what {
-            What::Delivery(delivery) => Some(&**delivery),
-            What::Lane(_) => None,
-        });
+        let waiting = self
+            .alarms
+            .iter()
+            .filter_map(|Reverse(alarm)| match &alarm.what {
+                What::Delivery(delivery) => Some(&**delivery),
+                What::Lane(_) => None,
+            });
         queued.chain(waiting).chain(self.chains.all_queued())
     }
 
@@ -143,7 +146,10 @@ impl Scheduler {
             .partition(|Reverse(alarm)| alarm.is_delivery_that(is_lost));
         self.alarms = stay.into();
         self.waiting -= out.len();
-        lost.extend(out.into_iter().filter_map(|Reverse(alarm)| alarm.into_delivery()));
+        lost.extend(
+            out.into_iter()
+                .filter_map(|Reverse(alarm)| alarm.into_delivery()),
+        );
         let count = followers.len() + lost.len();
         for delivery in followers {
             self.leave(&delivery);

@@ -118,7 +118,11 @@ impl Scheduler {
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
         // It has waited for room for too long, or this process was suspended.
         let has_lapsed = self.has_lapsed(&delivery, now);
-        if has_lapsed || delivery.entry.is_some_and(|entry| !self.leases.enter(entry)) {
+        if has_lapsed
+            || delivery
+                .entry
+                .is_some_and(|entry| !self.leases.enter(entry))
+        {
             self.stats.held_already += 1;
             return;
         }
@@ -144,7 +148,10 @@ impl Scheduler {
 
     /// Counts a message that was malformed, and keeps its dead letter.
     pub fn reject(&mut self, letter: DeadLetter) {
-        if letter.entry.is_some_and(|entry| !self.leases.hand_over(entry)) {
+        if letter
+            .entry
+            .is_some_and(|entry| !self.leases.hand_over(entry))
+        {
             self.stats.held_already += 1;
             return;
         }

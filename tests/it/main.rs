@@ -23,6 +23,7 @@ mod keep_alive;
 mod listen_cli;
 mod moves;
 mod overrides;
+mod ownership;
 mod redis_places;
 mod redis_trouble;
 mod redis_writes;

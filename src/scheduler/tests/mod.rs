@@ -4,9 +4,9 @@ pub(super) mod model;
 mod simulation;
 
 use super::*;
+use crate::entry::EntryId;
 use crate::hold::Hold;
 use crate::record::Receipt;
-use crate::entry::EntryId;
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -117,7 +117,13 @@ fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
     s.accept(entry(1, at), at);
     assert_eq!((s.active(), s.stats().held_already), (0, 1));
     let moved = vec![EntryId { ms: 1, seq: 0 }];
-    s.take_receipt(Receipt { moved, ..Receipt::default() }, at);
+    s.take_receipt(
+        Receipt {
+            moved,
+            ..Receipt::default()
+        },
+        at,
+    );
     s.accept(entry(1, at), at);
     assert_eq!(s.stats().accepted, 2);
 }

@@ -310,7 +310,11 @@ impl Model {
         let slept = passed.saturating_sub(now.mono - before.mono);
         let mut dropped = 0;
         let mut renewed = Vec::new();
-        if let Some(near) = self.limits.near.filter(|near| passed >= *near / 4 || slept >= *near / 16) {
+        if let Some(near) = self
+            .limits
+            .near
+            .filter(|near| passed >= *near / 4 || slept >= *near / 16)
+        {
             for (id, known) in &mut self.states {
                 let waits = matches!(known.state, State::Ready | State::Waiting(_));
                 if !waits || known.entry.is_none() {
@@ -464,7 +468,10 @@ impl Model {
         for (_, _, id) in due {
             self.rank += 1;
             let known = &self.states[&id];
-            let near = self.limits.near.filter(|_| known.entry.is_some() && !known.asks);
+            let near = self
+                .limits
+                .near
+                .filter(|_| known.entry.is_some() && !known.asks);
             if near.is_some_and(|near| now.boot.since(known.leased) > near) {
                 self.expect_note(&id);
             }
@@ -536,7 +543,10 @@ impl Model {
         let id = delivery.message.id.to_string();
         self.states.get_mut(&id).unwrap().state = State::Lapsed;
         let not_begun = vec![delivery];
-        let receipt = Receipt { not_begun, ..Receipt::default() };
+        let receipt = Receipt {
+            not_begun,
+            ..Receipt::default()
+        };
         self.scheduler.take_receipt(receipt, self.now());
         self.records(&[]);
     }

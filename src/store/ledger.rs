@@ -185,7 +185,7 @@ impl Store for RedisLedger {
         run(&self.redis, &mut self.connection, limit, |c| {
             let mut urls = urls.iter();
             urls.try_for_each(|(url, length)| {
-                holds::hold(c, keys, (url, Cause::Gone, Some(*length)))
+                holds::hold_endpoint(c, keys, (url, Cause::Gone, Some(*length)))
             })
         })
     }

@@ -9,6 +9,7 @@ mod holds;
 mod keys;
 mod ledger;
 mod ndjson;
+mod odd;
 mod redis;
 mod scripts;
 

@@ -16,6 +16,7 @@ use redis::{
 
 use super::StoreError;
 use super::discovery::{self, Place, Several};
+use super::odd::Odd;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub struct Redis {
     info: ConnectionInfo,
     place: Place,
     shown: String,
+    /// What was found there and is not ours.
+    pub(super) odd: Odd,
 }
 
 impl Redis {
@@ -56,7 +59,12 @@ impl Redis {
             let info = settled(parse(address).map_err(wrong)?, config, true)?;
             let shown = shown(info.addr());
             let place = Place::Fixed;
-            return Ok(Redis { info, place, shown });
+            return Ok(Redis {
+                info,
+                place,
+                shown,
+                odd: Odd::default(),
+            });
         };
         let all = 0..several.len();
         let seeds: Result<Vec<ConnectionInfo>, StoreError> = all
@@ -75,7 +83,12 @@ impl Redis {
         };
         let info = settled(parse(&several.url(0, true)).map_err(wrong)?, config, true)?;
         let shown = hidden(address);
-        Ok(Redis { info, place, shown })
+        Ok(Redis {
+            info,
+            place,
+            shown,
+            odd: Odd::default(),
+        })
     }
 
     /// Opens a connection that has answered a PING. Reads time out after `read_timeout`.

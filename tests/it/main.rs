@@ -22,6 +22,7 @@ mod json_shapes;
 mod keep_alive;
 mod listen_cli;
 mod moves;
+mod odd_members;
 mod overrides;
 mod ownership;
 mod redis_places;

@@ -30,6 +30,8 @@ pub enum Order {
     /// key.
     Report(Arc<str>, Arc<str>),
     Snapshot(Sender<Snapshot>),
+    /// So many entries were copies of others, and are settled.
+    Copies(u64),
 }
 
 /// Gives orders.
@@ -118,6 +120,7 @@ impl fmt::Display for Snapshot {
             dead,
             parked,
             lapsed,
+            duplicates,
             rejected,
             held_already,
             retried,
@@ -135,7 +138,7 @@ impl fmt::Display for Snapshot {
         write!(
             f,
             "accepted={accepted} delivered={delivered} dead={dead} parked={parked} lapsed={lapsed} \
-             rejected={rejected} held_already={held_already} retried={retried} \
+             duplicates={duplicates} rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              draining={draining}",

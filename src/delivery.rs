@@ -35,6 +35,8 @@ pub struct Delivery {
     /// The key of its lane.
     pub lane: Arc<str>,
     pub last: Option<Attempt>,
+    /// What came of the last attempt before it became this entry, in words.
+    pub failed_before: Option<Box<str>>,
 }
 
 /// One HTTP exchange.
@@ -137,6 +139,12 @@ pub enum DeadReason {
     Disabled,
     /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
+    /// Another message with its id and URL, and other bytes, came before.
+    IdReused,
+    /// It has waited for longer than `--max-age`.
+    TooOld,
+    /// Its endpoint is failing, and Redis holds more than `--redis-budget`.
+    OverBudget,
 }
 
 impl DeadReason {
@@ -149,6 +157,9 @@ impl DeadReason {
             DeadReason::Expired,
             DeadReason::Disabled,
             DeadReason::Overflow,
+            DeadReason::IdReused,
+            DeadReason::TooOld,
+            DeadReason::OverBudget,
         ];
         let rejected = RejectReason::ALL.map(DeadReason::Rejected);
         rejected.into_iter().chain(others)
@@ -165,6 +176,9 @@ impl fmt::Display for DeadReason {
             DeadReason::Expired => f.write_str("expired"),
             DeadReason::Disabled => f.write_str("disabled"),
             DeadReason::Overflow => f.write_str("overflow"),
+            DeadReason::IdReused => f.write_str("id_reused"),
+            DeadReason::TooOld => f.write_str("too_old"),
+            DeadReason::OverBudget => f.write_str("over_budget"),
         }
     }
 }
@@ -194,6 +208,7 @@ impl Delivery {
             rule: None,
             lane,
             last: None,
+            failed_before: None,
         }
     }
 
@@ -207,6 +222,15 @@ impl Delivery {
     /// The attempts begun at its entry once the next one is, for the ledger.
     pub fn next_attempt(&self) -> u32 {
         self.attempts + 1 - self.carried
+    }
+
+    /// Why its last attempt failed, wherever that was made; short, and on one line.
+    pub fn failure(&self) -> Option<Box<str>> {
+        let last = self.last.as_ref().map(|last| last.result.to_string());
+        match last {
+            Some(text) => Some(one_line(&text)),
+            None => self.failed_before.clone(),
+        }
     }
 
     /// Gives the message up.
@@ -225,6 +249,15 @@ impl Delivery {
             died: now,
         }
     }
+}
+
+/// Longer failures are cut.
+const MAX_FAILURE: usize = 200;
+
+/// Fit to stand in a line with other things.
+pub fn one_line(text: &str) -> Box<str> {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(MAX_FAILURE).collect::<String>().into()
 }
 
 impl DeadLetter {

@@ -232,10 +232,12 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} lost={}",
+            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} duplicates={} \
+             lost={}",
             s.delivered,
             s.parked,
             s.lapsed,
+            s.duplicates,
             summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {

@@ -141,12 +141,15 @@ pub struct Parked {
     /// Unix milliseconds; what is due already goes to the end of the stream.
     pub due: u64,
     pub id: Box<str>,
+    pub url: Arc<str>,
     pub attempts: u32,
+    /// What the last attempt came to, or why there was none; empty if nothing has failed yet.
+    pub failure: Box<str>,
     pub source: Arc<str>,
     /// Unix milliseconds.
     pub received: u64,
-    /// Only if no message of this id was parked so within the dedup window: other replicas
-    /// have heard it on the same channel.
+    /// Only if no message of this id and URL was parked so within the dedup window: other
+    /// replicas have heard it on the same channel.
     pub once: bool,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
@@ -159,7 +162,9 @@ impl Parked {
             entry: delivery.entry,
             due,
             id: delivery.message.id.clone(),
+            url: delivery.message.endpoint.url.clone(),
             attempts: delivery.attempts,
+            failure: delivery.failure().unwrap_or_default(),
             source: delivery.source,
             received: delivery.received,
             once: false,
@@ -182,8 +187,10 @@ pub enum Why {
     Taken,
     /// Its entry is not pending: someone has settled it, or this was made true before.
     Gone,
-    /// It was heard before, from another replica.
+    /// It was heard before: by another replica, or twice.
     Copy,
+    /// Another message of its id and URL was heard before: it is a dead letter.
+    Reused,
 }
 
 /// What the ledger tells the timer of what it was given: what is over, and what was lost.
@@ -194,6 +201,9 @@ pub struct Receipt {
     /// Of these, the ones that others have: neither parked nor buried.
     pub not_parked: u64,
     pub not_buried: u64,
+    /// Messages that were to be appended, and that were heard before: copies, and dead letters.
+    pub copies: u64,
+    pub reused: u64,
     /// Entries that were to be noted, and that others have.
     pub lapsed: Vec<EntryId>,
     /// The same, of attempts that were about to begin.
@@ -202,7 +212,8 @@ pub struct Receipt {
 
 impl Receipt {
     pub fn is_empty(&self) -> bool {
-        self.moved.is_empty() && self.lapsed.is_empty() && self.not_begun.is_empty()
+        let entries = self.moved.len() + self.lapsed.len() + self.not_begun.len();
+        entries == 0 && self.copies + self.reused == 0
     }
 }
 

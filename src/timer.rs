@@ -273,6 +273,7 @@ impl Run {
                 scheduler.outbox().push_back(answer);
                 self.owed += 1;
             }
+            Order::Copies(count) => scheduler.count_copies(count),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
         }

@@ -81,12 +81,17 @@ pub struct ServeArgs {
     /// [default: 60s, or three times the timeout]
     #[arg(long, env = "OUTHOOK_LEASE", value_name = "DURATION", value_parser = lease)]
     lease: Option<Duration>,
-    /// Append Pub/Sub messages to the stream, once for each webhookId, and deliver from there
+    /// Append Pub/Sub messages to the stream, once for each webhookId and URL, and deliver from
+    /// there
     #[arg(long, env = "OUTHOOK_BRIDGE")]
     pub bridge: bool,
-    /// How long a webhookId is remembered for --bridge
+    /// How long a webhookId and URL are remembered for --bridge
     #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
     pub bridge_dedup: Duration,
+    /// Drop copies of messages in the stream (the same webhookId, URL and bytes) for so long after
+    /// the first [default: copies are delivered]
+    #[arg(long, env = "OUTHOOK_DEDUP", value_name = "DURATION", value_parser = keep)]
+    pub dedup: Option<Duration>,
     /// Keep for so long, for each message, what its last attempt came to (see outhook status)
     #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
     pub status_ttl: Option<Duration>,

@@ -84,6 +84,8 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
         lease: link.lease,
         batch: stream::batch(args.delivery.config().max_active),
         appointment: link.appointment.clone(),
+        dedup: args.dedup,
+        orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
     };
     let subscriber = Subscriber {

@@ -146,10 +146,10 @@ impl Intake {
         self.send(arrival)
     }
 
-    /// The same with an entry of the stream. A message that brings no id gets one that is
+    /// Parses an entry of the stream, to be sent on. A message that brings no id gets one that is
     /// the same whoever reads the entry, and however often.
     /// `asked`: a moment before its lease began.
-    pub fn offer_entry(&mut self, entry: Entry, asked: BootTime) -> Result<(), Closed> {
+    pub fn read_entry(&mut self, entry: Entry, asked: BootTime) -> Arrival {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let arrival = match entry.open() {
             Ok(held) => self.unpack(held, id, count, suspect, asked),
@@ -164,15 +164,15 @@ impl Intake {
                 Err(DeadLetter::rejected(rejection, self.source.clone(), id.ms).into())
             }
         };
-        let arrival = arrival.map_err(|mut letter: Box<DeadLetter>| {
+        arrival.map_err(|mut letter: Box<DeadLetter>| {
             letter.entry = Some(id);
             letter.died = unix_ms(SystemTime::now());
             letter
-        });
-        self.send(arrival)
+        })
     }
 
-    fn send(&self, arrival: Arrival) -> Result<(), Closed> {
+    /// Hands on what was read. Blocks while the channel is full.
+    pub fn send(&self, arrival: Arrival) -> Result<(), Closed> {
         let bytes = match &arrival {
             Ok(delivery) => delivery.message.raw().len(),
             Err(letter) => letter.message.len(),
@@ -211,6 +211,7 @@ impl Intake {
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
+                    failed_before: held.failure.map(Into::into),
                     ..Delivery::new(message, source, received, asked)
                 })
             }

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::{End, Intake};
+use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
+use crate::control::{Order, Orders};
+use crate::delivery::{DeadReason, Delivery};
 use crate::drain::Drain;
-use crate::entry::EntryId;
-use crate::store::{Appointment, Entries, Keys, Read, Redis};
+use crate::entry::{Entry, EntryId};
+use crate::store::{Appointment, Entries, Heard, Keys, Read, Redis};
 use crate::trouble::Trouble;
-use crate::when::unix_ms;
+use crate::when::{BootTime, unix_ms};
 
 /// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
 /// service: Redis sees about one command a second.
@@ -62,6 +64,10 @@ pub struct Consumer {
     pub batch: usize,
     /// What this process has parked.
     pub appointment: Appointment,
+    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    pub dedup: Option<Duration>,
+    /// For what the timer is to know.
+    pub orders: Orders,
     pub trouble: Trouble,
 }
 
@@ -112,10 +118,10 @@ impl Consumer {
                 warn!("{sentence}");
             }
             if self.stable {
-                recover(&mut entries, None, self.batch, intake)?;
+                self.recover(&mut entries, None, intake)?;
             }
         } else {
-            recover(&mut entries, progress.seen, self.batch, intake)?;
+            self.recover(&mut entries, progress.seen, intake)?;
         }
         let mut unpark_at = Instant::now();
         let longest = BLOCK.min(self.lease / 8);
@@ -158,14 +164,32 @@ impl Consumer {
                     if let Some(average) = bytes.checked_div(new.len()) {
                         count = (BYTES / average.max(1)).clamp(1, self.batch);
                     }
-                    for entry in new {
-                        progress.seen = Some(entry.id);
-                        intake.offer_entry(entry, asked)?;
-                    }
+                    let last = new.last().map(|entry| entry.id);
+                    self.hand_on(&mut entries, new, asked, intake)?;
+                    progress.seen = last.or(progress.seen);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Hands on our own pending entries beyond `after`.
+    fn recover(
+        &self,
+        entries: &mut Entries,
+        after: Option<EntryId>,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let mut last = after;
+        loop {
+            let asked = boot_time();
+            let (own, end) = entries.own(last, self.batch)?;
+            self.hand_on(entries, own, asked, intake)?;
+            match end {
+                Some(end) => last = Some(end),
+                None => return Ok(()),
+            }
+        }
     }
 
     fn sweep(
@@ -190,13 +214,50 @@ impl Consumer {
                 swept.entries.len()
             );
         }
-        for entry in swept.entries {
-            intake.offer_entry(entry, asked)?;
-        }
+        self.hand_on(entries, swept.entries, asked, intake)?;
         progress.cursor = swept.cursor;
         if progress.cursor == "0-0" {
             entries.tidy()?;
             progress.sweep_at = Instant::now() + self.sweep_pause();
+        }
+        Ok(())
+    }
+
+    /// Sends on what was read, but for copies of what came before.
+    fn hand_on(
+        &self,
+        entries: &mut Entries,
+        read: Vec<Entry>,
+        asked: BootTime,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let Some(memory) = self.dedup else {
+            for entry in read {
+                let arrival = intake.read_entry(entry, asked);
+                intake.send(arrival)?;
+            }
+            return Ok(());
+        };
+        // What outhook has moved itself was looked at before.
+        let read = read.into_iter().map(|entry| {
+            let is_ours = entry.was_moved();
+            (intake.read_entry(entry, asked), is_ours)
+        });
+        let read: Vec<(Arrival, bool)> = read.collect();
+        let fresh = read.iter().filter(|(_, is_ours)| !is_ours);
+        let fresh = fresh.filter_map(|(arrival, _)| arrival.as_ref().ok());
+        let heard = entries.find_copies(fresh, memory)?;
+        let mut copies = 0;
+        for (arrival, _) in read {
+            let entry = arrival.as_ref().ok().and_then(|delivery| delivery.entry);
+            match entry.and_then(|entry| heard.get(&entry)) {
+                Some(Heard::Copy) => copies += 1,
+                Some(Heard::Reused) => intake.send(arrival.and_then(refuse_reused))?,
+                None => intake.send(arrival)?,
+            }
+        }
+        if copies > 0 {
+            self.orders.give(Order::Copies(copies));
         }
         Ok(())
     }
@@ -206,23 +267,11 @@ impl Consumer {
     }
 }
 
-/// Hands on our own pending entries beyond `after`.
-fn recover(
-    entries: &mut Entries,
-    after: Option<EntryId>,
-    batch: usize,
-    intake: &mut Intake,
-) -> Result<(), End> {
-    let mut last = after;
-    loop {
-        let asked = boot_time();
-        let (own, end) = entries.own(last, batch)?;
-        for entry in own {
-            intake.offer_entry(entry, asked)?;
-        }
-        match end {
-            Some(end) => last = Some(end),
-            None => return Ok(()),
-        }
-    }
+fn refuse_reused(delivery: Delivery) -> Arrival {
+    let detail = "another message with this webhookId and url, and other bytes, came within \
+                  --dedup; give each message an id of its own";
+    let now = unix_ms(SystemTime::now());
+    Err(delivery
+        .bury(DeadReason::IdReused, detail.into(), now)
+        .into())
 }

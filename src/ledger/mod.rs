@@ -17,7 +17,7 @@ use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::drain::Drain;
 use crate::entry::EntryId;
 use crate::places::Place;
-use crate::record::{Fate, Receipt, Record, Unmoved, Why};
+use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Why};
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
 use crate::waker::{Inlet, Room};
@@ -128,7 +128,7 @@ impl Ledger {
         }
         first.keep(self.note(held, &mut receipt, limit));
         first.keep(self.bury(held, &mut receipt, report, limit));
-        first.keep(self.park(held, &mut receipt, limit));
+        first.keep(self.park(held, &mut receipt, report, limit));
         first.keep(self.notify(held, limit));
         held.recount();
         self.repeats = first.0.is_err();
@@ -201,16 +201,38 @@ impl Ledger {
         &mut self,
         held: &mut Held,
         receipt: &mut Receipt,
+        report: &mut Report,
         limit: Duration,
     ) -> Result<(), StoreError> {
         if held.parked.is_empty() {
             return Ok(());
         }
-        let lost = self.store.park(&held.parked, limit)?;
+        let unmoved = self.store.park(&held.parked, limit)?;
+        self.count_copies(&held.parked, &unmoved, receipt);
+        report.letters += receipt.reused;
         let entries: Vec<_> = held.parked.drain(..).map(|p| p.entry).collect();
-        receipt.not_parked += self.sort_out(&entries, &lost).len() as u64;
+        receipt.not_parked += self.sort_out(&entries, &unmoved).len() as u64;
         receipt.moved.extend(entries.into_iter().flatten());
         Ok(())
+    }
+
+    /// Counts the copies of what was heard before, and tells of those that are none.
+    fn count_copies(&self, parked: &[Parked], unmoved: &[Unmoved], receipt: &mut Receipt) {
+        let those = |why| unmoved.iter().filter(move |u| u.why == why);
+        let reused: Vec<&Parked> = those(Why::Reused).map(|u| &parked[u.index]).collect();
+        if let Some(first) = reused.first() {
+            let (id, url, more) = (&first.id, &first.url, reused.len() - 1);
+            warn!(
+                "dead (id_reused): {id} to {url} and {more} more, kept in {}: other messages with \
+                 these ids came before, within --bridge-dedup",
+                self.store.place()
+            );
+        }
+        receipt.reused += reused.len() as u64;
+        // Where the answer to the same request was lost, they may be copies of themselves.
+        if !self.repeats {
+            receipt.copies += those(Why::Copy).count() as u64;
+        }
     }
 
     /// Which of `entries` others have, and remembers them for a while. What is gone may be so
@@ -219,7 +241,7 @@ impl Ledger {
         let is_lost = |u: &&Unmoved| match u.why {
             Why::Taken => true,
             Why::Gone => !self.repeats,
-            Why::Copy => false,
+            Why::Copy | Why::Reused => false,
         };
         let lost: HashSet<usize> = unmoved.iter().filter(is_lost).map(|u| u.index).collect();
         if self.lapsed.len() > MOST_LAPSED {

@@ -220,14 +220,16 @@ impl Scheduler {
 
     pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64, now: Now) {
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
+        // What is appended for the first time is told of when it comes from there, to one replica.
+        let once = self.limits.bridge && delivery.entry.is_none();
         let told = self.told(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
         self.hand_over(&delivery);
         self.stats.parked += 1;
         let mut parked = Parked::new(delivery, due);
-        parked.once = self.limits.bridge && parked.entry.is_none();
+        parked.once = once;
         self.outbox.push_back(Record::Park(parked));
-        self.outbox.extend(told);
+        self.outbox.extend(told.filter(|_| !once));
     }
 
     /// It is settled: the next of its key may go.

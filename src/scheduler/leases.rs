@@ -168,6 +168,12 @@ impl Scheduler {
         self.stats.lapsed += 1;
     }
 
+    /// So many copies came, and were found out before they were accepted.
+    pub fn count_copies(&mut self, count: u64) {
+        self.stats.accepted += count;
+        self.stats.duplicates += count;
+    }
+
     /// What the ledger has found out.
     pub fn take_receipt(&mut self, receipt: Receipt, now: Now) {
         for entry in &receipt.moved {
@@ -176,6 +182,9 @@ impl Scheduler {
         self.stats.parked -= receipt.not_parked;
         self.stats.dead -= receipt.not_buried;
         self.stats.lapsed += receipt.not_parked + receipt.not_buried;
+        self.stats.parked -= receipt.copies + receipt.reused;
+        self.stats.duplicates += receipt.copies;
+        self.stats.dead += receipt.reused;
         for delivery in receipt.not_begun {
             self.in_flight -= 1;
             self.release(&delivery, Sign::None, now);

@@ -84,6 +84,8 @@ pub struct Stats {
     pub parked: u64,
     /// Accepted, and dropped as others have taken over the entries meanwhile.
     pub lapsed: u64,
+    /// Accepted, and dropped as copies of others that were heard before.
+    pub duplicates: u64,
     /// Never accepted, as they were malformed.
     pub rejected: u64,
     /// Never accepted, as they are here already.

@@ -209,14 +209,17 @@ fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
     let words: Vec<&str> = line.splitn(4, ' ').collect();
     let mut fields = Fields::new();
     if let [attempts, received, id, source] = words[..] {
+        let (source, last) = source.split_once('\t').unwrap_or((source, ""));
         for (name, value) in [
             ("id", id),
             ("attempts", attempts),
             ("received_ms", received),
             ("source", source),
+            ("last", last),
         ] {
             fields.push((name.into(), value.into()));
         }
+        fields.retain(|(name, value)| name != "last" || !value.is_empty());
         fields.push(("message".into(), member[end + 1..].to_vec()));
     } else {
         fields.push(("message".into(), member.clone()));

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use redis::{Connection, RedisResult, Script, ScriptInvocation, Value};
 
 use super::entries::{bytes, items};
+use super::keys::digest;
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Field};
 use crate::entry::EntryId;
@@ -116,18 +117,25 @@ impl Store for RedisLedger {
     fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
         let now = unix_ms(SystemTime::now());
         let mut call = self.park.key(&self.keys.parked);
-        call.key(&self.keys.messages).arg(&self.keys.group);
-        call.arg(&self.config.consumer).arg(self.keys.seen());
-        call.arg(self.config.dedup.as_millis() as u64);
+        call.key(&self.keys.messages).key(&self.keys.dead);
+        call.arg(&self.keys.group).arg(&self.config.consumer);
+        call.arg(now).arg(self.config.dedup.as_millis() as u64);
+        let mut keys = 3;
         for p in parked {
             arg_entry(&mut call, p.entry);
             // Relative, as only Redis's own clock counts there.
             call.arg(p.due.saturating_sub(now));
-            call.arg(if p.once { "once" } else { "" }).arg(p.attempts);
-            call.arg(p.received)
-                .arg(&*p.id)
-                .arg(&*p.source)
-                .arg(&p.message[..]);
+            if p.once {
+                let (seen, digest) = (self.keys.seen(&p.id, &p.url), digest(&p.message));
+                let bytes = format!("{seen}:{digest}");
+                call.key(seen).key(bytes).arg(keys + 1).arg(digest);
+                keys += 2;
+            } else {
+                call.arg("").arg("");
+            }
+            call.arg(p.attempts).arg(p.received).arg(&*p.id);
+            call.arg(&*p.url).arg(&*p.source).arg(&*p.failure);
+            call.arg(&p.message[..]);
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         for p in parked {
@@ -223,6 +231,7 @@ fn unmoved(reply: Value) -> Vec<Unmoved> {
         let why = match &bytes(why)[..] {
             b"taken" => Why::Taken,
             b"copy" => Why::Copy,
+            b"reused" => Why::Reused,
             _ => Why::Gone,
         };
         let index = index as usize;

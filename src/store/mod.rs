@@ -24,7 +24,7 @@ use crate::report::Report;
 
 pub use admin::{Admin, Fields, ParkedMessage};
 pub use advice::advice;
-pub use entries::{Entries, Read, forget_consumer};
+pub use entries::{Entries, Heard, Read, forget_consumer};
 pub use holds::fetch_holds;
 pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};

@@ -8,6 +8,7 @@ mod attempt_faults;
 mod bad_input;
 mod check_cli;
 mod config;
+mod copies;
 mod deliver_cli;
 mod delivery;
 mod demo_cli;

@@ -55,6 +55,8 @@ fn entries(redis: &Redis) -> usize {
 
 /// A value of the last snapshot, after a new one.
 fn snapshot(service: &mut Service, name: &str) -> u64 {
+    // Not so often that nothing else is seen when a test fails.
+    std::thread::sleep(50 * MS);
     let before = service.log.count("snapshot:");
     service.signal(Signal::USR1);
     let line = service.log.wait_times("snapshot:", before + 1);

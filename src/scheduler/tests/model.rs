@@ -369,6 +369,7 @@ impl Model {
     fn all_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
         let gone = left.iter().filter_map(|(id, state)| match state {
             State::Dead(_) => Some((id.clone(), true)),
+            State::Parked(_) if self.limits.bridge && self.states[id].entry.is_none() => None,
             State::Parked(_) => Some((id.clone(), false)),
             _ => None,
         });

@@ -24,6 +24,12 @@ local function lost(stream, group, entry, consumer)
   if rows[1][2] ~= consumer then return 'taken' end
 end
 
+-- The digest that a key remembers, and the entry that it is of (or -).
+local function heard(key)
+  local entry, digest = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
+  return digest, entry
+end
+
 -- Moves a parked message (a line with what is known of it, then its bytes) to the end of a
 -- stream. What is not ours goes too: the consumer then says what is wrong with it.
 local function unpark(parked, member, stream)
@@ -31,8 +37,15 @@ local function unpark(parked, member, stream)
   local attempts, received, id, source, message =
     string.match(member, '^(%d+) (%d+) (%S+) ([^\n]*)\n(.*)$')
   if attempts then
-    redis.call('XADD', stream, '*', 'message', message, 'attempts', attempts,
-      'received_ms', received, 'id', id, 'source', source)
+    local add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
+      'received_ms', received, 'id', id, 'source' }
+    local from, last = string.match(source, '^([^\t]*)\t(.*)$')
+    add[#add + 1] = from or source
+    if last then
+      add[#add + 1] = 'last'
+      add[#add + 1] = last
+    end
+    redis.call(unpack(add))
   else
     redis.call('XADD', stream, '*', 'message', member)
   end

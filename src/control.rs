@@ -32,6 +32,8 @@ pub enum Order {
     Snapshot(Sender<Snapshot>),
     /// So many entries were copies of others, and are settled.
     Copies(u64),
+    /// Whether Redis holds more than it should.
+    OverBudget(bool),
 }
 
 /// Gives orders.

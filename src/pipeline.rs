@@ -169,6 +169,10 @@ impl Pipeline {
         })?);
         start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;
+        if config.max_age_raised {
+            let age = humantime::format_duration(config.max_age);
+            info!("--max-age is raised to {age}: all attempts take so long");
+        }
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
@@ -275,6 +279,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,
         schedule: config.schedule.clone(),
+        max_age: config.max_age,
         near: keeper.near,
         tells: keeper.tells,
         bridge: keeper.bridge,

@@ -274,6 +274,7 @@ impl Run {
                 self.owed += 1;
             }
             Order::Copies(count) => scheduler.count_copies(count),
+            Order::OverBudget(over) => scheduler.set_over_budget(over),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
         }

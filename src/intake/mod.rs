@@ -5,6 +5,7 @@
 pub mod lines;
 pub mod pubsub;
 pub mod stream;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
+use super::upkeep::Upkeep;
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
@@ -66,6 +67,7 @@ pub struct Consumer {
     pub appointment: Appointment,
     /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
     pub dedup: Option<Duration>,
+    pub upkeep: Upkeep,
     /// For what the timer is to know.
     pub orders: Orders,
     pub trouble: Trouble,
@@ -148,6 +150,9 @@ impl Consumer {
             }
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;
+            }
+            if self.upkeep.is_due(Instant::now()) {
+                self.upkeep.run(&mut entries, &self.orders)?;
             }
             let wake = unpark_at.min(progress.sweep_at);
             let block = wake.saturating_duration_since(Instant::now()).min(longest);

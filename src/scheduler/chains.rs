@@ -273,6 +273,18 @@ impl Chains {
         }
     }
 
+    /// One that has come back is not away any more, and goes no further.
+    pub fn forget_away(&mut self, delivery: &Delivery) {
+        let key = delivery.message.overrides.order_key.as_ref();
+        let Some(chain) = key.and_then(|key| self.chains.get_mut(key)) else {
+            return;
+        };
+        let place = chain.places.remove(&name(delivery));
+        if place.and_then(|place| chain.away.remove(&place)).is_some() {
+            self.away -= 1;
+        }
+    }
+
     /// Forgets keys of which nothing is here, and whose others have been away for too long.
     pub fn forget(&mut self, now_ms: u64) {
         self.chains.retain(|_, chain| {

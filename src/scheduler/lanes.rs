@@ -104,6 +104,7 @@ impl Scheduler {
         if let Some(near) = self.limits.near {
             self.park_old(near, now);
         }
+        self.end_waiting(now);
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.chains.forget(now.unix_ms);
@@ -140,6 +141,10 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for delivery in old {
+            if self.is_one_too_many(&delivery, now) {
+                self.bury_for_room(delivery, true, now);
+                continue;
+            }
             // All of its key go after it.
             let rank = delivery.message.overrides.order_key.as_ref().map(|_| 0);
             let after = self.next_appointment(&delivery, rank, 0, now) - now.mono;

@@ -9,6 +9,7 @@
 
 mod chain;
 mod chains;
+mod ends;
 mod fates;
 mod holds;
 mod lanes;
@@ -64,6 +65,8 @@ pub struct Scheduler {
     changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
+    /// Redis holds too much.
+    over_budget: bool,
     /// When to look for leases that run low.
     scan: Option<Instant>,
     /// Once draining: what would be due later than this leaves.
@@ -94,6 +97,7 @@ impl Scheduler {
             changes: Vec::new(),
             ready: 0,
             bytes: 0,
+            over_budget: false,
             scan: None,
             horizon: None,
             over: false,
@@ -134,9 +138,7 @@ impl Scheduler {
         self.place(&mut delivery, now);
         if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if self.is_over_share(&delivery) {
-            self.appoint(delivery, now);
-        } else {
+        } else if let Some(delivery) = self.appoint_if_crowded(delivery, now) {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
                 Admission::Queued => self.scan_soon(now),
@@ -229,8 +231,9 @@ impl Scheduler {
     fn look_again(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
         let lapsed = self.has_lapsed(&delivery, now);
         let expired = self.is_expired(&delivery, now.unix_ms);
-        let old = self.is_too_old_to_begin(&delivery, now);
-        if !lapsed && !expired && !old {
+        let too_old = self.is_too_old(&delivery, now);
+        let late = self.is_too_old_to_begin(&delivery, now);
+        if !lapsed && !expired && !too_old && !late {
             return Some(delivery);
         }
         self.release(&delivery, Sign::None, now);
@@ -238,6 +241,8 @@ impl Scheduler {
             self.lapse(&delivery);
         } else if expired {
             self.expire(delivery, now);
+        } else if too_old {
+            self.give_up_old(delivery, now);
         } else {
             self.park(delivery, now.unix_ms, now);
         }

@@ -28,6 +28,8 @@ pub struct Limits {
     /// Bytes of messages held in memory.
     pub max_active_bytes: usize,
     pub schedule: RetrySchedule,
+    /// What has waited for longer is given up, unless its endpoint's rule says otherwise.
+    pub max_age: Duration,
     /// What is to be done later than this is parked; `None` when the store cannot park.
     pub near: Option<Duration>,
     /// Whether the store is told of every attempt.
@@ -55,6 +57,7 @@ impl Limits {
             max_active: 1000,
             max_active_bytes: 1 << 20,
             schedule: RetrySchedule::list(vec![], 0.0),
+            max_age: Duration::MAX,
             near: None,
             tells: false,
             gone: Duration::ZERO,

@@ -20,10 +20,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// See the module's header.
 pub struct Entries {
-    redis: Redis,
-    keys: Keys,
+    pub(super) redis: Redis,
+    pub(super) keys: Keys,
     consumer: String,
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// What a read came to.

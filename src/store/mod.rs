@@ -12,6 +12,7 @@ mod ndjson;
 mod odd;
 mod redis;
 mod scripts;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
 pub use redis::{Redis, RedisConfig};
+pub use upkeep::Memory;
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why
 /// not, and then the same is offered again; what was true already is not doubled. An entry that

@@ -18,6 +18,7 @@ mod durable_faults;
 mod durable_kills;
 mod endpoints_cli;
 mod endpoints_file;
+mod ends;
 mod isolation;
 mod json_shapes;
 mod keep_alive;

@@ -6,7 +6,7 @@ mod simulation;
 use super::*;
 use crate::entry::EntryId;
 use crate::hold::Hold;
-use crate::record::Receipt;
+use crate::record::{Parked, Receipt};
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -79,6 +79,22 @@ fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
         Some(Record::Park(parked)) => assert!(parked.due <= at.unix_ms + 1000, "{parked:?}"),
         other => panic!("{other:?}"),
     }
+}
+
+fn dead(s: &mut Scheduler) -> Vec<DeadLetter> {
+    let letters = s.outbox().drain(..).filter_map(|record| match record {
+        Record::Bury(letter) => Some(letter),
+        _ => None,
+    });
+    letters.collect()
+}
+
+fn parked(s: &mut Scheduler) -> Vec<Parked> {
+    let parked = s.outbox().drain(..).filter_map(|record| match record {
+        Record::Park(parked) => Some(parked),
+        _ => None,
+    });
+    parked.collect()
 }
 
 /// With a store, room for a hundred, and a lease of a minute.
@@ -185,4 +201,144 @@ fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
     at = later(now(), 24 * 4 + 1 + 24);
     s.tick(at);
     assert!(s.next(at).unwrap().notes_first());
+}
+
+fn refused() -> Attempt {
+    Attempt {
+        at: 0,
+        took: Duration::ZERO,
+        result: Exchange::Fault {
+            kind: FaultKind::Connect,
+            text: "refused".into(),
+        },
+    }
+}
+
+/// Four attempts at host 1 fail, which closes it.
+fn close_host(s: &mut Scheduler, at: Now) {
+    for n in 0..4 {
+        let received = at.unix_ms;
+        let new = delivery(&format!("x{n}"), 1);
+        s.accept(Delivery { received, ..new }, at);
+    }
+    while let Some(delivery) = s.next(at) {
+        s.finish(delivery, refused(), at);
+    }
+    s.outbox().clear();
+}
+
+#[test]
+fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
+    let (mut s, mut at) = (leasing(), now());
+    at.unix_ms = 10_000_000;
+    s.limits.max_age = Duration::from_secs(100);
+    s.limits.schedule.attempts = 1000;
+    let received = |seconds_ago: u64, n: u64| Delivery {
+        received: at.unix_ms - seconds_ago * 1000,
+        ..entry(n, at)
+    };
+    // Too old when it comes, never tried; and after three attempts before it was parked.
+    s.accept(received(100, 2), at);
+    let tried = Delivery {
+        attempts: 3,
+        carried: 3,
+        failed_before: Some("status=503".into()),
+        ..received(101, 3)
+    };
+    s.accept(tried, at);
+    let letters = dead(&mut s);
+    assert!(letters.iter().all(|l| l.reason == DeadReason::TooOld));
+    assert!(
+        letters[0]
+            .detail
+            .contains("1m 40s (--max-age): attempts made: 0")
+    );
+    assert!(
+        letters[1]
+            .detail
+            .contains("attempts made: 3, the last: status=503")
+    );
+    // From its deliverAt on.
+    let mut later_one = received(1000, 4);
+    later_one.message.deliver_at = Some(at.unix_ms - 99_000);
+    s.accept(later_one, at);
+    assert_eq!(s.active(), 1);
+    assert!(s.next(at).is_some());
+    // A pause of an hour ends with the message.
+    let hold = Hold {
+        cause: crate::hold::Cause::Paused,
+        until: None,
+    };
+    s.hold("http://h5".into(), hold, at);
+    s.accept(received(10, 5), at);
+    assert_eq!(parked(&mut s)[0].due, at.unix_ms + 90_000);
+    // Behind a closed endpoint, in memory alone.
+    close_host(&mut s, at);
+    s.accept(
+        Delivery {
+            received: at.unix_ms - 95_000,
+            ..delivery("memory", 1)
+        },
+        at,
+    );
+    let mut then = later(now(), 6);
+    then.unix_ms = at.unix_ms + 6000;
+    s.tick(then);
+    let letters = dead(&mut s);
+    let (id, detail) = (letters[0].id.clone(), &letters[0].detail);
+    assert_eq!(
+        (id.as_deref(), letters[0].reason),
+        (Some("memory"), DeadReason::TooOld)
+    );
+    assert!(
+        detail.contains("failing, with error=connect (refused)"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
+    let (mut s, mut at) = (leasing(), now());
+    at.unix_ms = 10_000_000;
+    (s.limits.share, s.limits.max_active) = (6, 1000);
+    close_host(&mut s, at);
+    let of = |n: u64, host: u64, received: u64| Delivery {
+        entry: Some(EntryId { ms: n, seq: 0 }),
+        received,
+        ..delivery(&format!("m{n}"), host)
+    };
+    s.set_over_budget(true);
+    let active = s.active() as u64;
+    for n in active..6 {
+        s.accept(of(n, 1, 1000 + n), at);
+    }
+    assert!(s.outbox().is_empty());
+    s.accept(of(10, 1, 2000), at);
+    s.accept(of(11, 1, 999), at);
+    let letters = dead(&mut s);
+    let ids: Vec<&str> = letters.iter().map(|l| l.id.as_deref().unwrap()).collect();
+    assert_eq!(ids, [&*format!("m{active}"), "m11"], "the oldest");
+    assert!(letters.iter().all(|l| l.reason == DeadReason::OverBudget));
+    assert!(letters[0].detail.contains("--redis-budget"));
+    // A healthy one over its share, one for a time, and one that is paused.
+    for n in 20..27 {
+        s.accept(of(n, 2, 1000), at);
+    }
+    let mut timed = of(30, 1, 1000);
+    timed.message.deliver_at = Some(at.unix_ms + 3_600_000);
+    s.accept(timed, at);
+    assert_eq!(parked(&mut s).len(), 2);
+    let hold = Hold {
+        cause: crate::hold::Cause::Paused,
+        until: None,
+    };
+    s.hold("http://h1".into(), hold, at);
+    let left = parked(&mut s).len();
+    assert!(left >= 5, "{left}");
+    s.set_over_budget(false);
+    s.resume("http://h1", at);
+    for n in 40..60 {
+        s.accept(of(n, 1, 1000), at);
+    }
+    assert!(dead(&mut s).is_empty());
 }

@@ -134,6 +134,7 @@ impl Model {
                 },
                 jitter: 0.2,
             },
+            max_age: Duration::MAX,
             near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
             tells: rng.below(4) == 0,
             gone: Duration::ZERO,

@@ -32,6 +32,10 @@ pub enum Order {
     Snapshot(Sender<Snapshot>),
     /// For so long nothing was heard of what was published; whether that is a loss.
     Gap(Duration, bool),
+    /// So many entries were copies of others, and are settled.
+    Copies(u64),
+    /// Whether Redis holds more than it should.
+    OverBudget(bool),
 }
 
 /// Gives orders.
@@ -138,6 +142,8 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            lapsed,
+            duplicates,
             rejected,
             held_already,
             retried,
@@ -155,8 +161,8 @@ impl fmt::Display for Snapshot {
         let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
-             rejected={rejected} held_already={held_already} retried={retried} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} lapsed={lapsed} \
+             duplicates={duplicates} rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              gaps={gaps} gap_ms={gap_ms} draining={draining}",

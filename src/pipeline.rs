@@ -22,6 +22,7 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -159,6 +160,8 @@ impl Pipeline {
         let room = Room::new(waker);
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
+        let (receipts, answered) = bounded(ledger::RECEIPTS);
+        let receipts = Inlet::new(receipts, room.waker());
 
         let client = Arc::new(Client::new(ClientConfig {
             timeout: config.timeout,
@@ -167,16 +170,23 @@ impl Pipeline {
         })?);
         start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;
+        if config.max_age_raised {
+            let age = humantime::format_duration(config.max_age);
+            info!("--max-age is raised to {age}: all attempts take so long");
+        }
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
             room: room.clone(),
+            receipts,
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
             complained: None,
+            repeats: false,
+            lapsed: HashSet::new(),
         };
         let ledger = spawn("ledger", move || ledger.run(to_keep))?;
         let timer = Timer {
@@ -187,6 +197,7 @@ impl Pipeline {
             room,
             done,
             ledger: records,
+            receipts: answered,
             drain: drain.clone(),
             orders,
             sleeper,
@@ -226,9 +237,12 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lost={}",
+            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} duplicates={} \
+             lost={}",
             s.delivered,
             s.parked,
+            s.lapsed,
+            s.duplicates,
             summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {
@@ -273,6 +287,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,
         schedule: config.schedule.clone(),
+        max_age: config.max_age,
         near: keeper.near,
         tells: keeper.tells,
         bridge: keeper.bridge,

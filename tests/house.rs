@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 37] = [
+const FLOORS: [(&str, u8); 38] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 37] = [
     ("intake", 3),
     ("signals", 3),
     ("drain", 3),
+    ("clock", 3),
     ("control", 3),
     ("trouble", 3),
     ("receiver", 3),

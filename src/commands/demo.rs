@@ -54,6 +54,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let config = args.delivery.config();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
         timeout: LONGEST,
         workers: config.workers,
     };

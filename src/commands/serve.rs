@@ -13,6 +13,7 @@ use crate::cli::ServeArgs;
 use crate::control::Orders;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::{self, Consumer};
+use crate::intake::upkeep::Upkeep;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
@@ -30,6 +31,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
         timeout: lease / 3,
         workers: config.workers,
     };
@@ -85,6 +88,15 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
         batch: stream::batch(args.delivery.config().max_active),
         appointment: link.appointment.clone(),
         parts: parts(args),
+        dedup: args.dedup,
+        upkeep: Upkeep {
+            budget: args.redis_budget,
+            dead_max_age: args.dead_max_age,
+            dead_max: args.dead_max,
+            next: None,
+            over: false,
+        },
+        orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
         sweeping: link.trouble.of("sweep"),
         unparking: link.trouble.of("unpark"),

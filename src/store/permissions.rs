@@ -160,7 +160,7 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
             "{holds}" => keys.holds.clone(),
             "{control}" => keys.control.clone(),
             "{outcomes}" => keys.outcomes.clone(),
-            "{seen}" => format!("{}0", keys.seen()),
+            "{seen}" => keys.seen("0", ""),
             "{status}" => keys.status("0"),
             "{reply}" => keys.reply(0),
             word => {

@@ -11,6 +11,7 @@ use redis::RedisError;
 use super::StoreError;
 use super::connection::{At, Connection, Server};
 use super::discovery::{self, Place, Several};
+use super::odd::Odd;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct Redis {
     server: Server,
     place: Place,
     shown: String,
+    /// What was found there and is not ours.
+    pub(super) odd: Odd,
 }
 
 impl Redis {
@@ -50,6 +53,7 @@ impl Redis {
                 shown: shown(&server),
                 server,
                 place: Place::Fixed,
+                odd: Odd::default(),
             });
         };
         let all = 0..several.len();
@@ -75,6 +79,7 @@ impl Redis {
             server,
             place,
             shown,
+            odd: Odd::default(),
         })
     }
 

@@ -184,6 +184,11 @@ impl Redis {
             .unwrap_or_else(|e| panic!("{args:?}: {e}"))
     }
 
+    /// The same with any bytes.
+    pub fn command_bytes<T: FromRedisValue>(&self, args: &[&[u8]]) -> T {
+        self.query(args).unwrap_or_else(|e| panic!("{args:?}: {e}"))
+    }
+
     fn query<T: FromRedisValue>(&self, args: &[&[u8]]) -> redis::RedisResult<T> {
         let mut control = self.control.lock().unwrap();
         let mut cmd = redis::Cmd::new();

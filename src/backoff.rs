@@ -53,6 +53,22 @@ impl RetrySchedule {
         Some(delay.mul_f64(1.0 + self.jitter * unit(id, made)))
     }
 
+    /// How long all attempts take at most, each up to `timeout`, if nothing holds them up.
+    pub fn longest(&self, timeout: Duration) -> Duration {
+        let step = |made: u32| match &self.delays {
+            Delays::Doubling { base, max } => {
+                let factor = 2u32.saturating_pow(made - 1);
+                base.checked_mul(factor).unwrap_or(*max).min(*max)
+            }
+            Delays::List(list) => {
+                let pause = list.get(made as usize - 1).or(list.last());
+                pause.copied().unwrap_or_default()
+            }
+        };
+        let pauses: Duration = (1..self.attempts).map(step).sum();
+        pauses.mul_f64(1.0 + self.jitter) + timeout.saturating_mul(self.attempts)
+    }
+
     /// One attempt more than there are pauses.
     pub fn list(pauses: Vec<Duration>, jitter: f64) -> Self {
         RetrySchedule {
@@ -206,6 +222,15 @@ mod tests {
             got,
             [Some(5 * SEC), Some(300 * SEC), Some(1800 * SEC), None]
         );
+    }
+
+    #[test]
+    fn the_longest_time_is_that_of_all_pauses_and_attempts() {
+        assert_eq!(doubling(5, 0.0).longest(SEC), (1 + 2 + 4 + 8 + 5) * SEC);
+        assert_eq!(doubling(1, 0.5).longest(SEC), SEC);
+        let standard = RetrySchedule::list(RetrySchedule::standard(), 0.2);
+        let hours = standard.longest(15 * SEC).as_secs_f64() / 3600.0;
+        assert!((90.0..91.5).contains(&hours), "{hours}");
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct DeliveryConfig {
     /// Names are looked up by getaddrinfo.
     pub system_resolver: bool,
     pub schedule: RetrySchedule,
+    /// What has waited for longer is given up.
+    pub max_age: Duration,
+    /// That is more than what was asked for, as all attempts take so long.
+    pub max_age_raised: bool,
     /// Larger messages are refused.
     pub max_message_bytes: usize,
     /// Messages held in memory, and their bytes.
@@ -38,6 +42,15 @@ pub struct DeliveryConfig {
     pub longest_pause: Duration,
     /// How long after the first signal deliveries go on.
     pub drain_timeout: Duration,
+}
+
+/// How much Redis may hold before outhook parks nothing more for endpoints that fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    None,
+    Bytes(u64),
+    /// Of what Redis may hold, if that is bounded.
+    Percent(f64),
 }
 
 impl DeliveryConfig {

@@ -30,6 +30,12 @@ pub enum Order {
     /// key.
     Report(Arc<str>, Arc<str>),
     Snapshot(Sender<Snapshot>),
+    /// For so long nothing was heard of what was published; whether that is a loss.
+    Gap(Duration, bool),
+    /// So many entries were copies of others, and are settled.
+    Copies(u64),
+    /// Whether Redis holds more than it should.
+    OverBudget(bool),
 }
 
 /// Gives orders.
@@ -44,11 +50,30 @@ pub struct Inbox {
     pub waker: Waker,
 }
 
+/// The times in which Pub/Sub was not heard.
+#[derive(Debug, Clone, Default)]
+pub struct Gaps {
+    pub count: u64,
+    /// Of all together.
+    pub length: Duration,
+    /// So many of them are losses.
+    pub losses: u64,
+}
+
+impl Gaps {
+    pub fn add(&mut self, length: Duration, is_loss: bool) {
+        self.count += 1;
+        self.length += length;
+        self.losses += u64::from(is_loss);
+    }
+}
+
 /// What the service is doing at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub stats: Stats,
     pub levels: Levels,
+    pub gaps: Gaps,
     /// Arrivals not looked at yet.
     pub intake: usize,
     /// Records on their way to the store.
@@ -117,6 +142,8 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            lapsed,
+            duplicates,
             rejected,
             held_already,
             retried,
@@ -131,13 +158,14 @@ impl fmt::Display for Snapshot {
             unkept,
         } = self.levels;
         let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
+        let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
-             rejected={rejected} held_already={held_already} retried={retried} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} lapsed={lapsed} \
+             duplicates={duplicates} rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
-             draining={draining}",
+             gaps={gaps} gap_ms={gap_ms} draining={draining}",
         )
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
 use crate::rules::Rule;
+use crate::when::BootTime;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -15,8 +16,10 @@ pub struct Delivery {
     pub message: Message,
     /// The stream entry that keeps it while it is here; without one, memory alone does.
     pub entry: Option<EntryId>,
-    /// When the entry's lease was last renewed.
-    pub leased: Instant,
+    /// When the entry's lease was last renewed, or a moment before that.
+    pub leased: BootTime,
+    /// That was by a note, of which only the store knows whether it came in time.
+    pub renewed: bool,
     /// Where it came from, as `pubsub:payments` or `stdin`.
     pub source: Arc<str>,
     /// Unix milliseconds at which it was first received.
@@ -32,6 +35,8 @@ pub struct Delivery {
     /// The key of its lane.
     pub lane: Arc<str>,
     pub last: Option<Attempt>,
+    /// What came of the last attempt before it became this entry, in words.
+    pub failed_before: Option<Box<str>>,
 }
 
 /// One HTTP exchange.
@@ -144,6 +149,12 @@ pub enum DeadReason {
     Disabled,
     /// More came than memory is allowed to hold, with no store to park it in.
     Overflow,
+    /// Another message with its id and URL, and other bytes, came before.
+    IdReused,
+    /// It has waited for longer than `--max-age`.
+    TooOld,
+    /// Its endpoint is failing, and Redis holds more than `--redis-budget`.
+    OverBudget,
 }
 
 impl DeadReason {
@@ -156,6 +167,9 @@ impl DeadReason {
             DeadReason::Expired,
             DeadReason::Disabled,
             DeadReason::Overflow,
+            DeadReason::IdReused,
+            DeadReason::TooOld,
+            DeadReason::OverBudget,
         ];
         let rejected = RejectReason::ALL.map(DeadReason::Rejected);
         rejected.into_iter().chain(others)
@@ -172,6 +186,9 @@ impl fmt::Display for DeadReason {
             DeadReason::Expired => f.write_str("expired"),
             DeadReason::Disabled => f.write_str("disabled"),
             DeadReason::Overflow => f.write_str("overflow"),
+            DeadReason::IdReused => f.write_str("id_reused"),
+            DeadReason::TooOld => f.write_str("too_old"),
+            DeadReason::OverBudget => f.write_str("over_budget"),
         }
     }
 }
@@ -186,12 +203,13 @@ pub enum Field<'a> {
 
 impl Delivery {
     /// One that is new, and that memory alone holds.
-    pub fn new(message: Message, source: Arc<str>, received: u64, now: Instant) -> Self {
+    pub fn new(message: Message, source: Arc<str>, received: u64, now: BootTime) -> Self {
         let lane = message.endpoint.origin.clone();
         Delivery {
             message,
             entry: None,
             leased: now,
+            renewed: false,
             source,
             received,
             attempts: 0,
@@ -200,6 +218,7 @@ impl Delivery {
             rule: None,
             lane,
             last: None,
+            failed_before: None,
         }
     }
 
@@ -207,12 +226,21 @@ impl Delivery {
     /// fresh entry need not be: reading it has given it its lease, and nearly all need no
     /// other.
     pub fn notes_first(&self) -> bool {
-        self.entry.is_some() && (self.suspect || self.attempts > 0)
+        self.entry.is_some() && (self.suspect || self.renewed || self.attempts > 0)
     }
 
     /// The attempts begun at its entry once the next one is, for the ledger.
     pub fn next_attempt(&self) -> u32 {
         self.attempts + 1 - self.carried
+    }
+
+    /// Why its last attempt failed, wherever that was made; short, and on one line.
+    pub fn failure(&self) -> Option<Box<str>> {
+        let last = self.last.as_ref().map(|last| last.result.to_string());
+        match last {
+            Some(text) => Some(one_line(&text)),
+            None => self.failed_before.clone(),
+        }
     }
 
     /// Gives the message up.
@@ -231,6 +259,15 @@ impl Delivery {
             died: now,
         }
     }
+}
+
+/// Longer failures are cut.
+const MAX_FAILURE: usize = 200;
+
+/// Fit to stand in a line with other things.
+pub fn one_line(text: &str) -> Box<str> {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(MAX_FAILURE).collect::<String>().into()
 }
 
 impl DeadLetter {

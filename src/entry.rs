@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::message::{MAX_ATTEMPTS, vet_id};
 
-/// The longest `source` that is believed, in bytes.
+/// The longest `source` or `last` that is believed, in bytes.
 const MAX_SOURCE: usize = 1024;
 
 /// The id of a stream entry.
@@ -56,9 +56,17 @@ pub struct Held {
     pub received: Option<u64>,
     pub id: Option<String>,
     pub source: Option<String>,
+    /// What its last attempt came to.
+    pub failure: Option<String>,
 }
 
 impl Entry {
+    /// Whether outhook itself made it of a message that it had before.
+    pub fn was_moved(&self) -> bool {
+        let mut pairs = self.fields.chunks_exact(2);
+        pairs.any(|pair| pair[0] == b"received_ms")
+    }
+
     /// The error is a sentence for the producer, and all the bytes that there are.
     pub fn open(self) -> Result<Held, (String, Vec<u8>)> {
         let of = |name: &str| {
@@ -74,7 +82,7 @@ impl Entry {
         };
         let found = of("message").len();
         let (attempts, received) = (text("attempts"), text("received_ms"));
-        let (id, source) = (text("id"), text("source"));
+        let (id, source, failure) = (text("id"), text("source"), text("last"));
         let number = |text: Option<String>| text.and_then(|t| t.parse::<u64>().ok());
         if found != 1 {
             let names = self.fields.chunks_exact(2).map(|pair| &pair[0]);
@@ -93,9 +101,14 @@ impl Entry {
             received: number(received),
             // Anyone may add entries: what we would not have written is as if it were not there.
             id: id.filter(|id| vet_id(id).is_ok()),
-            source: source.filter(|s| s.len() <= MAX_SOURCE && !s.contains(char::is_control)),
+            source: source.filter(|s| is_line(s)),
+            failure: failure.filter(|s| is_line(s)),
         })
     }
+}
+
+fn is_line(text: &str) -> bool {
+    text.len() <= MAX_SOURCE && !text.contains(char::is_control)
 }
 
 #[cfg(test)]

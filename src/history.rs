@@ -11,6 +11,9 @@ const FIRST_STEP_US: f64 = 500.0;
 /// After so many attempts all counts are halved, so that what is old weighs little.
 const MOST: u32 = 1000;
 
+/// From so many attempts on that failed all, the endpoint is to blame.
+const ENOUGH: u32 = 8;
+
 /// Longer errors are cut.
 const MAX_ERROR: usize = 200;
 
@@ -64,6 +67,11 @@ impl History {
     /// The part of the attempts that delivered; nothing before the first.
     pub fn success(&self) -> Option<f64> {
         (self.attempts > 0).then(|| 1.0 - f64::from(self.failed) / f64::from(self.attempts))
+    }
+
+    /// Whether many attempts were made, and none delivered.
+    pub fn is_hopeless(&self) -> bool {
+        self.attempts >= ENOUGH && self.failed == self.attempts
     }
 
     /// The time within which the part `share` of the answers came, to the next half octave.

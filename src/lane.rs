@@ -7,6 +7,8 @@
 //! if it fails, the next pause is twice as long; if not, the lane opens with a window that grows
 //! by one with each answer, so that a host that just came back is not run over.
 
+mod queue;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -347,23 +349,6 @@ impl Lane {
         let idle = self.active == 0 && self.turn.is_none() && self.alarm.is_none();
         let idle = idle && self.closed_until(now).is_none();
         idle && now.saturating_duration_since(self.used) >= rest
-    }
-
-    /// Takes out all that is queued. The turn lists must be cleared with it.
-    pub fn clear(&mut self) -> VecDeque<Delivery> {
-        self.turn = None;
-        std::mem::take(&mut self.ready)
-    }
-
-    /// Takes out of the queue what `which` says.
-    pub fn extract(&mut self, which: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
-        if !self.ready.iter().any(&which) {
-            return Vec::new();
-        }
-        let (out, stay): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ready).into_iter().partition(which);
-        self.ready = stay.into();
-        out
     }
 }
 

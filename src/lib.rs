@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod commands;
 // Floor 3: threads, channels and clocks.
+mod clock;
 mod control;
 mod drain;
 mod intake;

@@ -22,6 +22,7 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -134,9 +135,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether everything received was delivered or is kept.
+    /// Whether everything received was delivered or is kept, and nothing was published that
+    /// should have been received and was not.
     pub fn nothing_lost(&self) -> bool {
-        self.stuck == 0 && self.ledger.lost.is_empty()
+        self.stuck == 0 && self.ledger.lost.is_empty() && self.last.gaps.losses == 0
     }
 }
 
@@ -165,22 +167,31 @@ impl Pipeline {
         let room = Room::new(waker);
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
+        let (receipts, answered) = bounded(ledger::RECEIPTS);
+        let receipts = Inlet::new(receipts, room.waker());
 
         let client = Client::new(client_config(config));
         let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
         let client = Arc::new(client);
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
+        if config.max_age_raised {
+            let age = humantime::format_duration(config.max_age);
+            info!("--max-age is raised to {age}: all attempts take so long");
+        }
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
             room: room.clone(),
+            receipts,
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
             complained: None,
+            repeats: false,
+            lapsed: HashSet::new(),
         };
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
@@ -192,6 +203,7 @@ impl Pipeline {
             room,
             done,
             ledger: records,
+            receipts: answered,
             drain: drain.clone(),
             orders,
             sleeper,
@@ -229,15 +241,25 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lost={}",
+            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} duplicates={} \
+             lost={}",
             s.delivered,
             s.parked,
+            s.lapsed,
+            s.duplicates,
             summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {
             warn!(
                 "{} deliveries could not be recorded, and will be made again",
                 summary.ledger.again
+            );
+        }
+        let gaps = &summary.last.gaps;
+        if gaps.losses > 0 {
+            error!(
+                "lost: what was published in {} gaps of the subscription; see above",
+                gaps.losses
             );
         }
         if stuck > 0 {
@@ -269,6 +291,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,
         schedule: config.schedule.clone(),
+        max_age: config.max_age,
         near: keeper.near,
         tells: keeper.tells,
         bridge: keeper.bridge,

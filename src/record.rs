@@ -34,6 +34,8 @@ pub enum Record {
 /// What an attempt came to, and what becomes of its message.
 #[derive(Debug)]
 pub struct Told {
+    /// Of the stream, if it is one.
+    pub entry: Option<EntryId>,
     pub id: Box<str>,
     pub url: String,
     /// Attempts made.
@@ -74,6 +76,7 @@ impl Told {
             None => (None, None),
         };
         Told {
+            entry: delivery.entry,
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.uri.to_string(),
             attempts: delivery.attempts,
@@ -89,6 +92,7 @@ impl Told {
     /// Of a message that was refused, as far as it can be told from others.
     pub fn of_letter(letter: &DeadLetter) -> Option<Told> {
         Some(Told {
+            entry: letter.entry,
             id: letter.id.clone()?,
             url: letter.url.as_deref().unwrap_or_default().to_owned(),
             attempts: letter.attempts,
@@ -137,12 +141,15 @@ pub struct Parked {
     /// Unix milliseconds; what is due already goes to the end of the stream.
     pub due: u64,
     pub id: Box<str>,
+    pub url: Arc<str>,
     pub attempts: u32,
+    /// What the last attempt came to, or why there was none; empty if nothing has failed yet.
+    pub failure: Box<str>,
     pub source: Arc<str>,
     /// Unix milliseconds.
     pub received: u64,
-    /// Only if no message of this id was parked so within the dedup window: other replicas
-    /// have heard it on the same channel.
+    /// Only if no message of this id and URL was parked so within the dedup window: other
+    /// replicas have heard it on the same channel.
     pub once: bool,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
@@ -155,12 +162,58 @@ impl Parked {
             entry: delivery.entry,
             due,
             id: delivery.message.id.clone(),
+            url: delivery.message.endpoint.url.clone(),
             attempts: delivery.attempts,
+            failure: delivery.failure().unwrap_or_default(),
             source: delivery.source,
             received: delivery.received,
             once: false,
             message: delivery.message.into_raw(),
         }
+    }
+}
+
+/// What the store was to make true of a message and did not, by its place in what it was given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unmoved {
+    pub index: usize,
+    pub why: Why,
+}
+
+/// Why the store left a message alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Why {
+    /// Its entry is pending under another name: someone has taken it over.
+    Taken,
+    /// Its entry is not pending: someone has settled it, or this was made true before.
+    Gone,
+    /// It was heard before: by another replica, or twice.
+    Copy,
+    /// Another message of its id and URL was heard before: it is a dead letter.
+    Reused,
+}
+
+/// What the ledger tells the timer of what it was given: what is over, and what was lost.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    /// Entries that were to be moved, and that are somewhere else now.
+    pub moved: Vec<EntryId>,
+    /// Of these, the ones that others have: neither parked nor buried.
+    pub not_parked: u64,
+    pub not_buried: u64,
+    /// Messages that were to be appended, and that were heard before: copies, and dead letters.
+    pub copies: u64,
+    pub reused: u64,
+    /// Entries that were to be noted, and that others have.
+    pub lapsed: Vec<EntryId>,
+    /// The same, of attempts that were about to begin.
+    pub not_begun: Vec<Delivery>,
+}
+
+impl Receipt {
+    pub fn is_empty(&self) -> bool {
+        let entries = self.moved.len() + self.lapsed.len() + self.not_begun.len();
+        entries == 0 && self.copies + self.reused == 0
     }
 }
 

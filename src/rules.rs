@@ -1,5 +1,6 @@
 //! What an operator has set for some endpoints, beyond the options that hold for all. Pure.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub struct Rule {
     pub pace: Option<Duration>,
     pub timeout: Option<Duration>,
     pub schedule: Option<RetrySchedule>,
+    /// What has waited for longer is given up.
+    pub max_age: Option<Duration>,
+    /// That is more than what was asked for, as all attempts take so long.
+    pub max_age_raised: bool,
     /// Added to every request, unless the message brings its own of that name.
     pub headers: Headers,
     pub method: Option<Method>,
@@ -52,6 +57,10 @@ impl Rules {
         self.0.len()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().map(|rule| &**rule)
+    }
+
     /// The rule for `endpoint`.
     pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<Rule>> {
         // Most have no rules at all, and need no text of the URL.
@@ -62,6 +71,15 @@ impl Rules {
         self.0
             .iter()
             .find(|rule| rule.matches.covers(&endpoint.url, host))
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Match::Prefix(text) => f.write_str(text),
+            Match::Host(text) => f.write_str(text),
+        }
     }
 }
 

@@ -16,12 +16,19 @@ use crate::headers::{self, Headers};
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Match, Rule, Rules};
 
+/// The longest `max_age`: a year.
+const MAX_AGE: Duration = Duration::from_secs(31_557_600);
+
 /// What rules are checked against, and build on.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     pub schedule: RetrySchedule,
     /// The most that a timeout may be.
     pub timeout: Duration,
+    /// The timeout where none is set.
+    pub usual_timeout: Duration,
+    /// The longest that messages wait, where nothing else is set.
+    pub max_age: Duration,
     pub workers: usize,
 }
 
@@ -48,6 +55,8 @@ struct Entry {
     #[serde(default, deserialize_with = "pauses")]
     retry_schedule: Option<Vec<Duration>>,
     max_attempts: Option<u32>,
+    #[serde(default, deserialize_with = "max_age")]
+    max_age: Option<Duration>,
     #[serde(default, deserialize_with = "header_table")]
     headers: Headers,
     #[serde(default, deserialize_with = "method")]
@@ -140,8 +149,16 @@ impl Entry {
             (None, None) => None,
         };
         let read = |path: &String| authorities(path).map_err(|e| format!("ca_file {path}: {e}"));
+        let timeout = self.timeout.unwrap_or(bounds.usual_timeout);
+        let longest = schedule
+            .as_ref()
+            .unwrap_or(&bounds.schedule)
+            .longest(timeout);
+        let asked = self.max_age.unwrap_or(bounds.max_age);
         Ok(Rule {
             authorities: self.ca_file.as_ref().map(read).transpose()?,
+            max_age: Some(asked.max(longest)),
+            max_age_raised: longest > asked,
             matches,
             max_in_flight: self.max_in_flight,
             pace: self.rate,
@@ -212,6 +229,13 @@ fn timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error
     })
 }
 
+fn max_age<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    read(d, |text| match humantime::parse_duration(text) {
+        Ok(t) if t >= Duration::from_secs(1) && t <= MAX_AGE => Ok(t),
+        _ => Err("it must be a duration as 30s or 7d, of a second to a year".into()),
+    })
+}
+
 fn pauses<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Duration>>, D::Error> {
     read(d, RetrySchedule::parse_list)
 }
@@ -259,6 +283,8 @@ mod tests {
                 jitter: 0.0,
             },
             timeout: 20 * second,
+            usual_timeout: 15 * second,
+            max_age: 86_400 * second,
             workers: 128,
         };
         let name = if text.starts_with('{') {

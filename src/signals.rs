@@ -3,11 +3,15 @@
 //!
 //! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
 //! place the process also ends as PID 1 of a container, where the defaults do nothing.
+//!
+//! All other threads block them, so that no signal interrupts a system call of theirs. A thread
+//! inherits what its maker blocks: so [`block`] comes before the first thread is made.
 
 use std::io;
 use std::thread;
 
 use log::{info, warn};
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -17,6 +21,36 @@ use crate::logging;
 
 /// What SIGHUP does.
 pub type Reload = Box<dyn Fn() + Send>;
+
+/// What a fault in the program itself raises: it must not be blocked, and is no message.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
+    Signal::SIGABRT,
+];
+
+/// From now on this thread, and each that it makes, is interrupted by no signal.
+pub fn block() {
+    // It fails for arguments that are not these.
+    let _ = messages().thread_block();
+}
+
+/// This thread is the one that signals are for.
+pub fn unblock() {
+    let _ = messages().thread_unblock();
+}
+
+fn messages() -> SigSet {
+    let mut all = SigSet::all();
+    for fault in FAULTS {
+        all.remove(fault);
+    }
+    all
+}
 
 /// Starts to listen. Must come before anything that may take long.
 pub fn listen(orders: Orders, reload: Reload) -> io::Result<Drain> {
@@ -34,6 +68,7 @@ fn serve(
     orders: &Orders,
     reload: &Reload,
 ) {
+    unblock();
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => match orders.snapshot() {

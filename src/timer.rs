@@ -11,27 +11,33 @@
 //! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
+mod events;
+
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use log::{Level, debug, error, info, log_enabled, warn};
+use log::{Level, debug, error, info, log_enabled};
 
-use crate::control::{Order, Snapshot};
+use crate::clock::boot_time;
+use crate::control::{Gaps, Order, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
-use crate::hold::Cause;
 use crate::intake::{Arrival, Arrivals};
-use crate::lane::Change;
 use crate::ledger;
 use crate::places::{Place, extra_places};
-use crate::record::{Fate, Record};
+use crate::record::{Fate, Receipt, Record};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
 use crate::waker::{Room, Sleeper};
 use crate::when::unix_ms;
 use crate::work::Giver;
 use crate::worker::Outcome;
+
+use events::{log_change, log_lapsed, log_suspension};
+
+/// How often it is told that others have taken over entries.
+const COMPLAIN: Duration = Duration::from_secs(10);
 
 /// Messages taken in between two looks at everything else.
 const TAKE: usize = 64;
@@ -53,6 +59,8 @@ pub struct Timer {
     pub room: Room,
     pub done: Receiver<Box<Outcome>>,
     pub ledger: Sender<Place<Record>>,
+    /// What became of that.
+    pub receipts: Receiver<Receipt>,
     pub drain: Drain,
     pub orders: Receiver<Order>,
     pub sleeper: Sleeper,
@@ -83,6 +91,10 @@ struct Run {
     paid: usize,
     /// Answers to operators that may stand in the outbox.
     owed: usize,
+    gaps: Gaps,
+    /// How many lapsed entries were told of, and when.
+    told_lapsed: u64,
+    told_at: Option<Instant>,
 }
 
 impl Timer {
@@ -110,6 +122,9 @@ impl Run {
             full: false,
             paid: 0,
             owed: 0,
+            gaps: Gaps::default(),
+            told_lapsed: 0,
+            told_at: None,
         }
     }
 
@@ -119,8 +134,15 @@ impl Run {
         self.timer.patient.dry = false;
         let now = Now {
             mono: Instant::now(),
+            boot: boot_time(),
             unix_ms: unix_ms(SystemTime::now()),
         };
+        // Before anything else: what is not ours any more must not be touched.
+        if let Some((length, dropped)) = self.timer.scheduler.wake(now) {
+            log_suspension(length, dropped);
+            self.told_lapsed += dropped as u64;
+        }
+        self.take_receipts(now);
         self.take_results(now);
         // A full outbox keeps arrivals out.
         self.flush();
@@ -130,7 +152,7 @@ impl Run {
             self.obey(order, now);
         }
         for (endpoint, change) in self.timer.scheduler.changes() {
-            tell(&endpoint, change);
+            log_change(&endpoint, change);
         }
         self.advance(now);
         self.hand_out(now);
@@ -201,6 +223,18 @@ impl Run {
         }
     }
 
+    fn take_receipts(&mut self, now: Now) {
+        while let Ok(receipt) = self.timer.receipts.try_recv() {
+            self.timer.scheduler.take_receipt(receipt, now);
+        }
+        let lapsed = self.timer.scheduler.stats().lapsed;
+        let is_quiet = self.told_at.is_some_and(|at| now.mono - at < COMPLAIN);
+        if lapsed > self.told_lapsed && !is_quiet {
+            log_lapsed(lapsed - self.told_lapsed);
+            (self.told_lapsed, self.told_at) = (lapsed, Some(now.mono));
+        }
+    }
+
     fn take_arrivals(&mut self, now: Now) {
         for _ in 0..TAKE {
             if !self.takes_eager() {
@@ -244,8 +278,11 @@ impl Run {
                 scheduler.outbox().push_back(answer);
                 self.owed += 1;
             }
+            Order::Copies(count) => scheduler.count_copies(count),
+            Order::OverBudget(over) => scheduler.set_over_budget(over),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
         }
     }
 
@@ -357,37 +394,11 @@ impl Run {
         Snapshot {
             stats: self.timer.scheduler.stats().clone(),
             levels: self.timer.scheduler.levels(),
+            gaps: self.gaps.clone(),
             intake: self.timer.eager.len() + self.timer.patient.len(),
             ledger: self.timer.ledger.len(),
             draining: self.phase != Phase::Serving,
         }
-    }
-}
-
-fn tell(endpoint: &str, change: Change) {
-    let time = humantime::format_duration;
-    match change {
-        Change::Closed { pause } => warn!(
-            "{endpoint}: closed for {}: it does not answer, or says that it cannot serve; its \
-             messages wait, and one at a time tries again; see --pause-base",
-            time(pause)
-        ),
-        Change::Opened => info!("{endpoint}: open again"),
-        Change::Held { cause, left } => {
-            let left = left.map_or("until it is resumed".to_owned(), |left| {
-                let left = Duration::from_millis(left.as_millis() as u64);
-                format!("for {}", time(left))
-            });
-            let why = match cause {
-                Cause::Paused => "an operator has paused it",
-                Cause::Gone => "it answered 410 Gone (see --gone-ttl)",
-            };
-            warn!(
-                "{endpoint}: held {left}: {why}; its messages wait; outhook endpoints resume \
-                 lifts that"
-            );
-        }
-        Change::Lifted => info!("{endpoint}: no longer held"),
     }
 }
 

@@ -16,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that held for so long was a good one: its end is answered without a pause.
 const GOOD: Duration = Duration::from_millis(100);
 
-/// Codes remembered in one trouble, so that two that alternate are told once each.
+/// Kinds of trouble that are remembered, so that two that alternate are told once each.
 const MAX_TOLD: usize = 8;
 
 /// What all threads know together.
@@ -75,12 +75,17 @@ impl Trouble {
         if !common.ill.contains(&self.who) {
             common.ill.push(self.who);
         }
-        if !common.told.iter().any(|t| t == error.code()) && common.told.len() < MAX_TOLD {
+        // What one server refuses may be several things, and each has its own remedy.
+        let kind = match error.is_refusal() {
+            true => error.to_string(),
+            false => error.code().to_owned(),
+        };
+        if !common.told.contains(&kind) && common.told.len() < MAX_TOLD {
             warn!(
                 "{}: trouble ({}): {error}; trying again",
                 self.what, self.who
             );
-            common.told.push(error.code().to_owned());
+            common.told.push(kind);
         }
         drop(common);
         let pause = self.pause();

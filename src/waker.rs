@@ -86,6 +86,10 @@ impl Room {
         self.wanted.store(true, Ordering::SeqCst);
     }
 
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
     /// There is some.
     pub fn made(&self) {
         if self.wanted.swap(false, Ordering::SeqCst) {

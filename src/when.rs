@@ -2,6 +2,22 @@
 
 use std::time::{Duration, SystemTime};
 
+/// A moment on a clock that goes on while the machine sleeps. Leases are measured by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(Duration);
+
+impl BootTime {
+    /// `since_boot`: the time since the machine was started.
+    pub fn new(since_boot: Duration) -> BootTime {
+        BootTime(since_boot)
+    }
+
+    /// How much time has passed since `earlier`; nothing if that is later.
+    pub fn since(self, earlier: BootTime) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 /// The end of the year 9999, beyond which RFC 3339 has no form.
 pub const LATEST_MS: u64 = 253_402_300_799_999;
 

@@ -58,6 +58,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::clock::boot_time;
     use crate::endpoint::Endpoint;
     use crate::message::Message;
 
@@ -68,7 +69,7 @@ mod tests {
             let made = || unreachable!();
             let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
             let message = Message::parse(raw.into_bytes(), 1000, made, endpoint).unwrap();
-            Delivery::new(message, "test".into(), 0, std::time::Instant::now())
+            Delivery::new(message, "test".into(), 0, boot_time())
         };
         let reports = RefCell::new(Vec::new());
         let attempt = |d: &Delivery| match &*d.message.id {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{delay, dns_server, drain, number, read_authorities, share, timeout};
+use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::config::{DeliveryConfig, default_max_in_flight};
@@ -58,6 +58,9 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_RETRY_SCHEDULE", value_name = "LIST", value_parser = schedule,
           conflicts_with_all = ["max_attempts", "backoff_base", "backoff_max"])]
     retry_schedule: Option<Pauses>,
+    /// Give up what has waited for longer than this; at least as long as all attempts take
+    #[arg(long, env = "OUTHOOK_MAX_AGE", value_name = "DURATION", default_value = "3d", value_parser = keep)]
+    max_age: Duration,
     /// Share of each pause that is added to it at random, 0 to 1
     #[arg(long, env = "OUTHOOK_JITTER", value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     jitter: f64,
@@ -155,7 +158,10 @@ impl DeliveryArgs {
                 jitter: self.jitter,
             },
         };
+        let longest = schedule.longest(self.timeout);
         Ok(DeliveryConfig {
+            max_age: self.max_age.max(longest),
+            max_age_raised: longest > self.max_age,
             workers,
             max_in_flight,
             timeout: self.timeout,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Budget;
 pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs,
     StatusArgs,
@@ -22,7 +23,7 @@ pub use admin::{
 pub use delivery::{DeliveryArgs, WorkersArgs};
 pub use redis::RedisArgs;
 pub use values::read_authorities;
-use values::{address, duration, keep, lease, nonempty, number, share};
+use values::{address, budget, duration, keep, lease, nonempty, number, share};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -70,10 +71,8 @@ pub enum Command {
 pub struct ServeArgs {
     #[command(flatten)]
     pub redis: RedisArgs,
-    /// Pub/Sub channel to subscribe to; may be given more than once
-    #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
-          value_delimiter = ',', value_parser = nonempty)]
-    pub channels: Vec<String>,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
     /// Name among the consumers of the group; one that is given takes back its own entries at
     /// start, and must not be used twice at a time [default: one of its own]
     #[arg(long, env = "OUTHOOK_CONSUMER", value_name = "NAME", value_parser = nonempty)]
@@ -82,18 +81,33 @@ pub struct ServeArgs {
     /// [default: 60s, or three times the timeout]
     #[arg(long, env = "OUTHOOK_LEASE", value_name = "DURATION", value_parser = lease)]
     lease: Option<Duration>,
-    /// Append Pub/Sub messages to the stream, once for each webhookId, and deliver from there
+    /// Append Pub/Sub messages to the stream, once for each webhookId and URL, and deliver from
+    /// there
     #[arg(long, env = "OUTHOOK_BRIDGE")]
     pub bridge: bool,
-    /// How long a webhookId is remembered for --bridge
+    /// How long a webhookId and URL are remembered for --bridge
     #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
     pub bridge_dedup: Duration,
+    /// Drop copies of messages in the stream (the same webhookId, URL and bytes) for so long after
+    /// the first [default: copies are delivered]
+    #[arg(long, env = "OUTHOOK_DEDUP", value_name = "DURATION", value_parser = keep)]
+    pub dedup: Option<Duration>,
     /// Keep for so long, for each message, what its last attempt came to (see outhook status)
     #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
     pub status_ttl: Option<Duration>,
     /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
     #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub outcomes: Option<u64>,
+    /// Delete dead letters that are older than this [default: none]
+    #[arg(long, env = "OUTHOOK_DEAD_MAX_AGE", value_name = "DURATION", value_parser = keep)]
+    pub dead_max_age: Option<Duration>,
+    /// Delete the oldest dead letters beyond this many [default: none]
+    #[arg(long, env = "OUTHOOK_DEAD_MAX", value_name = "N", value_parser = number::<u64>(0, 1_000_000_000))]
+    pub dead_max: Option<u64>,
+    /// How full Redis may be before nothing more is parked for endpoints that fail: bytes (as
+    /// 512mb), a part of its maxmemory if that is set, or none
+    #[arg(long, env = "OUTHOOK_REDIS_BUDGET", value_name = "SIZE", default_value = "80%", value_parser = budget)]
+    pub redis_budget: Budget,
     /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume
     /// lifts that earlier
     #[arg(long, env = "OUTHOOK_GONE_TTL", value_name = "DURATION", default_value = "1d", value_parser = keep)]
@@ -108,6 +122,17 @@ pub struct CheckArgs {
     pub redis: RedisArgs,
     #[command(flatten)]
     pub workers: WorkersArgs,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
+}
+
+/// What to listen to.
+#[derive(Debug, Args)]
+pub struct ChannelArgs {
+    /// Pub/Sub channel to subscribe to; may be given more than once
+    #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
+          value_delimiter = ',', value_parser = nonempty)]
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

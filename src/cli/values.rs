@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::authorities::Authorities;
 use crate::backoff::DELAY_MAX;
+use crate::config::Budget;
 
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
@@ -80,6 +81,29 @@ pub fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, 
     }
 }
 
+/// `none`, a share as `80%`, or bytes, with or without a unit.
+pub fn budget(text: &str) -> Result<Budget, String> {
+    let text = text.trim().to_lowercase();
+    let wrong = || "it must be bytes as 512mb, a share as 80%, or none".to_owned();
+    if text == "none" {
+        return Ok(Budget::None);
+    }
+    if let Some(share) = text.strip_suffix('%') {
+        let share = share
+            .parse()
+            .ok()
+            .filter(|share| (1.0..=100.0).contains(share));
+        return share.map(Budget::Percent).ok_or_else(wrong);
+    }
+    let units = [("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("", 1)];
+    let read = |(unit, bytes): (&str, u64)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(bytes).filter(|bytes| *bytes > 0)
+    };
+    let bytes = units.into_iter().find_map(read);
+    bytes.map(Budget::Bytes).ok_or_else(wrong)
+}
+
 /// A whole number between these, both included.
 pub fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
 where
@@ -102,5 +126,26 @@ pub fn nonempty(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("it must not be empty".into()),
         name => Ok(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_bytes_or_a_share_or_none() {
+        for (text, read) in [
+            ("none", Budget::None),
+            ("80%", Budget::Percent(80.0)),
+            (" 512MB ", Budget::Bytes(512 << 20)),
+            ("2gb", Budget::Bytes(2 << 30)),
+            ("1000", Budget::Bytes(1000)),
+        ] {
+            assert_eq!(budget(text), Ok(read), "{text}");
+        }
+        for bad in ["", "0", "0%", "101%", "mb", "1tb", "-1", "99999999999gb"] {
+            assert!(budget(bad).is_err(), "{bad}");
+        }
     }
 }

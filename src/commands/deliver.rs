@@ -35,6 +35,8 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
         timeout: LONGEST,
         workers: config.workers,
     };

@@ -55,6 +55,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     descriptors::prepare(Some(config.workers));
     let bounds = Bounds {
         schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
         timeout: LONGEST,
         workers: config.workers,
     };

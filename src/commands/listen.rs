@@ -7,6 +7,7 @@ use std::thread;
 use super::descriptors;
 use crate::cli::ListenArgs;
 use crate::receiver::{self, Behaviour, Received};
+use crate::signals;
 
 /// Longer bodies are printed in part.
 const MAX_SHOWN: usize = 4096;
@@ -24,6 +25,8 @@ pub fn run(args: &ListenArgs) -> Result<ExitCode, String> {
     };
     let address = receiver::start(args.bind, behaviour, |r| print(&line(&r)))
         .map_err(|e| format!("--bind {}: {e}; it must be a free address", args.bind))?;
+    // The threads that answer are not to be interrupted.
+    signals::unblock();
     print(&format!("listen: on http://{address}"));
     loop {
         thread::park();

@@ -17,10 +17,11 @@ mod status;
 use std::process::ExitCode;
 
 use crate::cli::{BAD_CONFIG, Cli, Command};
-use crate::logging;
+use crate::{logging, signals};
 
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> ExitCode {
+    signals::block();
     // The demo draws a table, which log lines would tear.
     let quiet = matches!(cli.command, Command::Demo(_));
     let default = if quiet { "error" } else { "info" };
@@ -29,6 +30,14 @@ pub fn run(cli: Cli) -> ExitCode {
         return bad_config(format!(
             "--log {filter:?}: {e}; it must be a level, or as warn,outhook=debug"
         ));
+    }
+    // These say themselves which thread is to get signals. The others do one thing, which a
+    // signal may end.
+    if !matches!(
+        cli.command,
+        Command::Serve(_) | Command::Deliver(_) | Command::Demo(_) | Command::Listen(_)
+    ) {
+        signals::unblock();
     }
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),

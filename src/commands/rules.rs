@@ -43,6 +43,14 @@ fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
         Err(e) => Err(e),
     }
     .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    rules_file::parse(&text, &name, bounds, &read_authorities)
-        .map_err(|e| format!("--endpoints {name}: {e}"))
+    let rules = rules_file::parse(&text, &name, bounds, &read_authorities);
+    let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
+    for rule in rules.iter().filter(|rule| rule.max_age_raised) {
+        let age = humantime::format_duration(rule.max_age.unwrap_or_default());
+        info!(
+            "--endpoints {name}: {}: max_age is raised to {age}: all attempts take so long",
+            rule.matches
+        );
+    }
+    Ok(rules)
 }

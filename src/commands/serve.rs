@@ -14,10 +14,11 @@ use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::{self, Consumer};
+use crate::intake::upkeep::Upkeep;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::rules_file::Bounds;
 use crate::signals;
-use crate::store::{Appointment, Keys, LedgerConfig, Redis, RedisLedger, forget_consumer};
+use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trouble::Trouble;
 
 /// How long saying goodbye to Redis may take.
@@ -34,6 +35,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let (orders, inbox) = Orders::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
         timeout: lease / 3,
         workers: config.workers,
     };
@@ -103,14 +106,27 @@ fn sources(
         lease: link.lease,
         batch: stream::batch(delivery.max_active),
         appointment: link.appointment.clone(),
+        parts: parts(args),
+        dedup: args.dedup,
+        upkeep: Upkeep {
+            budget: args.redis_budget,
+            dead_max_age: args.dead_max_age,
+            dead_max: args.dead_max,
+            next: None,
+            over: false,
+        },
+        orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
+        sweeping: link.trouble.of("sweep"),
+        unparking: link.trouble.of("unpark"),
     };
     let subscriber = Subscriber {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
-        channels: args.channels.clone(),
+        channels: args.channels.names.clone(),
         orders,
         trouble: link.trouble.of("subscriber"),
+        refusing: link.trouble.of("subscriber: channels"),
     };
     vec![
         Source {
@@ -124,6 +140,21 @@ fn sources(
             run: Box::new(move |intake, drain| consumer.run(intake, drain)),
         },
     ]
+}
+
+/// What is needed of the server with these options.
+fn parts(args: &ServeArgs) -> Vec<Part> {
+    let optional = [
+        (Part::Bridge, args.bridge),
+        (Part::Status, args.status_ttl.is_some()),
+        (Part::Outcomes, args.outcomes.is_some()),
+    ];
+    let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];
+    always
+        .into_iter()
+        .chain(wanted.map(|(part, _)| part))
+        .collect()
 }
 
 fn keeper(args: &ServeArgs, link: &Link) -> Keeper {

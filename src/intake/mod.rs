@@ -5,14 +5,16 @@
 pub mod lines;
 pub mod pubsub;
 pub mod stream;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
+use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
@@ -21,7 +23,7 @@ use crate::message::{MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
 use crate::waker::Inlet;
-use crate::when::unix_ms;
+use crate::when::{BootTime, unix_ms};
 
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -139,19 +141,19 @@ impl Intake {
         let id = self.ids.next();
         let source = self.source.clone();
         let arrival = match self.parse(raw, || id) {
-            Ok(message) => Ok(Delivery::new(message, source, now, Instant::now())),
+            Ok(message) => Ok(Delivery::new(message, source, now, boot_time())),
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
         self.send(arrival)
     }
 
-    /// The same with an entry of the stream. A message that brings no id gets one that is
+    /// Parses an entry of the stream, to be sent on. A message that brings no id gets one that is
     /// the same whoever reads the entry, and however often.
-    /// `read`: when its lease began.
-    pub fn offer_entry(&mut self, entry: Entry, read: Instant) -> Result<(), Closed> {
+    /// `asked`: a moment before its lease began.
+    pub fn read_entry(&mut self, entry: Entry, asked: BootTime) -> Arrival {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let arrival = match entry.open() {
-            Ok(held) => self.unpack(held, id, count, suspect, read),
+            Ok(held) => self.unpack(held, id, count, suspect, asked),
             Err((detail, raw)) => {
                 let rejection = Rejection {
                     reason: RejectReason::BadEntry,
@@ -163,15 +165,15 @@ impl Intake {
                 Err(DeadLetter::rejected(rejection, self.source.clone(), id.ms).into())
             }
         };
-        let arrival = arrival.map_err(|mut letter: Box<DeadLetter>| {
+        arrival.map_err(|mut letter: Box<DeadLetter>| {
             letter.entry = Some(id);
             letter.died = unix_ms(SystemTime::now());
             letter
-        });
-        self.send(arrival)
+        })
     }
 
-    fn send(&self, arrival: Arrival) -> Result<(), Closed> {
+    /// Hands on what was read. Blocks while the channel is full.
+    pub fn send(&self, arrival: Arrival) -> Result<(), Closed> {
         let bytes = match &arrival {
             Ok(delivery) => delivery.message.raw().len(),
             Err(letter) => letter.message.len(),
@@ -189,7 +191,7 @@ impl Intake {
         entry: EntryId,
         count: u32,
         suspect: bool,
-        read: Instant,
+        asked: BootTime,
     ) -> Arrival {
         let received = held.received.unwrap_or(entry.ms);
         let source = match held.source {
@@ -210,7 +212,8 @@ impl Intake {
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
-                    ..Delivery::new(message, source, received, read)
+                    failed_before: held.failure.map(Into::into),
+                    ..Delivery::new(message, source, received, asked)
                 })
             }
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, received).into()),

@@ -3,20 +3,23 @@
 //! Redis keeps nothing for a subscriber that is away or slow, so this thread never waits
 //! for anything but Redis while it can help it, and subscribes again as soon as it can.
 //!
-//! It reads through `PubSub::get_message` alone (a hand-made loop loses a message at each
-//! timeout) in short waits, so that it notices the drain. A silent connection is asked for a
-//! PING. On any error the connection is thrown away, after what it had already read.
+//! *Subscribed* is what Redis has confirmed, and says again when it is asked. A channel that it
+//! refuses is trouble, and is tried again and again, while the others are listened to. A silent
+//! connection is asked for a PING. On any error the connection is thrown away, after all that
+//! stood in its socket. What may have been lost until the next confirmation is a *gap*, which is
+//! told and counted.
 
-use std::mem;
+mod gap;
+
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
-use redis::{Connection, Msg, PubSub};
 
+use self::gap::Past;
 use super::{Closed, End, Intake};
 use crate::control::{Order, Orders};
 use crate::drain::Drain;
-use crate::store::{Keys, Redis, fetch_holds};
+use crate::store::{Finding, Heard, Keys, Observer, Redis, StoreError, Subscription, fetch_holds};
 use crate::trouble::Trouble;
 
 /// How soon a drain is noticed in silence.
@@ -33,6 +36,14 @@ const ANSWER: Duration = Duration::from_secs(6);
 /// The same at the end, when nothing can be lost by it but time.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
+/// How often channels that were refused are tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How often Redis is asked whether the subscription stands, and how long it may take to answer:
+/// short, as nothing is heard meanwhile.
+const CHECK: Duration = Duration::from_secs(10);
+const CHECK_ANSWER: Duration = Duration::from_secs(1);
+
 /// See the module's header.
 pub struct Subscriber {
     pub redis: Redis,
@@ -41,17 +52,34 @@ pub struct Subscriber {
     /// For what operators' tools publish.
     pub orders: Orders,
     pub trouble: Trouble,
+    /// Of channels that are refused alone: no reason to wait before the next connection.
+    pub refusing: Trouble,
+}
+
+/// One connection.
+struct Session {
+    subscription: Subscription,
+    observer: Observer,
+    confirmed: Vec<String>,
+    refused: Vec<String>,
+    retry_at: Instant,
+    check_at: Instant,
+    /// For so long nothing was heard, in time for which this process was running.
+    silence: Duration,
+    was_asked: bool,
 }
 
 impl Subscriber {
     /// Subscribes and hands on what comes, until the drain or the timer's end.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        let mut past = Past::default();
         loop {
-            match self.session(intake, drain) {
+            match self.session(&mut past, intake, drain) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
                     let pause = self.trouble.begin(&e);
                     if drain.wait(pause) {
+                        self.tell_gap(past.end());
                         return;
                     }
                 }
@@ -61,58 +89,140 @@ impl Subscriber {
 
     /// One connection, from connecting to its end. `Ok`: the drain began, and all that Redis
     /// had sent before it confirmed the UNSUBSCRIBE has been handed on.
-    fn session(&mut self, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
-        let mut connection = self.redis.connect(ANSWER).map_err(End::Failed)?;
-        let mut subscription = Subscription::new(&mut connection);
-        let result = self.serve(&mut subscription, intake, drain);
-        // Answers that came in between two messages have not been handed on yet.
-        let rest = self.drain_read(&mut subscription, intake);
-        result.and(rest.map_err(End::from))
-    }
-
-    fn serve(
-        &mut self,
-        subscription: &mut Subscription<'_>,
-        intake: &mut Intake,
-        drain: &Drain,
-    ) -> Result<(), End> {
-        let redis = self.redis.clone();
-        let failed = |e| End::Failed(redis.error(&e));
-        let pubsub = subscription.pubsub();
-        for channel in self.channels.iter().chain([&self.keys.control]) {
-            pubsub.subscribe(channel).map_err(failed)?;
+    fn session(&mut self, past: &mut Past, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
+        let now = Instant::now();
+        let mut session = Session {
+            subscription: Subscription::open(&self.redis, ANSWER)?,
+            observer: Observer::new(&self.redis),
+            confirmed: Vec::new(),
+            refused: self.channels.clone(),
+            retry_at: now,
+            check_at: now + CHECK,
+            silence: Duration::ZERO,
+            was_asked: false,
+        };
+        session.refused.push(self.keys.control.clone());
+        let mut result = self.listen(&mut session, past, intake, drain);
+        if result.is_ok() {
+            self.unsubscribe(&mut session);
+        } else if session.is_listening(&self.keys.control) {
+            past.lose();
         }
-        pubsub.set_read_timeout(Some(POLL)).map_err(failed)?;
-        self.fetch_holds()?;
-        self.trouble.end();
-        let names = self.channels.join(", ");
-        info!("ready: subscribed to {names} at {redis}");
-        let mut heard = Instant::now();
-        while !drain.has_begun() {
-            match subscription.pubsub().get_message() {
-                Ok(message) => {
-                    self.take(intake, &message)?;
-                    heard = Instant::now();
-                }
-                Err(e) if e.is_timeout() => {
-                    if heard.elapsed() >= SILENCE {
-                        let ping = subscription.within(ANSWER, |p| p.ping::<()>());
-                        ping.map_err(failed)?;
-                        heard = Instant::now();
-                    }
-                }
-                Err(e) => return Err(failed(e)),
-            }
-        }
-        for channel in &self.channels {
-            // One by one, each to its own confirmation: messages of the other channels
-            // may still come in between.
-            if let Err(e) = subscription.within(LAST_ANSWER, |p| p.unsubscribe(channel)) {
-                debug!("unsubscribe: {}", redis.error(&e));
+        // What stands in the socket is ours, whatever has become of the connection. One that is
+        // whole may go on for ever.
+        let end = Instant::now() + LAST_ANSWER;
+        while Instant::now() < end
+            && let Ok(Some(heard)) = session.subscription.hear(Duration::ZERO)
+        {
+            if let Heard::Message { channel, payload } = heard
+                && let Err(closed) = self.take(intake, &channel, payload)
+            {
+                result = Err(closed.into());
                 break;
             }
         }
+        result
+    }
+
+    /// Until the drain begins.
+    fn listen(
+        &mut self,
+        session: &mut Session,
+        past: &mut Past,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        while !drain.has_begun() {
+            let now = Instant::now();
+            if !session.refused.is_empty() && now >= session.retry_at {
+                self.subscribe(session, past)?;
+                session.retry_at = now + RETRY;
+            }
+            // While Redis is silent there is another question open.
+            if now >= session.check_at && !session.was_asked {
+                self.check(session)?;
+                session.check_at = now + CHECK;
+            }
+            let heard = session.subscription.hear(POLL)?;
+            session.mind_silence(heard.is_some(), &self.redis)?;
+            if heard.is_some() {
+                past.hear(session.subscription.empty_at());
+            }
+            match heard {
+                Some(Heard::Message { channel, payload }) => {
+                    past.has_messages |= channel != self.keys.control;
+                    self.take(intake, &channel, payload)?;
+                }
+                Some(Heard::Unsubscribed(channel)) => {
+                    return Err(self.failed(format!("it has ended the subscription to {channel}")));
+                }
+                Some(Heard::Subscribed | Heard::Pong) | None => {}
+            }
+        }
         Ok(())
+    }
+
+    /// Subscribes to what is not confirmed yet. One that is refused keeps none of the others back.
+    fn subscribe(&mut self, session: &mut Session, past: &mut Past) -> Result<(), End> {
+        let was_listening = session.is_listening(&self.keys.control);
+        let before = session.confirmed.len();
+        let mut refusals = Vec::new();
+        for channel in std::mem::take(&mut session.refused) {
+            match session.subscription.subscribe(&channel, ANSWER) {
+                Ok(()) => session.confirmed.push(channel),
+                Err(e) if e.is_refusal() => {
+                    refusals.push(self.redis.refused_channel(&e, &channel));
+                    session.refused.push(channel);
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if session.confirmed.len() > before {
+            self.fetch_holds()?;
+            if session.is_listening(&self.keys.control) {
+                let names = session.names(&self.keys.control);
+                info!("ready: subscribed to {names} at {}", self.redis);
+            }
+        }
+        if session.is_listening(&self.keys.control) && !was_listening {
+            let run_id = session.observer.run_id(CHECK_ANSWER);
+            self.tell_gap(past.begin(run_id));
+        }
+        for refusal in &refusals {
+            self.refusing.begin(refusal);
+        }
+        self.trouble.end();
+        if refusals.is_empty() {
+            self.refusing.end();
+        }
+        Ok(())
+    }
+
+    /// Asks Redis whether what it has confirmed is so still.
+    fn check(&self, session: &mut Session) -> Result<(), End> {
+        let channels: Vec<&str> = session.confirmed.iter().map(String::as_str).collect();
+        let id = session.subscription.id();
+        match session.observer.look(id, &channels, CHECK_ANSWER) {
+            Finding::Lacks(what) => Err(self.failed(format!(
+                "it says that this is no longer subscribed to {what}"
+            ))),
+            // What is wrong with the server, the subscription itself finds out.
+            Finding::Stands | Finding::Unknown => Ok(()),
+        }
+    }
+
+    fn unsubscribe(&self, session: &mut Session) {
+        for channel in &self.channels {
+            // One by one, each to its own confirmation: messages of the other channels
+            // may still come in between.
+            if !session.confirmed.contains(channel) {
+                continue;
+            }
+            if let Err(e) = session.subscription.unsubscribe(channel, LAST_ANSWER) {
+                debug!("unsubscribe: {e}");
+                break;
+            }
+        }
     }
 
     /// What was ordered while this was not subscribed. On a connection of its own, as one that
@@ -123,25 +233,22 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Hands on what was read while an answer was awaited.
-    fn drain_read(
-        &self,
-        subscription: &mut Subscription<'_>,
-        intake: &mut Intake,
-    ) -> Result<(), Closed> {
-        let pubsub = subscription.pubsub();
-        // Fails on a broken connection, on which the reads below fail at once anyway.
-        let _ = pubsub.set_read_timeout(Some(Duration::from_millis(1)));
-        while let Ok(message) = pubsub.get_message() {
-            self.take(intake, &message)?;
-        }
-        Ok(())
+    fn tell_gap(&self, gap: Option<gap::Gap>) {
+        let Some(gap) = gap else {
+            return;
+        };
+        let names = self.channels.join(", ");
+        warn!("not subscribed to {names} for {gap}");
+        self.orders.give(Order::Gap(gap.length, gap.is_loss));
     }
 
-    fn take(&self, intake: &mut Intake, message: &Msg) -> Result<(), Closed> {
-        let channel = message.get_channel_name();
+    fn failed(&self, what: String) -> End {
+        End::Failed(StoreError::new(format!("{}: {what}", self.redis)))
+    }
+
+    fn take(&self, intake: &mut Intake, channel: &str, payload: Vec<u8>) -> Result<(), Closed> {
         if channel == self.keys.control {
-            let text = String::from_utf8_lossy(message.get_payload_bytes());
+            let text = String::from_utf8_lossy(&payload);
             match Order::parse(&text, Instant::now()) {
                 Some(Order::Report(key, _)) if !self.keys.is_reply(&key) => {
                     warn!("{channel}: not a place for an answer: {key:?}");
@@ -152,44 +259,37 @@ impl Subscriber {
             return Ok(());
         }
         intake.set_detail(channel);
-        intake.offer(message.get_payload_bytes().to_vec())
+        intake.offer(payload)
     }
 }
 
-struct Subscription<'a> {
-    /// Taken out only by `drop`.
-    pubsub: Option<PubSub<'a>>,
-}
+impl Session {
+    /// Whether any channel is listened to that brings messages.
+    fn is_listening(&self, control: &str) -> bool {
+        self.confirmed.iter().any(|channel| channel != control)
+    }
 
-impl<'a> Subscription<'a> {
-    fn new(connection: &'a mut Connection) -> Self {
-        Subscription {
-            pubsub: Some(connection.as_pubsub()),
+    /// The channels that bring messages, for the log.
+    fn names(&self, control: &str) -> String {
+        let names = self.confirmed.iter().filter(|channel| *channel != control);
+        names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Has Redis say something when it is silent, and fails when it does not.
+    fn mind_silence(&mut self, has_heard: bool, redis: &Redis) -> Result<(), StoreError> {
+        if has_heard {
+            self.silence = Duration::ZERO;
+            self.was_asked = false;
+            return Ok(());
         }
-    }
-
-    fn pubsub(&mut self) -> &mut PubSub<'a> {
-        self.pubsub.as_mut().expect("taken by drop alone")
-    }
-
-    /// Runs a command that awaits an answer; messages that come before it are kept.
-    fn within<T>(
-        &mut self,
-        limit: Duration,
-        run: impl FnOnce(&mut PubSub<'a>) -> redis::RedisResult<T>,
-    ) -> redis::RedisResult<T> {
-        let pubsub = self.pubsub();
-        pubsub.set_read_timeout(Some(limit))?;
-        let result = run(pubsub)?;
-        pubsub.set_read_timeout(Some(POLL))?;
-        Ok(result)
-    }
-}
-
-impl Drop for Subscription<'_> {
-    fn drop(&mut self) {
-        // PubSub's own drop would send UNSUBSCRIBE and wait for the answer, on a connection
-        // that is about to be closed. What is forgotten is an empty queue.
-        mem::forget(self.pubsub.take());
+        self.silence += POLL;
+        if self.was_asked && self.silence >= SILENCE + ANSWER {
+            return Err(StoreError::new(format!("{redis}: no answer in time")));
+        }
+        if !self.was_asked && self.silence >= SILENCE {
+            self.subscription.ping()?;
+            self.was_asked = true;
+        }
+        Ok(())
     }
 }

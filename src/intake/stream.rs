@@ -12,12 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::{End, Intake};
+use super::upkeep::Upkeep;
+use super::{Arrival, End, Intake};
+use crate::clock::boot_time;
+use crate::control::{Order, Orders};
+use crate::delivery::{DeadReason, Delivery};
 use crate::drain::Drain;
-use crate::entry::EntryId;
-use crate::store::{Appointment, Entries, Keys, Read, Redis};
+use crate::entry::{Entry, EntryId};
+use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis, Seen};
 use crate::trouble::Trouble;
-use crate::when::unix_ms;
+use crate::when::{BootTime, unix_ms};
 
 /// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
 /// service: Redis sees about one command a second.
@@ -61,7 +65,18 @@ pub struct Consumer {
     pub batch: usize,
     /// What this process has parked.
     pub appointment: Appointment,
+    /// What the server must allow.
+    pub parts: Vec<Part>,
+    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    pub dedup: Option<Duration>,
+    pub upkeep: Upkeep,
+    /// For what the timer is to know.
+    pub orders: Orders,
     pub trouble: Trouble,
+    /// Of taking over alone: a server may refuse that, and nothing else.
+    pub sweeping: Trouble,
+    /// Of moving parked messages back alone.
+    pub unparking: Trouble,
 }
 
 /// What outlives a connection.
@@ -70,6 +85,12 @@ struct Progress {
     seen: Option<EntryId>,
     sweep_at: Instant,
     cursor: String,
+    /// What the server refuses, as it was told.
+    lacks: Vec<Lack>,
+    /// What is wrong with the keys, the same.
+    faults: Vec<String>,
+    /// Something was refused since.
+    is_refused: bool,
 }
 
 impl Consumer {
@@ -79,12 +100,16 @@ impl Consumer {
             seen: None,
             sweep_at: Instant::now(),
             cursor: "0-0".into(),
+            lacks: Vec::new(),
+            faults: Vec::new(),
+            is_refused: true,
         };
         let mut first = true;
         while !drain.has_begun() {
             match self.session(&mut progress, &mut first, intake, drain) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
+                    progress.is_refused |= e.is_refusal();
                     let pause = self.trouble.begin(&e);
                     if drain.wait(pause) {
                         return;
@@ -111,39 +136,44 @@ impl Consumer {
                 warn!("{sentence}");
             }
             if self.stable {
-                recover(&mut entries, None, self.batch, intake)?;
+                self.recover(&mut entries, None, intake)?;
             }
         } else {
-            recover(&mut entries, progress.seen, self.batch, intake)?;
+            self.recover(&mut entries, progress.seen, intake)?;
         }
         let mut unpark_at = Instant::now();
+        let longest = BLOCK.min(self.lease / 8);
         let mut new = true;
         let mut count = FIRST.min(self.batch);
         while !drain.has_begun() {
+            if std::mem::take(&mut progress.is_refused) {
+                self.tell_lacks(&mut entries, progress)?;
+            }
             if let Some(due) = self.appointment.next() {
                 let wait = due.saturating_sub(unix_ms(SystemTime::now()));
                 unpark_at = unpark_at.min(Instant::now() + Duration::from_millis(wait));
             }
             if Instant::now() >= unpark_at {
-                self.appointment.take();
-                let (moved, next) = entries.unpark(UNPARK)?;
-                let pause = if moved == UNPARK {
-                    Duration::ZERO
-                } else {
-                    LOOK
-                };
-                unpark_at = Instant::now() + next.map_or(pause, |next| next.min(pause));
-            }
-            // Not before something has worked that needs more than a connection.
-            if std::mem::take(&mut new) {
-                self.trouble.end();
+                unpark_at = Instant::now() + self.unpark(&mut entries, progress)?;
             }
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;
             }
+            if self.upkeep.is_due(Instant::now()) {
+                self.upkeep.run(&mut entries, &self.orders)?;
+            }
             let wake = unpark_at.min(progress.sweep_at);
-            let block = wake.saturating_duration_since(Instant::now()).min(BLOCK);
-            match entries.read(count, block)? {
+            // The first read is the proof that the trouble is over.
+            let longest = if new { Duration::ZERO } else { longest };
+            let block = wake.saturating_duration_since(Instant::now()).min(longest);
+            // A lease begins when Redis answers. Who was suspended since then cannot know when
+            // that was, so it is reckoned from the question, which is never too late.
+            let asked = boot_time();
+            let read = entries.read(count, block)?;
+            if std::mem::take(&mut new) {
+                self.trouble.end();
+            }
+            match read {
                 Read::MadeAnew => {
                     warn!("{} or its group was deleted; made anew", self.keys.messages);
                     progress.seen = None;
@@ -153,25 +183,86 @@ impl Consumer {
                     if let Some(average) = bytes.checked_div(new.len()) {
                         count = (BYTES / average.max(1)).clamp(1, self.batch);
                     }
-                    let read = Instant::now();
-                    for entry in new {
-                        progress.seen = Some(entry.id);
-                        intake.offer_entry(entry, read)?;
-                    }
+                    let last = new.last().map(|entry| entry.id);
+                    self.hand_on(&mut entries, new, asked, intake)?;
+                    progress.seen = last.or(progress.seen);
                 }
             }
         }
         Ok(())
     }
 
+    /// Hands on our own pending entries beyond `after`.
+    fn recover(
+        &self,
+        entries: &mut Entries,
+        after: Option<EntryId>,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let mut last = after;
+        loop {
+            let asked = boot_time();
+            let (own, end) = entries.own(last, self.batch)?;
+            self.hand_on(entries, own, asked, intake)?;
+            match end {
+                Some(end) => last = Some(end),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Moves parked messages that are due back to the stream. Answers how long there is nothing
+    /// more to move. What the server refuses stays parked, and stops nothing else.
+    fn unpark(&mut self, entries: &mut Entries, progress: &mut Progress) -> Result<Duration, End> {
+        self.appointment.take();
+        match entries.unpark(UNPARK) {
+            Ok((moved, next)) => {
+                self.unparking.end();
+                let pause = if moved == UNPARK {
+                    Duration::ZERO
+                } else {
+                    LOOK
+                };
+                Ok(next.map_or(pause, |next| next.min(pause)))
+            }
+            Err(e) if e.is_refusal() => {
+                progress.is_refused = true;
+                Ok(self.unparking.begin(&e))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Takes over what dead consumers hold. What the server refuses stops nothing else.
     fn sweep(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        match self.take_over(entries, progress, intake) {
+            Err(End::Failed(e)) if e.is_refusal() => {
+                progress.is_refused = true;
+                progress.sweep_at = Instant::now() + self.sweeping.begin(&e);
+                Ok(())
+            }
+            result => {
+                if result.is_ok() {
+                    self.sweeping.end();
+                }
+                result
+            }
+        }
+    }
+
+    fn take_over(
         &self,
         entries: &mut Entries,
         progress: &mut Progress,
         intake: &mut Intake,
     ) -> Result<(), End> {
+        let asked = boot_time();
         let swept = entries.sweep(self.lease, &progress.cursor, self.batch)?;
-        let read = Instant::now();
         if !swept.vanished.is_empty() {
             warn!(
                 "{} entries were deleted or trimmed from {} before they were delivered: {}",
@@ -186,13 +277,85 @@ impl Consumer {
                 swept.entries.len()
             );
         }
-        for entry in swept.entries {
-            intake.offer_entry(entry, read)?;
-        }
+        self.hand_on(entries, swept.entries, asked, intake)?;
         progress.cursor = swept.cursor;
         if progress.cursor == "0-0" {
+            self.inspect(entries, progress)?;
             entries.tidy()?;
             progress.sweep_at = Instant::now() + self.sweep_pause();
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
+    fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        // What is refused inside of a script has no words or code that all servers share.
+        self.tell_lacks(entries, progress)?;
+        let (faults, may_have_orphans) = entries.inspect()?;
+        for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
+            warn!("{fault}");
+        }
+        progress.faults = faults;
+        if !may_have_orphans {
+            return Ok(());
+        }
+        let taken = entries.take_back_orphans()?;
+        if taken > 0 {
+            warn!(
+                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
+                 deleted with them, or the group was moved): taken back, to be delivered when \
+                 their lease is over",
+                self.keys.messages
+            );
+        }
+        Ok(())
+    }
+
+    /// Says what the server refuses, once each.
+    fn tell_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        let lacks = entries.find_lacks(&self.parts)?;
+        for lack in lacks.iter().filter(|l| !progress.lacks.contains(l)) {
+            warn!("{}", lack.text);
+        }
+        progress.lacks = lacks;
+        Ok(())
+    }
+
+    /// Sends on what was read, but for copies of what came before.
+    fn hand_on(
+        &self,
+        entries: &mut Entries,
+        read: Vec<Entry>,
+        asked: BootTime,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let Some(memory) = self.dedup else {
+            for entry in read {
+                let arrival = intake.read_entry(entry, asked);
+                intake.send(arrival)?;
+            }
+            return Ok(());
+        };
+        // What outhook has moved itself was looked at before.
+        let read = read.into_iter().map(|entry| {
+            let is_ours = entry.was_moved();
+            (intake.read_entry(entry, asked), is_ours)
+        });
+        let read: Vec<(Arrival, bool)> = read.collect();
+        let fresh = read.iter().filter(|(_, is_ours)| !is_ours);
+        let fresh = fresh.filter_map(|(arrival, _)| arrival.as_ref().ok());
+        let seen = entries.find_copies(fresh, memory)?;
+        let mut copies = 0;
+        for (arrival, _) in read {
+            let entry = arrival.as_ref().ok().and_then(|delivery| delivery.entry);
+            match entry.and_then(|entry| seen.get(&entry)) {
+                Some(Seen::Copy) => copies += 1,
+                Some(Seen::Reused) => intake.send(arrival.and_then(refuse_reused))?,
+                None => intake.send(arrival)?,
+            }
+        }
+        if copies > 0 {
+            self.orders.give(Order::Copies(copies));
         }
         Ok(())
     }
@@ -202,23 +365,11 @@ impl Consumer {
     }
 }
 
-/// Hands on our own pending entries beyond `after`.
-fn recover(
-    entries: &mut Entries,
-    after: Option<EntryId>,
-    batch: usize,
-    intake: &mut Intake,
-) -> Result<(), End> {
-    let mut last = after;
-    loop {
-        let (own, end) = entries.own(last, batch)?;
-        let read = Instant::now();
-        for entry in own {
-            intake.offer_entry(entry, read)?;
-        }
-        match end {
-            Some(end) => last = Some(end),
-            None => return Ok(()),
-        }
-    }
+fn refuse_reused(delivery: Delivery) -> Arrival {
+    let detail = "another message with this webhookId and url, and other bytes, came within \
+                  --dedup; give each message an id of its own";
+    let now = unix_ms(SystemTime::now());
+    Err(delivery
+        .bury(DeadReason::IdReused, detail.into(), now)
+        .into())
 }

@@ -10,11 +10,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::chain::{Chain, SURE_MS, Turn, name};
 use crate::delivery::Delivery;
 use crate::entry::EntryId;
+use crate::when::BootTime;
 
 /// One that is back waits so long (ms) for those before it that should be back too.
 const WAIT_MS: u64 = 1500;
@@ -157,18 +157,45 @@ impl Chains {
     pub fn renew(
         &mut self,
         is_old: impl Fn(&Delivery) -> bool,
-        now: Instant,
+        now: BootTime,
     ) -> Vec<(EntryId, u32)> {
         let mut renewed = Vec::new();
         for chain in self.chains.values_mut() {
             let back = chain.back.values_mut().map(|(delivery, _)| delivery);
             for delivery in chain.queue.iter_mut().chain(back).filter(|d| is_old(d)) {
-                delivery.leased = now;
+                (delivery.leased, delivery.renewed) = (now, true);
                 let made = delivery.attempts - delivery.carried;
                 renewed.extend(delivery.entry.map(|entry| (entry, made)));
             }
         }
         renewed
+    }
+
+    /// All that stand in queues.
+    pub fn all_queued(&self) -> impl Iterator<Item = &Delivery> {
+        let chains = self.chains.values();
+        chains.flat_map(|chain| {
+            let back = chain.back.values().map(|(delivery, _)| delivery);
+            chain.queue.iter().chain(back)
+        })
+    }
+
+    /// Takes out of the queues what `which` says.
+    pub fn extract(&mut self, which: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        let mut out = Vec::new();
+        for chain in self.chains.values_mut() {
+            let (gone, stay) = std::mem::take(&mut chain.queue)
+                .into_iter()
+                .partition(&which);
+            chain.queue = stay;
+            out.extend(gone);
+            let gone = chain
+                .back
+                .extract_if(.., |_, (delivery, _)| which(delivery));
+            out.extend(gone.map(|(_, (delivery, _))| delivery));
+        }
+        self.queued -= out.len();
+        out
     }
 
     /// The one under way is to be parked because nothing may be sent to `url`.
@@ -243,6 +270,18 @@ impl Chains {
                 self.away += 1;
             }
             None => chain.last_due = chain.last_due.max(due),
+        }
+    }
+
+    /// One that has come back is not away any more, and goes no further.
+    pub fn forget_away(&mut self, delivery: &Delivery) {
+        let key = delivery.message.overrides.order_key.as_ref();
+        let Some(chain) = key.and_then(|key| self.chains.get_mut(key)) else {
+            return;
+        };
+        let place = chain.places.remove(&name(delivery));
+        if place.and_then(|place| chain.away.remove(&place)).is_some() {
+            self.away -= 1;
         }
     }
 

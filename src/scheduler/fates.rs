@@ -43,6 +43,8 @@ impl Scheduler {
             self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
         } else if self.is_expired(&delivery, now.unix_ms) {
             self.expire(delivery, now);
+        } else if self.is_too_old(&delivery, now) {
+            self.give_up_old(delivery, now);
         } else if wish > now.unix_ms {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else if let Some(after) = self.held(&delivery, now) {
@@ -121,6 +123,7 @@ impl Scheduler {
     /// The one answer to "not now": what is due soon waits here, the rest in the store; where
     /// there is no store for it, it waits here too, or is given up at the end of a drain.
     pub(super) fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
+        let after = self.at_most(after, &delivery, now);
         let due = now.mono + after;
         if self.is_expired(
             &delivery,
@@ -130,6 +133,10 @@ impl Scheduler {
         }
         let leaving = self.horizon.is_some_and(|horizon| due > horizon);
         match self.limits.near {
+            Some(near) if !leaving && after > near && self.is_one_too_many(&delivery, now) => {
+                self.bury_for_room(delivery, true, now);
+                Fate::Dead(DeadReason::OverBudget)
+            }
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
                 self.park(delivery, due, now);
@@ -144,11 +151,11 @@ impl Scheduler {
                 self.bury(delivery, DeadReason::Drained, detail, now);
                 Fate::Dead(DeadReason::Drained)
             }
-            _ => {
-                if let Some(entry) = delivery.entry.filter(|_| delivery.attempts > 0) {
-                    let made = delivery.attempts - delivery.carried;
-                    delivery.leased = now.mono;
-                    self.outbox.push_back(Record::Note(entry, made));
+            near => {
+                // What it has cost must outlive this process, and it must not outlive its lease.
+                let is_over = near.is_some_and(|near| self.age(&delivery, now) + after > near);
+                if delivery.attempts > 0 || is_over {
+                    self.renew(&mut delivery, now);
                 }
                 self.waiting += 1;
                 self.set_alarm(due, What::Delivery(delivery.into()));
@@ -169,6 +176,8 @@ impl Scheduler {
         if self.limits.bridge {
             // The stream keeps their order, also of those that are not to be delivered yet.
             self.park_follower(delivery, now.unix_ms, now);
+        } else if self.is_one_too_many(&delivery, now) {
+            self.bury_for_room(delivery, false, now);
         } else if self.limits.near.is_some() {
             self.send_away(delivery, now.unix_ms, now);
         } else {
@@ -178,8 +187,21 @@ impl Scheduler {
         }
     }
 
-    /// Its lane holds its share of what is active: it comes back when there may be room.
-    pub(super) fn appoint(&mut self, delivery: Delivery, now: Now) {
+    /// If its lane holds its share of what is active, it comes back when there may be room.
+    /// Otherwise it is answered.
+    pub(super) fn appoint_if_crowded(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let is_free = delivery.message.overrides.order_key.is_none();
+        if !self.is_over_share(&delivery) || is_free && self.is_too_old(&delivery, now) {
+            return Some(delivery);
+        }
+        if self.is_one_too_many(&delivery, now) {
+            return self.make_room(delivery, now);
+        }
+        self.appoint(delivery, now);
+        None
+    }
+
+    fn appoint(&mut self, delivery: Delivery, now: Now) {
         let here = self.lane(&delivery.lane, now.mono).active();
         let rank = self.chains.rank(&delivery);
         let after = self.next_appointment(&delivery, rank, here, now) - now.mono;
@@ -218,14 +240,27 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn park_follower(&mut self, delivery: Delivery, due: u64, now: Now) {
+    pub(super) fn park_follower(&mut self, mut delivery: Delivery, due: u64, now: Now) {
+        // It comes back to be given up. The times of those with a key say in which order they go.
+        let due = match &delivery.message.overrides.order_key {
+            Some(_) => due,
+            None => due.min(self.latest(&delivery).max(now.unix_ms)),
+        };
+        if delivery.attempts == 0 {
+            // Whoever gives it up may know nothing of its endpoint.
+            delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
+        }
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
-        self.tell(&delivery, Fate::Parked { after }, now);
+        // What is appended for the first time is told of when it comes from there, to one replica.
+        let once = self.limits.bridge && delivery.entry.is_none();
+        let told = self.told(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
+        self.hand_over(&delivery);
         self.stats.parked += 1;
         let mut parked = Parked::new(delivery, due);
-        parked.once = self.limits.bridge && parked.entry.is_none();
+        parked.once = once;
         self.outbox.push_back(Record::Park(parked));
+        self.outbox.extend(told.filter(|_| !once));
     }
 
     /// It is settled: the next of its key may go.
@@ -243,34 +278,61 @@ impl Scheduler {
         detail: String,
         now: Now,
     ) {
-        self.tell(&delivery, Fate::Dead(reason), now);
         self.settle(&delivery);
+        self.write_off(delivery, reason, detail, now);
+    }
+
+    /// The same for one that has just come, before it has taken its place among others of its key.
+    pub(super) fn bury_unadmitted(
+        &mut self,
+        delivery: Delivery,
+        reason: DeadReason,
+        detail: String,
+        now: Now,
+    ) {
+        self.leave(&delivery);
+        self.chains.forget_away(&delivery);
+        self.write_off(delivery, reason, detail, now);
+    }
+
+    fn write_off(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
+        let told = self.told(&delivery, Fate::Dead(reason), now);
+        self.hand_over(&delivery);
         self.stats.dead += 1;
         let letter = delivery.bury(reason, detail, now.unix_ms);
         self.outbox.push_back(Record::Bury(letter));
+        self.outbox.extend(told);
     }
 
-    /// What becomes of it without an attempt, or besides what that attempt will tell.
-    fn tell(&mut self, delivery: &Delivery, fate: Fate, now: Now) {
-        if self.limits.tells {
+    /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
+    /// the record of that, which may turn out to be somebody else's to make.
+    fn told(&self, delivery: &Delivery, fate: Fate, now: Now) -> Option<Record> {
+        self.limits.tells.then(|| {
             let told = Told {
                 fate,
                 attempted: false,
                 ..Told::of(delivery, now.unix_ms)
             };
-            self.outbox.push_back(Record::Tell(Box::new(told)));
+            Record::Tell(Box::new(told))
+        })
+    }
+
+    /// The ledger is to move its entry.
+    fn hand_over(&mut self, delivery: &Delivery) {
+        if let Some(entry) = delivery.entry {
+            self.leases.hand_over(entry);
         }
     }
 
     /// It is not active any more.
-    fn leave(&mut self, delivery: &Delivery) {
+    pub(super) fn leave(&mut self, delivery: &Delivery) {
         let bytes = delivery.message.raw().len();
         self.bytes -= bytes;
         if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
             lane.leave(bytes);
         }
         if let Some(entry) = delivery.entry {
-            self.held.remove(&entry);
+            self.leases.leave(entry);
         }
     }
 }

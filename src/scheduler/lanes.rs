@@ -20,7 +20,15 @@ impl Scheduler {
     }
 
     /// Puts a delivery that is due into its lane.
-    pub(super) fn enqueue(&mut self, delivery: Delivery, now: Now) {
+    pub(super) fn enqueue(&mut self, mut delivery: Delivery, now: Now) {
+        // It was due a while ago, and nobody could look.
+        let is_late = self
+            .limits
+            .near
+            .is_some_and(|near| self.age(&delivery, now) > near);
+        if is_late && !delivery.notes_first() {
+            self.renew(&mut delivery, now);
+        }
         let key = delivery.lane.clone();
         let rule = delivery.rule.clone();
         self.ready += 1;
@@ -96,6 +104,7 @@ impl Scheduler {
         if let Some(near) = self.limits.near {
             self.park_old(near, now);
         }
+        self.end_waiting(now);
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.chains.forget(now.unix_ms);
@@ -124,8 +133,7 @@ impl Scheduler {
     fn park_old(&mut self, near: Duration, now: Now) {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
-        let is_old =
-            |d: &Delivery| d.entry.is_some() && now.mono.saturating_duration_since(d.leased) > most;
+        let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.leased) > most;
         let due = |after: Duration| now.unix_ms + after.as_millis() as u64;
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
@@ -133,12 +141,16 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for delivery in old {
+            if self.is_one_too_many(&delivery, now) {
+                self.bury_for_room(delivery, true, now);
+                continue;
+            }
             // All of its key go after it.
             let rank = delivery.message.overrides.order_key.as_ref().map(|_| 0);
             let after = self.next_appointment(&delivery, rank, 0, now) - now.mono;
             self.park(delivery, due(after), now);
         }
-        for (entry, made) in self.chains.renew(is_old, now.mono) {
+        for (entry, made) in self.chains.renew(is_old, now.boot) {
             self.outbox.push_back(Record::Note(entry, made));
         }
     }

@@ -9,20 +9,21 @@
 
 mod chain;
 mod chains;
+mod ends;
 mod fates;
 mod holds;
 mod lanes;
+mod leases;
 mod saturation;
 mod turns;
 mod types;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
-use crate::entry::EntryId;
 use crate::hold::Holds;
 use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{Fate, Record, Told};
@@ -31,6 +32,7 @@ use crate::verdict::{Verdict, judge};
 
 use chains::{Admission, Chains};
 use lanes::Lanes;
+use leases::Leases;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 use turns::Turns;
@@ -57,8 +59,9 @@ pub struct Scheduler {
     alarms: BinaryHeap<Reverse<Alarm>>,
     /// Deliveries among the alarms.
     waiting: usize,
-    /// The stream entries among the active deliveries: none is held twice.
-    held: HashSet<EntryId>,
+    leases: Leases,
+    /// When this was last known to be awake.
+    awake: Option<Now>,
     outbox: VecDeque<Record>,
     sequence: u64,
     in_flight: usize,
@@ -68,6 +71,8 @@ pub struct Scheduler {
     changes: Vec<(Arc<str>, Change)>,
     ready: usize,
     bytes: usize,
+    /// Redis holds too much.
+    over_budget: bool,
     /// When to look for leases that run low.
     scan: Option<Instant>,
     /// Once draining: what would be due later than this leaves.
@@ -90,7 +95,8 @@ impl Scheduler {
             turns: Turns::default(),
             alarms: BinaryHeap::new(),
             waiting: 0,
-            held: HashSet::new(),
+            leases: Leases::default(),
+            awake: None,
             outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
@@ -98,6 +104,7 @@ impl Scheduler {
             changes: Vec::new(),
             ready: 0,
             bytes: 0,
+            over_budget: false,
             scan: None,
             horizon: None,
             over: false,
@@ -121,24 +128,25 @@ impl Scheduler {
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
-        let age = now.mono.saturating_duration_since(delivery.leased);
-        let lease = self.limits.near.filter(|_| delivery.entry.is_some());
-        // It has waited for room, and is as good as someone else's already: whoever sweeps has it.
-        let lapsed = lease.is_some_and(|near| age > near * 9 / 5);
-        if lapsed || delivery.entry.is_some_and(|entry| !self.held.insert(entry)) {
+        // It has waited for room for too long, or this process was suspended.
+        let has_lapsed = self.has_lapsed(&delivery, now);
+        if has_lapsed
+            || delivery
+                .entry
+                .is_some_and(|entry| !self.leases.enter(entry))
+        {
             self.stats.held_already += 1;
             return;
         }
-        let late = lease.is_some_and(|near| age > near);
+        let age = self.age(&delivery, now);
+        let late = self.limits.near.is_some_and(|near| age > near);
         let fits = self.has_room() && !self.limits.bridge;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         self.place(&mut delivery, now);
         if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if self.is_over_share(&delivery) {
-            self.appoint(delivery, now);
-        } else {
+        } else if let Some(delivery) = self.appoint_if_crowded(delivery, now) {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
                 Admission::Queued => self.scan_soon(now),
@@ -150,6 +158,13 @@ impl Scheduler {
 
     /// Counts a message that was malformed, and keeps its dead letter.
     pub fn reject(&mut self, letter: DeadLetter) {
+        if letter
+            .entry
+            .is_some_and(|entry| !self.leases.hand_over(entry))
+        {
+            self.stats.held_already += 1;
+            return;
+        }
         self.stats.rejected += 1;
         let told = Told::of_letter(&letter).filter(|_| self.limits.tells);
         self.outbox
@@ -207,20 +222,40 @@ impl Scheduler {
             let delivery = lane.take(now.mono);
             self.doubt = self.doubt - before + self.lanes[&key].doubt();
             self.arrange(&key, now.mono);
-            if let Some(mut delivery) = delivery {
-                self.ready -= 1;
-                if self.is_expired(&delivery, now.unix_ms) {
-                    self.release(&delivery, Sign::None, now);
-                    self.expire(delivery, now);
-                    self.route_released(now);
-                    continue;
-                }
+            let Some(delivery) = delivery else {
+                continue;
+            };
+            self.ready -= 1;
+            if let Some(mut delivery) = self.look_again(delivery, now) {
                 self.in_flight += 1;
                 // It may have changed while it stood there.
                 delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
                 return Some(delivery);
             }
         }
+        None
+    }
+
+    /// Its turn has come. Nothing if it is too late for it.
+    fn look_again(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let lapsed = self.has_lapsed(&delivery, now);
+        let expired = self.is_expired(&delivery, now.unix_ms);
+        let too_old = self.is_too_old(&delivery, now);
+        let late = self.is_too_old_to_begin(&delivery, now);
+        if !lapsed && !expired && !too_old && !late {
+            return Some(delivery);
+        }
+        self.release(&delivery, Sign::None, now);
+        if lapsed {
+            self.lapse(&delivery);
+        } else if expired {
+            self.expire(delivery, now);
+        } else if too_old {
+            self.give_up_old(delivery, now);
+        } else {
+            self.park(delivery, now.unix_ms, now);
+        }
+        self.route_released(now);
         None
     }
 
@@ -346,7 +381,7 @@ impl Scheduler {
             waiting: self.waiting + self.chains.queued(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
-            unkept: self.active() - self.held.len(),
+            unkept: self.active() - self.leases.len(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::RetrySchedule;
 use crate::delivery::Delivery;
 use crate::lane::LaneLimits;
+use crate::when::BootTime;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Limits {
     /// Bytes of messages held in memory.
     pub max_active_bytes: usize,
     pub schedule: RetrySchedule,
+    /// What has waited for longer is given up, unless its endpoint's rule says otherwise.
+    pub max_age: Duration,
     /// What is to be done later than this is parked; `None` when the store cannot park.
     pub near: Option<Duration>,
     /// Whether the store is told of every attempt.
@@ -54,6 +57,7 @@ impl Limits {
             max_active: 1000,
             max_active_bytes: 1 << 20,
             schedule: RetrySchedule::list(vec![], 0.0),
+            max_age: Duration::MAX,
             near: None,
             tells: false,
             gone: Duration::ZERO,
@@ -62,10 +66,12 @@ impl Limits {
     }
 }
 
-/// One moment on both clocks: `mono` orders and measures, `unix_ms` is written down.
+/// One moment on all clocks: `mono` orders and measures, `boot` measures leases, `unix_ms` is
+/// written down.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     pub mono: Instant,
+    pub boot: BootTime,
     pub unix_ms: u64,
 }
 
@@ -79,6 +85,10 @@ pub struct Stats {
     pub dead: u64,
     /// Accepted, and handed to the store for later, or for another replica.
     pub parked: u64,
+    /// Accepted, and dropped as others have taken over the entries meanwhile.
+    pub lapsed: u64,
+    /// Accepted, and dropped as copies of others that were heard before.
+    pub duplicates: u64,
     /// Never accepted, as they were malformed.
     pub rejected: u64,
     /// Never accepted, as they are here already.
@@ -120,7 +130,21 @@ pub(super) enum What {
 
 impl Alarm {
     pub fn is_delivery(&self) -> bool {
-        matches!(self.what, What::Delivery(_))
+        self.is_delivery_that(|_| true)
+    }
+
+    pub fn is_delivery_that(&self, which: impl Fn(&Delivery) -> bool) -> bool {
+        match &self.what {
+            What::Delivery(delivery) => which(delivery),
+            What::Lane(_) => false,
+        }
+    }
+
+    pub fn into_delivery(self) -> Option<Delivery> {
+        match self.what {
+            What::Delivery(delivery) => Some(*delivery),
+            What::Lane(_) => None,
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
-use redis::{Connection, RedisResult, Script, Value, cmd};
+use redis::{RedisResult, Script, Value, cmd};
 
+use super::connection::Connection;
 use super::entries::{bytes, items, text};
 use super::{Keys, Redis, StoreError, scripts};
 
@@ -49,16 +50,15 @@ impl ParkedMessage {
 
 /// One connection, and the keys.
 pub struct Admin {
-    redis: Redis,
+    pub(super) redis: Redis,
     pub(super) keys: Keys,
     pub(super) connection: Connection,
 }
 
 impl Admin {
     pub fn open(redis: Redis, keys: Keys) -> Result<Admin, StoreError> {
-        let connection = redis.connect(CONNECT)?;
-        let slower = connection.set_read_timeout(Some(LIMIT));
-        slower.map_err(|e| redis.error(&e))?;
+        let mut connection = redis.connect(CONNECT)?;
+        connection.set_read_limit(LIMIT);
         Ok(Admin {
             redis,
             keys,
@@ -131,9 +131,14 @@ impl Admin {
             .arg(start)
             .arg(start + PAGE - 1)
             .arg("WITHSCORES");
-        let reply: RedisResult<Vec<(Vec<u8>, f64)>> = range.query(&mut self.connection);
-        let page = self.done(reply)?;
-        Ok(page.into_iter().map(|(m, due)| parked(m, due)).collect())
+        let reply: RedisResult<Value> = range.query(&mut self.connection);
+        let mut values = items(Some(self.done(reply)?)).map(bytes);
+        let mut page = Vec::new();
+        while let (Some(member), Some(due)) = (values.next(), values.next()) {
+            let due = std::str::from_utf8(&due).ok().and_then(|t| t.parse().ok());
+            page.push(parked(member, due.unwrap_or_default()));
+        }
+        Ok(page)
     }
 
     /// How many messages are parked.
@@ -154,8 +159,8 @@ impl Admin {
     pub fn status(&mut self, id: &str) -> Result<Fields, StoreError> {
         let mut get = cmd("HGETALL");
         get.arg(self.keys.status(id));
-        let reply: RedisResult<Vec<(String, Vec<u8>)>> = get.query(&mut self.connection);
-        self.done(reply)
+        let reply: RedisResult<Value> = get.query(&mut self.connection);
+        Ok(fields(items(Some(self.done(reply)?))))
     }
 
     fn script<A: redis::ToRedisArgs>(
@@ -182,13 +187,18 @@ impl Admin {
 fn letter(value: Value) -> Option<Letter> {
     let mut parts = items(Some(value));
     let entry = parts.next().and_then(text)?;
-    let mut values = items(parts.next());
-    let mut fields = Vec::new();
-    while let (Some(name), Some(value)) = (values.next(), values.next()) {
-        let name = String::from_utf8_lossy(&bytes(name)).into_owned();
-        fields.push((name, bytes(value)));
-    }
+    let fields = fields(items(parts.next()));
     Some(Letter { entry, fields })
+}
+
+/// Names and values in turn; a name that is not UTF-8 is shown as well as it can be.
+fn fields(values: impl Iterator<Item = Value>) -> Fields {
+    let mut values = values.map(bytes);
+    let mut fields = Fields::new();
+    while let (Some(name), Some(value)) = (values.next(), values.next()) {
+        fields.push((String::from_utf8_lossy(&name).into_owned(), value));
+    }
+    fields
 }
 
 /// The line that `park.lua` writes, taken apart; of a member that is not ours there are only
@@ -199,14 +209,17 @@ fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
     let words: Vec<&str> = line.splitn(4, ' ').collect();
     let mut fields = Fields::new();
     if let [attempts, received, id, source] = words[..] {
+        let (source, last) = source.split_once('\t').unwrap_or((source, ""));
         for (name, value) in [
             ("id", id),
             ("attempts", attempts),
             ("received_ms", received),
             ("source", source),
+            ("last", last),
         ] {
             fields.push((name.into(), value.into()));
         }
+        fields.retain(|(name, value)| name != "last" || !value.is_empty());
         fields.push(("message".into(), member[end + 1..].to_vec()));
     } else {
         fields.push(("message".into(), member.clone()));

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use redis::{Connection, RedisResult, cmd, pipe};
+use redis::{RedisResult, cmd, pipe};
+
+use super::connection::Connection;
 
 /// A difference of clocks that is worth a word.
 const SKEW: Duration = Duration::from_secs(1);
@@ -13,14 +15,16 @@ const LEAST: (u32, u32) = (6, 2);
 /// Asks the server at this connection. One that does not let us ask gets no advice; on a broken
 /// connection whatever comes next fails too.
 pub fn advice(connection: &mut Connection) -> Vec<String> {
-    let info: RedisResult<String> = cmd("INFO").query(connection);
+    // Paths in it may be of any bytes.
+    let info: RedisResult<Vec<u8>> = cmd("INFO").query(connection);
+    let info = String::from_utf8_lossy(&info.unwrap_or_default()).into_owned();
     let before = SystemTime::now();
     let time: RedisResult<((u64, u64),)> = pipe().cmd("TIME").query(connection);
     let here = before + before.elapsed().unwrap_or_default() / 2;
     let there = time.map(|((s, us),)| {
         SystemTime::UNIX_EPOCH + Duration::from_secs(s) + Duration::from_micros(us)
     });
-    advise(&info.unwrap_or_default(), here, there.unwrap_or(here))
+    advise(&info, here, there.unwrap_or(here))
 }
 
 fn advise(info: &str, here: SystemTime, there: SystemTime) -> Vec<String> {

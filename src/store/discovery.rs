@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use redis::{Connection, ConnectionAddr, ConnectionInfo, RedisResult, Value, cmd};
+use redis::{RedisResult, Value, cmd};
 
+use super::connection::{At, Connection, Server};
 use super::entries::{bytes, items, text};
 use super::{Redis, StoreError};
 
@@ -15,9 +16,9 @@ use super::{Redis, StoreError};
 pub(super) enum Place {
     Fixed,
     /// The master of this name, as one of these says.
-    Sentinel(Vec<ConnectionInfo>, String),
+    Sentinel(Vec<Server>, String),
     /// The node that has the slot of this hash tag, as one of these says.
-    Cluster(Vec<ConnectionInfo>, String),
+    Cluster(Vec<Server>, String),
 }
 
 /// The parts of `redis+sentinel://[user:password@]host:port,…/master[/db]`, or of
@@ -76,10 +77,10 @@ impl<'a> Several<'a> {
 /// The address of the server now. `template` is how to connect to it.
 pub(super) fn locate(
     place: &Place,
-    template: &ConnectionInfo,
+    template: &Server,
     limit: Duration,
     redis: &Redis,
-) -> Result<ConnectionInfo, StoreError> {
+) -> Result<Server, StoreError> {
     let (seeds, what) = match place {
         Place::Fixed => return Ok(template.clone()),
         Place::Sentinel(seeds, _) => (seeds, "no sentinel answers"),
@@ -87,25 +88,19 @@ pub(super) fn locate(
     };
     let mut last = StoreError::new(format!("{redis}: {what}"));
     for seed in seeds {
-        let found = redis::Client::open(seed.clone())
-            .and_then(|client| client.get_connection_with_timeout(limit))
-            .and_then(|mut connection| {
-                connection.set_read_timeout(Some(limit))?;
-                connection.set_write_timeout(Some(limit))?;
-                match place {
-                    Place::Sentinel(_, master) => ask_sentinel(&mut connection, master),
-                    Place::Cluster(_, tag) => ask_cluster(&mut connection, tag),
-                    Place::Fixed => unreachable!("it has no seeds"),
-                }
-            });
+        let found = seed.connect(limit).and_then(|mut connection| match place {
+            Place::Sentinel(_, master) => ask_sentinel(&mut connection, master),
+            Place::Cluster(_, tag) => ask_cluster(&mut connection, tag),
+            Place::Fixed => unreachable!("it has no seeds"),
+        });
         match found {
             Ok(Some((host, port))) => {
                 // A node that does not know its own address leaves it out.
-                let host = match &*host {
-                    "" | "?" => host_of(seed.addr()),
+                let host = match (&*host, &seed.at) {
+                    ("" | "?", At::Tcp(known, _)) => known.clone(),
                     _ => host,
                 };
-                return Ok(template.clone().set_addr(at(template.addr(), host, port)));
+                return Ok(template.at(host, port));
             }
             Ok(None) => last = StoreError::new(format!("{redis}: {}", place.unknown())),
             Err(e) => last = redis.error(&e),
@@ -159,23 +154,4 @@ pub(super) fn is_master(connection: &mut Connection) -> RedisResult<bool> {
     let role: Value = cmd("ROLE").query(connection)?;
     let word = items(Some(role)).next().and_then(text);
     Ok(word.as_deref() == Some("master"))
-}
-
-/// The same way to connect, at another address.
-fn at(like: &ConnectionAddr, to: String, to_port: u16) -> ConnectionAddr {
-    let mut addr = like.clone();
-    match &mut addr {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-            (*host, *port) = (to, to_port);
-        }
-        _ => {}
-    }
-    addr
-}
-
-fn host_of(addr: &ConnectionAddr) -> String {
-    match addr {
-        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
-        _ => String::new(),
-    }
 }

@@ -4,11 +4,17 @@
 //! Replies are read as plain values, entry by entry: a typed reply fails whole, and one odd
 //! entry would stop its batch.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::{Connection, RedisResult, Script, Value, cmd, pipe};
+use redis::{RedisResult, Script, Value, cmd, pipe};
 
+use super::condition::{self, Condition};
+use super::connection::Connection;
+use super::keys::digest;
+use super::permissions::{self, Lack, Part};
 use super::{Keys, Redis, StoreError, advice, scripts};
+use crate::delivery::Delivery;
 use crate::entry::Entry;
 use crate::entry::EntryId;
 
@@ -17,10 +23,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// See the module's header.
 pub struct Entries {
-    redis: Redis,
-    keys: Keys,
+    pub(super) redis: Redis,
+    pub(super) keys: Keys,
     consumer: String,
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// What a read came to.
@@ -29,6 +35,15 @@ pub enum Read {
     /// The group was gone, with the stream or alone, and has been made anew from the first
     /// entry on: what is settled is deleted, so nothing is delivered again.
     MadeAnew,
+}
+
+/// What is known of an entry's id and URL.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Seen {
+    /// The same bytes came before.
+    Copy,
+    /// Others did.
+    Reused,
 }
 
 /// One step of a sweep.
@@ -63,6 +78,29 @@ impl Entries {
     /// What an operator should know of the server.
     pub fn advice(&mut self) -> Vec<String> {
         advice(&mut self.connection)
+    }
+
+    /// What is wrong with the keys, and whether there may be entries that nobody holds.
+    pub fn inspect(&mut self) -> Result<(Vec<String>, bool), StoreError> {
+        let (connection, redis, keys) = (&mut self.connection, &self.redis, &self.keys);
+        let mut advice = condition::find_wrong_types(connection, redis, keys)?;
+        let Some(condition) = Condition::ask(connection, redis, keys)? else {
+            return Ok((advice, false));
+        };
+        advice.extend(condition.advice(keys));
+        Ok((advice, condition.may_have_orphans()))
+    }
+
+    /// Makes entries that nobody holds ours, as if they had just been read. They are delivered
+    /// when their lease is over: whoever lost them may still be about to settle them.
+    pub fn take_back_orphans(&mut self) -> Result<usize, StoreError> {
+        let taken = condition::take_back(&mut self.connection, &self.keys, &self.consumer);
+        taken.map_err(|e| self.redis.error(&e))
+    }
+
+    /// What the server refuses of what these parts need.
+    pub fn find_lacks(&mut self, parts: &[Part]) -> Result<Vec<Lack>, StoreError> {
+        permissions::find_lacks(&mut self.connection, &self.redis, &self.keys, parts)
     }
 
     /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no
@@ -164,6 +202,43 @@ impl Entries {
         Ok((entries, last))
     }
 
+    /// Which of these were heard before: copies, which are settled, and others with the id and URL
+    /// of another. What is new is remembered for `memory`.
+    pub fn find_copies<'a>(
+        &mut self,
+        deliveries: impl Iterator<Item = &'a Delivery>,
+        memory: Duration,
+    ) -> Result<HashMap<EntryId, Seen>, StoreError> {
+        let script = Script::new(scripts::DEDUP);
+        let mut call = script.key(&self.keys.messages);
+        call.arg(&self.keys.group).arg(memory.as_millis() as u64);
+        let mut asked = Vec::new();
+        for delivery in deliveries {
+            let (Some(entry), message) = (delivery.entry, &delivery.message) else {
+                continue;
+            };
+            call.key(self.keys.seen(&message.id, &message.endpoint.url));
+            call.arg(entry.to_string()).arg(digest(message.raw()));
+            asked.push(entry);
+        }
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let reply: Value = call
+            .invoke(&mut self.connection)
+            .map_err(|e| self.redis.error(&e))?;
+        let words = items(Some(reply)).map(bytes);
+        let seen = asked.into_iter().zip(words).filter_map(|(entry, word)| {
+            let seen = match &word[..] {
+                b"copy" => Seen::Copy,
+                b"reused" => Seen::Reused,
+                _ => return None,
+            };
+            Some((entry, seen))
+        });
+        Ok(seen.collect())
+    }
+
     /// Deletes consumers that are long dead and hold nothing.
     pub fn tidy(&mut self) -> Result<(), StoreError> {
         tidy(&mut self.connection, &self.keys, "").map_err(|e| self.redis.error(&e))
@@ -230,6 +305,10 @@ impl Entries {
             .arg("MKSTREAM")
             .query(&mut self.connection);
         match made {
+            Err(e) if e.code() == Some("WRONGTYPE") => {
+                let which = format!("; it is {}", self.keys.messages);
+                Err(self.redis.error(&e).with(&which))
+            }
             Err(e) if e.code() != Some("BUSYGROUP") => Err(self.redis.error(&e)),
             _ => Ok(()),
         }

@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::{Connection, RedisResult, Script, cmd, pipe};
+use redis::{RedisResult, Script, Value, cmd, pipe};
 
+use super::connection::Connection;
+use super::entries::{bytes, items};
+use super::odd::Odd;
 use super::{Admin, Keys, Redis, StoreError};
-use crate::hold::{Cause, Hold, covers};
+use crate::hold::{self, Cause, Hold, covers};
 use crate::report::Report;
 
 /// How long an answer that nobody takes is kept.
@@ -21,42 +24,65 @@ pub type AllHolds = Vec<(Arc<str>, Hold)>;
 /// Reads all holds, on a connection of its own.
 pub fn fetch_holds(redis: &Redis, keys: &Keys, limit: Duration) -> Result<AllHolds, StoreError> {
     let mut connection = redis.connect(limit)?;
-    let members = members(&mut connection, keys).map_err(|e| redis.error(&e))?;
-    Ok(members
-        .into_iter()
-        .map(|(_, key, hold)| (key, hold))
-        .collect())
+    let members = members(&mut connection, keys, &redis.odd).map_err(|e| redis.error(&e))?;
+    Ok(members.into_iter().map(|m| (m.key, m.hold)).collect())
 }
 
-/// Each with the member that stands for it.
-fn members(connection: &mut Connection, keys: &Keys) -> RedisResult<Vec<(String, Arc<str>, Hold)>> {
-    type Reply = ((u64, u64), Vec<(String, f64)>);
+/// One hold, and the member that stands for it.
+struct Member {
+    bytes: Vec<u8>,
+    key: Arc<str>,
+    hold: Hold,
+}
+
+/// All holds that are not over. Members are read one by one: one that is not ours stops no other.
+fn members(connection: &mut Connection, keys: &Keys, odd: &Odd) -> RedisResult<Vec<Member>> {
     let mut request = pipe();
     // Their ends are by Redis's clock.
     request.cmd("TIME");
     request.cmd("ZRANGE").arg(&keys.holds).arg(0).arg(-1);
     request.arg("WITHSCORES");
-    let ((s, us), members): Reply = request.query(connection)?;
-    let now = Instant::now();
-    let now_ms = (s * 1000 + us / 1000) as f64;
-    let read = |(member, ends): (String, f64)| {
-        let (cause, key) = member.split_once(' ')?;
-        let cause: Cause = cause.parse().ok()?;
-        let left = Duration::try_from_secs_f64((ends - now_ms) / 1000.0);
-        let until = match left {
-            Ok(left) => Some(now.checked_add(left)?),
-            Err(_) if ends.is_infinite() => None,
-            // Over.
-            Err(_) => return None,
+    let ((s, us), members): ((u64, u64), Value) = request.query(connection)?;
+    let (now, now_ms) = (Instant::now(), (s * 1000 + us / 1000) as f64);
+    let mut values = items(Some(members)).map(bytes);
+    let mut found = Vec::new();
+    while let (Some(bytes), Some(ends)) = (values.next(), values.next()) {
+        let Some((cause, key)) = read_member(&bytes) else {
+            odd.tell(
+                &keys.holds,
+                &bytes,
+                "a hold (`paused` or `gone`, and a URL)",
+            );
+            continue;
         };
-        let key = key.into();
-        Some((member, key, Hold { cause, until }))
-    };
-    Ok(members.into_iter().filter_map(read).collect())
+        let ends = std::str::from_utf8(&ends).ok().and_then(|t| t.parse().ok());
+        let hold = ends.and_then(|ends| until(ends, now, now_ms));
+        found.extend(hold.map(|until| Member {
+            bytes,
+            key,
+            hold: Hold { cause, until },
+        }));
+    }
+    Ok(found)
+}
+
+/// Why and what: `gone http://h/path`.
+fn read_member(member: &[u8]) -> Option<(Cause, Arc<str>)> {
+    let (cause, key) = std::str::from_utf8(member).ok()?.split_once(' ')?;
+    Some((cause.parse().ok()?, hold::key(key).ok()?))
+}
+
+/// When it ends; nothing when it has.
+fn until(ends: f64, now: Instant, now_ms: f64) -> Option<Option<Instant>> {
+    match Duration::try_from_secs_f64((ends - now_ms) / 1000.0) {
+        Ok(left) => Some(Some(now.checked_add(left)?)),
+        Err(_) if ends == f64::INFINITY => Some(None),
+        Err(_) => None,
+    }
 }
 
 /// A request that holds a URL or origin for so long, or until that is lifted.
-pub(super) fn hold(
+pub(super) fn hold_endpoint(
     connection: &mut Connection,
     keys: &Keys,
     (key, cause, length): (&str, Cause, Option<Duration>),
@@ -75,27 +101,24 @@ pub(super) fn hold(
 
 impl Admin {
     pub fn holds(&mut self) -> Result<AllHolds, StoreError> {
-        let members = members(&mut self.connection, &self.keys);
+        let members = members(&mut self.connection, &self.keys, &self.redis.odd);
         let members = self.done(members)?;
-        Ok(members
-            .into_iter()
-            .map(|(_, key, hold)| (key, hold))
-            .collect())
+        Ok(members.into_iter().map(|m| (m.key, m.hold)).collect())
     }
 
     pub fn pause(&mut self, key: &str, length: Option<Duration>) -> Result<(), StoreError> {
         let what = (key, Cause::Paused, length);
-        let reply = hold(&mut self.connection, &self.keys, what);
+        let reply = hold_endpoint(&mut self.connection, &self.keys, what);
         self.done(reply)
     }
 
     /// Lifts what is held of a URL, or of all URLs of an origin, and has it tried at once.
     /// Answers how many holds that were.
     pub fn resume(&mut self, key: &str) -> Result<usize, StoreError> {
-        let all = members(&mut self.connection, &self.keys);
+        let all = members(&mut self.connection, &self.keys, &self.redis.odd);
         let all = self.done(all)?;
-        let lifted = all.into_iter().filter(|(_, held, _)| covers(key, held));
-        let lifted: Vec<String> = lifted.map(|(member, ..)| member).collect();
+        let lifted = all.into_iter().filter(|m| covers(key, &m.key));
+        let lifted: Vec<Vec<u8>> = lifted.map(|m| m.bytes).collect();
         let mut request = pipe();
         if !lifted.is_empty() {
             request
@@ -132,18 +155,22 @@ impl Admin {
         let heard = self.done(heard)?;
         let end = Instant::now() + limit;
         let mut reports = Vec::new();
-        while reports.len() < heard {
+        for _ in 0..heard {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let answer: RedisResult<Option<(String, Vec<u8>)>> = cmd("BLPOP")
+            let answer: RedisResult<Value> = cmd("BLPOP")
                 .arg(&reply)
                 .arg(left.as_secs_f64().max(0.01))
                 .query(&mut self.connection);
-            match self.done(answer)? {
-                Some((_, text)) => reports.extend(serde_json::from_slice::<Report>(&text).ok()),
-                None => break,
+            // The key, and what was there.
+            let Some(text) = items(Some(self.done(answer)?)).nth(1).map(bytes) else {
+                break;
+            };
+            match serde_json::from_slice::<Report>(&text) {
+                Ok(report) => reports.push(report),
+                Err(_) => self.redis.odd.tell(&reply, &text, "an answer of a replica"),
             }
         }
         Ok((reports, heard))

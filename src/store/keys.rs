@@ -1,6 +1,11 @@
 //! The names of all Redis keys. They share one hash tag, so that a script or transaction
 //! over several of them works on a cluster.
 
+/// What stands for bytes that are compared, on any replica and of any version.
+pub fn digest(bytes: &[u8]) -> String {
+    sha1_smol::Sha1::from(bytes).digest().to_string()
+}
+
 /// One namespace: what belongs together, and to no other.
 #[derive(Debug, Clone)]
 pub struct Keys {
@@ -37,9 +42,18 @@ impl Keys {
         }
     }
 
-    /// What begins the key that remembers an id for `--bridge`; the id follows.
-    pub fn seen(&self) -> String {
-        format!("{}seen:", self.prefix)
+    /// The pattern that names this key among others of ours, for an ACL.
+    pub fn pattern(&self, key: &str) -> String {
+        match key.strip_prefix(&self.prefix) {
+            Some(_) => format!("{}*", self.prefix),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Remembers that a message of this id came for this URL.
+    pub fn seen(&self, id: &str, url: &str) -> String {
+        let url = &digest(url.as_bytes())[..16];
+        format!("{}seen:{id}:{url}", self.prefix)
     }
 
     /// Where replicas leave what a tool has asked for.

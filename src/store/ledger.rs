@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use redis::{Connection, RedisResult, Script, ScriptInvocation};
+use redis::{RedisResult, Script, ScriptInvocation, Value};
 
+use super::connection::Connection;
+use super::entries::{bytes, items};
+use super::keys::digest;
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Field};
 use crate::entry::EntryId;
 use crate::hold::Cause;
-use crate::record::{Parked, Told};
+use crate::record::{Parked, Told, Unmoved, Why};
 use crate::report::Report;
 use crate::when::unix_ms;
 
@@ -24,6 +27,7 @@ pub struct RedisLedger {
     keys: Keys,
     config: LedgerConfig,
     connection: Option<Connection>,
+    note: Script,
     bury: Script,
     park: Script,
 }
@@ -74,6 +78,7 @@ impl RedisLedger {
             keys,
             config,
             connection: None,
+            note: Script::new(scripts::NOTE),
             bury: Script::new(scripts::BURY),
             park: Script::new(scripts::PARK),
         }
@@ -95,58 +100,59 @@ impl Store for RedisLedger {
         run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }
 
-    fn note(&mut self, notes: &[(EntryId, u32)], limit: Duration) -> Result<(), StoreError> {
-        let Keys {
-            messages, group, ..
-        } = &self.keys;
-        let mut pipe = redis::pipe();
+    fn note(
+        &mut self,
+        notes: &[(EntryId, u32)],
+        limit: Duration,
+    ) -> Result<Vec<Unmoved>, StoreError> {
+        let mut call = self.note.key(&self.keys.messages);
+        call.arg(&self.keys.group).arg(&self.config.consumer);
         for (entry, attempts) in notes {
-            pipe.cmd("XCLAIM")
-                .arg(messages)
-                .arg(group)
-                .arg(&self.config.consumer)
-                .arg(0);
-            pipe.arg(entry.to_string());
             // Reading the entry has counted one that was no attempt.
-            pipe.arg("RETRYCOUNT")
-                .arg(attempts + 1)
-                .arg("JUSTID")
-                .ignore();
+            call.arg(entry.to_string()).arg(attempts + 1);
         }
-        let result = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
-        match result {
-            // No group, no entry to note anything of. The consumer makes it anew.
-            Err(e) if e.code() == "NOGROUP" => Ok(()),
-            result => result,
-        }
+        let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        Ok(unmoved(reply))
     }
 
-    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<(), StoreError> {
+    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
         let now = unix_ms(SystemTime::now());
         let mut call = self.park.key(&self.keys.parked);
-        call.key(&self.keys.messages).arg(&self.keys.group);
-        call.arg(self.keys.seen())
-            .arg(self.config.dedup.as_millis() as u64);
+        call.key(&self.keys.messages).key(&self.keys.dead);
+        call.arg(&self.keys.group).arg(&self.config.consumer);
+        call.arg(now).arg(self.config.dedup.as_millis() as u64);
+        let mut keys = 3;
         for p in parked {
             arg_entry(&mut call, p.entry);
             // Relative, as only Redis's own clock counts there.
             call.arg(p.due.saturating_sub(now));
-            call.arg(if p.once { "once" } else { "" }).arg(p.attempts);
-            call.arg(p.received)
-                .arg(&*p.id)
-                .arg(&*p.source)
-                .arg(&p.message[..]);
+            if p.once {
+                let (seen, digest) = (self.keys.seen(&p.id, &p.url), digest(&p.message));
+                let bytes = format!("{seen}:{digest}");
+                call.key(seen).key(bytes).arg(keys + 1).arg(digest);
+                keys += 2;
+            } else {
+                call.arg("").arg("");
+            }
+            call.arg(p.attempts).arg(p.received).arg(&*p.id);
+            call.arg(&*p.url).arg(&*p.source).arg(&*p.failure);
+            call.arg(&p.message[..]);
         }
-        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         for p in parked {
             self.config.appointment.note(p.due);
         }
-        Ok(())
+        Ok(unmoved(reply))
     }
 
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError> {
+    fn bury(
+        &mut self,
+        letters: &[DeadLetter],
+        limit: Duration,
+    ) -> Result<Vec<Unmoved>, StoreError> {
         let mut call = self.bury.key(&self.keys.dead);
         call.key(&self.keys.messages).arg(&self.keys.group);
+        call.arg(&self.config.consumer);
         for letter in letters {
             arg_entry(&mut call, letter.entry);
             let fields = letter.fields();
@@ -160,7 +166,8 @@ impl Store for RedisLedger {
                 };
             }
         }
-        run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+        let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        Ok(unmoved(reply))
     }
 
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError> {
@@ -187,7 +194,7 @@ impl Store for RedisLedger {
         run(&self.redis, &mut self.connection, limit, |c| {
             let mut urls = urls.iter();
             urls.try_for_each(|(url, length)| {
-                holds::hold(c, keys, (url, Cause::Gone, Some(*length)))
+                holds::hold_endpoint(c, keys, (url, Cause::Gone, Some(*length)))
             })
         })
     }
@@ -217,21 +224,36 @@ fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
     call.arg(entry.map(|e| e.to_string()).unwrap_or_default());
 }
 
+/// What a script has left alone: indexes and reasons in turn.
+fn unmoved(reply: Value) -> Vec<Unmoved> {
+    let mut words = items(Some(reply));
+    let mut unmoved = Vec::new();
+    while let (Some(Value::Int(index)), Some(why)) = (words.next(), words.next()) {
+        let why = match &bytes(why)[..] {
+            b"taken" => Why::Taken,
+            b"copy" => Why::Copy,
+            b"reused" => Why::Reused,
+            _ => Why::Gone,
+        };
+        let index = index as usize;
+        unmoved.push(Unmoved { index, why });
+    }
+    unmoved
+}
+
 /// Runs one request on the kept connection, or a new one; after any error it is not kept.
-fn run(
+fn run<T>(
     redis: &Redis,
     kept: &mut Option<Connection>,
     limit: Duration,
-    request: impl FnOnce(&mut Connection) -> RedisResult<()>,
-) -> Result<(), StoreError> {
+    request: impl FnOnce(&mut Connection) -> RedisResult<T>,
+) -> Result<T, StoreError> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => redis.connect(limit)?,
     };
-    connection
-        .set_read_timeout(Some(limit))
-        .and_then(|()| request(&mut connection))
-        .map_err(|e| redis.error(&e))?;
+    connection.set_read_limit(limit);
+    let answer = request(&mut connection).map_err(|e| redis.error(&e))?;
     *kept = Some(connection);
-    Ok(())
+    Ok(answer)
 }

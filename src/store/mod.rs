@@ -3,14 +3,21 @@
 
 mod admin;
 mod advice;
+mod condition;
+mod connection;
 mod discovery;
 mod entries;
 mod holds;
 mod keys;
 mod ledger;
 mod ndjson;
+mod odd;
+mod permissions;
 mod redis;
 mod scripts;
+mod socket;
+mod subscription;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,31 +25,40 @@ use std::time::Duration;
 
 use crate::delivery::DeadLetter;
 use crate::entry::EntryId;
-use crate::record::{Parked, Told};
+use crate::record::{Parked, Told, Unmoved};
 use crate::report::Report;
 
 pub use admin::{Admin, Fields, ParkedMessage};
 pub use advice::advice;
-pub use entries::{Entries, Read, forget_consumer};
+pub use condition::{Condition, find_wrong_types};
+pub use entries::{Entries, Read, Seen, forget_consumer};
 pub use holds::fetch_holds;
 pub use keys::Keys;
 pub use ledger::{Appointment, LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
+pub use permissions::{Lack, Part, find_lacks};
 pub use redis::{Redis, RedisConfig};
+pub use subscription::{Finding, Heard, Observer, Subscription};
+pub use upkeep::Memory;
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why
-/// not, and then the same is offered again; what was true already is not doubled. Each blocks
-/// for `limit` at most.
+/// not, and then the same is offered again; what was true already is not doubled. An entry that
+/// is not ours any more is left alone, and answered. Each blocks for `limit` at most.
 pub trait Store: Send {
     /// Entries whose messages were delivered go.
     fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError>;
 
     /// Entries get their lease renewed, and the number of attempts begun.
-    fn note(&mut self, notes: &[(EntryId, u32)], limit: Duration) -> Result<(), StoreError>;
+    fn note(
+        &mut self,
+        notes: &[(EntryId, u32)],
+        limit: Duration,
+    ) -> Result<Vec<Unmoved>, StoreError>;
 
-    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<(), StoreError>;
+    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError>;
 
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration) -> Result<(), StoreError>;
+    fn bury(&mut self, letters: &[DeadLetter], limit: Duration)
+    -> Result<Vec<Unmoved>, StoreError>;
 
     /// Notes what attempts came to, for whoever asks.
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
@@ -74,6 +90,14 @@ impl StoreError {
         StoreError {
             text: text.into(),
             code: String::new(),
+        }
+    }
+
+    /// The same, with more to say.
+    fn with(&self, more: &str) -> Self {
+        StoreError {
+            text: format!("{}{more}", self.text),
+            code: self.code.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Field};
 use crate::entry::EntryId;
-use crate::record::{Parked, Told};
+use crate::record::{Parked, Told, Unmoved};
 use crate::report::Report;
 
 /// Writes one JSON object a line.
@@ -37,15 +37,15 @@ impl<W: Write + Send> Store for Ndjson<W> {
         Ok(())
     }
 
-    fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<(), StoreError> {
-        Ok(())
+    fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn tell(&mut self, _: &[Told], _: Duration) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn park(&mut self, _: &[Parked], _: Duration) -> Result<(), StoreError> {
+    fn park(&mut self, _: &[Parked], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
         Err(StoreError::new("this store cannot park"))
     }
 
@@ -57,7 +57,7 @@ impl<W: Write + Send> Store for Ndjson<W> {
         Ok(())
     }
 
-    fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<(), StoreError> {
+    fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
         let mut lines = Vec::new();
         for letter in letters {
             serde_json::to_writer(&mut lines, &object(letter)).expect("a map of plain values");
@@ -66,6 +66,7 @@ impl<W: Write + Send> Store for Ndjson<W> {
         self.out
             .write_all(&lines)
             .and_then(|()| self.out.flush())
+            .map(|()| Vec::new())
             .map_err(|e| StoreError::new(format!("{}: {e}", self.place)))
     }
 

@@ -1,26 +1,20 @@
 //! Redis: how to connect.
 //!
-//! Rules that the crate's behaviour forces on us. Every connection gets both socket
-//! timeouts, as the crate clears them after connecting; after any I/O error it is thrown
-//! away, as a late reply would answer the next question; and it is asked something at
-//! once, because a server that wants a password accepts the connection all the same.
+//! A connection is asked something at once, because a server that wants a password accepts it
+//! all the same. After any I/O error it is thrown away (see `connection.rs`).
 
 use std::fmt;
 use std::time::Duration;
 
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
-    TlsCertificates,
-};
+use redis::RedisError;
 
 use super::StoreError;
+use super::connection::{At, Connection, Server};
 use super::discovery::{self, Place, Several};
+use super::odd::Odd;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Unanswered data or probes end a connection after this, where no reply is awaited.
-const TCP_DEAD: Duration = Duration::from_secs(10);
 
 /// How to reach Redis, as configured.
 #[derive(Clone, Default)]
@@ -41,9 +35,11 @@ pub struct RedisConfig {
 /// A Redis server that can be connected to.
 #[derive(Clone)]
 pub struct Redis {
-    info: ConnectionInfo,
+    server: Server,
     place: Place,
     shown: String,
+    /// What was found there and is not ours.
+    pub(super) odd: Odd,
 }
 
 impl Redis {
@@ -51,46 +47,55 @@ impl Redis {
     /// address without its user and password.
     pub fn new(config: &RedisConfig) -> Result<Redis, StoreError> {
         let address = config.address.trim();
-        let wrong = |e: StoreError| StoreError::new(format!("{}: {e}", hidden(address)));
         let Some(several) = Several::parse(address) else {
-            let info = settled(parse(address).map_err(wrong)?, config, true)?;
-            let shown = shown(info.addr());
-            let place = Place::Fixed;
-            return Ok(Redis { info, place, shown });
+            let server = parse(address, config, true)?;
+            return Ok(Redis {
+                shown: shown(&server),
+                server,
+                place: Place::Fixed,
+                odd: Odd::default(),
+            });
         };
         let all = 0..several.len();
-        let seeds: Result<Vec<ConnectionInfo>, StoreError> = all
+        let seeds: Result<Vec<Server>, StoreError> = all
             .map(|n| {
-                let seed = parse(&several.url(n, !several.sentinel)).map_err(wrong)?;
-                settled(seed, config, !several.sentinel)
+                let url = several.url(n, !several.sentinel);
+                parse(&url, config, !several.sentinel)
             })
             .collect();
         let place = match (several.sentinel, several.master()) {
             (true, "") => {
-                let e = "it must end in /, and the name of the master";
-                return Err(wrong(StoreError::new(e)));
+                return Err(StoreError::new(format!(
+                    "{}: it must end in /, and the name of the master",
+                    hidden(address)
+                )));
             }
             (true, master) => Place::Sentinel(seeds?, master.to_owned()),
             (false, _) => Place::Cluster(seeds?, config.tag.clone()),
         };
-        let info = settled(parse(&several.url(0, true)).map_err(wrong)?, config, true)?;
+        let server = parse(&several.url(0, true), config, true)?;
         let shown = hidden(address);
-        Ok(Redis { info, place, shown })
+        Ok(Redis {
+            server,
+            place,
+            shown,
+            odd: Odd::default(),
+        })
     }
 
-    /// Opens a connection that has answered a PING. Reads time out after `read_timeout`.
-    pub fn connect(&self, read_timeout: Duration) -> Result<Connection, StoreError> {
-        let limit = CONNECT_TIMEOUT.min(read_timeout);
-        let info = discovery::locate(&self.place, &self.info, limit, self)?;
+    /// Opens a connection that has answered a PING. Answers are waited for `read_limit`.
+    pub fn connect(&self, read_limit: Duration) -> Result<Connection, StoreError> {
+        let limit = CONNECT_TIMEOUT.min(read_limit);
+        let server = discovery::locate(&self.place, &self.server, limit, self)?;
         let open = || {
-            let mut connection = Client::open(info)?.get_connection_with_timeout(limit)?;
-            connection.set_read_timeout(Some(read_timeout))?;
-            connection.set_write_timeout(Some(WRITE_TIMEOUT.min(read_timeout)))?;
+            let mut connection = server.connect(limit)?;
             redis::cmd("PING").query::<()>(&mut connection)?;
             let good = match self.place {
                 Place::Sentinel(..) => discovery::is_master(&mut connection)?,
                 Place::Fixed | Place::Cluster(..) => true,
             };
+            connection.set_read_limit(read_limit);
+            connection.set_write_limit(WRITE_TIMEOUT.min(read_limit));
             Ok((connection, good))
         };
         match open().map_err(|e| self.error(&e))? {
@@ -102,21 +107,32 @@ impl Redis {
         }
     }
 
+    /// The name that this logs in by.
+    pub fn user(&self) -> &str {
+        self.server.username.as_deref().unwrap_or("default")
+    }
+
+    /// Adds to a refused SUBSCRIBE what would let it pass.
+    pub fn refused_channel(&self, refusal: &StoreError, channel: &str) -> StoreError {
+        let user = self.user();
+        refusal.with(&format!(
+            "; SUBSCRIBE {channel} must be allowed: ACL SETUSER {user} +subscribe &{channel}"
+        ))
+    }
+
     /// Says what went wrong, where, and what may help.
     pub fn error(&self, e: &RedisError) -> StoreError {
         // Of a pipeline or transaction, what the first of its commands was told.
         let first = e.clone().into_server_errors();
         let first = first.as_deref().and_then(<[_]>::first).map(|(_, e)| e);
         let text = match first {
-            Some(first) => first.to_string(),
+            Some(first) => format!("{} {}", first.code(), first.details().unwrap_or_default()),
             None if e.is_timeout() => "no answer in time".to_owned(),
             None => e.to_string(),
         };
         let code = first.map(|first| first.code()).or(e.code());
-        // Within a script that has no code of its own.
-        let denied = code == Some("NOPERM") || text.contains("user executing the script");
         let hint = match code {
-            _ if denied => "; the Redis user lacks a permission",
+            Some("NOPERM") => "; the Redis user lacks a permission",
             Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
             Some("WRONGTYPE") => {
                 "; a key that outhook uses holds something else: rename or delete it"
@@ -144,63 +160,34 @@ impl fmt::Display for Redis {
     }
 }
 
-/// Reads a single address.
-fn parse(address: &str) -> Result<ConnectionInfo, StoreError> {
+/// Reads a single address, and adds what is configured beside it; user and password are the
+/// server's, and not the sentinels'.
+fn parse(address: &str, config: &RedisConfig, is_server: bool) -> Result<Server, StoreError> {
     let url = if address.contains("://") {
         address.to_owned()
     } else {
         format!("redis://{address}")
     };
-    let info = url.as_str().into_connection_info().ok();
-    info.filter(|info| !is_port_0(info.addr())).ok_or_else(|| {
-        StoreError::new(
-            "it must be host:port or a redis://, rediss:// or unix:// URL, or \
+    let parsed = Server::parse(&url, config.ca.as_deref());
+    let parsed = parsed.map_err(|e| StoreError::new(format!("--redis-ca-file: {e}")))?;
+    let mut server = parsed.ok_or_else(|| {
+        StoreError::new(format!(
+            "{}: it must be host:port or a redis://, rediss:// or unix:// URL, or \
              redis+sentinel://host:port,…/master or redis+cluster://host:port,…",
-        )
-    })
-}
-
-/// Adds what is configured beside the address; user and password are the server's, and not the
-/// sentinels'.
-fn settled(
-    mut info: ConnectionInfo,
-    config: &RedisConfig,
-    server: bool,
-) -> Result<ConnectionInfo, StoreError> {
-    let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-    if let Some(ca) = &config.ca {
-        if !tls {
-            let e = "--redis-ca-file: it is for a rediss:// address";
-            return Err(StoreError::new(e));
-        }
-        let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert: Some(ca.clone()),
-        };
-        let with_ca = Client::build_with_tls(info, certificates);
-        let with_ca = with_ca.map_err(|e| StoreError::new(format!("--redis-ca-file: {e}")))?;
-        info = with_ca.get_connection_info().clone();
-    }
-    let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
-    let password = match server {
+            hidden(address)
+        ))
+    })?;
+    let password = match is_server {
         true => &config.password,
         false => &config.sentinel_password,
     };
-    if let Some(username) = config.username.as_ref().filter(|_| server) {
-        settings = settings.set_username(username);
+    if let Some(username) = config.username.as_ref().filter(|_| is_server) {
+        server.username = Some(username.clone());
     }
     if let Some(password) = password {
-        settings = settings.set_password(password);
+        server.password = Some(password.clone());
     }
-    let keepalive = TcpKeepalive::new()
-        .with_time(TCP_DEAD / 2)
-        .with_interval(TCP_DEAD / 5);
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(keepalive);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(TCP_DEAD);
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
+    Ok(server)
 }
 
 /// What stands before the @ may be a password.
@@ -213,17 +200,10 @@ fn hidden(address: &str) -> String {
     }
 }
 
-fn is_port_0(addr: &ConnectionAddr) -> bool {
-    match addr {
-        ConnectionAddr::Tcp(_, port) | ConnectionAddr::TcpTls { port, .. } => *port == 0,
-        _ => false,
-    }
-}
-
-fn shown(addr: &ConnectionAddr) -> String {
-    match addr {
-        ConnectionAddr::TcpTls { .. } => format!("rediss://{addr}"),
-        ConnectionAddr::Unix(_) => format!("unix://{addr}"),
-        _ => format!("redis://{addr}"),
+fn shown(server: &Server) -> String {
+    match (&server.at, &server.tls) {
+        (At::Tcp(host, port), Some(_)) => format!("rediss://{host}:{port}"),
+        (At::Tcp(host, port), None) => format!("redis://{host}:{port}"),
+        (At::Unix(path), _) => format!("unix://{}", path.display()),
     }
 }

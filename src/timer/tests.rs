@@ -1,6 +1,7 @@
 //! The timer and a ledger, without sources, workers and Redis. What is refused makes records
 //! and no alarms, so nothing wakes the timer but what must.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::delivery::DeadLetter;
 use crate::drain::{DrainTrigger, drain};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
-use crate::ledger::{CAPACITY, Ledger};
+use crate::ledger::{CAPACITY, Ledger, RECEIPTS};
 use crate::message::{Message, RejectReason, Rejection};
 use crate::rules::Rules;
 use crate::scheduler::Limits;
@@ -30,6 +31,7 @@ struct Around {
     patient: Inlet<Place<Arrival>>,
     done: Inlet<Box<Outcome>>,
     records: Receiver<Place<Record>>,
+    receipts: Inlet<Receipt>,
     room: Room,
     drain: Drain,
     trigger: DrainTrigger,
@@ -49,14 +51,16 @@ fn timer(limits: Limits) -> (Timer, Around) {
     let (patient_in, patient) = bounded(128);
     let (report, done) = bounded(limits.workers);
     let (ledger, records) = bounded(CAPACITY);
+    let (receipt, receipts) = bounded(RECEIPTS);
     let (work, mut takers) = work::queue(limits.workers);
     let room = Room::new(waker.clone());
     let (trigger, drain) = drain(waker.clone());
     let around = Around {
         eager: Inlet::new(eager_in, waker.clone()),
         patient: Inlet::new(patient_in, waker.clone()),
-        done: Inlet::new(report, waker),
+        done: Inlet::new(report, waker.clone()),
         records,
+        receipts: Inlet::new(receipt, waker),
         room: room.clone(),
         drain: drain.clone(),
         trigger,
@@ -72,6 +76,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         room,
         done,
         ledger,
+        receipts,
         drain,
         orders: taken,
         sleeper,
@@ -97,8 +102,8 @@ fn accepted(id: &str, more: &str) -> Place<Arrival> {
     let raw = format!(r#"{{"url":"http://h/","webhookId":"{id}","data":1{more}}}"#);
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     let message = Message::parse(raw.into_bytes(), 1000, || unreachable!(), endpoint);
-    let now = Instant::now();
-    Some(Ok(Delivery::new(message.unwrap(), "test".into(), 0, now)))
+    let delivery = Delivery::new(message.unwrap(), "test".into(), 0, boot_time());
+    Some(Ok(delivery))
 }
 
 fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
@@ -106,10 +111,13 @@ fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
         store: Box::new(Ndjson::new(store, "nowhere")),
         work: around.work.clone(),
         room: around.room.clone(),
+        receipts: around.receipts.clone(),
         drain: around.drain.clone(),
         patience: LONG,
         trouble: Trouble::new("test"),
         complained: None,
+        repeats: false,
+        lapsed: HashSet::new(),
     }
 }
 

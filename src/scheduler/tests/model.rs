@@ -10,9 +10,12 @@ use std::time::Duration;
 use crate::backoff::{Delays, RetrySchedule};
 use crate::delivery::DeadReason;
 use crate::endpoint::Endpoint;
+use crate::entry::EntryId;
 use crate::lane::LaneLimits;
 use crate::message::Message;
+use crate::record::Receipt;
 use crate::scheduler::*;
+use crate::when::BootTime;
 use hosts::Host;
 
 /// xorshift64*: enough for choices, and the same on every machine.
@@ -37,6 +40,8 @@ enum State {
     /// Until then, in Unix milliseconds.
     Parked(u64),
     Dead(DeadReason),
+    /// Others have it.
+    Lapsed,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +52,9 @@ struct Known {
     carried: u32,
     bytes: usize,
     entry: Option<EntryId>,
-    leased: Instant,
+    leased: BootTime,
+    /// Its next attempt is noted first.
+    asks: bool,
 }
 
 struct Model {
@@ -56,6 +63,11 @@ struct Model {
     limits: Limits,
     start: Instant,
     elapsed: Duration,
+    /// How long the machine was asleep.
+    slept: Duration,
+    awake: Now,
+    /// Notes that are to stand in the outbox.
+    notes: HashMap<String, u32>,
     states: HashMap<String, Known>,
     held_already: u64,
     attempts: u64,
@@ -70,10 +82,15 @@ struct Model {
 }
 
 pub(in crate::scheduler) fn delivery(id: &str, host: u64) -> Delivery {
-    delivery_at(id, host, 0, Instant::now())
+    delivery_at(id, host, 0, boot(Duration::ZERO))
 }
 
-fn delivery_at(id: &str, host: u64, at: u64, now: Instant) -> Delivery {
+/// So long after everything began.
+pub(in crate::scheduler) fn boot(elapsed: Duration) -> BootTime {
+    BootTime::new(Duration::from_secs(1000) + elapsed)
+}
+
+fn delivery_at(id: &str, host: u64, at: u64, now: BootTime) -> Delivery {
     let raw =
         format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","deliverAt":{at},"data":1}}"#);
     let parsed = Message::parse(
@@ -117,16 +134,25 @@ impl Model {
                 },
                 jitter: 0.2,
             },
+            max_age: Duration::MAX,
             near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
             tells: rng.below(4) == 0,
             gone: Duration::ZERO,
             bridge: rng.below(8) == 0,
         };
+        let start = Instant::now();
         Model {
             scheduler: Scheduler::new(limits.clone(), Rules::default()),
             limits,
-            start: Instant::now(),
+            start,
             elapsed: Duration::ZERO,
+            slept: Duration::ZERO,
+            awake: Now {
+                mono: start,
+                boot: boot(Duration::ZERO),
+                unix_ms: 0,
+            },
+            notes: HashMap::new(),
             states: HashMap::new(),
             held_already: 0,
             attempts: 0,
@@ -144,6 +170,7 @@ impl Model {
     fn now(&self) -> Now {
         Now {
             mono: self.start + self.elapsed,
+            boot: boot(self.elapsed + self.slept),
             unix_ms: self.elapsed.as_millis() as u64,
         }
     }
@@ -151,6 +178,8 @@ impl Model {
     fn step(&mut self) {
         match self.rng.below(10) {
             0..=3 if self.rng.below(20) == 0 => self.arrive_again(),
+            0..=3 if self.rng.below(20) == 0 => self.lose_one(),
+            6..=7 if self.rng.below(60) == 0 => self.suspend(),
             0..=3 => self.arrive(),
             4..=5 => self.hand_out(),
             6..=7 => self.answer(),
@@ -166,7 +195,7 @@ impl Model {
         let id = format!("m{}", self.states.len());
         let (host, now) = (self.rng.below(self.hosts.len() as u64), self.now());
         let at = [0, now.unix_ms + self.rng.below(600)][self.rng.below(8) as usize / 7];
-        let mut delivery = delivery_at(&id, host, at, now.mono);
+        let mut delivery = delivery_at(&id, host, at, now.boot);
         // A store that cannot park has no entries either.
         if self.limits.near.is_some() && self.rng.below(2) == 0 {
             let ms = self.states.len() as u64;
@@ -182,7 +211,8 @@ impl Model {
             carried: delivery.carried,
             bytes: delivery.message.raw().len(),
             entry: delivery.entry,
-            leased: now.mono,
+            leased: now.boot,
+            asks: delivery.notes_first(),
         };
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
@@ -211,7 +241,101 @@ impl Model {
         self.rank += 1;
         self.queued.insert(id.clone(), self.rank);
         self.states.insert(id.clone(), Known { state, ..known });
+        self.note_if_kept(&id);
         self.records(&[id]);
+    }
+
+    /// Another replica takes over an entry; the ledger finds out when it is to note or move it.
+    fn lose_one(&mut self) {
+        let mut found: Vec<(&String, &Known)> = self.states.iter().collect();
+        found.sort_by_key(|(id, _)| *id);
+        let found = found.into_iter().find(|(_, k)| {
+            let is_known = matches!(k.state, State::Ready | State::Waiting(_) | State::Parked(_));
+            is_known && k.entry.is_some()
+        });
+        let Some((id, known)) = found.map(|(id, k)| (id.clone(), k.clone())) else {
+            return;
+        };
+        let mut receipt = Receipt::default();
+        let entry = known.entry.unwrap();
+        match known.state {
+            State::Parked(_) => {
+                receipt.moved.push(entry);
+                receipt.not_parked = 1;
+            }
+            _ => receipt.lapsed.push(entry),
+        }
+        self.states.get_mut(&id).unwrap().state = State::Lapsed;
+        self.scheduler.take_receipt(receipt, self.now());
+        self.records(&[]);
+    }
+
+    /// The process is stopped, or the machine sleeps, during which one clock stands still.
+    fn suspend(&mut self) {
+        let longest = self.limits.near.unwrap_or_default().as_millis() as u64 * 3 + 1;
+        let length = Duration::from_millis(self.rng.below(longest));
+        match self.rng.below(2) {
+            0 => self.elapsed += length,
+            _ => self.slept += length + self.limits.near.unwrap_or_default() / 16,
+        }
+        self.tick();
+    }
+
+    /// What stays here and has cost attempts, or would outlive its lease, is noted.
+    fn note_if_kept(&mut self, id: &str) {
+        let (now, known) = (self.now(), &self.states[id]);
+        let (State::Waiting(due), Some(_)) = (known.state, known.entry) else {
+            return;
+        };
+        let left = due.saturating_duration_since(now.mono);
+        let near = self.limits.near.unwrap();
+        if known.attempts > 0 || now.boot.since(known.leased) + left > near {
+            self.expect_note(id);
+        }
+    }
+
+    fn expect_note(&mut self, id: &str) {
+        let now = self.now();
+        let known = self.states.get_mut(id).unwrap();
+        (known.leased, known.asks) = (now.boot, true);
+        let made = known.attempts - known.carried;
+        self.notes.insert(id.to_owned(), made);
+    }
+
+    /// What has lapsed while nobody could look is dropped, and nothing else; what is kept and
+    /// would lapse is renewed.
+    fn wake(&mut self) {
+        let now = self.now();
+        let before = std::mem::replace(&mut self.awake, now);
+        let passed = now.boot.since(before.boot);
+        let slept = passed.saturating_sub(now.mono - before.mono);
+        let mut dropped = 0;
+        let mut renewed = Vec::new();
+        if let Some(near) = self
+            .limits
+            .near
+            .filter(|near| passed >= *near / 4 || slept >= *near / 16)
+        {
+            for (id, known) in &mut self.states {
+                let waits = matches!(known.state, State::Ready | State::Waiting(_));
+                if !waits || known.entry.is_none() {
+                    continue;
+                }
+                let age = now.boot.since(known.leased);
+                if age >= near * 2 {
+                    known.state = State::Lapsed;
+                    dropped += 1;
+                } else if let State::Waiting(due) = known.state
+                    && age + due.saturating_duration_since(now.mono) > near
+                {
+                    renewed.push(id.clone());
+                }
+            }
+        }
+        renewed.iter().for_each(|id| self.expect_note(id));
+        let told = self.scheduler.wake(now);
+        assert_eq!(told.map_or(0, |(_, dropped)| dropped), dropped);
+        self.records(&[]);
     }
 
     /// Redis gives an entry that is here already a second time.
@@ -246,6 +370,7 @@ impl Model {
     fn all_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
         let gone = left.iter().filter_map(|(id, state)| match state {
             State::Dead(_) => Some((id.clone(), true)),
+            State::Parked(_) if self.limits.bridge && self.states[id].entry.is_none() => None,
             State::Parked(_) => Some((id.clone(), false)),
             _ => None,
         });
@@ -322,24 +447,12 @@ impl Model {
             }
         }
         assert_eq!(left, expected);
-        assert_eq!(noted, self.notes(touched));
+        assert_eq!(noted, std::mem::take(&mut self.notes));
         tells
     }
 
-    /// Attempts at an entry that waits here must outlive the process.
-    fn notes(&self, touched: &[String]) -> HashMap<String, u32> {
-        let mut expected = HashMap::new();
-        for id in touched {
-            let known = &self.states[id];
-            let waits = matches!(known.state, State::Waiting(_)) && known.entry.is_some();
-            if waits && known.attempts > 0 {
-                expected.insert(id.clone(), known.attempts - known.carried);
-            }
-        }
-        expected
-    }
-
     fn tick(&mut self) {
+        self.wake();
         let now = self.now();
         let scans = self.scheduler.scan.is_some_and(|at| at <= now.mono);
         self.scheduler.tick(now);
@@ -356,12 +469,20 @@ impl Model {
         due.sort();
         for (_, _, id) in due {
             self.rank += 1;
+            let known = &self.states[&id];
+            let near = self
+                .limits
+                .near
+                .filter(|_| known.entry.is_some() && !known.asks);
+            if near.is_some_and(|near| now.boot.since(known.leased) > near) {
+                self.expect_note(&id);
+            }
             self.queued.insert(id, self.rank);
         }
         let mut old = Vec::new();
         if let Some(near) = self.limits.near.filter(|_| scans) {
             for (id, known) in &mut self.states {
-                let age = now.mono - known.leased;
+                let age = now.boot.since(known.leased);
                 if known.state == State::Ready
                     && known.entry.is_some()
                     && age > near - SCAN.min(near / 4)
@@ -387,10 +508,14 @@ impl Model {
                 .any(|k| k.state == State::Ready && self.can_fly(k.host, hope));
         let now = self.now();
         match self.scheduler.next(now) {
-            None => assert!(
-                !expected,
-                "a free worker, a due message, and nothing handed out"
-            ),
+            None => {
+                let text = "a free worker, a due message, and nothing handed out";
+                assert!(!expected, "{text}");
+                if self.flying.len() < self.limits.workers {
+                    // Nobody could be served: who stood in line with nothing has lost its place.
+                    self.hosts.iter_mut().for_each(|host| host.passed = 0);
+                }
+            }
             Some(delivery) => {
                 assert!(expected, "handed out over a limit");
                 let id = delivery.message.id.to_string();
@@ -404,10 +529,28 @@ impl Model {
                 assert!(self.can_fly(host, hope), "{id}: its lane may not");
                 self.pass_others(host, hope);
                 let known = self.states.get_mut(&id).unwrap();
+                assert_eq!(delivery.notes_first(), known.asks, "{id}");
                 known.state = State::Flying;
                 self.flying.push(delivery);
+                if self.states[&id].asks && self.rng.below(20) == 0 {
+                    self.refuse_begin();
+                }
             }
         }
+    }
+
+    /// The ledger finds that the entry whose attempt was to begin is another's.
+    fn refuse_begin(&mut self) {
+        let delivery = self.flying.pop().unwrap();
+        let id = delivery.message.id.to_string();
+        self.states.get_mut(&id).unwrap().state = State::Lapsed;
+        let not_begun = vec![delivery];
+        let receipt = Receipt {
+            not_begun,
+            ..Receipt::default()
+        };
+        self.scheduler.take_receipt(receipt, self.now());
+        self.records(&[]);
     }
 
     fn some_answer(&mut self) -> Exchange {
@@ -485,9 +628,8 @@ impl Model {
         self.queued.insert(id.clone(), self.rank);
         let known = self.states.get_mut(&id).unwrap();
         (known.state, known.attempts) = (expected, made);
-        if matches!(expected, State::Waiting(_)) && made > 0 {
-            known.leased = now.mono;
-        }
+        known.asks |= made > 0 && known.entry.is_some();
+        self.note_if_kept(&id);
         let tells = self.records(&touched);
         let told = (self.limits.tells && !cut).then_some((id, finished));
         assert_eq!(tells, Vec::from_iter(told));
@@ -508,10 +650,11 @@ impl Model {
             stats.parked,
             count(|s| matches!(s, State::Parked(_))) as u64
         );
+        assert_eq!(stats.lapsed, count(|s| *s == State::Lapsed) as u64);
         assert_eq!(stats.held_already, self.held_already);
         assert_eq!(stats.attempts, self.attempts);
         assert_eq!(stats.retried, self.retried);
-        let settled = stats.delivered + stats.dead + stats.parked;
+        let settled = stats.delivered + stats.dead + stats.parked + stats.lapsed;
         assert_eq!(stats.accepted, settled + self.scheduler.active() as u64);
         let earliest = self.states.values().filter_map(|k| match k.state {
             State::Waiting(due) => Some(due),
@@ -539,9 +682,26 @@ impl Model {
             scan.is_some() || !self.states.values().any(leased),
             "no lease is forgotten"
         );
+        self.check_leases();
         let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
         assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
+    }
+
+    /// Nothing that stands here outlives its lease unseen: what is queued is looked at in time,
+    /// and what waits is due before.
+    fn check_leases(&self) {
+        let Some(near) = self.limits.near else { return };
+        let now = self.now();
+        for (id, known) in self.states.iter().filter(|(_, k)| k.entry.is_some()) {
+            let age = now.boot.since(known.leased);
+            let oldest = match known.state {
+                State::Ready => age.saturating_sub(near / 4),
+                State::Waiting(due) => age + due.saturating_duration_since(now.mono),
+                _ => continue,
+            };
+            assert!(oldest <= near, "{id}: {age:?}, lease {:?}", near * 2);
+        }
     }
 
     fn drain(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::model::Rng;
 use crate::endpoint::Endpoint;
+use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
 use crate::message::Message;
 use crate::record::Parked;
@@ -54,6 +55,7 @@ fn limits(rng: &mut Rng) -> Limits {
         share_bytes: 1 << 20,
         max_active: 100,
         max_active_bytes: 1 << 20,
+        max_age: Duration::MAX,
         near: Some(Duration::from_millis(150)),
         bridge: false,
         tells: false,
@@ -71,6 +73,8 @@ fn rules() -> Rules {
         pace: Some(Duration::from_millis(5)),
         timeout: None,
         schedule: None,
+        max_age: None,
+        max_age_raised: false,
         headers: Box::default(),
         method: None,
         user_agent: None,
@@ -106,6 +110,7 @@ impl World {
     fn now(&self) -> Now {
         Now {
             mono: self.start + self.elapsed,
+            boot: super::model::boot(self.elapsed),
             unix_ms: 1_000_000 + self.elapsed.as_millis() as u64,
         }
     }
@@ -122,7 +127,7 @@ impl World {
             }),
             attempts,
             carried: attempts,
-            ..Delivery::new(message, "test".into(), 0, self.now().mono)
+            ..Delivery::new(message, "test".into(), 0, self.now().boot)
         };
         self.scheduler.accept(delivery, self.now());
     }

@@ -4,10 +4,30 @@
 -- if it adds something.)
 local nothing = '0-0'
 
--- Takes an entry out of a group and its stream. An entry that is no longer there was settled by
--- someone else, or this is a repetition: false.
+-- Takes an entry out of a group and its stream.
 local function take(stream, group, entry)
-  return redis.call('XACK', stream, group, entry) + redis.call('XDEL', stream, entry) > 0
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+end
+
+-- Why an entry is not ours any more: others have taken it over ('taken'), or it is not pending at
+-- all ('gone'), as it was settled, or this is a repetition. Nothing while it is ours. Whoever has
+-- lost an entry must not touch it: whoever has it now is responsible for it.
+local function lost(stream, group, entry, consumer)
+  local rows = redis.pcall('XPENDING', stream, group, entry, entry, 1)
+  if rows.err then
+    -- A group that was deleted holds nothing; the one that is made anew reads all entries again.
+    if string.find(rows.err, 'NOGROUP', 1, true) then return 'gone' end
+    redis.call('XPENDING', stream, group, entry, entry, 1)
+  end
+  if not rows[1] then return 'gone' end
+  if rows[1][2] ~= consumer then return 'taken' end
+end
+
+-- The digest that a key remembers, and the entry that it is of (or -).
+local function heard(key)
+  local entry, digest = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
+  return digest, entry
 end
 
 -- Moves a parked message (a line with what is known of it, then its bytes) to the end of a
@@ -17,8 +37,15 @@ local function unpark(parked, member, stream)
   local attempts, received, id, source, message =
     string.match(member, '^(%d+) (%d+) (%S+) ([^\n]*)\n(.*)$')
   if attempts then
-    redis.call('XADD', stream, '*', 'message', message, 'attempts', attempts,
-      'received_ms', received, 'id', id, 'source', source)
+    local add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
+      'received_ms', received, 'id', id, 'source' }
+    local from, last = string.match(source, '^([^\t]*)\t(.*)$')
+    add[#add + 1] = from or source
+    if last then
+      add[#add + 1] = 'last'
+      add[#add + 1] = last
+    end
+    redis.call(unpack(add))
   else
     redis.call('XADD', stream, '*', 'message', member)
   end

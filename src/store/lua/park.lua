@@ -1,43 +1,68 @@
 -- Parks messages, or appends those that are due to the stream; those that were entries of the
--- stream leave it in the same moment. A parked message is one member: a line with what is known
--- of it, then its bytes.
--- KEYS: parked, messages. ARGV: group, prefix of the keys that remember ids, for how long (ms),
--- then for each message: its entry or '', delay (ms), 'once' or '', attempts, received, id,
--- source, bytes.
-local parked, messages, group = KEYS[1], KEYS[2], ARGV[1]
+-- stream leave it in the same moment, if they are still ours. A parked message is one member: a
+-- line with what is known of it, then its bytes.
+-- KEYS: parked, messages, dead, then the keys that remember what was heard. ARGV: group, consumer,
+-- time (Unix ms), for how long that is remembered (ms), then for each message: its entry or '',
+-- delay (ms), which of KEYS remembers its id and URL (and the next one its bytes) or '', digest of
+-- its bytes, attempts, received, id, URL, source, what its last attempt came to or '', bytes.
+-- Answers for each that was not moved: its index, and why.
+local parked, messages, dead, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local reused = 'another message with this webhookId and url, and other bytes, came within '
+  .. '--bridge-dedup; give each message an id of its own'
 
 -- Before the first is moved: both must be what they are taken for.
 redis.call('ZCARD', parked)
 redis.call('XLEN', messages)
 
-for i = 4, #ARGV, 8 do
-  local entry, delay, once, attempts, received, id, source, message = unpack(ARGV, i, i + 7)
+local unmoved = {}
+local function move(i)
+  local entry, delay, seen, digest, attempts, received, id, url, source, last, message =
+    unpack(ARGV, i, i + 10)
+  local why = entry ~= '' and lost(messages, group, entry, consumer)
+  if why then return why end
   local add
   if tonumber(delay) > 0 then
+    if last ~= '' then source = source .. '\t' .. last end
     local member = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. source .. '\n' .. message
     -- NX: a repetition changes nothing.
     add = { 'ZADD', parked, 'NX', string.format('%.0f', now + delay), member }
   else
     add = { 'XADD', messages, '*', 'message', message, 'attempts', attempts,
       'received_ms', received, 'id', id, 'source', source }
+    if last ~= '' then
+      add[#add + 1] = 'last'
+      add[#add + 1] = last
+    end
   end
-  local seen = ARGV[2] .. id
   if entry ~= '' then take(messages, group, nothing) end
-  if once == '' or redis.call('SET', seen, '', 'NX', 'PX', ARGV[3]) then
-    local added = redis.pcall(unpack(add))
-    if type(added) == 'table' and added.err then
-      -- Not to be taken for one that has come already when it is offered again.
-      if once ~= '' then redis.call('GETDEL', seen) end
-      return added
-    end
-    if entry ~= '' and not take(messages, group, entry) then
-      if add[1] == 'XADD' then
-        redis.call('XDEL', messages, added)
-      elseif added == 1 then
-        redis.call('ZREM', parked, add[5])
-      end
-    end
+  local key = tonumber(seen)
+  if key and not redis.call('SET', KEYS[key], '- ' .. digest, 'NX', 'PX', ARGV[4]) then
+    if heard(KEYS[key]) == digest or redis.call('EXISTS', KEYS[key + 1]) == 1 then return 'copy' end
+    -- Each replica hears it: one of them keeps it.
+    redis.call('XADD', dead, '*', 'reason', 'id_reused', 'detail', reused, 'id', id, 'url', url,
+      'attempts', attempts, 'source', source, 'received_ms', received, 'dead_ms', ARGV[3],
+      'message', message)
+    redis.call('SET', KEYS[key + 1], '', 'PX', ARGV[4])
+    return 'reused'
+  end
+  local added = redis.pcall(unpack(add))
+  if type(added) == 'table' and added.err then
+    -- Not to be taken for one that has come already when it is offered again.
+    if key then redis.call('GETDEL', KEYS[key]) end
+    return added
+  end
+  if entry ~= '' then take(messages, group, entry) end
+end
+
+for i = 5, #ARGV, 11 do
+  local why = move(i)
+  if type(why) == 'table' then return why end
+  if why then
+    unmoved[#unmoved + 1] = (i - 5) / 11
+    unmoved[#unmoved + 1] = why
   end
 end
+return unmoved

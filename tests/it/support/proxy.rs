@@ -7,7 +7,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -25,10 +25,13 @@ struct State {
     links: Mutex<Vec<Link>>,
 }
 
-/// One connection: its near side, and whether it forwards nothing.
+/// One connection: both its sides, whether it forwards nothing, and how many bytes of answers it
+/// keeps back.
 struct Link {
     near: TcpStream,
+    far: UnixStream,
     hole: Arc<AtomicBool>,
+    swallow: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -62,6 +65,25 @@ impl Proxy {
         self.state.hole.store(false, Ordering::SeqCst);
     }
 
+    /// Says this to the server in the name of who is connected at `local`, a port of ours, and
+    /// keeps back so many bytes of what the server says next.
+    pub fn say_for(&self, local: u16, bytes: &[u8], swallow: usize) {
+        let links = self.state.links.lock().unwrap();
+        let link = links
+            .iter()
+            .find(|link| link.near.peer_addr().is_ok_and(|peer| peer.port() == local));
+        let link = link.expect("a connection from this port");
+        link.swallow.store(swallow, Ordering::SeqCst);
+        (&link.far).write_all(bytes).expect("an open connection");
+    }
+
+    /// The ports from which connections stand, oldest first.
+    pub fn ports(&self) -> Vec<u16> {
+        let links = self.state.links.lock().unwrap();
+        let ports = links.iter().filter_map(|link| link.near.peer_addr().ok());
+        ports.map(|peer| peer.port()).collect()
+    }
+
     /// Resets every connection.
     pub fn cut(&self) {
         for link in self.state.links.lock().unwrap().drain(..) {
@@ -80,19 +102,28 @@ impl State {
     fn link(&self, near: TcpStream, far: UnixStream) {
         let hole = Arc::new(AtomicBool::new(self.hole.load(Ordering::SeqCst)));
         let _ = near.set_nodelay(true);
-        let (Ok(near2), Ok(near3), Ok(far2)) =
-            (near.try_clone(), near.try_clone(), far.try_clone())
-        else {
+        let (Ok(near2), Ok(near3), Ok(far2), Ok(far3)) = (
+            near.try_clone(),
+            near.try_clone(),
+            far.try_clone(),
+            far.try_clone(),
+        ) else {
             return;
         };
         let (up, down) = (hole.clone(), hole.clone());
-        self.links.lock().unwrap().push(Link { near: near3, hole });
+        let swallow = Arc::new(AtomicUsize::new(0));
+        self.links.lock().unwrap().push(Link {
+            near: near3,
+            far: far3,
+            hole,
+            swallow: swallow.clone(),
+        });
         thread::spawn(move || {
-            pump(near, &far, &up);
+            pump(near, &far, &up, &AtomicUsize::new(0));
             let _ = far.shutdown(Shutdown::Both);
         });
         thread::spawn(move || {
-            pump(far2, &near2, &down);
+            pump(far2, &near2, &down, &swallow);
             // Behind a black hole nobody hears that the other side has gone.
             if !down.load(Ordering::SeqCst) {
                 let _ = near2.shutdown(Shutdown::Both);
@@ -101,10 +132,12 @@ impl State {
     }
 }
 
-fn pump(mut from: impl Read, mut to: impl Write, hole: &AtomicBool) {
+fn pump(mut from: impl Read, mut to: impl Write, hole: &AtomicBool, swallow: &AtomicUsize) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
-        if !hole.load(Ordering::SeqCst) && to.write_all(&buffer[..n]).is_err() {
+        let kept = swallow.load(Ordering::SeqCst).min(n);
+        swallow.fetch_sub(kept, Ordering::SeqCst);
+        if !hole.load(Ordering::SeqCst) && to.write_all(&buffer[kept..n]).is_err() {
             break;
         }
     }

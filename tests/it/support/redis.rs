@@ -19,6 +19,27 @@ pub const DEAD: &str = "{outhook}:dead";
 pub const MESSAGES: &str = "{outhook}:messages";
 pub const PARKED: &str = "{outhook}:parked";
 
+/// The server to test with: `REDIS_SERVER`, or the one on the PATH.
+pub fn server() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
+/// Whether it is Redis 7.0 or newer, or Valkey, which goes on from there. Says so when a test
+/// leaves something out for that reason.
+pub fn is_7(what: &str) -> bool {
+    let output = Command::new(server()).arg("--version").output();
+    let text = output
+        .expect("redis-server on the PATH, or REDIS_SERVER")
+        .stdout;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let version = text.split("v=").nth(1).and_then(|v| v.split('.').next());
+    let version: u32 = version.expect("a version").parse().expect("a number");
+    if version < 7 {
+        eprintln!("skipped: this redis-server is older than 7.0, and {what}");
+    }
+    version >= 7
+}
+
 pub struct Redis {
     dir: TempDir,
     args: Vec<String>,
@@ -81,7 +102,7 @@ impl Redis {
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "redis-server runs already");
         let socket = self.socket();
-        let child = Command::new("redis-server")
+        let child = Command::new(server())
             .args([
                 "--port",
                 "0",
@@ -97,7 +118,7 @@ impl Redis {
             .args(&self.args)
             .stdin(Stdio::null())
             .spawn()
-            .expect("redis-server on the PATH");
+            .expect("redis-server on the PATH, or REDIS_SERVER");
         self.child = Some(child);
     }
 
@@ -163,6 +184,11 @@ impl Redis {
             .unwrap_or_else(|e| panic!("{args:?}: {e}"))
     }
 
+    /// The same with any bytes.
+    pub fn command_bytes<T: FromRedisValue>(&self, args: &[&[u8]]) -> T {
+        self.query(args).unwrap_or_else(|e| panic!("{args:?}: {e}"))
+    }
+
     fn query<T: FromRedisValue>(&self, args: &[&[u8]]) -> redis::RedisResult<T> {
         let mut control = self.control.lock().unwrap();
         let mut cmd = redis::Cmd::new();
@@ -170,6 +196,13 @@ impl Redis {
             cmd.arg(*arg);
         }
         cmd.query(control.as_mut().expect("a running redis-server"))
+    }
+
+    /// Whether this build of the server can speak TLS.
+    pub fn has_tls(&self) -> bool {
+        !self
+            .command::<Vec<String>>(&["CONFIG", "GET", "tls-port"])
+            .is_empty()
     }
 
     /// PUBLISHes any bytes; says how many subscribers have got them.

@@ -1,0 +1,124 @@
+//! What the ledger holds and has not written yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+
+use super::{CAPACITY, Report};
+use crate::delivery::{DeadLetter, Delivery};
+use crate::entry::EntryId;
+use crate::places::Place;
+use crate::record::{Parked, Record, Told};
+use crate::report as endpoints;
+use crate::waker::Room;
+
+/// Bytes held at most: one request should not block Redis for everyone.
+const BYTES: usize = 1 << 20;
+
+/// Records that are not written yet, by kind.
+#[derive(Default)]
+pub(super) struct Held {
+    pub settled: Vec<EntryId>,
+    pub notes: Vec<(EntryId, u32)>,
+    pub begun: Vec<Delivery>,
+    pub letters: Vec<DeadLetter>,
+    pub parked: Vec<Parked>,
+    pub told: Vec<Told>,
+    pub gone: Vec<(Arc<str>, Duration)>,
+    pub answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Held {
+    /// Takes records while there is room here, and tells who waits for room there; waits for
+    /// one if there is nothing to do. False when all is done, and there will be no more.
+    ///
+    /// That it may wait before it has told is no harm: a channel that is full is so by half
+    /// with whole records, as one that is large takes at most half of it (`extra_places`).
+    pub fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
+        while self.count == 0 {
+            match records.recv() {
+                Ok(place) => self.add(place),
+                Err(_) => return false,
+            }
+        }
+        while self.count < CAPACITY && self.bytes < BYTES {
+            match records.try_recv() {
+                Ok(place) => self.add(place),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        room.made();
+        true
+    }
+
+    fn add(&mut self, place: Place<Record>) {
+        let Some(record) = place else {
+            return;
+        };
+        self.count += 1;
+        self.bytes += record.len();
+        match record {
+            Record::Settle(entry) => self.settled.push(entry),
+            Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
+            Record::Begin(delivery) => self.begun.push(delivery),
+            Record::Bury(letter) => self.letters.push(letter),
+            Record::Park(parked) => self.parked.push(parked),
+            Record::Tell(told) => self.told.push(*told),
+            Record::Gone(url, length) => self.gone.push((url, length)),
+            Record::Answer(key, report) => self.answers.push((key, report)),
+        }
+    }
+
+    pub fn recount(&mut self) {
+        self.count = self.settled.len()
+            + self.notes.len()
+            + self.begun.len()
+            + self.letters.len()
+            + self.parked.len()
+            + self.told.len()
+            + self.gone.len()
+            + self.answers.len();
+        let letters = self.letters.iter().map(|l| l.message.len());
+        let parked = self.parked.iter().map(|p| p.message.len());
+        let begun = self.begun.iter().map(|d| d.message.raw().len());
+        self.bytes = letters.chain(parked).chain(begun).sum();
+    }
+
+    /// The end has come before the store: what memory alone held is lost, and is named at the end.
+    pub fn give_up(self, report: &mut Report) {
+        let begun = self.begun.into_iter().map(Record::Begin);
+        let letters = self.letters.into_iter().map(Record::Bury);
+        let parked = self.parked.into_iter().map(Record::Park);
+        report.again += self.settled.len() as u64;
+        for record in begun.chain(letters).chain(parked) {
+            if let Some(name) = record.loss() {
+                report.lost.push(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::waker::waker;
+
+    #[test]
+    fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
+        let (waker, sleeper) = waker();
+        let room = Room::new(waker);
+        let (to, from) = bounded(2);
+        for seq in 0..2 {
+            to.send(Some(Record::Settle(EntryId { ms: 1, seq })))
+                .unwrap();
+        }
+        room.want();
+        assert!(Held::default().fill(&from, &room));
+        sleeper.sleep_until_woken();
+    }
+}

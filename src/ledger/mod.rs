@@ -1,0 +1,360 @@
+//! The ledger: the one thread that makes true in the store what the timer has decided.
+//!
+//! It takes records from a bounded channel, writes them in batches, one request a kind, and
+//! keeps at what the store refuses: nothing is skipped, and while the ledger is full the timer
+//! hands out no new work. It blocks in the store, nowhere else. It ends with its input, and
+//! then within [`Ledger::patience`] even if the store is gone.
+
+mod batch;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use log::warn;
+
+use crate::delivery::{DeadLetter, DeadReason, Delivery};
+use crate::drain::Drain;
+use crate::entry::EntryId;
+use crate::places::Place;
+use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Why};
+use crate::store::{Store, StoreError};
+use crate::trouble::Trouble;
+use crate::waker::{Inlet, Room};
+use crate::work::Giver;
+
+use batch::Held;
+
+/// The channel's bound, and that of what is held.
+pub const CAPACITY: usize = 256;
+
+/// Receipts that may wait for the timer.
+pub const RECEIPTS: usize = 16;
+
+/// What one write may take. Redis under a long command is not dead yet.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The least a write gets, even when the time is over.
+const LAST_LIMIT: Duration = Duration::from_millis(200);
+
+/// Entries that are remembered to be others'. What is written of them comes soon after.
+const MOST_LAPSED: usize = 10_000;
+
+/// How often it is told that something is given up.
+const COMPLAIN: Duration = Duration::from_secs(60);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Dead letters kept.
+    pub letters: u64,
+    /// What could not be kept before the end, by id.
+    pub lost: Vec<String>,
+    /// What is still an entry of the stream, but will be delivered again.
+    pub again: u64,
+}
+
+/// See the module's header.
+pub struct Ledger {
+    pub store: Box<dyn Store>,
+    /// For deliveries whose attempt has been noted.
+    pub work: Giver<Delivery>,
+    /// For the timer, which waits for room in `records`.
+    pub room: Room,
+    /// What became of entries, for the timer too, which takes them at once.
+    pub receipts: Inlet<Receipt>,
+    pub drain: Drain,
+    /// How long the store may stay away once the service is to end.
+    pub patience: Duration,
+    pub trouble: Trouble,
+    /// When it was last told that something is given up.
+    pub complained: Option<Instant>,
+    /// Whether what is to be written was refused before, or its answer lost.
+    pub repeats: bool,
+    /// Entries that turned out to be others', of late.
+    pub lapsed: HashSet<EntryId>,
+}
+
+impl Ledger {
+    /// Works until `records` ends. Owns it, so that after a panic it is closed before `room`
+    /// wakes the timer, which would sleep on otherwise.
+    pub fn run(mut self, records: Receiver<Place<Record>>) -> Report {
+        let mut report = Report::default();
+        let mut held = Held::default();
+        let mut deadline = None;
+        let mut gave_up = false;
+        loop {
+            if !held.fill(&records, &self.room) {
+                return report;
+            }
+            if gave_up {
+                std::mem::take(&mut held).give_up(&mut report);
+                continue;
+            }
+            let begun = Instant::now();
+            match self.write(&mut held, &mut report, deadline) {
+                Ok(()) => self.trouble.end(),
+                Err(e) => {
+                    let pause = self.trouble.begin(&e);
+                    // The end, a drain's or that of all work, began after this write did.
+                    if deadline.is_none() && (self.work.is_last() || self.drain.has_begun()) {
+                        deadline = Some(begun + self.patience);
+                    }
+                    // What is still to come is not tried any more: each try may take long.
+                    gave_up = !self.waits(pause, deadline);
+                    if gave_up {
+                        std::mem::take(&mut held).give_up(&mut report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes each kind, settlements first: they free memory, and are taken even by a server
+    /// that has none left. What the server refuses stays; the first error is answered.
+    fn write(
+        &mut self,
+        held: &mut Held,
+        report: &mut Report,
+        deadline: Option<Instant>,
+    ) -> Result<(), StoreError> {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let most = WRITE_LIMIT.min(self.patience.max(LAST_LIMIT));
+        let limit = left.map_or(most, |left| left.clamp(LAST_LIMIT, most));
+        let mut receipt = Receipt::default();
+        let mut first = FirstError(Ok(()));
+        if !held.settled.is_empty() && first.keep(self.store.settle(&held.settled, limit)) {
+            held.settled.clear();
+        }
+        first.keep(self.note(held, &mut receipt, limit));
+        first.keep(self.bury(held, &mut receipt, report, limit));
+        first.keep(self.park(held, &mut receipt, report, limit));
+        first.keep(self.notify(held, limit));
+        held.recount();
+        self.repeats = first.0.is_err();
+        if !receipt.is_empty() {
+            // Fails only when the timer has ended, and nobody counts any more.
+            let _ = self.receipts.send(receipt);
+        }
+        first.0
+    }
+
+    /// Notes attempts. Those that were about to begin do, or are given back.
+    fn note(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if !held.notes.is_empty() {
+            let lost = self.store.note(&held.notes, limit)?;
+            let entries: Vec<_> = held.notes.drain(..).map(|(entry, _)| Some(entry)).collect();
+            let lost = self.sort_out(&entries, &lost);
+            receipt
+                .lapsed
+                .extend(lost.iter().filter_map(|n| entries[*n]));
+        }
+        if held.begun.is_empty() {
+            return Ok(());
+        }
+        let begun = held.begun.iter();
+        let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
+        let lost = self.store.note(&notes.collect::<Vec<_>>(), limit)?;
+        let lost: HashSet<usize> = lost.iter().map(|unmoved| unmoved.index).collect();
+        for (n, delivery) in held.begun.drain(..).enumerate() {
+            match lost.contains(&n) {
+                true => {
+                    self.lapsed.extend(delivery.entry);
+                    receipt.not_begun.push(delivery);
+                }
+                false => self.work.give(delivery),
+            }
+        }
+        Ok(())
+    }
+
+    fn bury(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        report: &mut Report,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if held.letters.is_empty() {
+            return Ok(());
+        }
+        let lost = self.store.bury(&held.letters, limit)?;
+        let entries: Vec<_> = held.letters.iter().map(|l| l.entry).collect();
+        let lost = self.sort_out(&entries, &lost);
+        receipt.moved.extend(entries.into_iter().flatten());
+        let letters = held.letters.drain(..).enumerate();
+        let (kept, lost): (Vec<_>, Vec<_>) = letters.partition(|(n, _)| !lost.contains(n));
+        let is_counted =
+            |(_, letter): &&(usize, DeadLetter)| !matches!(letter.reason, DeadReason::Rejected(_));
+        receipt.not_buried += lost.iter().filter(is_counted).count() as u64;
+        report.letters += kept.len() as u64;
+        log_letters(kept.iter().map(|(_, letter)| letter), &self.store.place());
+        Ok(())
+    }
+
+    fn park(
+        &mut self,
+        held: &mut Held,
+        receipt: &mut Receipt,
+        report: &mut Report,
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        if held.parked.is_empty() {
+            return Ok(());
+        }
+        let unmoved = self.store.park(&held.parked, limit)?;
+        self.count_copies(&held.parked, &unmoved, receipt);
+        report.letters += receipt.reused;
+        let entries: Vec<_> = held.parked.drain(..).map(|p| p.entry).collect();
+        receipt.not_parked += self.sort_out(&entries, &unmoved).len() as u64;
+        receipt.moved.extend(entries.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Counts the copies of what was heard before, and tells of those that are none.
+    fn count_copies(&self, parked: &[Parked], unmoved: &[Unmoved], receipt: &mut Receipt) {
+        let those = |why| unmoved.iter().filter(move |u| u.why == why);
+        let reused: Vec<&Parked> = those(Why::Reused).map(|u| &parked[u.index]).collect();
+        if let Some(first) = reused.first() {
+            let (id, url, more) = (&first.id, &first.url, reused.len() - 1);
+            warn!(
+                "dead (id_reused): {id} to {url} and {more} more, kept in {}: other messages with \
+                 these ids came before, within --bridge-dedup",
+                self.store.place()
+            );
+        }
+        receipt.reused += reused.len() as u64;
+        // Where the answer to the same request was lost, they may be copies of themselves.
+        if !self.repeats {
+            receipt.copies += those(Why::Copy).count() as u64;
+        }
+    }
+
+    /// Which of `entries` others have, and remembers them for a while. What is gone may be so
+    /// because the answer to the same request was lost before.
+    fn sort_out(&mut self, entries: &[Option<EntryId>], unmoved: &[Unmoved]) -> HashSet<usize> {
+        let is_lost = |u: &&Unmoved| match u.why {
+            Why::Taken => true,
+            Why::Gone => !self.repeats,
+            Why::Copy | Why::Reused => false,
+        };
+        let lost: HashSet<usize> = unmoved.iter().filter(is_lost).map(|u| u.index).collect();
+        if self.lapsed.len() > MOST_LAPSED {
+            self.lapsed.clear();
+        }
+        for (n, entry) in entries.iter().enumerate() {
+            match (entry, lost.contains(&n)) {
+                (Some(entry), true) => drop(self.lapsed.insert(*entry)),
+                // Ours again.
+                (Some(entry), false) => drop(self.lapsed.remove(entry)),
+                (None, _) => {}
+            }
+        }
+        lost
+    }
+
+    /// Writes what no message depends on.
+    fn notify(&mut self, held: &mut Held, limit: Duration) -> Result<(), StoreError> {
+        // Of what others have they tell themselves.
+        held.told.retain(|told| {
+            let is_lapsed = told.entry.is_some_and(|entry| self.lapsed.contains(&entry));
+            !is_lapsed || told.fate == Fate::Delivered
+        });
+        let mut first = FirstError(Ok(()));
+        if !held.told.is_empty() {
+            let told = self.store.tell(&held.told, limit);
+            if first.keep(self.unless_refused("what became of messages", told)) {
+                held.told.clear();
+            }
+        }
+        if !held.gone.is_empty() {
+            let gone = self.store.gone(&held.gone, limit);
+            if first.keep(self.unless_refused("which endpoints are gone", gone)) {
+                held.gone.clear();
+            }
+        }
+        if !held.answers.is_empty() {
+            // Whoever asked does not wait for a second try.
+            let answers = std::mem::take(&mut held.answers);
+            let answered = self.store.answer(&answers, limit);
+            first.keep(self.unless_refused("answers to operators", answered));
+        }
+        first.0
+    }
+
+    /// What no message depends on is given up when the server refuses it: deliveries must not
+    /// stop for it.
+    fn unless_refused(
+        &mut self,
+        what: &str,
+        result: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match result {
+            Err(e) if e.is_refusal() => {
+                let now = Instant::now();
+                let quiet = self.complained.is_some_and(|at| now - at < COMPLAIN);
+                if !quiet {
+                    warn!("redis refuses to keep {what}: {e}");
+                    self.complained = Some(now);
+                }
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Waits before the next try. False when there is no time for one.
+    fn waits(&self, pause: Duration, deadline: Option<Instant>) -> bool {
+        match deadline {
+            // Woken by the drain; the pause starts anew, shorter.
+            None => {
+                self.drain.wait(pause);
+                true
+            }
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                std::thread::sleep(pause.min(LAST_LIMIT).min(left));
+                !left.is_zero()
+            }
+        }
+    }
+}
+
+/// Of several errors the first.
+struct FirstError(Result<(), StoreError>);
+
+impl FirstError {
+    /// Whether it went well.
+    fn keep(&mut self, result: Result<(), StoreError>) -> bool {
+        let good = result.is_ok();
+        if self.0.is_ok() {
+            self.0 = result;
+        }
+        good
+    }
+}
+
+/// One line a batch and reason, once it is kept: a flood of dead letters is not a flood of
+/// lines.
+fn log_letters<'a>(letters: impl Iterator<Item = &'a DeadLetter>, place: &str) {
+    let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
+    for letter in letters {
+        let reason = reasons.entry(letter.reason.to_string());
+        reason.or_insert((0, letter)).0 += 1;
+    }
+    for (reason, (count, letter)) in reasons {
+        let more = match count {
+            1 => String::new(),
+            _ => format!(" and {} more", count - 1),
+        };
+        let (name, detail) = (letter.name(), &letter.detail);
+        let to = letter.url.as_deref().map(|u| format!(" to {u}"));
+        let to = to.unwrap_or_default();
+        warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
+    }
+}

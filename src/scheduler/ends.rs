@@ -1,0 +1,131 @@
+//! An end for what waits: messages that have become too old, and those of failing endpoints for
+//! which Redis has no more room. Pure.
+
+use std::time::Duration;
+
+use super::{Now, Scheduler};
+use crate::delivery::{DeadReason, Delivery};
+use crate::hold::Cause;
+
+impl Scheduler {
+    /// When it has waited for too long, in Unix milliseconds. What is not to be delivered before
+    /// a time waits from then on.
+    pub(super) fn latest(&self, delivery: &Delivery) -> u64 {
+        let rule = delivery.rule.as_ref();
+        let age = rule.and_then(|rule| rule.max_age);
+        let age = age.unwrap_or(self.limits.max_age).as_millis();
+        let from = delivery.message.deliver_at.unwrap_or_default();
+        let from = from.max(delivery.received);
+        from.saturating_add(u64::try_from(age).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn is_too_old(&self, delivery: &Delivery, now: Now) -> bool {
+        self.latest(delivery) <= now.unix_ms
+    }
+
+    /// How long it may wait from now on, at most `after`.
+    pub(super) fn at_most(&self, after: Duration, delivery: &Delivery, now: Now) -> Duration {
+        let left = self.latest(delivery).saturating_sub(now.unix_ms);
+        after.min(Duration::from_millis(left))
+    }
+
+    pub(super) fn give_up_old(&mut self, delivery: Delivery, now: Now) {
+        let rule = delivery.rule.as_ref();
+        let age = rule.and_then(|rule| rule.max_age);
+        let age = age.unwrap_or(self.limits.max_age);
+        let age = humantime::format_duration(Duration::from_millis(age.as_millis() as u64));
+        let detail = format!(
+            "it was not delivered within {age} (--max-age): {}",
+            self.why_not(&delivery, now)
+        );
+        self.bury(delivery, DeadReason::TooOld, detail, now);
+    }
+
+    /// How often it was tried, and why that failed, in words.
+    fn why_not(&self, delivery: &Delivery, now: Now) -> String {
+        let attempts = delivery.attempts;
+        if let Some(failure) = delivery.failure().filter(|_| attempts > 0) {
+            return format!("attempts made: {attempts}, the last: {failure}");
+        }
+        let why = match self.holds.find(&delivery.message.endpoint, now.mono) {
+            Some(hold) => format!("its endpoint is {}", hold.cause),
+            None => match self.endpoint_failure(delivery).or(delivery.failure()) {
+                Some(failure) => format!("its endpoint was failing, with {failure}"),
+                None => "others were before it".into(),
+            },
+        };
+        format!("attempts made: {attempts}, as {why}")
+    }
+
+    /// What attempts at its endpoint came to of late, if the endpoint is failing.
+    pub(super) fn endpoint_failure(&self, delivery: &Delivery) -> Option<Box<str>> {
+        let lane = self.lanes.get(&delivery.lane)?;
+        let failing = lane.is_closed() || lane.history.is_hopeless();
+        let (_, text) = lane.history.error().filter(|_| failing)?;
+        Some(crate::delivery::one_line(text))
+    }
+
+    /// From now on Redis holds too much for what waits for failing endpoints, or not any more.
+    pub fn set_over_budget(&mut self, over: bool) {
+        self.over_budget = over;
+    }
+
+    /// Whether it must not be parked: Redis holds too much, and it waits for nothing but an
+    /// endpoint that fails. What an operator has paused waits for the operator.
+    pub(super) fn is_one_too_many(&self, delivery: &Delivery, now: Now) -> bool {
+        if !self.over_budget || self.limits.near.is_none() || self.horizon.is_some() {
+            return false;
+        }
+        let wish = delivery.message.deliver_at.unwrap_or_default();
+        let hold = self.holds.find(&delivery.message.endpoint, now.mono);
+        match hold.map(|hold| hold.cause) {
+            Some(Cause::Paused) => false,
+            Some(Cause::Gone) => wish <= now.unix_ms,
+            None => wish <= now.unix_ms && self.endpoint_failure(delivery).is_some(),
+        }
+    }
+
+    /// Its endpoint fails, and there is no room to wait for that to end. `admitted`: others of its
+    /// order key wait for it here.
+    pub(super) fn bury_for_room(&mut self, delivery: Delivery, admitted: bool, now: Now) {
+        let detail = format!(
+            "Redis holds more than --redis-budget, and outhook parks nothing more for an endpoint \
+             that fails: {}",
+            self.why_not(&delivery, now)
+        );
+        match admitted {
+            true => self.bury(delivery, DeadReason::OverBudget, detail, now),
+            false => self.bury_unadmitted(delivery, DeadReason::OverBudget, detail, now),
+        }
+    }
+
+    /// A new one has come for an endpoint that fails, and cannot be parked: the oldest that stands
+    /// here makes room for it, or it is itself the oldest. Answers the new one if it may stay.
+    pub(super) fn make_room(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let has_key = delivery.message.overrides.order_key.is_some();
+        let lane = self.lanes.get_mut(&delivery.lane).filter(|_| !has_key);
+        let Some(oldest) = lane.and_then(|lane| lane.take_older(delivery.received)) else {
+            self.bury_for_room(delivery, false, now);
+            return None;
+        };
+        self.ready -= 1;
+        self.bury_for_room(oldest, true, now);
+        Some(delivery)
+    }
+
+    /// What stands behind a closed endpoint and has come to its end is given up.
+    pub(super) fn end_waiting(&mut self, now: Now) {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let is_over = |d: &Delivery| self.is_expired(d, now.unix_ms) || self.is_too_old(d, now);
+        let closed = lanes.values_mut().filter(|lane| lane.is_closed());
+        let over: Vec<Delivery> = closed.flat_map(|lane| lane.extract(is_over)).collect();
+        self.lanes = lanes;
+        self.ready -= over.len();
+        for delivery in over {
+            match self.is_expired(&delivery, now.unix_ms) {
+                true => drop(self.expire(delivery, now)),
+                false => self.give_up_old(delivery, now),
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Entries of the stream: for how long they are ours, and what becomes of those that are not any
+//! more. Pure.
+//!
+//! An entry is ours from before it was read until its lease ends; then others take it over. What
+//! stands here is renewed or leaves by half of that. So nothing outlives its lease here but in a
+//! process that was suspended, and such a process drops what is not its own before it does
+//! anything else. What it has missed even so, the store finds: each script that moves an entry
+//! looks whether it is still ours.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::types::What;
+use super::{Now, Scheduler};
+use crate::delivery::Delivery;
+use crate::entry::EntryId;
+use crate::lane::Sign;
+use crate::record::{Receipt, Record};
+
+/// The entries that are held here; none is held twice.
+#[derive(Debug, Default)]
+pub struct Leases {
+    /// Those of active deliveries.
+    active: HashSet<EntryId>,
+    /// Those that the ledger is to move. Another copy that comes meanwhile would be moved too, and
+    /// delivered.
+    moving: HashSet<EntryId>,
+}
+
+impl Leases {
+    /// An entry has come. False if it is here already.
+    pub fn enter(&mut self, entry: EntryId) -> bool {
+        !self.moving.contains(&entry) && self.active.insert(entry)
+    }
+
+    /// It is not active any more.
+    pub fn leave(&mut self, entry: EntryId) {
+        self.active.remove(&entry);
+    }
+
+    /// It is on its way to the ledger, to be moved. False if it was that already.
+    pub fn hand_over(&mut self, entry: EntryId) -> bool {
+        self.moving.insert(entry)
+    }
+
+    /// Active deliveries that are entries.
+    pub fn len(&self) -> usize {
+        self.active.len()
+    }
+}
+
+impl Scheduler {
+    /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
+    pub(super) fn age(&self, delivery: &Delivery, now: Now) -> Duration {
+        match (delivery.entry, self.limits.near) {
+            (Some(_), Some(_)) => now.boot.since(delivery.leased),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether others have taken it over, or may have.
+    pub(super) fn has_lapsed(&self, delivery: &Delivery, now: Now) -> bool {
+        let lease = self.limits.near.map(|near| near * 2);
+        lease.is_some_and(|lease| self.age(delivery, now) >= lease)
+    }
+
+    /// Whether an attempt that begins now may still be under way when its lease ends.
+    pub(super) fn is_too_old_to_begin(&self, delivery: &Delivery, now: Now) -> bool {
+        let latest = self.limits.near.map(|near| near + near / 3);
+        // Whoever asks the store first gets a new lease.
+        !delivery.notes_first() && latest.is_some_and(|latest| self.age(delivery, now) > latest)
+    }
+
+    /// To be called before anything else when time has passed: if it was more than what there is
+    /// to wait for, this process was suspended, and what has lapsed meanwhile is dropped. Answers
+    /// for how long, and how many were dropped, if any.
+    pub fn wake(&mut self, now: Now) -> Option<(Duration, usize)> {
+        let before = self.awake.replace(now).unwrap_or(now);
+        let passed = now.boot.since(before.boot);
+        // The machine was asleep for the rest.
+        let awake = now.mono.saturating_duration_since(before.mono);
+        let near = self.limits.near?;
+        if passed < near / 4 && passed.saturating_sub(awake) < near / 16 {
+            return None;
+        }
+        let dropped = self.drop_lapsed(now);
+        self.renew_waiting(now);
+        // What is queued has grown older too.
+        self.scan = self.scan.map(|at| at.min(now.mono));
+        (dropped > 0).then_some((passed, dropped))
+    }
+
+    /// Renews what waits and would outlive its lease.
+    fn renew_waiting(&mut self, now: Now) {
+        let near = self.limits.near.unwrap_or_default();
+        let mut alarms = std::mem::take(&mut self.alarms).into_vec();
+        for Reverse(alarm) in &mut alarms {
+            let left = alarm.due.saturating_duration_since(now.mono);
+            if let What::Delivery(delivery) = &mut alarm.what
+                && self.age(delivery, now) + left > near
+            {
+                self.renew(delivery, now);
+            }
+        }
+        self.alarms = alarms.into();
+    }
+
+    fn drop_lapsed(&mut self, now: Now) -> usize {
+        let lapsed: HashSet<EntryId> = self
+            .all_waiting()
+            .filter(|delivery| self.has_lapsed(delivery, now))
+            .filter_map(|delivery| delivery.entry)
+            .collect();
+        self.drop_entries(&lapsed, now)
+    }
+
+    /// All that stand somewhere here.
+    fn all_waiting(&self) -> impl Iterator<Item = &Delivery> {
+        let queued = self.lanes.values().flat_map(|lane| lane.queue());
+        let waiting = self
+            .alarms
+            .iter()
+            .filter_map(|Reverse(alarm)| match &alarm.what {
+                What::Delivery(delivery) => Some(&**delivery),
+                What::Lane(_) => None,
+            });
+        queued.chain(waiting).chain(self.chains.all_queued())
+    }
+
+    /// Drops those of these entries that stand here. Answers how many did.
+    fn drop_entries(&mut self, entries: &HashSet<EntryId>, now: Now) -> usize {
+        if entries.is_empty() {
+            return 0;
+        }
+        let is_lost = |d: &Delivery| d.entry.is_some_and(|entry| entries.contains(&entry));
+        // Followers first: they are nobody's turn.
+        let followers = self.chains.extract(is_lost);
+        let mut lost = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lost.extend(lane.extract(is_lost));
+        }
+        self.ready -= lost.len();
+        let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
+            .into_iter()
+            .partition(|Reverse(alarm)| alarm.is_delivery_that(is_lost));
+        self.alarms = stay.into();
+        self.waiting -= out.len();
+        lost.extend(
+            out.into_iter()
+                .filter_map(|Reverse(alarm)| alarm.into_delivery()),
+        );
+        let count = followers.len() + lost.len();
+        for delivery in followers {
+            self.leave(&delivery);
+            self.stats.lapsed += 1;
+        }
+        for delivery in lost {
+            self.lapse(&delivery);
+        }
+        self.route_released(now);
+        count
+    }
+
+    /// Others have it: they are responsible for it, and it leaves without a trace.
+    pub(super) fn lapse(&mut self, delivery: &Delivery) {
+        self.settle(delivery);
+        self.stats.lapsed += 1;
+    }
+
+    /// So many copies came, and were found out before they were accepted.
+    pub fn count_copies(&mut self, count: u64) {
+        self.stats.accepted += count;
+        self.stats.duplicates += count;
+    }
+
+    /// What the ledger has found out.
+    pub fn take_receipt(&mut self, receipt: Receipt, now: Now) {
+        for entry in &receipt.moved {
+            self.leases.moving.remove(entry);
+        }
+        self.stats.parked -= receipt.not_parked;
+        self.stats.dead -= receipt.not_buried;
+        self.stats.lapsed += receipt.not_parked + receipt.not_buried;
+        self.stats.parked -= receipt.copies + receipt.reused;
+        self.stats.duplicates += receipt.copies;
+        self.stats.dead += receipt.reused;
+        for delivery in receipt.not_begun {
+            self.in_flight -= 1;
+            self.release(&delivery, Sign::None, now);
+            self.lapse(&delivery);
+        }
+        self.drop_entries(&receipt.lapsed.into_iter().collect(), now);
+        self.route_released(now);
+    }
+
+    /// Renews the lease of one that stays here, and notes what attempts were made at it.
+    pub(super) fn renew(&mut self, delivery: &mut Delivery, now: Now) {
+        if let Some(entry) = delivery.entry {
+            let made = delivery.attempts - delivery.carried;
+            delivery.leased = now.boot;
+            delivery.renewed = true;
+            self.outbox.push_back(Record::Note(entry, made));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What the Redis user must be allowed to do, and what of it is refused.
+//!
+//! Each command is put into a transaction with the keys that it is used with, and the
+//! transaction is discarded: the server looks at permissions when it queues a command, and runs
+//! none of them. `ACL DRYRUN` would answer the same, but only from 7.0 on, and only an admin.
+//! What is refused is told from the other answers by its code, as the words differ between
+//! servers; and what is missing, the command, the key or the channel, from what else is refused.
+
+use redis::{Cmd, RedisResult, Value, cmd};
+
+use super::connection::Connection;
+use super::{Keys, Redis, StoreError};
+
+/// What a command is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Any message to be delivered.
+    Deliveries,
+    /// `--bridge`
+    Bridge,
+    /// `--status-ttl`
+    Status,
+    /// `--outcomes`
+    Outcomes,
+    /// `outhook endpoints`, and other replicas.
+    Operators,
+    /// To find out whether a subscription stands.
+    Subscriptions,
+}
+
+use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
+
+/// Each command as it is used, with the key or channel that it must be allowed for in braces.
+const NEEDS: [(Part, &str); 38] = [
+    (Deliveries, "XADD {messages} * message m"),
+    (
+        Deliveries,
+        "XREADGROUP GROUP g c COUNT 1 STREAMS {messages} >",
+    ),
+    (Deliveries, "XGROUP CREATE {messages} g 0 MKSTREAM"),
+    (Deliveries, "XINFO GROUPS {messages}"),
+    (
+        Deliveries,
+        "XAUTOCLAIM {messages} g c 1000 0-0 COUNT 1 JUSTID",
+    ),
+    (Deliveries, "XCLAIM {messages} g c 0 0-0 JUSTID"),
+    (Deliveries, "XPENDING {messages} g"),
+    (Deliveries, "XRANGE {messages} 0-1 0-1"),
+    (Deliveries, "XLEN {messages}"),
+    (Deliveries, "XACK {messages} g 0-0"),
+    (Deliveries, "XDEL {messages} 0-0"),
+    (Deliveries, "SCRIPT LOAD return"),
+    (Deliveries, "EVALSHA 0 1 {messages}"),
+    (Deliveries, "EVALSHA 0 1 {parked}"),
+    (Deliveries, "EVALSHA 0 1 {dead}"),
+    (Deliveries, "TIME"),
+    (Deliveries, "ZADD {parked} 0 m"),
+    (Deliveries, "ZREM {parked} m"),
+    (Deliveries, "ZCARD {parked}"),
+    (Deliveries, "ZSCORE {parked} m"),
+    (Deliveries, "ZRANGE {parked} 0 0 WITHSCORES"),
+    (Deliveries, "ZRANGEBYSCORE {parked} 0 0"),
+    (Deliveries, "XADD {dead} * reason r"),
+    (Deliveries, "XDEL {dead} 0-0"),
+    (Operators, "ZRANGE {holds} 0 -1 WITHSCORES"),
+    (Operators, "ZADD {holds} 0 m"),
+    (Operators, "ZREMRANGEBYSCORE {holds} 0 0"),
+    (Operators, "EVALSHA 0 1 {holds}"),
+    (Operators, "PUBLISH {control} m"),
+    (Operators, "RPUSH {reply} m"),
+    (Operators, "LTRIM {reply} 0 -1"),
+    (Operators, "PEXPIRE {reply} 1000"),
+    (Bridge, "SET {seen} m NX PX 1000"),
+    (Bridge, "GETDEL {seen}"),
+    (Status, "HSET {status} f v"),
+    (Status, "PEXPIRE {status} 1000"),
+    (Outcomes, "XADD {outcomes} * f v"),
+    (Subscriptions, "PUBSUB NUMSUB c"),
+];
+
+/// What the server said when it was to queue a command.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Queued {
+    Allowed,
+    Denied,
+    /// The server has no such command, or by another name.
+    Missing,
+}
+
+/// One command, what it is to act on, and the answer.
+struct Asked {
+    part: Part,
+    name: &'static str,
+    on: Option<String>,
+    queued: Queued,
+}
+
+/// Something that is refused.
+#[derive(Debug, PartialEq)]
+pub struct Lack {
+    pub part: Part,
+    /// What is wrong, and what would help.
+    pub text: String,
+}
+
+/// Asks what of this is refused, one answer a part. Nothing is changed.
+pub fn find_lacks(
+    connection: &mut Connection,
+    redis: &Redis,
+    keys: &Keys,
+    parts: &[Part],
+) -> Result<Vec<Lack>, StoreError> {
+    let asked = ask(connection, keys, parts).map_err(|e| redis.error(&e))?;
+    let lacks = parts.iter().filter_map(|part| {
+        let text = describe(&asked, *part, redis.user(), keys)?;
+        Some(Lack { part: *part, text })
+    });
+    Ok(lacks.collect())
+}
+
+fn ask(connection: &mut Connection, keys: &Keys, parts: &[Part]) -> RedisResult<Vec<Asked>> {
+    // By itself: what follows must not be run.
+    cmd("MULTI").query::<()>(connection)?;
+    let needs = NEEDS.iter().filter(|(part, _)| parts.contains(part));
+    let mut commands = redis::pipe();
+    let mut asked = Vec::new();
+    for (part, words) in needs {
+        let (command, on) = command(words, keys);
+        commands.add_command(command);
+        asked.push(Asked {
+            part: *part,
+            name: words.split(' ').next().unwrap_or_default(),
+            on,
+            queued: Queued::Allowed,
+        });
+    }
+    commands.cmd("DISCARD");
+    let packed = commands.get_packed_pipeline();
+    let count = asked.len() + 1;
+    let answers = redis::ConnectionLike::req_packed_commands(connection, &packed, 0, count)?;
+    for (asked, answer) in asked.iter_mut().zip(answers) {
+        asked.queued = match answer {
+            Value::ServerError(e) if e.code() == "NOPERM" => Queued::Denied,
+            // With these words the one fault that there can be.
+            Value::ServerError(e) if e.code() == "ERR" => Queued::Missing,
+            _ => Queued::Allowed,
+        };
+    }
+    Ok(asked)
+}
+
+fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
+    let mut command = Cmd::new();
+    let mut on = None;
+    for word in words.split(' ') {
+        let key = match word {
+            "{messages}" => keys.messages.clone(),
+            "{parked}" => keys.parked.clone(),
+            "{dead}" => keys.dead.clone(),
+            "{holds}" => keys.holds.clone(),
+            "{control}" => keys.control.clone(),
+            "{outcomes}" => keys.outcomes.clone(),
+            "{seen}" => keys.seen("0", ""),
+            "{status}" => keys.status("0"),
+            "{reply}" => keys.reply(0),
+            word => {
+                command.arg(word);
+                continue;
+            }
+        };
+        command.arg(&key);
+        on = Some(key);
+    }
+    (command, on)
+}
+
+/// One sentence for all that a part lacks.
+fn describe(asked: &[Asked], part: Part, user: &str, keys: &Keys) -> Option<String> {
+    let of_part = |queued| move |a: &&Asked| a.part == part && a.queued == queued;
+    let what = match part {
+        Deliveries => "without it messages are not delivered",
+        Bridge => "--bridge needs it",
+        Status => "--status-ttl needs it",
+        Outcomes => "--outcomes needs it",
+        Operators => "without it operators' commands reach no replica",
+        Subscriptions => "without it a subscription that the server has dropped goes unnoticed",
+    };
+    let missing: Vec<&str> = names(asked.iter().filter(of_part(Queued::Missing)));
+    if !missing.is_empty() {
+        return Some(format!(
+            "Redis does not know {}: {what}; see rename-command in its configuration",
+            missing.join(", ")
+        ));
+    }
+    let denied: Vec<&Asked> = asked.iter().filter(of_part(Queued::Denied)).collect();
+    if denied.is_empty() {
+        return None;
+    }
+    let mut rules: Vec<String> = Vec::new();
+    for denied in &denied {
+        for rule in rules_for(denied, asked, keys) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    Some(format!(
+        "Redis refuses {} to the user {user}: {what}; ACL SETUSER {user} {}",
+        names(denied.iter().copied()).join(", "),
+        rules.join(" ")
+    ))
+}
+
+fn names<'a>(asked: impl Iterator<Item = &'a Asked>) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for asked in asked {
+        if !names.contains(&asked.name) {
+            names.push(asked.name);
+        }
+    }
+    names
+}
+
+/// Something else that may be done with the key shows that the command is refused, and the same
+/// command with another key that the key is.
+fn rules_for(denied: &Asked, asked: &[Asked], keys: &Keys) -> Vec<String> {
+    let mut allowed = asked.iter().filter(|a| a.queued == Queued::Allowed);
+    let is_key_allowed = denied.on.is_none() || allowed.clone().any(|a| a.on == denied.on);
+    let is_command_allowed = allowed.any(|a| a.name == denied.name);
+    let mut rules = Vec::new();
+    if is_key_allowed || !is_command_allowed {
+        rules.push(format!("+{}", denied.name.to_lowercase()));
+    }
+    if let Some(on) = denied.on.as_ref().filter(|_| !is_key_allowed) {
+        rules.push(match *on == keys.control {
+            true => format!("&{on}"),
+            false => format!("~{}", keys.pattern(on)),
+        });
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn describe_with(denies: impl Fn(&str, &str) -> Queued) -> Option<String> {
+        let keys = Keys::new("o");
+        let asked: Vec<Asked> = NEEDS
+            .iter()
+            .map(|(part, words)| {
+                let name = words.split(' ').next().unwrap();
+                let (_, on) = command(words, &keys);
+                let queued = denies(name, on.as_deref().unwrap_or_default());
+                Asked {
+                    part: *part,
+                    name,
+                    on,
+                    queued,
+                }
+            })
+            .collect();
+        describe(&asked, Deliveries, "u", &keys)
+    }
+
+    #[test]
+    fn what_is_missing_is_the_command_the_key_or_both() {
+        use Queued::{Allowed, Denied, Missing};
+        let when = |is, queued| if is { queued } else { Allowed };
+        assert_eq!(describe_with(|_, _| Allowed), None);
+        let text = describe_with(|name, _| when(name == "XCLAIM", Denied)).unwrap();
+        assert!(text.contains("refuses XCLAIM to the user u"), "{text}");
+        assert!(text.ends_with("; ACL SETUSER u +xclaim"), "{text}");
+        let text = describe_with(|_, on| when(on == "{o}:dead", Denied)).unwrap();
+        assert!(text.contains("refuses EVALSHA, XADD, XDEL to"), "{text}");
+        assert!(text.ends_with("; ACL SETUSER u ~{o}:*"), "{text}");
+        let text = describe_with(|name, _| when(name == "TIME", Denied)).unwrap();
+        assert!(text.ends_with("; ACL SETUSER u +time"), "{text}");
+        let text = describe_with(|name, _| when(name == "XADD", Missing)).unwrap();
+        assert!(text.starts_with("Redis does not know XADD:"), "{text}");
+        assert!(describe_with(|name, _| when(name == "HSET", Denied)).is_none());
+    }
+}

@@ -1,0 +1,158 @@
+//! Messages that come twice: what is a copy is dropped and counted, what is none is delivered or a
+//! dead letter.
+
+use crate::support::receiver::{Receiver, status};
+use crate::support::redis::{MESSAGES, PARKED, Redis};
+use crate::support::service::{Service, serve};
+use crate::support::sys::Signal;
+use crate::support::{MS, message, until};
+
+fn snapshot(service: &mut Service, name: &str) -> u64 {
+    std::thread::sleep(50 * MS);
+    let before = service.log.count("snapshot:");
+    service.signal(Signal::USR1);
+    let line = service.log.wait_times("snapshot:", before + 1);
+    let value = line.split(&format!(" {name}=")).nth(1);
+    let value = value.and_then(|rest| rest.split(' ').next());
+    value
+        .and_then(|v| v.parse().ok())
+        .unwrap_or_else(|| panic!("{name}: {line}"))
+}
+
+fn wait_until_empty(redis: &Redis) {
+    until("the stream to be empty", || {
+        (redis.command::<usize>(&["XLEN", MESSAGES]) == 0).then_some(())
+    });
+}
+
+#[test]
+fn with_a_bridge_one_event_for_two_customers_arrives_at_both() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut replicas = [serve(&redis, &["--bridge"]), serve(&redis, &["--bridge"])];
+    for path in ["/customer-a", "/customer-b"] {
+        let raw = message(&receiver.url(path), "evt_1", "1");
+        assert_eq!(redis.publish("payments", raw), 2);
+    }
+    receiver.wait_for(2);
+    wait_until_empty(&redis);
+    // Each was heard twice, and appended by whoever came first.
+    until("the copies to be counted", || {
+        let copies: u64 = replicas.iter_mut().map(|r| snapshot(r, "duplicates")).sum();
+        (copies == 2).then_some(())
+    });
+    for replica in &mut replicas {
+        replica.end_well();
+        assert_eq!(replica.log.count("drain: done"), 1);
+        assert!(replica.log.wait("drain: done").contains("duplicates="));
+    }
+    let mut paths: Vec<String> = receiver.requests().into_iter().map(|r| r.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/customer-a", "/customer-b"]);
+    assert!(redis.dead().is_empty());
+}
+
+#[test]
+fn with_a_bridge_other_bytes_under_a_known_id_and_url_are_one_dead_letter() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let args = ["--bridge", "--status-ttl", "1h"];
+    let mut replicas: Vec<Service> = (0..3).map(|_| serve(&redis, &args)).collect();
+    let first = message(&receiver.url("/"), "inv-7", "1");
+    let second = message(&receiver.url("/"), "inv-7", "2");
+    redis.publish("payments", &first);
+    receiver.wait_for(1);
+    redis.publish("payments", &second);
+    let dead = &redis.wait_dead(1)[0];
+    assert_eq!(dead.text("reason"), "id_reused");
+    assert_eq!(
+        (dead.text("id"), dead.text("url")),
+        ("inv-7".into(), receiver.url("/"))
+    );
+    assert_eq!(dead.text("message"), second);
+    assert_eq!(dead.text("source"), "pubsub:payments");
+    assert!(dead.text("detail").contains("--bridge-dedup"), "{dead:?}");
+    until("the copies to be counted", || {
+        let mut sum = |name| replicas.iter_mut().map(|r| snapshot(r, name)).sum::<u64>();
+        (sum("duplicates") == 4 && sum("dead") == 1).then_some(())
+    });
+    let told = redis.command::<String>(&["HGET", "{outhook}:status:inv-7", "state"]);
+    assert_eq!(told, "delivered", "copies tell nothing");
+    for replica in &mut replicas {
+        replica.end_well();
+    }
+    assert_eq!(receiver.count(), 1);
+    let named = replicas
+        .iter()
+        .map(|r| r.log.count("dead (id_reused): inv-7"));
+    assert_eq!(named.sum::<usize>(), 1);
+}
+
+#[test]
+fn the_stream_drops_copies_where_it_is_told_to() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|r, n| match r.id() {
+        // Parked, and back as another entry.
+        "late" if n < 2 => status(503).header("retry-after", "1"),
+        _ => status(200),
+    });
+    let mut service = serve(
+        &redis,
+        &["--dedup", "10m", "--lease", "1s", "--timeout", "300ms"],
+    );
+    let url = receiver.url("/");
+    redis.add(message(&url, "late", "1"));
+    receiver.wait_for(1);
+    until("it to be parked", || {
+        (redis.command::<usize>(&["ZCARD", PARKED]) == 1).then_some(())
+    });
+    for (id, data) in [
+        ("late", "1"),
+        ("a", "1"),
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "1"),
+    ] {
+        redis.add(message(&url, id, data));
+    }
+    redis.add(message(&receiver.url("/other"), "a", "1"));
+    let dead = &redis.wait_dead(1)[0];
+    assert_eq!(dead.text("reason"), "id_reused");
+    assert!(dead.text("detail").contains("--dedup"), "{dead:?}");
+    wait_until_empty(&redis);
+    until("the late one", || {
+        let late = receiver
+            .requests()
+            .iter()
+            .filter(|r| r.id() == "late")
+            .count();
+        (late == 2).then_some(())
+    });
+    wait_until_empty(&redis);
+    assert_eq!(snapshot(&mut service, "duplicates"), 2);
+    service.end_well();
+    let mut seen: Vec<String> = receiver
+        .requests()
+        .iter()
+        .map(|r| r.id().to_owned())
+        .collect();
+    seen.sort();
+    assert_eq!(seen, ["a", "a", "b", "late", "late"]);
+}
+
+#[test]
+fn an_entry_that_comes_back_is_no_copy_of_itself() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, n| match n {
+        0 => crate::support::receiver::Reply::Hang,
+        _ => status(200).into(),
+    });
+    let args = ["--dedup", "10m", "--consumer", "a"];
+    let mut service = serve(&redis, &args);
+    redis.add(message(&receiver.url("/"), "m", "1"));
+    receiver.wait_for(1);
+    service.signal(Signal::KILL);
+    drop(service);
+    let mut service = serve(&redis, &args);
+    receiver.wait_for(2);
+    wait_until_empty(&redis);
+    service.end_well();
+}

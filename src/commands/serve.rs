@@ -95,7 +95,7 @@ fn sources(args: &ServeArgs, link: &Link, orders: Orders) -> Vec<Source> {
         channels: args.channels.names.clone(),
         orders,
         trouble: link.trouble.of("subscriber"),
-        refusing: link.trouble.of("subscriber: channels"),
+        refusing: link.trouble.of("channels"),
     };
     vec![
         Source {

@@ -126,7 +126,7 @@ fn sources(
         channels: args.channels.names.clone(),
         orders,
         trouble: link.trouble.of("subscriber"),
-        refusing: link.trouble.of("subscriber: channels"),
+        refusing: link.trouble.of("channels"),
     };
     vec![
         Source {

@@ -52,7 +52,8 @@ pub struct Subscriber {
     /// For what operators' tools publish.
     pub orders: Orders,
     pub trouble: Trouble,
-    /// Of channels that are refused alone: no reason to wait before the next connection.
+    /// Of channels that are refused, and holds that cannot be read: no reason to give up the
+    /// connection, or to wait before the next.
     pub refusing: Trouble,
 }
 
@@ -62,8 +63,12 @@ struct Session {
     observer: Observer,
     confirmed: Vec<String>,
     refused: Vec<String>,
+    /// What is held is to be read: it may have changed while nobody listened.
+    holds_due: bool,
     retry_at: Instant,
     check_at: Instant,
+    /// The subscription surely stood then.
+    stood_at: Instant,
     /// For so long nothing was heard, in time for which this process was running.
     silence: Duration,
     was_asked: bool,
@@ -96,8 +101,10 @@ impl Subscriber {
             observer: Observer::new(&self.redis),
             confirmed: Vec::new(),
             refused: self.channels.clone(),
+            holds_due: false,
             retry_at: now,
             check_at: now + CHECK,
+            stood_at: now,
             silence: Duration::ZERO,
             was_asked: false,
         };
@@ -134,13 +141,14 @@ impl Subscriber {
     ) -> Result<(), End> {
         while !drain.has_begun() {
             let now = Instant::now();
-            if !session.refused.is_empty() && now >= session.retry_at {
+            let is_complete = session.refused.is_empty() && !session.holds_due;
+            if !is_complete && now >= session.retry_at {
                 self.subscribe(session, past)?;
                 session.retry_at = now + RETRY;
             }
             // While Redis is silent there is another question open.
             if now >= session.check_at && !session.was_asked {
-                self.check(session)?;
+                self.check(session, past)?;
                 session.check_at = now + CHECK;
             }
             let heard = session.subscription.hear(POLL)?;
@@ -177,12 +185,16 @@ impl Subscriber {
                 Err(e) => return Err(e.into()),
             }
         }
-        if session.confirmed.len() > before {
-            self.fetch_holds()?;
-            if session.is_listening(&self.keys.control) {
-                let names = session.names(&self.keys.control);
-                info!("ready: subscribed to {names} at {}", self.redis);
-            }
+        let is_more = session.confirmed.len() > before;
+        if is_more || session.holds_due {
+            // No reason to give up a subscription that stands.
+            let fetched = self.fetch_holds();
+            session.holds_due = fetched.is_err();
+            refusals.extend(fetched.err());
+        }
+        if is_more && session.is_listening(&self.keys.control) {
+            let names = session.names(&self.keys.control);
+            info!("ready: subscribed to {names} at {}", self.redis);
         }
         if session.is_listening(&self.keys.control) && !was_listening {
             let run_id = session.observer.run_id(CHECK_ANSWER);
@@ -199,15 +211,24 @@ impl Subscriber {
     }
 
     /// Asks Redis whether what it has confirmed is so still.
-    fn check(&self, session: &mut Session) -> Result<(), End> {
+    fn check(&self, session: &mut Session, past: &mut Past) -> Result<(), End> {
+        let begun = Instant::now();
         let channels: Vec<&str> = session.confirmed.iter().map(String::as_str).collect();
         let id = session.subscription.id();
         match session.observer.look(id, &channels, CHECK_ANSWER) {
-            Finding::Lacks(what) => Err(self.failed(format!(
-                "it says that this is no longer subscribed to {what}"
-            ))),
+            Finding::Lacks(what) => {
+                // What was heard since only shows that the connection is good.
+                past.hear(session.stood_at);
+                Err(self.failed(format!(
+                    "it says that this is no longer subscribed to {what}"
+                )))
+            }
+            Finding::Stands => {
+                session.stood_at = begun;
+                Ok(())
+            }
             // What is wrong with the server, the subscription itself finds out.
-            Finding::Stands | Finding::Unknown => Ok(()),
+            Finding::Unknown => Ok(()),
         }
     }
 
@@ -227,8 +248,8 @@ impl Subscriber {
 
     /// What was ordered while this was not subscribed. On a connection of its own, as one that
     /// is subscribed can do nothing else; after subscribing, so that nothing falls between.
-    fn fetch_holds(&self) -> Result<(), End> {
-        let holds = fetch_holds(&self.redis, &self.keys, ANSWER).map_err(End::Failed)?;
+    fn fetch_holds(&self) -> Result<(), StoreError> {
+        let holds = fetch_holds(&self.redis, &self.keys, ANSWER)?;
         self.orders.give(Order::Holds(holds));
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::{RedisResult, Script, Value, cmd, pipe};
+use redis::{RedisError, RedisResult, Script, Value, cmd, pipe};
 
 use super::condition::{self, Condition};
 use super::connection::Connection;
@@ -126,7 +126,7 @@ impl Entries {
                 self.ensure_group()?;
                 Ok(Read::MadeAnew)
             }
-            Err(e) => Err(self.redis.error(&e)),
+            Err(e) => Err(self.stream_error(&e)),
         }
     }
 
@@ -305,12 +305,17 @@ impl Entries {
             .arg("MKSTREAM")
             .query(&mut self.connection);
         match made {
-            Err(e) if e.code() == Some("WRONGTYPE") => {
-                let which = format!("; it is {}", self.keys.messages);
-                Err(self.redis.error(&e).with(&which))
-            }
-            Err(e) if e.code() != Some("BUSYGROUP") => Err(self.redis.error(&e)),
+            Err(e) if e.code() != Some("BUSYGROUP") => Err(self.stream_error(&e)),
             _ => Ok(()),
+        }
+    }
+
+    /// An error of a command that is about the stream alone.
+    fn stream_error(&self, e: &RedisError) -> StoreError {
+        let error = self.redis.error(e);
+        match error.code() {
+            "WRONGTYPE" => error.with(&format!("; it is {}", self.keys.messages)),
+            _ => error,
         }
     }
 }

@@ -111,11 +111,17 @@ pub fn find_lacks(
     parts: &[Part],
 ) -> Result<Vec<Lack>, StoreError> {
     let asked = ask(connection, keys, parts).map_err(|e| redis.error(&e))?;
+    Ok(describe_all(&asked, redis.user(), keys, parts))
+}
+
+/// What one part lacks is not said again of the next.
+fn describe_all(asked: &[Asked], user: &str, keys: &Keys, parts: &[Part]) -> Vec<Lack> {
+    let mut said = Vec::new();
     let lacks = parts.iter().filter_map(|part| {
-        let text = describe(&asked, *part, redis.user(), keys)?;
+        let text = describe(asked, *part, user, keys, &mut said)?;
         Some(Lack { part: *part, text })
     });
-    Ok(lacks.collect())
+    lacks.collect()
 }
 
 fn ask(connection: &mut Connection, keys: &Keys, parts: &[Part]) -> RedisResult<Vec<Asked>> {
@@ -174,9 +180,14 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
     (command, on)
 }
 
-/// One sentence for all that a part lacks.
-fn describe(asked: &[Asked], part: Part, user: &str, keys: &Keys) -> Option<String> {
-    let of_part = |queued| move |a: &&Asked| a.part == part && a.queued == queued;
+/// One sentence for all that a part lacks and that was not said before.
+fn describe(
+    asked: &[Asked],
+    part: Part,
+    user: &str,
+    keys: &Keys,
+    said: &mut Vec<String>,
+) -> Option<String> {
     let what = match part {
         Deliveries => "without it messages are not delivered",
         Bridge => "--bridge needs it",
@@ -185,40 +196,47 @@ fn describe(asked: &[Asked], part: Part, user: &str, keys: &Keys) -> Option<Stri
         Operators => "without it operators' commands reach no replica",
         Subscriptions => "without it a subscription that the server has dropped goes unnoticed",
     };
-    let missing: Vec<&str> = names(asked.iter().filter(of_part(Queued::Missing)));
+    let add = |list: &mut Vec<String>, item: String| {
+        if !said.contains(&item) && !list.contains(&item) {
+            list.push(item);
+        }
+    };
+    let (mut missing, mut denied, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+    for asked_for in asked.iter().filter(|a| a.part == part) {
+        match asked_for.queued {
+            Queued::Allowed => {}
+            Queued::Missing => add(&mut missing, asked_for.name.to_owned()),
+            Queued::Denied => {
+                let before = rules.len();
+                for rule in rules_for(asked_for, asked, keys) {
+                    add(&mut rules, rule);
+                }
+                if rules.len() > before {
+                    // Where a key or channel is refused, it is named too.
+                    let on = asked_for
+                        .on
+                        .as_ref()
+                        .filter(|_| !rules[before].starts_with('+'));
+                    let on = on.map(|on| format!(" {on}")).unwrap_or_default();
+                    denied.push(format!("{}{on}", asked_for.name));
+                }
+            }
+        }
+    }
+    said.extend(missing.iter().chain(&rules).cloned());
     if !missing.is_empty() {
         return Some(format!(
             "Redis does not know {}: {what}; see rename-command in its configuration",
             missing.join(", ")
         ));
     }
-    let denied: Vec<&Asked> = asked.iter().filter(of_part(Queued::Denied)).collect();
-    if denied.is_empty() {
-        return None;
-    }
-    let mut rules: Vec<String> = Vec::new();
-    for denied in &denied {
-        for rule in rules_for(denied, asked, keys) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-    }
-    Some(format!(
-        "Redis refuses {} to the user {user}: {what}; ACL SETUSER {user} {}",
-        names(denied.iter().copied()).join(", "),
-        rules.join(" ")
-    ))
-}
-
-fn names<'a>(asked: impl Iterator<Item = &'a Asked>) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for asked in asked {
-        if !names.contains(&asked.name) {
-            names.push(asked.name);
-        }
-    }
-    names
+    (!rules.is_empty()).then(|| {
+        format!(
+            "Redis refuses {} to the user {user}: {what}; ACL SETUSER {user} {}",
+            denied.join(", "),
+            rules.join(" ")
+        )
+    })
 }
 
 /// Something else that may be done with the key shows that the command is refused, and the same
@@ -260,7 +278,9 @@ mod tests {
                 }
             })
             .collect();
-        describe(&asked, Deliveries, "u", &keys)
+        let mut lacks = describe_all(&asked, "u", &keys, &[Deliveries, Operators]);
+        assert!(lacks.len() <= 1, "{lacks:?}");
+        lacks.pop().map(|lack| lack.text)
     }
 
     #[test]
@@ -272,7 +292,10 @@ mod tests {
         assert!(text.contains("refuses XCLAIM to the user u"), "{text}");
         assert!(text.ends_with("; ACL SETUSER u +xclaim"), "{text}");
         let text = describe_with(|_, on| when(on == "{o}:dead", Denied)).unwrap();
-        assert!(text.contains("refuses EVALSHA, XADD, XDEL to"), "{text}");
+        assert!(
+            text.contains("refuses EVALSHA {o}:dead to the user"),
+            "{text}"
+        );
         assert!(text.ends_with("; ACL SETUSER u ~{o}:*"), "{text}");
         let text = describe_with(|name, _| when(name == "TIME", Denied)).unwrap();
         assert!(text.ends_with("; ACL SETUSER u +time"), "{text}");

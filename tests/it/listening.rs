@@ -191,3 +191,17 @@ fn a_subscription_that_ends_without_an_error_is_made_again() {
         service.terminate();
     }
 }
+
+#[test]
+fn holds_that_cannot_be_read_end_no_subscription() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    redis.command::<()>(&["SET", "{outhook}:holds", "x"]);
+    let mut service = serve(&redis, &[]);
+    service.log.wait("redis: trouble (channels)");
+    redis.send(message(&receiver.url("/"), "a", "1"));
+    receiver.wait_for(1);
+    redis.command::<()>(&["DEL", "{outhook}:holds"]);
+    service.log.wait("redis: back");
+    assert_eq!(service.log.count("ready: subscribed"), 1);
+    service.end_well();
+}

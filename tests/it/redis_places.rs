@@ -2,6 +2,7 @@
 //! set up.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -244,21 +245,31 @@ fn sentinels_lead_to_the_master_and_after_a_failover_to_the_next() {
     assert!(run.code == 1 && run.err[0].contains("\"other\""), "{run:?}");
 }
 
+/// Two free ports, the second 10,000 above the first, and where no other test looks for one.
+fn ports_of_an_old_node() -> (u16, u16) {
+    loop {
+        let port = free_port();
+        let bus = port + 10_000;
+        if (30_000..32_700).contains(&bus) && TcpListener::bind(("127.0.0.1", bus)).is_ok() {
+            return (port, bus);
+        }
+    }
+}
+
 #[test]
 fn a_cluster_is_asked_for_the_node_that_has_the_keys() {
     let receiver = Receiver::ok();
     let nodes: Vec<(Redis, u16)> = (0..3)
         .map(|_| {
-            let bus = free_port();
             let args = ["--cluster-enabled", "yes"];
             if is_7("has its cluster bus 10,000 ports above") {
+                let bus = free_port();
                 let at = bus.to_string();
                 let args = [&args[..], &["--cluster-port", &at]].concat();
                 return (Redis::on_tcp(&args), bus);
             }
-            let node = Redis::on_tcp(&args);
-            let port: u16 = node.tcp().split_once(':').unwrap().1.parse().unwrap();
-            (node, port + 10_000)
+            let (port, bus) = ports_of_an_old_node();
+            (Redis::on_port(port, &args), bus)
         })
         .collect();
     for (n, (node, _)) in nodes.iter().enumerate() {

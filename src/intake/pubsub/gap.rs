@@ -110,7 +110,7 @@ mod tests {
             past.begin(before);
             past.has_messages = true;
             past.lose();
-            assert_eq!(past.end().unwrap().is_loss, false);
+            assert!(!past.end().unwrap().is_loss);
             assert_eq!(past.begin(after).unwrap().is_loss, is_loss);
         }
     }

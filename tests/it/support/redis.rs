@@ -66,7 +66,10 @@ impl Redis {
 
     /// As [`Redis::with`], and reachable by TCP.
     pub fn on_tcp(args: &[&str]) -> Redis {
-        let port = free_port();
+        Redis::on_port(free_port(), args)
+    }
+
+    pub fn on_port(port: u16, args: &[&str]) -> Redis {
         let mut redis =
             Redis::with(&[args, &["--bind", "127.0.0.1", "--port", &port.to_string()]].concat());
         redis.port = port;

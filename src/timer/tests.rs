@@ -176,7 +176,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
     let mut run = Run::new(timer);
     patient.send(accepted("a", "")).unwrap();
     run.turn();
-    let past = r#","expiresAt":1"#;
+    let past = r#","expiresAt":"1970-01-01T00:00:01Z""#;
     // Behind the first, until its time is over.
     patient.send(accepted("b", past)).unwrap();
     run.turn();

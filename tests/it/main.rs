@@ -27,6 +27,7 @@ mod moves;
 mod odd_members;
 mod overrides;
 mod ownership;
+mod producers;
 mod redis_places;
 mod redis_trouble;
 mod redis_writes;

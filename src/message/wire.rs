@@ -131,24 +131,31 @@ impl<'de> Visitor<'de> for Fields {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Wire<'de>, M::Error> {
         let mut wire = Wire::default();
+        let mut others: [Option<(&RawValue, Box<str>)>; NAMES.len()] = Default::default();
         while let Some(Key(name)) = map.next_key()? {
             let Some((field, exact)) = find(&name) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let n = field as usize;
-            if wire.values[n].replace(map.next_value()?).is_some() {
+            let (n, value) = (field as usize, map.next_value()?);
+            let before = match exact {
+                true => wire.values[n].replace(value),
+                false => {
+                    let given = name.into();
+                    others[n].replace((value, given)).map(|(before, _)| before)
+                }
+            };
+            if before.is_some() {
                 let known = NAMES[n];
-                return Err(M::Error::custom(match exact {
-                    true => format!("duplicate field `{known}`"),
-                    false => format!("duplicate field `{known}`, here as {name:?}"),
-                }));
+                return Err(M::Error::custom(format!("duplicate field `{known}`")));
             }
-            if !exact {
-                wire.aliases.push(Alias {
-                    given: name.into(),
-                    known: NAMES[n],
-                });
+        }
+        for (n, other) in others.into_iter().enumerate() {
+            // Beside the right name it is another field, like all that are ignored.
+            if let Some((value, given)) = other.filter(|_| wire.values[n].is_none()) {
+                wire.values[n] = Some(value);
+                let known = NAMES[n];
+                wire.aliases.push(Alias { given, known });
             }
         }
         Ok(wire)
@@ -188,8 +195,8 @@ mod tests {
             e.contains("line 2 column 8, near \"\\\"data\\\" 2}\""),
             "{e}"
         );
-        let e = Wire::read(r#"{"webhookId":"é","webhook_id":"b"}"#).unwrap_err();
-        assert!(e.contains("`webhookId`, here as \"webhook_id\""), "{e}");
+        let e = Wire::read(r#"{"webhookID":"é","webhook_id":"b"}"#).unwrap_err();
+        assert!(e.contains("duplicate field `webhookId`"), "{e}");
         assert!(Wire::read("{").unwrap_err().contains("EOF"));
     }
 }

@@ -22,7 +22,6 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -160,32 +159,22 @@ impl Pipeline {
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
-        let receipts = Inlet::new(receipts, room.waker());
 
-        let client = Arc::new(Client::new(ClientConfig {
-            timeout: config.timeout,
-            connect_timeout: config.connect_timeout,
-            max_idle: config.window(),
-        })?);
+        let client = Arc::new(Client::new(client_config(config))?);
         start_workers(takers, &client, &report)?;
         start_sweeper(&client, &drain)?;
-        if config.max_age_raised {
-            let age = humantime::format_duration(config.max_age);
-            info!("--max-age is raised to {age}: all attempts take so long");
-        }
+        tell_raised(config);
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
             room: room.clone(),
-            receipts,
+            receipts: Inlet::new(receipts, room.waker()),
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
-            complained: None,
-            repeats: false,
-            lapsed: HashSet::new(),
+            recent: ledger::Recent::default(),
         };
         let ledger = spawn("ledger", move || ledger.run(to_keep))?;
         let timer = Timer {
@@ -207,12 +196,11 @@ impl Pipeline {
         let timer = spawn("timer", move || timer.run())?;
         for source in sources {
             let out = match source.kind {
-                SourceKind::Eager => eager_in.clone(),
-                SourceKind::Patient => patient_in.clone(),
+                SourceKind::Eager => &eager_in,
+                SourceKind::Patient => &patient_in,
             };
-            let mut intake = Intake::new(out, &source.name, config.max_message_bytes);
-            let drain = drain.clone();
-            spawn(&source.name, move || (source.run)(&mut intake, &drain))?;
+            let intake = Intake::new(out.clone(), &source.name, config.max_message_bytes);
+            start_source(source, intake, drain.clone())?;
         }
         Ok(Pipeline { timer, ledger })
     }
@@ -300,6 +288,27 @@ fn start_workers(
         })?;
     }
     Ok(())
+}
+
+fn client_config(config: &DeliveryConfig) -> ClientConfig {
+    ClientConfig {
+        timeout: config.timeout,
+        connect_timeout: config.connect_timeout,
+        max_idle: config.window(),
+    }
+}
+
+fn start_source(source: Source, mut intake: Intake, drain: Drain) -> io::Result<()> {
+    let Source { name, run, .. } = source;
+    spawn(&name, move || run(&mut intake, &drain)).map(drop)
+}
+
+/// What was set, where it could not stay so.
+fn tell_raised(config: &DeliveryConfig) {
+    if config.max_age_raised {
+        let age = humantime::format_duration(config.max_age);
+        info!("--max-age is raised to {age}: all attempts take so long");
+    }
 }
 
 fn start_sweeper(client: &Arc<Client>, drain: &Drain) -> io::Result<()> {

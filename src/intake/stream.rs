@@ -135,14 +135,7 @@ impl Consumer {
                 unpark_at = unpark_at.min(Instant::now() + Duration::from_millis(wait));
             }
             if Instant::now() >= unpark_at {
-                self.appointment.take();
-                let (moved, next) = entries.unpark(UNPARK)?;
-                let pause = if moved == UNPARK {
-                    Duration::ZERO
-                } else {
-                    LOOK
-                };
-                unpark_at = Instant::now() + next.map_or(pause, |next| next.min(pause));
+                unpark_at = self.unpark(&mut entries)?;
             }
             // Not before something has worked that needs more than a connection.
             if std::mem::take(&mut new) {
@@ -176,6 +169,17 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// Moves what is due back to the stream. Answers when to look again.
+    fn unpark(&self, entries: &mut Entries) -> Result<Instant, End> {
+        self.appointment.take();
+        let (moved, next) = entries.unpark(UNPARK)?;
+        let pause = match moved {
+            UNPARK => Duration::ZERO,
+            _ => LOOK,
+        };
+        Ok(Instant::now() + next.map_or(pause, |next| next.min(pause)))
     }
 
     /// Hands on our own pending entries beyond `after`.

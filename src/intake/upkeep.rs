@@ -13,6 +13,9 @@ use crate::store::{Entries, Memory, StoreError};
 const SELDOM: Duration = Duration::from_secs(10);
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// How often dead letters are deleted in one go; messages wait meanwhile.
+const ROUNDS: usize = 20;
+
 /// See the module's header.
 #[derive(Debug, Clone)]
 pub struct Upkeep {
@@ -40,12 +43,8 @@ impl Upkeep {
             if memory.used > budget / 8 * 7 {
                 pause = OFTEN;
             }
-            if memory.used > last_resort(budget, memory) {
-                tell(
-                    entries.trim_oldest_dead()?,
-                    "to make room in Redis; see --redis-budget",
-                );
-            }
+            let trimmed = make_room(entries, memory, budget)?;
+            tell(trimmed, "to make room in Redis; see --redis-budget");
         }
         if let Some(age) = self.dead_max_age {
             tell(
@@ -82,6 +81,23 @@ impl Upkeep {
             info!("Redis holds {used} bytes again, below --redis-budget");
         }
     }
+}
+
+/// Deletes the oldest dead letters while Redis is nearly full. Answers how many.
+fn make_room(entries: &mut Entries, mut memory: Memory, budget: u64) -> Result<u64, StoreError> {
+    let mut trimmed = 0;
+    for _ in 0..ROUNDS {
+        if memory.used <= last_resort(budget, memory) {
+            break;
+        }
+        let more = entries.trim_oldest_dead()?;
+        trimmed += more;
+        match entries.memory()? {
+            Some(now) if more > 0 => memory = now,
+            _ => break,
+        }
+    }
+    Ok(trimmed)
 }
 
 fn tell(count: u64, which: &str) {

@@ -183,10 +183,10 @@ fn a_field_that_is_spelt_otherwise_is_taken_for_what_it_must_mean() {
     assert_eq!(m.overrides.order_key.as_deref(), Some("k"));
     let names: Vec<(&str, &str)> = m.aliases.iter().map(|a| (&*a.given, a.known)).collect();
     let want = [
-        ("URL", "url"),
         ("Data", "data"),
-        ("webhook_id", "webhookId"),
+        ("URL", "url"),
         ("order_key", "orderKey"),
+        ("webhook_id", "webhookId"),
     ];
     let mut names = names;
     names.sort();

@@ -1,7 +1,6 @@
 //! The timer and a ledger, without sources, workers and Redis. What is refused makes records
 //! and no alarms, so nothing wakes the timer but what must.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -115,9 +114,7 @@ fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
         drain: around.drain.clone(),
         patience: LONG,
         trouble: Trouble::new("test"),
-        complained: None,
-        repeats: false,
-        lapsed: HashSet::new(),
+        recent: crate::ledger::Recent::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod model;
 mod simulation;
+mod soup;
 
 use super::*;
 use crate::entry::EntryId;

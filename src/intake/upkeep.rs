@@ -1,6 +1,7 @@
 //! What the consumer looks after beside messages: how full Redis is, and how many dead letters it
 //! keeps. It has the connection, and time.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -17,7 +18,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 20;
 
 /// See the module's header.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Upkeep {
     pub budget: Budget,
     /// Dead letters that are older are deleted.
@@ -26,6 +27,8 @@ pub struct Upkeep {
     pub dead_max: Option<u64>,
     pub next: Option<Instant>,
     pub over: bool,
+    /// It was told that Redis does not let us.
+    pub refused: Once,
 }
 
 impl Upkeep {
@@ -33,7 +36,21 @@ impl Upkeep {
         self.next.is_none_or(|next| next <= now)
     }
 
+    /// What the server refuses is told once: messages must not wait for it.
     pub fn run(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
+        self.next = Some(Instant::now() + SELDOM);
+        match self.look_after(entries, orders) {
+            Err(e) if e.is_refusal() => {
+                self.refused.call_once(|| {
+                    warn!("redis refuses to trim dead letters, or to say how full it is: {e}")
+                });
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn look_after(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
         let mut pause = SELDOM;
         if !matches!(self.budget, Budget::None)
             && let Some(memory) = entries.memory()?

@@ -279,9 +279,26 @@ impl Entries {
             .arg("MKSTREAM")
             .query(&mut self.connection);
         match made {
-            Err(e) if e.code() != Some("BUSYGROUP") => Err(self.redis.error(&e)),
-            _ => Ok(()),
+            Err(e) if e.code() == Some("BUSYGROUP") => Ok(()),
+            // A full server does not even say that the group is there. What is in it must be
+            // delivered all the same, as that makes room.
+            Err(e) if e.code() == Some("OOM") && self.has_group()? => Ok(()),
+            made => made.map_err(|e| self.redis.error(&e)),
         }
+    }
+
+    fn has_group(&mut self) -> Result<bool, StoreError> {
+        let groups: RedisResult<Value> = cmd("XINFO")
+            .arg("GROUPS")
+            .arg(&self.keys.messages)
+            .query(&mut self.connection);
+        let groups = match groups {
+            Err(e) if e.code() == Some("ERR") => return Ok(false),
+            groups => groups.map_err(|e| self.redis.error(&e))?,
+        };
+        // Names and values in turn, the group's name first.
+        let mut names = items(Some(groups)).filter_map(|group| items(Some(group)).nth(1));
+        Ok(names.any(|name| bytes(name) == self.keys.group.as_bytes()))
     }
 }
 

@@ -1,9 +1,12 @@
 //! An entry of the stream, as Redis gives it, and what it holds. Pure.
 
+mod compose;
+
 use std::fmt;
 use std::str::FromStr;
 
-use crate::message::{MAX_ATTEMPTS, vet_id};
+use crate::message::{MAX_ATTEMPTS, RejectReason, vet_id};
+use compose::{compose, has_fields};
 
 /// The longest `source` or `last` that is believed, in bytes.
 const MAX_SOURCE: usize = 1024;
@@ -46,8 +49,8 @@ pub struct Entry {
     pub fields: Vec<Vec<u8>>,
 }
 
-/// What an entry holds. Producers give `message` alone; the other fields are outhook's, on
-/// entries that were parked.
+/// What an entry holds. Producers give `message` alone, or the fields of a message; the other
+/// fields are outhook's, on entries that were parked.
 #[derive(Debug, PartialEq)]
 pub struct Held {
     pub message: Vec<u8>,
@@ -67,8 +70,8 @@ impl Entry {
         pairs.any(|pair| pair[0] == b"received_ms")
     }
 
-    /// The error is a sentence for the producer, and all the bytes that there are.
-    pub fn open(self) -> Result<Held, (String, Vec<u8>)> {
+    /// The error is what is wrong, a sentence for the producer, and all the bytes that there are.
+    pub fn open(self) -> Result<Held, (RejectReason, String, Vec<u8>)> {
         let of = |name: &str| {
             let pairs = self.fields.chunks_exact(2);
             pairs
@@ -84,14 +87,28 @@ impl Entry {
         let (attempts, received) = (text("attempts"), text("received_ms"));
         let (id, source, failure) = (text("id"), text("source"), text("last"));
         let number = |text: Option<String>| text.and_then(|t| t.parse::<u64>().ok());
+        if found == 0 && has_fields(&self.fields) {
+            return match compose(&self.fields) {
+                Ok(message) => Ok(Held {
+                    message,
+                    attempts: 0,
+                    received: None,
+                    id: None,
+                    source: None,
+                    failure: None,
+                }),
+                Err((reason, detail)) => Err((reason, detail, self.fields.join(&b' '))),
+            };
+        }
         if found != 1 {
             let names = self.fields.chunks_exact(2).map(|pair| &pair[0]);
             let names: Vec<_> = names.map(|n| String::from_utf8_lossy(n)).collect();
             let detail = format!(
-                "the entry must have one field `message`; it has {found}, and the fields: {}",
+                "the entry must have one field `message`, or the fields of a message (`url`, \
+                 `data`, …); it has {found} of the former, and the fields: {}",
                 names.join(" ").chars().take(200).collect::<String>()
             );
-            return Err((detail, self.fields.join(&b' ')));
+            return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
         }
         let at = self.fields.chunks_exact(2).position(|p| p[0] == b"message");
         let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
@@ -115,7 +132,7 @@ fn is_line(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn open(fields: &[&[u8]]) -> Result<Held, (String, Vec<u8>)> {
+    fn open(fields: &[&[u8]]) -> Result<Held, (RejectReason, String, Vec<u8>)> {
         let fields = fields.iter().map(|f| f.to_vec()).collect();
         let id = EntryId { ms: 1, seq: 0 };
         let (count, suspect) = (1, false);
@@ -168,13 +185,13 @@ mod tests {
 
     #[test]
     fn none_or_two_of_it_are_refused_with_all_bytes() {
-        let (detail, raw) = open(&[b"payload", b"{}"]).unwrap_err();
+        let (_, detail, raw) = open(&[b"payload", b"{}"]).unwrap_err();
         assert!(detail.contains("has 0") && detail.contains("payload"));
         assert_eq!(raw, b"payload {}");
         assert!(
             open(&[b"message", b"a", b"message", b"b"])
                 .unwrap_err()
-                .0
+                .1
                 .contains("has 2")
         );
         assert!(open(&[]).is_err());

@@ -22,7 +22,6 @@
 //! workers and the ledger end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -168,30 +167,24 @@ impl Pipeline {
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
-        let receipts = Inlet::new(receipts, room.waker());
 
         let client = Client::new(client_config(config));
         let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
         let client = Arc::new(client);
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
-        if config.max_age_raised {
-            let age = humantime::format_duration(config.max_age);
-            info!("--max-age is raised to {age}: all attempts take so long");
-        }
+        tell_raised(config);
         let limits = limits(config, &keeper);
         let Keeper { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
             room: room.clone(),
-            receipts,
+            receipts: Inlet::new(receipts, room.waker()),
             drain: drain.clone(),
             patience: config.drain_timeout,
             trouble,
-            complained: None,
-            repeats: false,
-            lapsed: HashSet::new(),
+            recent: ledger::Recent::default(),
         };
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
@@ -331,6 +324,14 @@ fn start_workers(
         })?;
     }
     Ok(())
+}
+
+/// What was set, where it could not stay so.
+fn tell_raised(config: &DeliveryConfig) {
+    if config.max_age_raised {
+        let age = humantime::format_duration(config.max_age);
+        info!("--max-age is raised to {age}: all attempts take so long");
+    }
 }
 
 /// What sources send into.

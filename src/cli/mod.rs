@@ -89,7 +89,7 @@ pub struct ServeArgs {
     #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
     pub bridge_dedup: Duration,
     /// Drop copies of messages in the stream (the same webhookId, URL and bytes) for so long after
-    /// the first [default: copies are delivered]
+    /// the first; otherwise they are delivered
     #[arg(long, env = "OUTHOOK_DEDUP", value_name = "DURATION", value_parser = keep)]
     pub dedup: Option<Duration>,
     /// Keep for so long, for each message, what its last attempt came to (see outhook status)
@@ -98,10 +98,10 @@ pub struct ServeArgs {
     /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
     #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub outcomes: Option<u64>,
-    /// Delete dead letters that are older than this [default: none]
+    /// Delete dead letters that are older than this
     #[arg(long, env = "OUTHOOK_DEAD_MAX_AGE", value_name = "DURATION", value_parser = keep)]
     pub dead_max_age: Option<Duration>,
-    /// Delete the oldest dead letters beyond this many [default: none]
+    /// Delete the oldest dead letters beyond this many
     #[arg(long, env = "OUTHOOK_DEAD_MAX", value_name = "N", value_parser = number::<u64>(0, 1_000_000_000))]
     pub dead_max: Option<u64>,
     /// How full Redis may be before nothing more is parked for endpoints that fail: bytes (as

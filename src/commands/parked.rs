@@ -4,12 +4,9 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::print::{Out, Progress, Stop, ended};
 use crate::cli::{ParkedAct, ParkedArgs, SelectArgs};
-use crate::message::deliver_at;
+use crate::message::peek;
 use crate::store::{Admin, Fields, ParkedMessage};
 use crate::when;
 
@@ -102,7 +99,8 @@ pub(super) fn flush_those(
             let mut page = admin.parked(start)?;
             let read = page.len();
             page.retain(|message| {
-                let early = Wire::of(&message.fields).is_some_and(|wire| wire.is_early(now));
+                let at = peek_at(&message.fields).and_then(|(_, at)| at);
+                let early = at.is_some_and(|at| at > now);
                 !early && is_meant(message) && moved.insert(message.hash())
             });
             // What is moved leaves the order, and what follows moves up.
@@ -123,23 +121,9 @@ pub(super) fn flush_those(
 }
 
 /// What a parked message says of itself, in its producer's words.
-#[derive(Deserialize)]
-struct Wire<'a> {
-    url: String,
-    #[serde(borrow, rename = "deliverAt")]
-    deliver_at: Option<&'a RawValue>,
-}
-
-impl Wire<'_> {
-    fn of(fields: &Fields) -> Option<Wire<'_>> {
-        let message = fields.iter().find(|(name, _)| name == "message");
-        serde_json::from_slice(&message?.1).ok()
-    }
-
-    fn is_early(&self, now: u64) -> bool {
-        let at = self.deliver_at.and_then(|at| deliver_at(at).ok());
-        at.is_some_and(|at| at > now)
-    }
+fn peek_at(fields: &Fields) -> Option<(String, Option<u64>)> {
+    let message = fields.iter().find(|(name, _)| name == "message");
+    peek(&message?.1)
 }
 
 /// The URL is in the message alone.
@@ -152,7 +136,7 @@ fn with_url(mut fields: Fields) -> Fields {
 
 /// Where a parked message goes, as its producer wrote it.
 pub(super) fn url(fields: &Fields) -> Option<String> {
-    Wire::of(fields).map(|wire| wire.url)
+    peek_at(fields).map(|(url, _)| url)
 }
 
 impl SelectArgs {

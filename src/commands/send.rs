@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::print::{Out, Stop, ended};
 use crate::cli::SendArgs;
 use crate::endpoint::Endpoint;
-use crate::message::Message;
+use crate::message::{Alias, Message};
 use crate::store::{Admin, Fields};
 
 /// Messages in one request.
@@ -30,6 +30,7 @@ pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
             out: Out::new(args.json),
             batch: Vec::new(),
             good: true,
+            told: Vec::new(),
         };
         match one {
             Some(message) => sender.take(message)?,
@@ -52,6 +53,8 @@ struct Sender<'a> {
     batch: Vec<Vec<u8>>,
     /// Nothing was refused, and everything published was heard.
     good: bool,
+    /// Names of fields that were told of; there are not many ways to write them.
+    told: Vec<Alias>,
 }
 
 impl Sender<'_> {
@@ -61,12 +64,26 @@ impl Sender<'_> {
             return Ok(());
         }
         match check(&line) {
-            Ok(()) => self.take(line),
+            Ok(aliases) => {
+                for alias in aliases {
+                    self.tell_alias(number, alias);
+                }
+                self.take(line)
+            }
             Err(why) => {
                 self.good = false;
                 eprintln!("outhook: line {number}: {why}");
                 Ok(())
             }
+        }
+    }
+
+    /// Tells once that a name is taken for another.
+    fn tell_alias(&mut self, number: usize, alias: Alias) {
+        if !self.told.contains(&alias) {
+            let Alias { given, known } = &alias;
+            eprintln!("outhook: line {number}: {given:?} is taken for {known:?}");
+            self.told.push(alias);
         }
     }
 
@@ -153,13 +170,13 @@ fn compose(args: &SendArgs, url: &str) -> Result<Vec<u8>, String> {
     fields.push(("data", data.get().to_owned()));
     let fields: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
     let message = format!("{{{}}}", fields.join(",")).into_bytes();
-    check(&message).map(|()| message)
+    check(&message).map(|_| message)
 }
 
 /// The same rules as everywhere; how large a message may be is the server's to say.
-fn check(message: &[u8]) -> Result<(), String> {
+fn check(message: &[u8]) -> Result<Box<[Alias]>, String> {
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     Message::parse(message.to_vec(), usize::MAX, || "made".into(), endpoint)
-        .map(|_| ())
+        .map(|message| message.aliases)
         .map_err(|rejection| rejection.detail)
 }

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::BuildHasher;
 use std::process::ExitCode;
+use std::sync::Once;
 use std::time::Duration;
 
 use log::info;
@@ -108,12 +109,14 @@ fn sources(
         appointment: link.appointment.clone(),
         parts: parts(args),
         dedup: args.dedup,
+        dedup_refused: Once::new(),
         upkeep: Upkeep {
             budget: args.redis_budget,
             dead_max_age: args.dead_max_age,
             dead_max: args.dead_max,
             next: None,
             over: false,
+            refused: Once::new(),
         },
         orders: orders.clone(),
         trouble: link.trouble.of("consumer"),

@@ -7,19 +7,20 @@ pub mod pubsub;
 pub mod stream;
 pub mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use log::warn;
 
 use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::entry::{Entry, Held};
-use crate::message::{MAX_ATTEMPTS, Message, RejectReason, Rejection};
+use crate::message::{Alias, MAX_ATTEMPTS, Message, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
 use crate::waker::Inlet;
@@ -33,6 +34,9 @@ const MAX_KNOWN: usize = 1 << 20;
 
 /// What an endpoint costs in memory beside the bytes of its texts, about.
 const ENDPOINT: usize = 256;
+
+/// Names of fields that are told of at most.
+const MAX_ALIASES: usize = 100;
 
 /// Where the timer takes in what sources bring.
 pub struct Arrivals {
@@ -53,6 +57,8 @@ pub struct Intake {
     /// Most messages go where others went before: parsing a URL twice costs more than the
     /// look-up, and the copies share their memory.
     endpoints: Endpoints,
+    /// Names of fields that were told of, by source.
+    aliases: HashSet<(Arc<str>, Box<str>)>,
     ids: Ids,
 }
 
@@ -121,6 +127,7 @@ impl Intake {
             name: name.into(),
             max_bytes,
             endpoints: Endpoints::default(),
+            aliases: HashSet::new(),
             ids: Ids::default(),
         }
     }
@@ -154,9 +161,9 @@ impl Intake {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let arrival = match entry.open() {
             Ok(held) => self.unpack(held, id, count, suspect, asked),
-            Err((detail, raw)) => {
+            Err((reason, detail, raw)) => {
                 let rejection = Rejection {
-                    reason: RejectReason::BadEntry,
+                    reason,
                     detail,
                     id: None,
                     url: None,
@@ -226,7 +233,20 @@ impl Intake {
         fresh_id: impl FnOnce() -> Box<str>,
     ) -> Result<Message, Rejection> {
         let endpoints = &mut self.endpoints;
-        Message::parse(raw, self.max_bytes, fresh_id, |url| endpoints.find(url))
+        let message = Message::parse(raw, self.max_bytes, fresh_id, |url| endpoints.find(url))?;
+        for alias in &message.aliases {
+            self.tell_alias(alias);
+        }
+        Ok(message)
+    }
+
+    /// Tells once a source that a name is taken for another.
+    fn tell_alias(&mut self, Alias { given, known }: &Alias) {
+        let news = (self.source.clone(), given.clone());
+        if self.aliases.len() < MAX_ALIASES && self.aliases.insert(news) {
+            let source = &self.source;
+            warn!("{source}: messages have the field {given:?}: it is taken for {known:?}");
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 //! Redis hands out entries in order, so what was lost in a reply that never came is what we
 //! hold pending beyond the last entry seen. It is fetched after each reconnect.
 
+use std::collections::HashMap;
+use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
@@ -69,6 +71,8 @@ pub struct Consumer {
     pub parts: Vec<Part>,
     /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
     pub dedup: Option<Duration>,
+    /// It was told that Redis does not let us.
+    pub dedup_refused: Once,
     pub upkeep: Upkeep,
     /// For what the timer is to know.
     pub orders: Orders,
@@ -344,7 +348,15 @@ impl Consumer {
         let read: Vec<(Arrival, bool)> = read.collect();
         let fresh = read.iter().filter(|(_, is_ours)| !is_ours);
         let fresh = fresh.filter_map(|(arrival, _)| arrival.as_ref().ok());
-        let seen = entries.find_copies(fresh, memory)?;
+        let seen = match entries.find_copies(fresh, memory) {
+            // What cannot be looked at is delivered: that frees what a full Redis is full of.
+            Err(e) if e.is_refusal() => {
+                self.dedup_refused
+                    .call_once(|| warn!("redis refuses to look for copies: {e}"));
+                HashMap::new()
+            }
+            found => found?,
+        };
         let mut copies = 0;
         for (arrival, _) in read {
             let entry = arrival.as_ref().ok().and_then(|delivery| delivery.entry);

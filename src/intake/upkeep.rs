@@ -1,6 +1,7 @@
 //! What the consumer looks after beside messages: how full Redis is, and how many dead letters it
 //! keeps. It has the connection, and time.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -13,8 +14,11 @@ use crate::store::{Entries, Memory, StoreError};
 const SELDOM: Duration = Duration::from_secs(10);
 const OFTEN: Duration = Duration::from_secs(1);
 
+/// How often dead letters are deleted in one go; messages wait meanwhile.
+const ROUNDS: usize = 20;
+
 /// See the module's header.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Upkeep {
     pub budget: Budget,
     /// Dead letters that are older are deleted.
@@ -23,6 +27,8 @@ pub struct Upkeep {
     pub dead_max: Option<u64>,
     pub next: Option<Instant>,
     pub over: bool,
+    /// It was told that Redis does not let us.
+    pub refused: Once,
 }
 
 impl Upkeep {
@@ -30,7 +36,21 @@ impl Upkeep {
         self.next.is_none_or(|next| next <= now)
     }
 
+    /// What the server refuses is told once: messages must not wait for it.
     pub fn run(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
+        self.next = Some(Instant::now() + SELDOM);
+        match self.look_after(entries, orders) {
+            Err(e) if e.is_refusal() => {
+                self.refused.call_once(|| {
+                    warn!("redis refuses to trim dead letters, or to say how full it is: {e}")
+                });
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn look_after(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
         let mut pause = SELDOM;
         if !matches!(self.budget, Budget::None)
             && let Some(memory) = entries.memory()?
@@ -40,12 +60,8 @@ impl Upkeep {
             if memory.used > budget / 8 * 7 {
                 pause = OFTEN;
             }
-            if memory.used > last_resort(budget, memory) {
-                tell(
-                    entries.trim_oldest_dead()?,
-                    "to make room in Redis; see --redis-budget",
-                );
-            }
+            let trimmed = make_room(entries, memory, budget)?;
+            tell(trimmed, "to make room in Redis; see --redis-budget");
         }
         if let Some(age) = self.dead_max_age {
             tell(
@@ -82,6 +98,23 @@ impl Upkeep {
             info!("Redis holds {used} bytes again, below --redis-budget");
         }
     }
+}
+
+/// Deletes the oldest dead letters while Redis is nearly full. Answers how many.
+fn make_room(entries: &mut Entries, mut memory: Memory, budget: u64) -> Result<u64, StoreError> {
+    let mut trimmed = 0;
+    for _ in 0..ROUNDS {
+        if memory.used <= last_resort(budget, memory) {
+            break;
+        }
+        let more = entries.trim_oldest_dead()?;
+        trimmed += more;
+        match entries.memory()? {
+            Some(now) if more > 0 => memory = now,
+            _ => break,
+        }
+    }
+    Ok(trimmed)
 }
 
 fn tell(count: u64, which: &str) {

@@ -67,12 +67,18 @@ pub struct Ledger {
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
     pub trouble: Trouble,
+    pub recent: Recent,
+}
+
+/// What the ledger remembers of what it has written.
+#[derive(Default)]
+pub struct Recent {
     /// When it was last told that something is given up.
-    pub complained: Option<Instant>,
+    complained: Option<Instant>,
     /// Whether what is to be written was refused before, or its answer lost.
-    pub repeats: bool,
+    repeats: bool,
     /// Entries that turned out to be others', of late.
-    pub lapsed: HashSet<EntryId>,
+    lapsed: HashSet<EntryId>,
 }
 
 impl Ledger {
@@ -131,7 +137,7 @@ impl Ledger {
         first.keep(self.park(held, &mut receipt, report, limit));
         first.keep(self.notify(held, limit));
         held.recount();
-        self.repeats = first.0.is_err();
+        self.recent.repeats = first.0.is_err();
         if !receipt.is_empty() {
             // Fails only when the timer has ended, and nobody counts any more.
             let _ = self.receipts.send(receipt);
@@ -164,7 +170,7 @@ impl Ledger {
         for (n, delivery) in held.begun.drain(..).enumerate() {
             match lost.contains(&n) {
                 true => {
-                    self.lapsed.extend(delivery.entry);
+                    self.recent.lapsed.extend(delivery.entry);
                     receipt.not_begun.push(delivery);
                 }
                 false => self.work.give(delivery),
@@ -189,8 +195,13 @@ impl Ledger {
         receipt.moved.extend(entries.into_iter().flatten());
         let letters = held.letters.drain(..).enumerate();
         let (kept, lost): (Vec<_>, Vec<_>) = letters.partition(|(n, _)| !lost.contains(n));
-        let is_counted =
-            |(_, letter): &&(usize, DeadLetter)| !matches!(letter.reason, DeadReason::Rejected(_));
+        // The others were never accepted.
+        let is_counted = |(_, letter): &&(usize, DeadLetter)| {
+            !matches!(
+                letter.reason,
+                DeadReason::Rejected(_) | DeadReason::IdReused
+            )
+        };
         receipt.not_buried += lost.iter().filter(is_counted).count() as u64;
         report.letters += kept.len() as u64;
         log_letters(kept.iter().map(|(_, letter)| letter), &self.store.place());
@@ -230,7 +241,7 @@ impl Ledger {
         }
         receipt.reused += reused.len() as u64;
         // Where the answer to the same request was lost, they may be copies of themselves.
-        if !self.repeats {
+        if !self.recent.repeats {
             receipt.copies += those(Why::Copy).count() as u64;
         }
     }
@@ -240,18 +251,18 @@ impl Ledger {
     fn sort_out(&mut self, entries: &[Option<EntryId>], unmoved: &[Unmoved]) -> HashSet<usize> {
         let is_lost = |u: &&Unmoved| match u.why {
             Why::Taken => true,
-            Why::Gone => !self.repeats,
+            Why::Gone => !self.recent.repeats,
             Why::Copy | Why::Reused => false,
         };
         let lost: HashSet<usize> = unmoved.iter().filter(is_lost).map(|u| u.index).collect();
-        if self.lapsed.len() > MOST_LAPSED {
-            self.lapsed.clear();
+        if self.recent.lapsed.len() > MOST_LAPSED {
+            self.recent.lapsed.clear();
         }
         for (n, entry) in entries.iter().enumerate() {
             match (entry, lost.contains(&n)) {
-                (Some(entry), true) => drop(self.lapsed.insert(*entry)),
+                (Some(entry), true) => drop(self.recent.lapsed.insert(*entry)),
                 // Ours again.
-                (Some(entry), false) => drop(self.lapsed.remove(entry)),
+                (Some(entry), false) => drop(self.recent.lapsed.remove(entry)),
                 (None, _) => {}
             }
         }
@@ -262,7 +273,9 @@ impl Ledger {
     fn notify(&mut self, held: &mut Held, limit: Duration) -> Result<(), StoreError> {
         // Of what others have they tell themselves.
         held.told.retain(|told| {
-            let is_lapsed = told.entry.is_some_and(|entry| self.lapsed.contains(&entry));
+            let is_lapsed = told
+                .entry
+                .is_some_and(|entry| self.recent.lapsed.contains(&entry));
             !is_lapsed || told.fate == Fate::Delivered
         });
         let mut first = FirstError(Ok(()));
@@ -297,10 +310,10 @@ impl Ledger {
         match result {
             Err(e) if e.is_refusal() => {
                 let now = Instant::now();
-                let quiet = self.complained.is_some_and(|at| now - at < COMPLAIN);
+                let quiet = self.recent.complained.is_some_and(|at| now - at < COMPLAIN);
                 if !quiet {
                     warn!("redis refuses to keep {what}: {e}");
-                    self.complained = Some(now);
+                    self.recent.complained = Some(now);
                 }
                 Ok(())
             }

@@ -21,7 +21,22 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A required string field.
 pub fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, String> {
     let value = value.ok_or_else(|| format!("{name} is missing"))?;
-    text(value).ok_or_else(|| format!("{name} must be a string of valid Unicode"))
+    text(value).ok_or_else(|| {
+        format!(
+            "{name} must be a string of valid Unicode, not {}",
+            shown(value)
+        )
+    })
+}
+
+/// A value for a sentence: as it was written, and not too much of it.
+fn shown(value: &RawValue) -> String {
+    let text = value.get();
+    let mut part: String = text.chars().take(MAX_SHOWN).collect();
+    if part.len() < text.len() {
+        part.push('…');
+    }
+    part.replace(char::is_control, " ")
 }
 
 fn text(value: &RawValue) -> Option<Cow<'_, str>> {
@@ -31,10 +46,27 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
 }
 
+/// The most of a value that is repeated to its producer.
+const MAX_SHOWN: usize = 60;
+
+/// Unix milliseconds below this are of 1973 at most: whoever writes them means seconds.
+const LEAST_MS: f64 = 1e11;
+
+/// Fewer milliseconds than that nobody wants to wait for an answer.
+const LEAST_TIMEOUT_MS: u64 = 100;
+
 /// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a
 /// blank or anything beyond ASCII is refused rather than repaired.
 pub fn id(value: &RawValue) -> Result<Box<str>, String> {
-    let id = string("webhookId", Some(value))?;
+    // Many producers number their events.
+    let digits = value.get().strip_prefix('-').unwrap_or(value.get());
+    let id = match digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => Cow::Borrowed(value.get()),
+        false => text(value).ok_or_else(|| {
+            let value = shown(value);
+            format!("webhookId must be a string of valid Unicode or a whole number, not {value}")
+        })?,
+    };
     vet_id(&id)?;
     Ok(id.into())
 }
@@ -42,16 +74,19 @@ pub fn id(value: &RawValue) -> Result<Box<str>, String> {
 /// The error is a sentence.
 pub fn vet_id(id: &str) -> Result<(), String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
-    match id.bytes().find(|&b| !good(b)) {
+    match id.chars().find(|&c| !u8::try_from(c).is_ok_and(good)) {
         _ if id.is_empty() => Err("webhookId is empty; leave it out to have one made".into()),
         _ if id.len() > MAX_ID_BYTES => Err(format!(
             "webhookId is {} bytes; at most {MAX_ID_BYTES} are allowed",
             id.len()
         )),
-        Some(b) => Err(format!(
-            "webhookId holds the byte {:?}; allowed are A-Z a-z 0-9 _ : -",
-            char::from(b)
-        )),
+        Some(c) => {
+            let shown: String = id.chars().take(MAX_SHOWN).collect();
+            let code = u32::from(c);
+            Err(format!(
+                "webhookId holds {c:?} (U+{code:04X}), in {shown:?}; allowed are A-Z a-z 0-9 _ : -"
+            ))
+        }
         None => Ok(()),
     }
 }
@@ -68,10 +103,21 @@ pub fn expires_at(value: &RawValue) -> Result<u64, String> {
 fn time(name: &str, value: &RawValue) -> Result<u64, String> {
     let ms = match text(value) {
         Some(time) => when::parse_rfc3339(&time),
-        None => value.get().parse().ok(),
+        None => match value.get().parse::<f64>() {
+            Ok(number) if (0.0..LEAST_MS).contains(&number) => {
+                let value = shown(value);
+                return Err(format!(
+                    "{name} {value} looks like seconds; milliseconds are meant"
+                ));
+            }
+            // Some serialisers write whole numbers as 1.5e12 or 1.0.
+            Ok(number) if number > 0.0 && number.fract() == 0.0 => Some(number as u64),
+            _ => None,
+        },
     };
     ms.filter(|ms| *ms <= when::LATEST_MS).ok_or_else(|| {
-        format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds")
+        let value = shown(value);
+        format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds, not {value}")
     })
 }
 
@@ -79,16 +125,30 @@ fn time(name: &str, value: &RawValue) -> Result<u64, String> {
 pub fn timeout(value: &RawValue) -> Result<Duration, String> {
     let read = match text(value) {
         Some(text) => humantime::parse_duration(&text).ok(),
-        None => value.get().parse().ok().map(Duration::from_millis),
+        None => match value.get().parse() {
+            Ok(ms @ 1..LEAST_TIMEOUT_MS) => {
+                return Err(format!(
+                    "timeout {ms} looks like seconds; milliseconds are meant, or text as \"{ms}s\""
+                ));
+            }
+            Ok(ms) => Some(Duration::from_millis(ms)),
+            Err(_) => None,
+        },
     };
     read.filter(|t| (Duration::from_millis(1)..=MAX_TIMEOUT).contains(t))
-        .ok_or_else(|| "timeout must be a duration as \"10s\", or milliseconds".into())
+        .ok_or_else(|| {
+            let value = shown(value);
+            format!("timeout must be a duration as \"10s\", or milliseconds, at most an hour, not {value}")
+        })
 }
 
 pub fn max_attempts(value: &RawValue) -> Result<u32, String> {
     let read = value.get().parse().ok();
     read.filter(|n| (1..=MAX_ATTEMPTS).contains(n))
-        .ok_or_else(|| "maxAttempts must be a whole number from 1 to 1000".into())
+        .ok_or_else(|| {
+            let value = shown(value);
+            format!("maxAttempts must be a whole number from 1 to 1000, not {value}")
+        })
 }
 
 pub fn order_key(value: &RawValue) -> Result<Arc<str>, String> {

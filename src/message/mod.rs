@@ -5,19 +5,23 @@
 //! dead letter holds and what `data` is a slice of: nothing is ever encoded again.
 
 mod fields;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
 
-pub use fields::{MAX_ATTEMPTS, deliver_at, vet_id};
+pub use fields::{MAX_ATTEMPTS, vet_id};
+use wire::Wire;
+pub use wire::{Alias, Field, find as find_field};
 
 /// One message as published: where to, under which id, and which bytes.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Message {
     pub deliver_at: Option<u64>,
     /// What the producer has set for this message alone.
     pub overrides: Overrides,
+    /// Names of fields that were taken for others; nearly always none.
+    pub aliases: Box<[Alias]>,
     raw: Vec<u8>,
     data: Range<usize>,
 }
@@ -130,6 +136,7 @@ impl Message {
                 headers: parts.headers,
                 deliver_at: parts.deliver_at,
                 overrides: parts.overrides,
+                aliases: parts.aliases.into(),
                 data: parts.data,
                 raw,
             }),
@@ -159,34 +166,6 @@ impl Message {
     }
 }
 
-/// The message on the wire. Every field is first taken as raw JSON, so that a wrong type
-/// can be blamed on its field by name, and `null` is told from a field that is absent.
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    url: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "webhookId")]
-    webhook_id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    headers: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "deliverAt")]
-    deliver_at: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    timeout: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "maxAttempts")]
-    max_attempts: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "expiresAt")]
-    expires_at: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "orderKey")]
-    order_key: Option<&'a RawValue>,
-}
-
-fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(d).map(Some)
-}
-
 /// What was understood before a rejection.
 #[derive(Default)]
 struct Seen {
@@ -201,6 +180,7 @@ struct Parts {
     deliver_at: Option<u64>,
     overrides: Overrides,
     data: Range<usize>,
+    aliases: Vec<Alias>,
 }
 
 type Refused = (RejectReason, String);
@@ -218,54 +198,87 @@ fn read(
         return Err((RejectReason::TooLarge, detail));
     }
     let bad_json = |detail: String| (RejectReason::BadJson, detail);
-    let text =
-        std::str::from_utf8(raw).map_err(|e| bad_json(format!("message is not UTF-8: {e}")))?;
-    // Checked by hand, as a derived struct would take `["url", "id", 1]` for an object.
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(bad_json(
-            "message is not a JSON object: it must begin with '{'".into(),
-        ));
-    }
-    let wire: Wire = serde_json::from_str(text)
-        .map_err(|e| bad_json(format!("message is not valid JSON: {e}")))?;
+    let text = text(raw).map_err(bad_json)?;
+    let wire = Wire::read(text).map_err(|e| bad_json(format!("message is not valid JSON: {e}")))?;
 
     // The id first: with it a producer finds the message again, whatever else is wrong.
-    let id = match wire.webhook_id {
+    let id = match wire.optional(Field::WebhookId) {
         None => fresh_id(),
         Some(value) => fields::id(value).map_err(|e| (RejectReason::BadId, e))?,
     };
     seen.id = Some(id.clone());
 
-    let url = fields::string("url", wire.url).map_err(|e| (RejectReason::BadUrl, e))?;
+    let url = fields::string("url", wire.get(Field::Url)).map_err(|e| (RejectReason::BadUrl, e))?;
     // Whatever stands in `url` may be shown to an operator; a megabyte of it may not.
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
-    let endpoint = endpoint(&url).map_err(|e| (RejectReason::BadUrl, format!("url: {e}")))?;
+    let endpoint = endpoint(&url).map_err(|e| {
+        let shown: String = url.chars().take(MAX_URL_IN_DETAIL).collect();
+        (RejectReason::BadUrl, format!("url {shown:?}: {e}"))
+    })?;
 
     let data = wire
-        .data
+        .get(Field::Data)
         .ok_or_else(|| (RejectReason::BadData, "data is missing".to_owned()))?;
-    let start = data.get().as_ptr() as usize - text.as_ptr() as usize;
+    let start = data.get().as_ptr() as usize - raw.as_ptr() as usize;
     let data = start..start + data.get().len();
 
-    let headers = match wire.headers {
+    let headers = match wire.optional(Field::Headers) {
         None => Headers::default(),
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
     };
     use RejectReason::{BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadTimeout};
+    let of = |field| wire.optional(field);
     Ok(Parts {
         id,
         endpoint,
         headers,
-        deliver_at: optional(wire.deliver_at, BadDeliverAt, fields::deliver_at)?,
+        deliver_at: optional(of(Field::DeliverAt), BadDeliverAt, fields::deliver_at)?,
         overrides: Overrides {
-            timeout: optional(wire.timeout, BadTimeout, fields::timeout)?,
-            max_attempts: optional(wire.max_attempts, BadMaxAttempts, fields::max_attempts)?,
-            expires_at: optional(wire.expires_at, BadExpiresAt, fields::expires_at)?,
-            order_key: optional(wire.order_key, BadOrderKey, fields::order_key)?,
+            timeout: optional(of(Field::Timeout), BadTimeout, fields::timeout)?,
+            max_attempts: optional(of(Field::MaxAttempts), BadMaxAttempts, fields::max_attempts)?,
+            expires_at: optional(of(Field::ExpiresAt), BadExpiresAt, fields::expires_at)?,
+            order_key: optional(of(Field::OrderKey), BadOrderKey, fields::order_key)?,
         },
         data,
+        aliases: wire.aliases,
     })
+}
+
+/// The JSON text of a message: one object, without a byte order mark. The error is a sentence.
+fn text(raw: &[u8]) -> Result<&str, String> {
+    let raw = raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw);
+    let text = std::str::from_utf8(raw).map_err(|e| {
+        let at = e.valid_up_to();
+        format!("message is not UTF-8: byte {:#04x} at {at}", raw[at])
+    })?;
+    // Checked by hand, as a derived struct would take `["url", "id", 1]` for an object.
+    match text.trim_ascii_start().chars().next() {
+        Some('{') => Ok(text),
+        Some('"') if is_encoded_twice(text) => {
+            Err("message is a JSON string that holds JSON: encoded twice?".into())
+        }
+        Some(first) => Err(format!(
+            "message is not a JSON object: it must begin with '{{', and begins with {first:?}"
+        )),
+        None => Err("message is not a JSON object: it is empty, and must begin with '{'".into()),
+    }
+}
+
+fn is_encoded_twice(text: &str) -> bool {
+    let inner = serde_json::from_str::<String>(text);
+    inner.is_ok_and(|inner| inner.trim_ascii_start().starts_with(['{', '[', '"']))
+}
+
+/// Where a message goes, in its producer's words, and not before when. Of one that would be
+/// refused as much as can be read.
+pub fn peek(raw: &[u8]) -> Option<(String, Option<u64>)> {
+    let wire = Wire::read(text(raw).ok()?).ok()?;
+    let url = fields::string("url", wire.get(Field::Url))
+        .ok()?
+        .into_owned();
+    let at = wire.optional(Field::DeliverAt);
+    Some((url, at.and_then(|at| fields::deliver_at(at).ok())))
 }
 
 fn optional<T>(
@@ -277,105 +290,7 @@ fn optional<T>(
     value.transpose()
 }
 
+/// The most of a URL that stands in a sentence.
+const MAX_URL_IN_DETAIL: usize = 200;
+
 const MAX_URL_SHOWN: usize = 2048;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(raw: &[u8]) -> Result<Message, Rejection> {
-        Message::parse(
-            raw.to_vec(),
-            1 << 20,
-            || "made".into(),
-            |url| Endpoint::parse(url).map(Arc::new),
-        )
-    }
-
-    fn reason(raw: &str) -> (RejectReason, String) {
-        let r = parse(raw.as_bytes()).expect_err(raw);
-        assert_eq!(r.raw, raw.as_bytes());
-        (r.reason, r.detail)
-    }
-
-    #[test]
-    fn data_is_a_slice_of_what_was_published() {
-        for data in [
-            "{\"b\" : 1.10,  \"a\":1e999, \"a\":12345678901234567890123}",
-            "null",
-            "[ ]",
-            "\"\\ud800\"",
-            "-0",
-        ] {
-            let raw = format!(r#" {{"x":[1],"url":"http://h/p","data":{data} ,"webhookId":"a"}} "#);
-            let m = parse(raw.as_bytes()).unwrap();
-            assert_eq!(m.data(), data.as_bytes());
-            assert_eq!(&*m.id, "a");
-            assert_eq!(m.raw(), raw.as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_missing_id_is_made_and_a_wrong_one_refused() {
-        let m = parse(br#"{"url":"http://h/","data":1}"#).unwrap();
-        assert_eq!(&*m.id, "made");
-        let long = "a".repeat(257);
-        for id in [
-            "7",
-            "null",
-            "{}",
-            "\"\"",
-            "\" a\"",
-            "\"a\\tb\"",
-            "\"é\"",
-            "\"a.b\"",
-            "\"a\\r\\nX: 1\"",
-            "\"a\\u0000\"",
-            "\"\\ud800\"",
-            &format!("\"{long}\""),
-        ] {
-            let (why, detail) = reason(&format!(
-                r#"{{"url":"http://h/","data":1,"webhookId":{id}}}"#
-            ));
-            assert_eq!(why, RejectReason::BadId, "{id}");
-            assert!(detail.contains("webhookId"), "{detail}");
-        }
-    }
-
-    #[test]
-    fn each_wrong_field_is_named() {
-        use RejectReason::*;
-        for (raw, why, word) in [
-            (r#"["http://h/","a",1]"#, BadJson, "object"),
-            (r#"{"data":1}"#, BadUrl, "url is missing"),
-            (r#"{"url":5,"data":1}"#, BadUrl, "url must be a string"),
-            (r#"{"url":"/x","data":1}"#, BadUrl, "url"),
-            (r#"{"url":"http://h/"}"#, BadData, "data is missing"),
-            (
-                r#"{"url":"http://h/","url":"http://h/","data":1}"#,
-                BadJson,
-                "duplicate",
-            ),
-            (r#"{"url":"http://h/","data":1} x"#, BadJson, "trailing"),
-            ("\u{feff}{}", BadJson, "'{'"),
-            ("", BadJson, "'{'"),
-            (
-                r#"{"url":"http://h/","data":1,"headers":[]}"#,
-                BadHeaders,
-                "headers",
-            ),
-        ] {
-            let (got, detail) = reason(raw);
-            assert_eq!(got, why, "{raw}");
-            assert!(detail.contains(word), "{raw}: {detail}");
-        }
-        assert_eq!(parse(b"{\"url\":\"\xff\"}").unwrap_err().reason, BadJson);
-    }
-
-    #[test]
-    fn deep_nesting_is_passed_through_without_a_stack() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let raw = format!(r#"{{"url":"http://h/","data":{deep}}}"#);
-        assert_eq!(parse(raw.as_bytes()).unwrap().data(), deep.as_bytes());
-    }
-}

@@ -189,10 +189,11 @@ impl Chains {
                 .partition(&which);
             chain.queue = stay;
             out.extend(gone);
-            let gone = chain
-                .back
-                .extract_if(.., |_, (delivery, _)| which(delivery));
-            out.extend(gone.map(|(_, (delivery, _))| delivery));
+            let back = std::mem::take(&mut chain.back).into_iter();
+            let (gone, stay): (Vec<_>, Vec<_>) =
+                back.partition(|(_, (delivery, _))| which(delivery));
+            chain.back = stay.into_iter().collect();
+            out.extend(gone.into_iter().map(|(_, (delivery, _))| delivery));
         }
         self.queued -= out.len();
         out

@@ -305,8 +305,12 @@ impl Entries {
             .arg("MKSTREAM")
             .query(&mut self.connection);
         match made {
-            Err(e) if e.code() != Some("BUSYGROUP") => Err(self.stream_error(&e)),
-            _ => Ok(()),
+            Err(e) if e.code() == Some("BUSYGROUP") => Ok(()),
+            // A full server does not even say that the group is there. What is in it must be
+            // delivered all the same, as that makes room.
+            Err(e) if e.code() == Some("OOM") && self.has_group()? => Ok(()),
+            Err(e) => Err(self.stream_error(&e)),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -317,6 +321,20 @@ impl Entries {
             "WRONGTYPE" => error.with(&format!("; it is {}", self.keys.messages)),
             _ => error,
         }
+    }
+
+    fn has_group(&mut self) -> Result<bool, StoreError> {
+        let groups: RedisResult<Value> = cmd("XINFO")
+            .arg("GROUPS")
+            .arg(&self.keys.messages)
+            .query(&mut self.connection);
+        let groups = match groups {
+            Err(e) if e.code() == Some("ERR") => return Ok(false),
+            groups => groups.map_err(|e| self.redis.error(&e))?,
+        };
+        // Names and values in turn, the group's name first.
+        let mut names = items(Some(groups)).filter_map(|group| items(Some(group)).nth(1));
+        Ok(names.any(|name| bytes(name) == self.keys.group.as_bytes()))
     }
 }
 

@@ -97,7 +97,16 @@ impl Store for RedisLedger {
         pipe.atomic();
         pipe.cmd("XACK").arg(messages).arg(group).arg(&ids).ignore();
         pipe.cmd("XDEL").arg(messages).arg(&ids).ignore();
-        run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
+        let settled = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
+        match settled {
+            Err(e) if e.code() == "OOM" => {
+                let script = Script::new(scripts::SETTLE);
+                let mut call = script.key(messages);
+                call.arg(group).arg(&ids);
+                run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+            }
+            settled => settled,
+        }
     }
 
     fn note(

@@ -9,6 +9,7 @@ macro_rules! moving {
 
 pub const DEDUP: &str = moving!("lua/dedup.lua");
 pub const NOTE: &str = moving!("lua/note.lua");
+pub const SETTLE: &str = include_str!("lua/settle.lua");
 pub const BURY: &str = moving!("lua/bury.lua");
 pub const PARK: &str = moving!("lua/park.lua");
 pub const UNPARK: &str = moving!("lua/unpark.lua");

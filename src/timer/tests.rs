@@ -1,7 +1,6 @@
 //! The timer and a ledger, without sources, workers and Redis. What is refused makes records
 //! and no alarms, so nothing wakes the timer but what must.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -115,9 +114,7 @@ fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
         drain: around.drain.clone(),
         patience: LONG,
         trouble: Trouble::new("test"),
-        complained: None,
-        repeats: false,
-        lapsed: HashSet::new(),
+        recent: crate::ledger::Recent::default(),
     }
 }
 
@@ -176,7 +173,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
     let mut run = Run::new(timer);
     patient.send(accepted("a", "")).unwrap();
     run.turn();
-    let past = r#","expiresAt":1"#;
+    let past = r#","expiresAt":"1970-01-01T00:00:01Z""#;
     // Behind the first, until its time is over.
     patient.send(accepted("b", past)).unwrap();
     run.turn();

@@ -407,7 +407,7 @@ fn all_that_a_producer_may_set_can_be_sent() {
         ["--url", "http://h/"],
         ["--data", "1.50"],
         ["--webhook-id", "a"],
-        ["--deliver-at", "5"],
+        ["--deliver-at", "1800000000000"],
         ["--expires-at", "2100-01-01T00:00:00Z"],
         ["--timeout", "3s"],
         ["--max-attempts", "7"],
@@ -419,7 +419,7 @@ fn all_that_a_producer_may_set_can_be_sent() {
     assert_eq!(run.code, 0, "{run:?}");
     let sent: Vec<(String, Vec<(String, String)>)> = redis.command(&["XRANGE", MESSAGES, "-", "+"]);
     let sent: serde_json::Value = serde_json::from_str(&sent[0].1[0].1).unwrap();
-    let expected = r#"{"url":"http://h/","webhookId":"a","deliverAt":5,"timeout":"3s",
+    let expected = r#"{"url":"http://h/","webhookId":"a","deliverAt":1800000000000,"timeout":"3s",
         "expiresAt":"2100-01-01T00:00:00Z","maxAttempts":7,"orderKey":"k\"1",
         "headers":{"x-a":"b"},"data":1.50}"#;
     assert_eq!(

@@ -2,7 +2,7 @@
 //! dead letter.
 
 use crate::support::receiver::{Receiver, status};
-use crate::support::redis::{MESSAGES, PARKED, Redis};
+use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
 use crate::support::service::{Service, serve};
 use crate::support::sys::Signal;
 use crate::support::{MS, message, until};
@@ -155,4 +155,51 @@ fn an_entry_that_comes_back_is_no_copy_of_itself() {
     receiver.wait_for(2);
     wait_until_empty(&redis);
     service.end_well();
+}
+
+#[test]
+fn a_key_that_is_not_ours_keeps_no_message_from_being_delivered() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &["--dedup", "10m", "--bridge", "--dead-max", "5"]);
+    redis.add(message(&receiver.url("/"), "a", "1"));
+    redis.send(message(&receiver.url("/"), "b", "1"));
+    receiver.wait_for(2);
+    wait_until_empty(&redis);
+    for id in ["a", "b"] {
+        let keys: Vec<String> = redis.command(&["KEYS", &format!("{{outhook}}:seen:{id}:*")]);
+        assert!(!keys.is_empty());
+        for key in keys {
+            redis.command::<usize>(&["DEL", &key]);
+            redis.command::<usize>(&["RPUSH", &key, "x"]);
+        }
+    }
+    redis.command::<()>(&["SET", DEAD, "not a stream"]);
+    redis.add(message(&receiver.url("/"), "a", "2"));
+    redis.send(message(&receiver.url("/"), "b", "2"));
+    redis.add(message(&receiver.url("/"), "c", "1"));
+    receiver.wait_for(5);
+    // Redis is full, and would stay so if nothing were delivered.
+    redis.command::<()>(&["DEL", DEAD]);
+    redis.add(message(&receiver.url("/"), "d", "1"));
+    receiver.wait_for(6);
+    service.end_well();
+}
+
+#[test]
+fn a_full_redis_does_not_keep_what_it_is_full_of_from_being_delivered() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    for n in 0..50 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    redis.command::<()>(&["XGROUP", "CREATE", MESSAGES, "outhook", "0"]);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut service = serve(&redis, &["--dedup", "1m"]);
+    receiver.wait_for(50);
+    wait_until_empty(&redis);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.add(message(&receiver.url("/"), "m7", "1"));
+    wait_until_empty(&redis);
+    assert_eq!(snapshot(&mut service, "duplicates"), 1);
+    service.end_well();
+    assert_eq!(receiver.count(), 50);
 }

@@ -32,6 +32,7 @@ mod orphans;
 mod overrides;
 mod ownership;
 mod permissions;
+mod producers;
 mod redis_places;
 mod redis_trouble;
 mod redis_writes;

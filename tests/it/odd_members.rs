@@ -6,7 +6,7 @@ use std::thread;
 use crate::support::receiver::Receiver;
 use crate::support::redis::{MESSAGES, PARKED, Redis};
 use crate::support::service::{Finished, Outhook, serve};
-use crate::support::{message, until};
+use crate::support::{message, unix_ms, until};
 
 const HOLDS: &str = "{outhook}:holds";
 
@@ -63,7 +63,11 @@ fn holds_that_are_not_ours_are_told_once_and_those_beside_them_obeyed() {
 #[test]
 fn what_is_parked_and_not_ours_is_a_dead_letter_and_holds_up_nothing() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
-    let good = |id: &str| format!("0 5 {id} stream\n{}", message(&receiver.url("/"), id, "1"));
+    let good = format!(
+        "0 {} m1 stream\n{}",
+        unix_ms(),
+        message(&receiver.url("/"), "m1", "1")
+    );
     let junk: [(&str, &[u8]); 5] = [
         ("-inf", b"\xff\xfe"),
         ("0", b""),
@@ -74,7 +78,7 @@ fn what_is_parked_and_not_ours_is_a_dead_letter_and_holds_up_nothing() {
     for (score, member) in junk {
         redis.command_bytes::<()>(&[b"ZADD", PARKED.as_bytes(), score.as_bytes(), member]);
     }
-    redis.command::<()>(&["ZADD", PARKED, "4", &good("m1")]);
+    redis.command::<()>(&["ZADD", PARKED, "4", &good]);
     redis.command::<()>(&["ZADD", PARKED, "+inf", "never"]);
     let list = tool(&redis, &["parked", "list"]);
     assert_eq!((list.code, list.out.len()), (0, 7), "{list:?}");

@@ -185,7 +185,8 @@ fn taken_over_meanwhile(reply: fn() -> Reply, more: &str) -> (Redis, Service, Re
 
 #[test]
 fn what_another_has_is_neither_parked_nor_buried_nor_noted_nor_told_of() {
-    let cases: [(fn() -> Reply, &str); 4] = [
+    type Case = (fn() -> Reply, &'static str);
+    let cases: [Case; 4] = [
         // Parked; a dead letter; a dead letter; noted, to be tried again here.
         (|| status(503).header("retry-after", "3600").into(), ""),
         (|| status(500).into(), r#","maxAttempts":1"#),

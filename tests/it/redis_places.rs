@@ -348,6 +348,14 @@ fn the_acl_of_the_readme_is_enough_for_everything() {
         "--bridge",
         "--jitter",
         "0",
+        "--dedup",
+        "1m",
+        "--dead-max",
+        "1000",
+        "--dead-max-age",
+        "1h",
+        "--redis-budget",
+        "1gb",
     ];
     let mut service = serve_at(&address, &[&retry[..], &told].concat());
     redis.send(message(&receiver.url("/"), "p", "1"));
@@ -356,6 +364,10 @@ fn the_acl_of_the_readme_is_enough_for_everything() {
     redis.add(message(&bad.url("/"), "d", "1"));
     receiver.wait_for(2);
     assert_eq!(redis.wait_dead(1)[0].number("attempts"), 2);
+    redis.send(message(&receiver.url("/"), "p", "another"));
+    redis.send(message(&receiver.url("/"), "p", "2"));
+    redis.add(message(&receiver.url("/"), "s", "1"));
+    redis.wait_dead(3);
     for tool in [
         &["dead", "list"][..],
         &["dead", "replay", "--all"],

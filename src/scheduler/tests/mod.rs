@@ -2,6 +2,7 @@
 
 pub(super) mod model;
 mod simulation;
+mod soup;
 
 use super::*;
 use crate::entry::EntryId;
@@ -42,7 +43,7 @@ fn bytes_bound_what_is_held_as_well_as_the_count() {
     let now = now();
     (limits.near, limits.bridge) = (None, false);
     limits.max_active = 100;
-    limits.max_active_bytes = 150;
+    limits.max_active_bytes = 120;
     let mut s = Scheduler::new(limits, Rules::default());
     s.accept(delivery("a", 1), now);
     assert!(s.has_room());

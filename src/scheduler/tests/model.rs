@@ -91,15 +91,16 @@ pub(in crate::scheduler) fn boot(elapsed: Duration) -> BootTime {
 }
 
 fn delivery_at(id: &str, host: u64, at: u64, now: BootTime) -> Delivery {
-    let raw =
-        format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","deliverAt":{at},"data":1}}"#);
+    let raw = format!(r#"{{"url":"http://h{host}/","webhookId":"{id}","data":1}}"#);
     let parsed = Message::parse(
         raw.into_bytes(),
         1000,
         || unreachable!(),
         |url| Endpoint::parse(url).map(Arc::new),
     );
-    Delivery::new(parsed.unwrap(), "test".into(), 0, now)
+    let mut message = parsed.unwrap();
+    message.deliver_at = Some(at);
+    Delivery::new(message, "test".into(), 0, now)
 }
 
 fn answer(status: u16, retry_after: Option<Duration>) -> Exchange {

@@ -4,15 +4,17 @@
 -- ARGV: group, for how long that is remembered (ms), then for each: entry, digest of its bytes.
 -- Answers a word for each: new, copy, or reused (the same id and URL, and other bytes).
 local messages, group = KEYS[1], ARGV[1]
+-- First, so that a server without memory lets the rest happen too: see above.
+take(messages, group, nothing)
 local words = {}
 for i = 3, #ARGV, 2 do
   local entry, digest, key = ARGV[i], ARGV[i + 1], KEYS[(i + 1) / 2]
   local word = 'new'
   if not redis.call('SET', key, entry .. ' ' .. digest, 'NX', 'PX', ARGV[2]) then
     local known, first = heard(key)
-    if known ~= digest then
+    if known and known ~= digest then
       word = 'reused'
-    elseif first ~= entry then
+    elseif known and first ~= entry then
       word = 'copy'
       take(messages, group, entry)
     end

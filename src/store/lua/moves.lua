@@ -24,9 +24,12 @@ local function lost(stream, group, entry, consumer)
   if rows[1][2] ~= consumer then return 'taken' end
 end
 
--- The digest that a key remembers, and the entry that it is of (or -).
+-- The digest that a key remembers, and the entry that it is of (or -). Nothing of a key that is
+-- not ours.
 local function heard(key)
-  local entry, digest = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
+  local value = redis.pcall('GET', key)
+  if type(value) ~= 'string' then return end
+  local entry, digest = string.match(value, '^(%S+) (%S+)$')
   return digest, entry
 end
 

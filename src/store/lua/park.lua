@@ -39,8 +39,10 @@ local function move(i)
   end
   if entry ~= '' then take(messages, group, nothing) end
   local key = tonumber(seen)
-  if key and not redis.call('SET', KEYS[key], '- ' .. digest, 'NX', 'PX', ARGV[4]) then
-    if heard(KEYS[key]) == digest or redis.call('EXISTS', KEYS[key + 1]) == 1 then return 'copy' end
+  local known = key and not redis.call('SET', KEYS[key], '- ' .. digest, 'NX', 'PX', ARGV[4])
+    and heard(KEYS[key])
+  if known then
+    if known == digest or redis.call('GET', KEYS[key + 1]) then return 'copy' end
     -- Each replica hears it: one of them keeps it.
     redis.call('XADD', dead, '*', 'reason', 'id_reused', 'detail', reused, 'id', id, 'url', url,
       'attempts', attempts, 'source', source, 'received_ms', received, 'dead_ms', ARGV[3],

@@ -105,7 +105,7 @@ fn a_url_of_three_megabytes_is_refused_and_not_repeated() {
 
 #[test]
 fn a_bad_webhook_id_is_named() {
-    let mut cases: Vec<Case> = ["7", "null", "true", "{}", "[]", r#"["a"]"#, r#""\ud800""#]
+    let mut cases: Vec<Case> = ["7.5", "1e3", "true", "{}", "[]", r#"["a"]"#, r#""\ud800""#]
         .map(|json| {
             case(
                 format!(r#"{{"url":"http://127.0.0.1:1/","data":1,"webhookId":{json}}}"#),
@@ -171,7 +171,6 @@ fn bad_headers_are_named() {
     let wide = format!(r#"{{"x":"{}"}}"#, "v".repeat(100_000));
     let named = format!(r#"{{"{}":"v"}}"#, "n".repeat(100_000));
     for json in [
-        "null",
         "5",
         "true",
         "[]",

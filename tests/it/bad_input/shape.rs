@@ -30,7 +30,8 @@ fn what_is_no_json_object_is_bad_json() {
         case("null", "bad_json", "object"),
         case("7", "bad_json", "object"),
         case("\"text\"", "bad_json", "object"),
-        case(format!("\u{feff}{good}"), "bad_json", "object"),
+        case(format!("\u{feff}\u{feff}{good}"), "bad_json", "object"),
+        case(format!("{good:?}"), "bad_json", "encoded twice?"),
         case(format!("{good} trailing"), "bad_json", "JSON"),
         case(format!("{good}{good}"), "bad_json", "JSON"),
         case(format!("{good}\0"), "bad_json", "JSON"),
@@ -81,7 +82,7 @@ fn a_missing_field_is_named() {
         case(r#"{"data":1,"webhookId":"known"}"#, "bad_url", "url"),
         case(r#"{"url":"http://127.0.0.1:1/x"}"#, "bad_data", "data"),
         case(
-            r#"{"url":"http://127.0.0.1:1/x","webhookId":"known","Data":1}"#,
+            r#"{"url":"http://127.0.0.1:1/x","webhookId":"known","datum":1}"#,
             "bad_data",
             "data",
         ),

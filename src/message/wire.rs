@@ -1,0 +1,202 @@
+//! A message's fields as they stand in its JSON, each as raw text: so a wrong type can be blamed
+//! on its field by name, and nothing is ever encoded again. Pure.
+//!
+//! A name that differs from a known one in nothing but case, `_` or `-` is taken for it, as it
+//! would otherwise be ignored, and mean nothing: whoever writes `webhook_id` means `webhookId`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The fields, in the order of [`Field`].
+const NAMES: [&str; 9] = [
+    "url",
+    "data",
+    "webhookId",
+    "headers",
+    "deliverAt",
+    "expiresAt",
+    "timeout",
+    "maxAttempts",
+    "orderKey",
+];
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Field {
+    Url,
+    Data,
+    WebhookId,
+    Headers,
+    DeliverAt,
+    ExpiresAt,
+    Timeout,
+    MaxAttempts,
+    OrderKey,
+}
+
+const FIELDS: [Field; NAMES.len()] = [
+    Field::Url,
+    Field::Data,
+    Field::WebhookId,
+    Field::Headers,
+    Field::DeliverAt,
+    Field::ExpiresAt,
+    Field::Timeout,
+    Field::MaxAttempts,
+    Field::OrderKey,
+];
+
+/// A name that was taken for another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alias {
+    pub given: Box<str>,
+    pub known: &'static str,
+}
+
+/// What stands in the JSON object.
+#[derive(Debug, Default)]
+pub struct Wire<'a> {
+    values: [Option<&'a RawValue>; NAMES.len()],
+    pub aliases: Vec<Alias>,
+}
+
+impl<'a> Wire<'a> {
+    /// Reads all of `text`, which is one object. The error is a sentence that names the place.
+    pub fn read(text: &'a str) -> Result<Wire<'a>, String> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let wire = json.deserialize_map(Fields).and_then(|wire| {
+            json.end()?;
+            Ok(wire)
+        });
+        wire.map_err(|e| format!("{e}{}", near(text, e.line(), e.column())))
+    }
+
+    pub fn get(&self, field: Field) -> Option<&'a RawValue> {
+        self.values[field as usize]
+    }
+
+    /// The same of a field that may be left out: `null` says that it is.
+    pub fn optional(&self, field: Field) -> Option<&'a RawValue> {
+        self.get(field).filter(|value| value.get() != "null")
+    }
+}
+
+/// The field that a name stands for, and whether it is spelt like it.
+pub fn find(name: &str) -> Option<(Field, bool)> {
+    if let Some(n) = NAMES.iter().position(|known| *known == name) {
+        return Some((FIELDS[n], true));
+    }
+    let plain = |text: &str| {
+        let bytes = text.bytes().filter(|b| !matches!(b, b'_' | b'-'));
+        bytes.map(|b| b.to_ascii_lowercase()).collect::<Vec<u8>>()
+    };
+    // Longer ones cannot be it, and need no copy.
+    let name = (name.len() < 32).then(|| plain(name))?;
+    let n = NAMES.iter().position(|known| plain(known) == name)?;
+    Some((FIELDS[n], false))
+}
+
+/// What stands around a place in a text, for people.
+fn near(text: &str, line: usize, column: usize) -> String {
+    let Some(line) = text.split('\n').nth(line.saturating_sub(1)) else {
+        return String::new();
+    };
+    let mut from = column.saturating_sub(15).min(line.len());
+    while !line.is_char_boundary(from) {
+        from -= 1;
+    }
+    let part: String = line[from..].chars().take(20).collect();
+    match part.is_empty() {
+        true => String::new(),
+        false => format!(", near {part:?}"),
+    }
+}
+
+/// Reads names without a copy where they have no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Wire<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Wire<'de>, M::Error> {
+        let mut wire = Wire::default();
+        let mut others: [Option<(&RawValue, Box<str>)>; NAMES.len()] = Default::default();
+        while let Some(Key(name)) = map.next_key()? {
+            let Some((field, exact)) = find(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let (n, value) = (field as usize, map.next_value()?);
+            let before = match exact {
+                true => wire.values[n].replace(value),
+                false => {
+                    let given = name.into();
+                    others[n].replace((value, given)).map(|(before, _)| before)
+                }
+            };
+            if before.is_some() {
+                let known = NAMES[n];
+                return Err(M::Error::custom(format!("duplicate field `{known}`")));
+            }
+        }
+        for (n, other) in others.into_iter().enumerate() {
+            // Beside the right name it is another field, like all that are ignored.
+            if let Some((value, given)) = other.filter(|_| wire.values[n].is_none()) {
+                wire.values[n] = Some(value);
+                let known = NAMES[n];
+                wire.aliases.push(Alias { given, known });
+            }
+        }
+        Ok(wire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_however_they_are_spelt() {
+        for (name, field) in [
+            ("webhookId", Some((Field::WebhookId, true))),
+            ("webhook_id", Some((Field::WebhookId, false))),
+            ("webhookID", Some((Field::WebhookId, false))),
+            ("order-key", Some((Field::OrderKey, false))),
+            ("URL", Some((Field::Url, false))),
+            ("MAX_ATTEMPTS", Some((Field::MaxAttempts, false))),
+            ("id", None),
+            ("", None),
+            ("urls", None),
+            ("dаta", None),
+        ] {
+            assert_eq!(find(name), field, "{name}");
+        }
+        for (n, name) in NAMES.iter().enumerate() {
+            assert_eq!(find(name), Some((FIELDS[n], true)));
+            assert_eq!(FIELDS[n] as usize, n);
+        }
+    }
+
+    #[test]
+    fn the_place_of_an_error_is_shown() {
+        let e = Wire::read("{\"url\":1,\n\"data\" 2}").unwrap_err();
+        assert!(
+            e.contains("line 2 column 8, near \"\\\"data\\\" 2}\""),
+            "{e}"
+        );
+        let e = Wire::read(r#"{"webhookID":"é","webhook_id":"b"}"#).unwrap_err();
+        assert!(e.contains("duplicate field `webhookId`"), "{e}");
+        assert!(Wire::read("{").unwrap_err().contains("EOF"));
+    }
+}

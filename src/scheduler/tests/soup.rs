@@ -1,0 +1,226 @@
+//! Everything at once: keys, holds, ends of waiting, a full Redis, suspensions, lost entries. What
+//! is checked is what must hold whatever happens: each message is in one place, and counted there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::model::{Rng, boot, delivery, limits};
+use crate::entry::EntryId;
+use crate::hold::{Cause, Hold};
+use crate::record::{Parked, Receipt};
+use crate::scheduler::*;
+
+struct Soup {
+    rng: Rng,
+    scheduler: Scheduler,
+    start: Instant,
+    elapsed: Duration,
+    flying: Vec<Delivery>,
+    arrived: u64,
+    /// What became of those that left, by id: a second time is a mistake.
+    left: HashMap<String, &'static str>,
+    /// Parked, and not back yet, with what the ledger has not confirmed.
+    parked: Vec<Parked>,
+}
+
+impl Soup {
+    fn new(seed: u64) -> Soup {
+        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let base = limits(rng.below(1000));
+        let limits = Limits {
+            near: Some(Duration::from_millis(200 + rng.below(400))),
+            max_age: Duration::from_millis(500 + rng.below(3000)),
+            gone: Duration::from_millis(rng.below(300)),
+            bridge: false,
+            ..base
+        };
+        Soup {
+            rng,
+            scheduler: Scheduler::new(limits, Rules::default()),
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            flying: Vec::new(),
+            arrived: 0,
+            left: HashMap::new(),
+            parked: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono: self.start + self.elapsed,
+            boot: boot(self.elapsed),
+            unix_ms: 1_000_000 + self.elapsed.as_millis() as u64,
+        }
+    }
+
+    fn arrive(&mut self) {
+        let (now, host) = (self.now(), self.rng.below(3));
+        self.arrived += 1;
+        let mut new = delivery(&format!("m{}", self.arrived), host);
+        new.message.deliver_at = None;
+        new.received = now.unix_ms - self.rng.below(1500);
+        new.leased = now.boot;
+        if self.rng.below(4) > 0 {
+            let (ms, seq) = (self.arrived, 0);
+            new.entry = Some(EntryId { ms, seq });
+        }
+        if self.rng.below(3) == 0 {
+            let key = format!("k{}", self.rng.below(3));
+            new.message.overrides.order_key = Some(key.into());
+        }
+        if self.rng.below(6) == 0 {
+            new.message.deliver_at = Some(now.unix_ms + self.rng.below(900));
+        }
+        self.scheduler.accept(new, now);
+    }
+
+    /// One that was parked comes back as another entry, whether it is due or not.
+    fn come_back(&mut self) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let parked = self.parked.remove(0);
+        let now = self.now();
+        let host: u64 = parked.url["http://h".len()..][..1].parse().unwrap();
+        let mut back = delivery(&parked.id, host);
+        (back.received, back.attempts) = (parked.received, parked.attempts);
+        (back.carried, back.leased) = (parked.attempts, now.boot);
+        self.arrived += 1;
+        let (ms, seq) = (self.arrived, 0);
+        back.entry = Some(EntryId { ms, seq });
+        self.left.remove(&*parked.id);
+        self.scheduler.accept(back, now);
+    }
+
+    fn answer(&mut self) {
+        if self.flying.is_empty() {
+            return;
+        }
+        let at = self.rng.below(self.flying.len() as u64) as usize;
+        let delivery = self.flying.swap_remove(at);
+        let now = self.now();
+        if delivery.notes_first() && self.rng.below(10) == 0 {
+            let not_begun = vec![delivery];
+            let receipt = Receipt {
+                not_begun,
+                ..Receipt::default()
+            };
+            return self.scheduler.take_receipt(receipt, now);
+        }
+        let answer = |status| Exchange::Answer {
+            status,
+            retry_after: None,
+            body: Box::default(),
+        };
+        let result = match self.rng.below(8) {
+            0..3 => answer(200),
+            3 => answer(500),
+            4 => answer(410),
+            _ => Exchange::Fault {
+                kind: FaultKind::Connect,
+                text: "refused".into(),
+            },
+        };
+        let attempt = Attempt {
+            at: now.unix_ms,
+            took: Duration::from_millis(5),
+            result,
+        };
+        self.scheduler.finish(delivery, attempt, now);
+    }
+
+    /// What the ledger does: it moves all, or finds that an entry is another's.
+    fn write(&mut self) {
+        let now = self.now();
+        let mut receipt = Receipt::default();
+        for record in self.scheduler.outbox().drain(..) {
+            let lost = self.rng.below(12) == 0;
+            match record {
+                Record::Park(parked) => {
+                    receipt.moved.extend(parked.entry);
+                    let lost = lost && parked.entry.is_some();
+                    receipt.not_parked += u64::from(lost);
+                    let before = self.left.insert(parked.id.to_string(), "parked");
+                    assert_eq!(before, None, "{} left twice", parked.id);
+                    if !lost {
+                        self.parked.push(parked);
+                    }
+                }
+                Record::Bury(letter) => {
+                    receipt.moved.extend(letter.entry);
+                    receipt.not_buried += u64::from(lost && letter.entry.is_some());
+                    let id = letter.id.unwrap().to_string();
+                    let before = self.left.insert(id.clone(), "dead");
+                    assert_eq!(before, None, "{id} left twice");
+                }
+                Record::Note(entry, _) if lost => receipt.lapsed.push(entry),
+                _ => {}
+            }
+        }
+        self.scheduler.take_receipt(receipt, now);
+    }
+
+    fn step(&mut self) {
+        let now = self.now();
+        match self.rng.below(20) {
+            0..6 => self.arrive(),
+            6 => self.come_back(),
+            7..10 => self.flying.extend(self.scheduler.next(now)),
+            10..13 => self.answer(),
+            13 => {
+                let over = self.rng.below(2) == 0;
+                self.scheduler.set_over_budget(over);
+            }
+            14 => {
+                let until = now
+                    .mono
+                    .checked_add(Duration::from_millis(self.rng.below(400)));
+                let cause = Cause::Paused;
+                self.scheduler
+                    .hold("http://h1".into(), Hold { cause, until }, now);
+            }
+            15 => self.scheduler.resume("http://h1", now),
+            n => {
+                let long = u64::from(n == 19) * self.rng.below(40) / 39 * 1500;
+                self.elapsed += Duration::from_millis(self.rng.below(40) + long);
+            }
+        }
+        self.scheduler.wake(self.now());
+        self.scheduler.tick(self.now());
+        self.write();
+        self.check();
+    }
+
+    fn check(&self) {
+        let stats = self.scheduler.stats();
+        let gone = stats.delivered + stats.dead + stats.parked + stats.lapsed;
+        let active = self.scheduler.active() as u64;
+        assert_eq!(stats.accepted, gone + active);
+        let levels = self.scheduler.levels();
+        assert_eq!(levels.in_flight, self.flying.len());
+        assert_eq!(levels.bytes == 0, active == 0);
+    }
+}
+
+#[test]
+fn each_message_is_in_one_place_whatever_happens() {
+    for seed in 0..60 {
+        let mut soup = Soup::new(seed);
+        for _ in 0..1500 {
+            soup.step();
+        }
+        let dead = soup.scheduler.stats().dead;
+        assert!(dead > 0, "seed {seed}");
+        soup.scheduler.drain(soup.now().mono, soup.now());
+        soup.write();
+        soup.scheduler.cut(soup.now());
+        soup.write();
+        while !soup.flying.is_empty() {
+            soup.answer();
+            soup.write();
+        }
+        soup.check();
+        assert_eq!(soup.scheduler.active(), 0, "seed {seed}");
+    }
+}

@@ -37,7 +37,6 @@ const MAX_BODY: usize = 1 << 20;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// What is read of an answer.
-
 enum Reading {
     Head(HeadReader),
     /// The head has been handed on; what it said.

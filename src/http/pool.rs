@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::rest::Rest;
-use super::stream::Stream;
+use super::stream::{Stream, Unasked};
 use super::tls::OriginTls;
 
 /// Origins without a connection are remembered for what was learned of them, so many at most
@@ -79,7 +79,7 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            if idle.stream.is_clean().unwrap_or_default() {
+            if matches!(idle.stream.look(), Ok(Unasked::Nothing)) {
                 return Some(idle.stream);
             }
             self.note_end(origin, idle.since, now);

@@ -71,9 +71,7 @@ impl Exchange {
         }
         let mut stream = match self.dial() {
             // A connection that rests can be made again; a message cannot wait for it.
-            Err(e) if e.kind == FaultKind::Starved && self.connections.pool.free(ROOM) => {
-                self.dial()?
-            }
+            Err(e) if e.crowded && self.connections.pool.free(ROOM) => self.dial()?,
             result => result?,
         };
         match stream.look() {

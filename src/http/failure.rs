@@ -14,6 +14,8 @@ pub struct Failure {
     /// A kept connection broke before any byte of the answer. As a rule the server had closed
     /// it while it was idle, so the request is worth sending again at once.
     pub stale: bool,
+    /// It was for want of what connections that rest hold: descriptors or memory.
+    pub crowded: bool,
 }
 
 impl Failure {
@@ -22,6 +24,7 @@ impl Failure {
             kind,
             text: text.into(),
             stale: false,
+            crowded: false,
         }
     }
 }

@@ -31,6 +31,17 @@ pub enum Unasked {
     Something,
 }
 
+/// Whether a connection can be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is as quiet as a new one.
+    Quiet,
+    /// The rest of its last answer has not come.
+    NotYet,
+    /// It has ended, or holds what nobody has asked for.
+    Never,
+}
+
 /// What is taken in at a time of which TLS keeps everything for itself: so many reads.
 const MAX_READS: usize = 32;
 
@@ -96,17 +107,24 @@ impl Stream {
         }
     }
 
-    /// Whether what was still to come has come by now, and nothing else.
-    pub fn has_settled(&mut self, mut unread: Unread) -> io::Result<bool> {
+    /// Takes in what has come of the rest of an answer.
+    pub fn settle(&mut self, unread: &mut Unread) -> Settled {
         let mut buffer = [0; 4096];
         while !unread.is_done() {
-            let n = self.read_now(&mut buffer)?;
-            unread = match unread.pass(&buffer[..n]) {
-                Some(unread) if n > 0 => unread,
-                _ => return Ok(false),
+            let n = match self.read_now(&mut buffer) {
+                Ok(n @ 1..) => n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Settled::NotYet,
+                _ => return Settled::Never,
             };
+            match std::mem::replace(unread, Unread::Nothing).pass(&buffer[..n]) {
+                Some(rest) => *unread = rest,
+                None => return Settled::Never,
+            }
         }
-        Ok(self.look()? == Unasked::Nothing)
+        match self.look() {
+            Ok(Unasked::Nothing) => Settled::Quiet,
+            _ => Settled::Never,
+        }
     }
 
     /// Reads what stands in it; 0 at the end, `WouldBlock` if nothing does.

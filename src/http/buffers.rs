@@ -34,10 +34,14 @@ impl Held {
         }
     }
 
-    /// What is held of the request, to be sent now.
-    pub fn take_output(&mut self) -> &mut [u8] {
-        let filled = mem::take(&mut self.filled);
-        &mut self.output[..filled]
+    /// How much is held of the request, to be sent now: see [`Held::taken`].
+    pub fn take_output(&mut self) -> usize {
+        mem::take(&mut self.filled)
+    }
+
+    /// What was taken last, until there is more output.
+    pub fn taken(&mut self, length: usize) -> &mut [u8] {
+        &mut self.output[..length]
     }
 
     /// While the answer is awaited nothing of the request is needed.

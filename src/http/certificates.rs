@@ -2,8 +2,8 @@
 //!
 //! The judgement is webpki's. What is added: a certificate that an operator has named himself in
 //! `--ca-file` is good for the server that shows it, also where it is its own issuer (as
-//! `openssl req -x509` makes them, and as curl takes them); and each refusal becomes a sentence
-//! for the one who has to mend it.
+//! `openssl req -x509` makes them, and as curl takes them), but vouches for others only if it is
+//! an authority's; and each refusal becomes a sentence for the one who has to mend it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, Der, ServerName, TrustAnchor, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
@@ -52,14 +52,48 @@ impl Verifier {
         if public {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        for certificate in own.iter() {
+        for certificate in own.iter().filter(|c| may_vouch(c)) {
             let added = roots.add(certificate.clone());
             added.map_err(|e| format!("a certificate in it cannot be used: {e}"))?;
+        }
+        if roots.is_empty() {
+            roots.roots.push(nobody());
         }
         let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Verifier { chains, own })
+    }
+}
+
+/// Whether a certificate is an authority's. webpki takes whatever it is given as one, and so whoever
+/// has a server's key could show certificates for all names.
+fn may_vouch(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = match webpki::EndEntityCert::try_from(certificate) {
+        Ok(parsed) => parsed,
+        // Version 1 does not say what a certificate is for; authorities of that age have it.
+        Err(e) => return matches!(e, webpki::Error::UnsupportedCertVersion),
+    };
+    let judge = |at| {
+        let usage = webpki::KeyUsage::server_auth();
+        let judged = parsed.verify_for_usage(&[], &[], &[], at, usage, None, None);
+        judged.err()
+    };
+    // The dates are looked at first, and here they do not matter.
+    let reason = match judge(UnixTime::now()) {
+        Some(webpki::Error::CertExpired { not_after, .. }) => judge(not_after),
+        Some(webpki::Error::CertNotValidYet { not_before, .. }) => judge(not_before),
+        reason => reason,
+    };
+    matches!(reason, Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// An authority that nobody is: webpki wants one.
+fn nobody() -> TrustAnchor<'static> {
+    TrustAnchor {
+        subject: Der::from_slice(b"nobody"),
+        subject_public_key_info: Der::from_slice(b""),
+        name_constraints: None,
     }
 }
 

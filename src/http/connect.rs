@@ -90,8 +90,14 @@ impl Race<'_> {
 
     /// Notes that an address has failed, unless it is we who have.
     fn note(&mut self, address: IpAddr, e: io::Error) -> Result<(), Failure> {
-        if is_own_trouble(&e) || is_out_of_ports(&e, address) {
-            return Err(Failure::new(FaultKind::Starved, describe_own_trouble(&e)));
+        let crowded = is_own_trouble(&e);
+        if crowded || is_out_of_ports(&e, address) {
+            // A local port is taken for each address that it leads to, so connections to others
+            // are not in the way.
+            return Err(Failure {
+                crowded,
+                ..Failure::new(FaultKind::Starved, describe_own_trouble(&e))
+            });
         }
         self.failed = Some((address, e));
         Ok(())
@@ -154,4 +160,30 @@ fn is_out_of_ports(e: &io::Error, address: IpAddr) -> bool {
         IpAddr::V6(_) => ([0u16; 8], 0).into(),
     };
     UdpSocket::bind(any).is_ok_and(|socket| socket.connect((address, 9)).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn connections_that_rest_are_in_the_way_of_descriptors_and_not_of_ports() {
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let mut race = Race {
+            waiting: [].iter().take(0),
+            port: 1,
+            sockets: &Arc::default(),
+            running: Vec::new(),
+            failed: None,
+            next: Instant::now(),
+        };
+        for (code, crowded) in [(Errno::MFILE, true), (Errno::ADDRNOTAVAIL, false)] {
+            let failure = race.note(local, code.into()).unwrap_err();
+            assert_eq!(failure.kind, FaultKind::Starved);
+            assert_eq!(failure.crowded, crowded);
+        }
+        assert!(race.note(local, Errno::CONNREFUSED.into()).is_ok());
+    }
 }

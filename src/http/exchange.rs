@@ -16,7 +16,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 use super::connect::connect;
 use super::failure::Failure;
 use super::names::LookUpError;
-use super::stream::Stream;
+use super::stream::{Stream, Unasked};
 use super::transport::Wire;
 use super::{Connections, Target};
 use crate::delivery::FaultKind;
@@ -55,14 +55,13 @@ impl Exchange {
         }
         let mut stream = match self.dial() {
             // A connection that rests can be made again; a message cannot wait for it.
-            Err(e) if e.kind == FaultKind::Starved && self.connections.pool.free(ROOM) => {
-                self.dial()?
-            }
+            Err(e) if e.crowded && self.connections.pool.free(ROOM) => self.dial()?,
             result => result?,
         };
-        match stream.is_clean() {
-            Ok(true) => {}
-            Ok(false) => return Err(describe_unasked(&mut stream)),
+        match stream.look() {
+            // Part of a record is a session ticket as a rule; the rest of it is on its way.
+            Ok(Unasked::Nothing | Unasked::Unclear) => {}
+            Ok(Unasked::Something) => return Err(describe_unasked(&mut stream)),
             Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
         let after = self.begun.elapsed();

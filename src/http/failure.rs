@@ -14,6 +14,8 @@ pub struct Failure {
     /// A kept connection broke before any byte of the answer. As a rule the server had closed
     /// it while it was idle, so the request is worth sending again at once.
     pub stale: bool,
+    /// It was for want of what connections that rest hold: descriptors or memory.
+    pub crowded: bool,
 }
 
 impl Failure {
@@ -22,6 +24,7 @@ impl Failure {
             kind,
             text: text.into(),
             stale: false,
+            crowded: false,
         }
     }
 }
@@ -70,7 +73,7 @@ pub fn short(time: Duration) -> String {
     let ms = time.as_millis();
     match ms {
         0..1000 => format!("{ms}ms"),
-        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
         _ => format!("{:.1}s", time.as_secs_f64()),
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod head;
 mod names;
 mod pool;
+mod records;
 mod request;
 mod request_head;
 mod rest;

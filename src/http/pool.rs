@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::rest::Rest;
-use super::stream::Stream;
+use super::stream::{Settled, Stream};
 use super::tls::OriginTls;
 use super::unread::Unread;
 
@@ -20,6 +20,9 @@ use super::unread::Unread;
 /// and so long.
 const MAX_REMEMBERED: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// So long after its head the rest of an answer may come that nobody waits for.
+const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 #[derive(Debug)]
@@ -65,8 +68,18 @@ impl Pool {
         }
     }
 
-    /// The connection to `origin` that was used last, still as it was left.
+    /// The connection to `origin` that was used last and is quiet.
     pub fn take(&self, origin: &str, now: Instant) -> Option<Stream> {
+        let mut unsettled = Vec::new();
+        let taken = self.find(origin, now, &mut unsettled);
+        if !unsettled.is_empty() {
+            self.put_back(origin, unsettled);
+        }
+        taken
+    }
+
+    /// Sets those aside on which the rest of an answer is still to come.
+    fn find(&self, origin: &str, now: Instant, unsettled: &mut Vec<Idle>) -> Option<Stream> {
         loop {
             let mut idle = {
                 let mut state = self.lock();
@@ -82,10 +95,35 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            if idle.stream.has_settled(idle.unread).unwrap_or_default() {
-                return Some(idle.stream);
+            match idle.stream.settle(&mut idle.unread) {
+                Settled::Quiet => return Some(idle.stream),
+                Settled::NotYet if now.saturating_duration_since(idle.since) < BODY_TIME => {
+                    unsettled.push(idle);
+                }
+                Settled::NotYet => {}
+                Settled::Never => self.note_end(origin, idle.since, now),
             }
-            self.note_end(origin, idle.since, now);
+        }
+    }
+
+    fn put_back(&self, origin: &str, unsettled: Vec<Idle>) {
+        let mut state = self.lock();
+        let State {
+            origins,
+            order,
+            idle: count,
+            ..
+        } = &mut *state;
+        let Some((origin, _)) = origins.get_key_value(origin) else {
+            return;
+        };
+        let origin = origin.clone();
+        // The newest was taken first.
+        for idle in unsettled.into_iter().rev() {
+            order.push_back((idle.number, origin.clone()));
+            *count += 1;
+            let known = origins.get_mut(&origin).expect("it was there");
+            known.idle.push_back(idle);
         }
     }
 

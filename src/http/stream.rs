@@ -1,13 +1,14 @@
 //! One connection, in the clear or with TLS, as the transport uses it: bytes out, bytes in, and
 //! the question whether it is still as it was left. Blocks until the deadlines that it is handed.
 
-use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
 use super::failure::Failure;
+use super::records::Walk;
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
 use super::unread::Unread;
@@ -16,9 +17,33 @@ use super::unread::Unread;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     All,
-    /// Something came before all of it was taken.
-    Interrupted,
+    /// Something came before all of it was taken. So many bytes were.
+    Interrupted(usize),
 }
+
+/// What has come of which nobody has asked for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    Nothing,
+    /// What TLS has not made anything of yet: part of a record, or very many of them.
+    Unclear,
+    /// Bytes, or the end.
+    Something,
+}
+
+/// Whether a connection can be used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is as quiet as a new one.
+    Quiet,
+    /// The rest of its last answer has not come.
+    NotYet,
+    /// It has ended, or holds what nobody has asked for.
+    Never,
+}
+
+/// What is taken in at a time of which TLS keeps everything for itself: so many reads.
+const MAX_READS: usize = 32;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -31,6 +56,8 @@ pub struct Stream {
 struct Tls {
     connection: Box<ClientConnection>,
     origin: OriginTls,
+    /// Where in the server's records the bytes end that have been read from the socket.
+    walk: Walk,
 }
 
 impl Stream {
@@ -45,8 +72,13 @@ impl Stream {
         origin: OriginTls,
         end: Instant,
     ) -> Result<Stream, Failure> {
-        let connection = origin.connect(&mut socket, host, end)?;
-        let tls = Some(Tls { connection, origin });
+        let (connection, walk) = origin.connect(&mut socket, host, end)?;
+        let tls = Tls {
+            connection,
+            origin,
+            walk,
+        };
+        let tls = Some(tls);
         Ok(Stream { socket, tls })
     }
 
@@ -63,52 +95,58 @@ impl Stream {
         self.tls.as_ref()?.origin.failure_of(e)
     }
 
-    /// Whether it is as it was left: open, and nothing stands in it. What a server of its own
-    /// accord says to TLS alone (a session ticket) does not count; an alert is an error.
-    pub fn is_clean(&mut self) -> io::Result<bool> {
-        if let Some(tls) = &mut self.tls
-            && tls.holds_data()
-        {
-            return Ok(false);
-        }
+    /// What stands in it. What a server says to TLS alone of its own accord (a session ticket) is
+    /// nothing; an alert is an error.
+    pub fn look(&mut self) -> io::Result<Unasked> {
         match (self.socket.look(), &mut self.tls) {
-            (Idle::Quiet, _) => Ok(true),
-            (Idle::Readable, Some(tls)) => Ok(!tls.take_in(&self.socket)?),
-            _ => Ok(false),
+            (Idle::Quiet, None) => Ok(Unasked::Nothing),
+            // It may stand between the socket and us: what was read with the last answer.
+            (Idle::Quiet, Some(tls)) => tls.process(),
+            (Idle::Readable, Some(tls)) => tls.take_in(&self.socket),
+            _ => Ok(Unasked::Something),
         }
     }
 
-    /// Whether what was still to come has come by now, and nothing else.
-    pub fn has_settled(&mut self, mut unread: Unread) -> io::Result<bool> {
+    /// Takes in what has come of the rest of an answer.
+    pub fn settle(&mut self, unread: &mut Unread) -> Settled {
         let mut buffer = [0; 4096];
         while !unread.is_done() {
-            let n = self.read_now(&mut buffer)?;
-            unread = match unread.pass(&buffer[..n]) {
-                Some(unread) if n > 0 => unread,
-                _ => return Ok(false),
+            let n = match self.read_now(&mut buffer) {
+                Ok(n @ 1..) => n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Settled::NotYet,
+                _ => return Settled::Never,
             };
+            match std::mem::replace(unread, Unread::Nothing).pass(&buffer[..n]) {
+                Some(rest) => *unread = rest,
+                None => return Settled::Never,
+            }
         }
-        self.is_clean()
+        match self.look() {
+            Ok(Unasked::Nothing) => Settled::Quiet,
+            _ => Settled::Never,
+        }
     }
 
     /// Reads what stands in it; 0 at the end, `WouldBlock` if nothing does.
     pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.read_now(buffer),
-            Some(tls) => {
-                if !tls.holds_data() {
+            Some(tls) => match tls.connection.reader().read(buffer) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     tls.take_in(&self.socket)?;
+                    tls.connection.reader().read(buffer)
                 }
-                tls.connection.reader().read(buffer)
-            }
+                result => result,
+            },
         }
     }
 
-    /// Sends all of `bytes`, unless something comes meanwhile: see [`Sent`].
-    pub fn send(&mut self, bytes: &[u8], end: Instant) -> io::Result<Sent> {
+    /// Sends all of `bytes`, unless something comes meanwhile: see [`Sent`]. `suspicious`: what is
+    /// [`Unasked::Unclear`] counts too.
+    pub fn send(&mut self, bytes: &[u8], suspicious: bool, end: Instant) -> io::Result<Sent> {
         match &mut self.tls {
             None => send_plain(&self.socket, bytes, end),
-            Some(tls) => tls.send(&self.socket, bytes, end),
+            Some(tls) => tls.send(&self.socket, bytes, suspicious, end),
         }
     }
 
@@ -142,7 +180,7 @@ fn send_plain(socket: &Socket, bytes: &[u8], end: Instant) -> io::Result<Sent> {
             Ok(n) => sent += n,
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 if wait_for_room(socket, end)? {
-                    return Ok(Sent::Interrupted);
+                    return Ok(Sent::Interrupted(sent));
                 }
             }
             Err(e) => return Err(e),
@@ -157,7 +195,13 @@ fn wait_for_room(socket: &Socket, end: Instant) -> io::Result<bool> {
 }
 
 impl Tls {
-    fn send(&mut self, socket: &Socket, bytes: &[u8], end: Instant) -> io::Result<Sent> {
+    fn send(
+        &mut self,
+        socket: &Socket,
+        bytes: &[u8],
+        suspicious: bool,
+        end: Instant,
+    ) -> io::Result<Sent> {
         let mut taken = 0;
         loop {
             if taken < bytes.len() {
@@ -172,8 +216,16 @@ impl Tls {
             match self.connection.write_tls(&mut Now(socket)) {
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    if wait_for_room(socket, end)? && self.take_in(socket)? {
-                        return Ok(Sent::Interrupted);
+                    if wait_for_room(socket, end)? {
+                        match self.take_in(socket)? {
+                            Unasked::Something => return Ok(Sent::Interrupted(taken)),
+                            Unasked::Unclear if suspicious => {
+                                return Ok(Sent::Interrupted(taken));
+                            }
+                            // Whoever talks to TLS without end is not given time without end.
+                            _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
+                            _ => {}
+                        }
                     }
                 }
                 Err(e) => return Err(e),
@@ -187,6 +239,7 @@ impl Tls {
         buffer: &mut [u8],
         end: Instant,
     ) -> io::Result<usize> {
+        let mut late = 0;
         loop {
             match self.connection.reader().read(buffer) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
@@ -195,7 +248,14 @@ impl Tls {
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
-            self.connection.read_tls(&mut Until(socket, end))?;
+            // What stands in the socket counts, whatever the clock says; but a server that talks to
+            // TLS without end is not listened to without end.
+            late += usize::from(Instant::now() >= end);
+            if late > MAX_READS {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let mut wire = Until(socket, end, &mut self.walk);
+            self.connection.read_tls(&mut wire)?;
             self.process()?;
             // It may have to answer: a change of keys, or an alert.
             while self.connection.wants_write() {
@@ -209,36 +269,32 @@ impl Tls {
         }
     }
 
-    /// Whether data has been decrypted that nobody has read.
-    fn holds_data(&mut self) -> bool {
-        let mut reader = self.connection.reader();
-        reader.fill_buf().is_ok_and(|data| !data.is_empty())
-    }
-
-    /// Takes in what stands in the socket, without waiting. Whether there was more than TLS
-    /// wanted for itself: data, the end, or part of a record that may become either.
-    fn take_in(&mut self, socket: &Socket) -> io::Result<bool> {
-        let mut wire = Records {
-            wire: Now(socket),
-            walk: Walk::default(),
-        };
-        loop {
+    /// Takes in what stands in the socket, without waiting.
+    fn take_in(&mut self, socket: &Socket) -> io::Result<Unasked> {
+        for _ in 0..MAX_READS {
+            let mut wire = Records(socket, &mut self.walk);
             match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Ok(true),
+                Ok(0) => return Ok(Unasked::Something),
                 Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(wire.walk.is_inside()),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
                 Err(e) => return Err(e),
             }
-            let state = self.connection.process_new_packets().map_err(invalid)?;
-            if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
-                return Ok(true);
+            if self.process()? == Unasked::Something {
+                return Ok(Unasked::Something);
             }
         }
+        Ok(Unasked::Unclear)
     }
 
-    fn process(&mut self) -> io::Result<()> {
-        self.connection.process_new_packets().map_err(invalid)?;
-        Ok(())
+    /// Makes something of what was read.
+    fn process(&mut self) -> io::Result<Unasked> {
+        let state = self.connection.process_new_packets().map_err(invalid)?;
+        let something = state.plaintext_bytes_to_read() > 0 || state.peer_has_closed();
+        Ok(match (something, self.walk.is_inside()) {
+            (true, _) => Unasked::Something,
+            (false, true) => Unasked::Unclear,
+            (false, false) => Unasked::Nothing,
+        })
     }
 }
 
@@ -249,9 +305,14 @@ fn invalid(e: rustls::Error) -> io::Error {
 /// A socket that does not wait.
 struct Now<'a>(&'a Socket);
 
-impl Read for Now<'_> {
+/// What stands in a socket, whose records are followed.
+struct Records<'a>(&'a Socket, &'a mut Walk);
+
+impl Read for Records<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_now(buffer)
+        let n = self.0.read_now(buffer)?;
+        self.1.pass(&buffer[..n]);
+        Ok(n)
     }
 }
 
@@ -269,79 +330,13 @@ impl Write for Now<'_> {
     }
 }
 
-/// A socket whose records are followed.
-struct Records<'a> {
-    wire: Now<'a>,
-    walk: Walk,
-}
-
-impl Read for Records<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.wire.read(buffer)?;
-        self.walk.pass(&buffer[..n]);
-        Ok(n)
-    }
-}
-
-/// Knows whether bytes end where a TLS record does: five bytes of header, of which the last two
-/// are the length of what follows.
-#[derive(Debug, Default)]
-struct Walk {
-    header: usize,
-    length: usize,
-}
-
-impl Walk {
-    fn pass(&mut self, mut bytes: &[u8]) {
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.header == 5 {
-                let passed = self.length.min(bytes.len());
-                self.length -= passed;
-                bytes = &bytes[passed..];
-            } else {
-                self.header += 1;
-                if self.header > 3 {
-                    self.length = self.length << 8 | usize::from(*first);
-                }
-                bytes = rest;
-            }
-            if self.header == 5 && self.length == 0 {
-                *self = Walk::default();
-            }
-        }
-    }
-
-    fn is_inside(&self) -> bool {
-        self.header > 0
-    }
-}
-
-/// A socket that waits until a deadline.
-struct Until<'a>(&'a mut Socket, Instant);
+/// A socket that waits until a deadline, and whose records are followed.
+struct Until<'a>(&'a mut Socket, Instant, &'a mut Walk);
 
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer, self.1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_record_is_known_however_it_comes() {
-        let bytes = b"\x17\x03\x03\x00\x02ab\x17\x03\x03\x01\x00".to_vec();
-        let bytes = [bytes, vec![7; 256], b"\x15\x03\x03\x00\x00".to_vec()].concat();
-        let ends = [0, 7, 7 + 5 + 256, bytes.len()];
-        for step in 1..9 {
-            let mut walk = Walk::default();
-            let mut at = 0;
-            for part in bytes.chunks(step) {
-                walk.pass(part);
-                at += part.len();
-                assert_eq!(walk.is_inside(), !ends.contains(&at), "{at} by {step}");
-            }
-        }
+        let n = self.0.read(buffer, self.1)?;
+        self.2.pass(&buffer[..n]);
+        Ok(n)
     }
 }

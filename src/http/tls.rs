@@ -22,6 +22,7 @@ use rustls::{
 
 use super::certificates::{Verifier, refusal};
 use super::failure::{Failure, is_timeout};
+use super::records::Walk;
 use super::socket::Socket;
 use crate::authorities::Authorities;
 use crate::delivery::FaultKind;
@@ -123,13 +124,13 @@ impl ResolvesClientCert for Asked {
 }
 
 impl OriginTls {
-    /// Makes the handshake with `host`, a name or an address.
+    /// Makes the handshake with `host`, a name or an address. What was read may be more than it.
     pub fn connect(
         &self,
         socket: &mut Socket,
         host: &str,
         end: Instant,
-    ) -> Result<Box<ClientConnection>, Failure> {
+    ) -> Result<(Box<ClientConnection>, Walk), Failure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Failure::new(
                 FaultKind::Tls,
@@ -142,11 +143,13 @@ impl OriginTls {
             socket,
             end,
             first: None,
+            walk: Walk::default(),
         };
         if let Err(e) = shake_hands(&mut connection, &mut wire) {
             return Err(self.failure(&e, wire.first.as_deref()));
         }
-        Ok(Box::new(connection))
+        let walk = wire.walk;
+        Ok((Box::new(connection), walk))
     }
 
     /// What an I/O error on a connection of this origin means, if TLS has to do with it.
@@ -250,11 +253,13 @@ struct Wire<'a> {
     socket: &'a mut Socket,
     end: Instant,
     first: Option<Vec<u8>>,
+    walk: Walk,
 }
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.socket.read(buffer, self.end)?;
+        self.walk.pass(&buffer[..n]);
         let seen = &buffer[..n.min(64)];
         self.first.get_or_insert_with(|| seen.to_vec());
         Ok(n)

@@ -37,7 +37,6 @@ const MAX_BODY: usize = 1 << 20;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// What is read of an answer.
-
 enum Reading {
     Head(HeadReader),
     /// The head has been handed on; what it said.
@@ -98,22 +97,34 @@ impl Wire {
 
     /// Sends what is held. `last`: nothing more will come.
     fn flush(&mut self, last: bool) -> Result<(), Failure> {
-        let bytes = self.buffers.take_output();
+        let length = self.buffers.take_output();
         if self.sending == Sending::NotBegun {
-            request_head::tidy(bytes);
+            request_head::tidy(self.buffers.taken(length));
         }
-        let stream = self.stream.as_mut().expect("it is given back at the end");
         let is_kept = self.connected.is_none();
-        self.sending = match stream.send(bytes, self.exchange.end) {
-            Ok(Sent::All) if last => Sending::Done,
-            Ok(Sent::All) => Sending::Begun,
-            // On a connection that has answered others it is theirs, whatever it is. On a new
-            // one it can only be ours, as from a server that will not read so large a body.
-            Ok(Sent::Interrupted) if is_kept => return Err(self.stale()),
-            Ok(Sent::Interrupted) => Sending::Stopped,
-            Err(e) if is_timeout(&e) || is_kept => return Err(self.failure(e)),
-            // It may have answered before it hung up. If not, reading says what is wrong.
-            Err(_) => Sending::Stopped,
+        let mut sent = 0;
+        self.sending = loop {
+            let bytes = &self.buffers.taken(length)[sent..];
+            let stream = self.stream.as_mut().expect("it is given back at the end");
+            match stream.send(bytes, is_kept, self.exchange.end) {
+                Ok(Sent::All) if last => break Sending::Done,
+                Ok(Sent::All) => break Sending::Begun,
+                // On a connection that has answered others it is theirs, whatever it is. On a new
+                // one it can only be ours, as from a server that will not read so large a body.
+                Ok(Sent::Interrupted(_)) if is_kept => return Err(self.stale()),
+                Ok(Sent::Interrupted(n)) => {
+                    sent += n;
+                    self.sending = Sending::Begun;
+                    self.read()?;
+                    // An interim answer (1xx) says that it goes on.
+                    if matches!(self.reading, Reading::Body { .. }) {
+                        break Sending::Stopped;
+                    }
+                }
+                Err(e) if is_timeout(&e) || is_kept => return Err(self.failure(e)),
+                // It may have answered before it hung up. If not, reading says what is wrong.
+                Err(_) => break Sending::Stopped,
+            }
         };
         if matches!(self.sending, Sending::Done | Sending::Stopped) {
             // While the answer is awaited nothing of the request is needed.
@@ -271,6 +282,10 @@ impl Transport for Wire {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         if matches!(self.sending, Sending::NotBegun | Sending::Begun) {
             self.flush(true).map_err(other)?;
+            // The answer came first.
+            if matches!(self.reading, Reading::Body { .. }) {
+                return Ok(true);
+            }
         }
         loop {
             let more = self.read().map_err(other)?;

@@ -40,5 +40,6 @@ mod retries;
 mod support;
 mod surroundings;
 mod tls;
+mod tls_records;
 mod torture;
 mod workers;

@@ -25,14 +25,23 @@ struct Secret {
 impl Secret {
     fn start() -> Secret {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let named = made.cert.der().clone();
+        Secret::serve(vec![made.cert.into()], key, &named)
+    }
+
+    /// Shows `chain`; the certificate to trust is `named`.
+    fn serve(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        named: &CertificateDer<'_>,
+    ) -> Secret {
         let folder = tempfile::tempdir().unwrap();
         let pem = format!(
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-            STANDARD.encode(made.cert.der())
+            STANDARD.encode(named)
         );
         std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let chain = vec![CertificateDer::from(made.cert)];
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -118,4 +127,32 @@ fn a_rule_names_whom_to_trust_at_its_endpoint() {
         said.contains("endpoint 1: ca_file /not/there.pem: "),
         "{said}"
     );
+}
+
+/// A certificate that is no authority's vouches for its own server alone: whoever has its key
+/// could be everybody otherwise.
+#[test]
+fn a_server_that_is_trusted_cannot_vouch_for_others() {
+    use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
+    for (is_ca, code) in [
+        (IsCa::NoCa, 1),
+        (IsCa::ExplicitNoCa, 1),
+        (IsCa::Ca(rcgen::BasicConstraints::Unconstrained), 0),
+    ] {
+        let mut named = CertificateParams::new(vec!["customer.example".into()]).unwrap();
+        named.is_ca = is_ca;
+        let named_key = KeyPair::generate().unwrap();
+        let named_certificate = named.self_signed(&named_key).unwrap();
+        let issuer = Issuer::new(named, named_key);
+        let key = KeyPair::generate().unwrap();
+        let other = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+        let other = other.signed_by(&key, &issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = Secret::serve(vec![other.into()], key, named_certificate.der());
+        for more in [&[][..], &["--ca-only"]] {
+            let named = server.certificate();
+            let (got, said) = server.deliver(&[&["--ca-file", &*named], more].concat());
+            assert_eq!(got, code, "{said}");
+        }
+    }
 }

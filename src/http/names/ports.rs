@@ -235,7 +235,7 @@ mod tests {
     fn numbers_and_ports_vary_and_a_port_leaves_when_its_questions_have() {
         let now = Instant::now();
         let mut ports = Ports::new(Random::keyed());
-        let tokens: Vec<Token> = (0..1000)
+        let tokens: Vec<Token> = (0..2000)
             .map(|look_up| {
                 ports
                     .open(server(1), Ask { look_up, place: 0 }, now)
@@ -248,10 +248,10 @@ mod tests {
             all.dedup();
             all.len()
         };
-        assert!(distinct(|t| t.id.into()) > 900);
+        assert!(distinct(|t| t.id.into()) > 1900);
         assert_eq!(distinct(|t| t.socket), SOCKETS);
         let later = now + PORT_LIFE;
-        let fresh = (0..200).map(|n| {
+        let fresh = (0..2000).map(|n| {
             ports.open(
                 server(1),
                 Ask {

@@ -138,6 +138,7 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            appended,
             rejected,
             held_already,
             retried,
@@ -155,7 +156,7 @@ impl fmt::Display for Snapshot {
         let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} appended={appended} \
              rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \

@@ -7,6 +7,8 @@
 //! if it fails, the next pause is twice as long; if not, the lane opens with a window that grows
 //! by one with each answer, so that a host that just came back is not run over.
 
+mod strand;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

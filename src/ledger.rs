@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use log::warn;
 
 use crate::delivery::{DeadLetter, Delivery};
-use crate::drain::Drain;
+use crate::drain::{Drain, DrainTrigger};
 use crate::entry::EntryId;
 use crate::places::Place;
 use crate::record::{Parked, Record, Told};
@@ -57,6 +57,8 @@ pub struct Ledger {
     /// For the timer, which waits for room in `records`.
     pub room: Room,
     pub drain: Drain,
+    /// Tells whoever hears to the last that all that was given to this is written, or given up.
+    pub last: Option<DrainTrigger>,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
     pub trouble: Trouble,
@@ -75,6 +77,8 @@ struct Held {
     told: Vec<Told>,
     gone: Vec<(Arc<str>, Duration)>,
     answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
+    /// That there will be no more but what is heard until this is known.
+    has_last_call: bool,
     count: usize,
     bytes: usize,
 }
@@ -92,11 +96,18 @@ impl Ledger {
                 return report;
             }
             if gave_up {
+                // What is still heard would be lost.
+                self.last = None;
                 give_up(std::mem::take(&mut held), &mut report);
                 continue;
             }
             let begun = Instant::now();
-            match self.write(&mut held, &mut report, deadline) {
+            let written = match held.count {
+                0 => Ok(()),
+                _ => self.write(&mut held, &mut report, deadline),
+            };
+            match written {
+                Ok(()) if std::mem::take(&mut held.has_last_call) => self.last = None,
                 Ok(()) => self.trouble.end(),
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
@@ -107,6 +118,7 @@ impl Ledger {
                     // What is still to come is not tried any more: each try may take long.
                     gave_up = !self.waits(pause, deadline);
                     if gave_up {
+                        self.last = None;
                         give_up(std::mem::take(&mut held), &mut report);
                     }
                 }
@@ -225,7 +237,7 @@ impl Held {
     /// That it may wait before it has told is no harm: a channel that is full is so by half
     /// with whole records, as one that is large takes at most half of it (`extra_places`).
     fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
-        while self.count == 0 {
+        while self.count == 0 && !self.has_last_call {
             match records.recv() {
                 Ok(place) => self.add(place),
                 Err(_) => return false,
@@ -245,7 +257,7 @@ impl Held {
         let Some(record) = place else {
             return;
         };
-        self.count += 1;
+        self.count += usize::from(!matches!(record, Record::LastCall));
         self.bytes += record.len();
         match record {
             Record::Settle(entry) => self.settled.push(entry),
@@ -256,6 +268,7 @@ impl Held {
             Record::Tell(told) => self.told.push(*told),
             Record::Gone(url, length) => self.gone.push((url, length)),
             Record::Answer(key, report) => self.answers.push((key, report)),
+            Record::LastCall => self.has_last_call = true,
         }
     }
 

@@ -17,9 +17,10 @@
 //! - `ledger` ([`ledger::CAPACITY`]): a full one stops the timer from taking in and
 //!   handing out.
 //!
-//! The end is the end of input. The drain ends the sources, or their input does; their
-//! senders are dropped; the timer settles what is left and drops `work` and `ledger`; the
-//! workers and the ledger end. A thread that hangs in the operating system (a name
+//! The end is the end of input. The drain ends the patient sources, or their input does; their
+//! senders are dropped; the timer settles what is left; when the ledger has written that, it ends
+//! those that hear to the last; the timer drops `work` and `ledger`; the workers and the ledger
+//! end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
 use std::io;
@@ -33,7 +34,7 @@ use log::{error, info, warn};
 use crate::config::DeliveryConfig;
 use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
-use crate::drain::Drain;
+use crate::drain::{Drain, EndSignals, drain as signal};
 use crate::http::{Client, ClientConfig};
 use crate::intake::{Arrivals, Intake};
 use crate::lane::LaneLimits;
@@ -58,7 +59,7 @@ const LEAST_SHARE: usize = 64;
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Where messages come from: a name for dead letters and threads, and a function that
-/// blocks until its input ends or the drain begins.
+/// blocks until its input ends, the drain begins, or all else is done.
 pub struct Source {
     pub name: String,
     pub kind: SourceKind,
@@ -66,7 +67,7 @@ pub struct Source {
 }
 
 /// What a source's thread does.
-pub type SourceBody = Box<dyn FnOnce(&mut Intake, &Drain) + Send>;
+pub type SourceBody = Box<dyn FnOnce(&mut Intake, &EndSignals) + Send>;
 
 /// Whether a source keeps what is not taken from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,8 @@ impl Pipeline {
         let eager_in = Inlet::new(eager_in, waker.clone());
         let patient_in = Inlet::new(patient_in, waker.clone());
         let report = Inlet::new(report, waker.clone());
-        let room = Room::new(waker);
+        let room = Room::new(waker.clone());
+        let (last_trigger, last) = signal(waker);
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
 
@@ -174,6 +176,7 @@ impl Pipeline {
             work: work.clone(),
             room: room.clone(),
             drain: drain.clone(),
+            last: Some(last_trigger),
             patience: config.drain_timeout,
             trouble,
             complained: None,
@@ -188,6 +191,7 @@ impl Pipeline {
             done,
             ledger: records,
             drain: drain.clone(),
+            last: last.clone(),
             orders,
             sleeper,
             replica: control.replica,
@@ -201,8 +205,9 @@ impl Pipeline {
                 SourceKind::Patient => patient_in.clone(),
             };
             let mut intake = Intake::new(out, &source.name, config.max_message_bytes);
-            let drain = drain.clone();
-            spawn(&source.name, move || (source.run)(&mut intake, &drain))?;
+            let (drain, last) = (drain.clone(), last.clone());
+            let ends = EndSignals { drain, last };
+            spawn(&source.name, move || (source.run)(&mut intake, &ends))?;
         }
         Ok(Pipeline { timer, ledger })
     }
@@ -226,9 +231,10 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lost={}",
+            "drain: done: delivered={} parked={} appended={} dead letters kept={kept} lost={}",
             s.delivered,
             s.parked,
+            s.appended,
             summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {

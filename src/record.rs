@@ -29,6 +29,9 @@ pub enum Record {
     Gone(Arc<str>, Duration),
     /// What is known of the endpoints, for who waits for it at this key.
     Answer(Arc<str>, Box<Report>),
+    /// All that was taken in is settled or kept once what stands before this is written: whoever
+    /// hears to the last leaves then.
+    LastCall,
 }
 
 /// What an attempt came to, and what becomes of its message.
@@ -168,7 +171,7 @@ impl Record {
     /// Its bytes, for bounds: those that matter.
     pub fn len(&self) -> usize {
         match self {
-            Record::Settle(_) | Record::Note(..) => 0,
+            Record::Settle(_) | Record::Note(..) | Record::LastCall => 0,
             Record::Tell(told) => told.url.len() + told.error.as_ref().map_or(0, String::len),
             Record::Gone(url, _) => url.len(),
             Record::Answer(_, report) => report.len(),
@@ -183,7 +186,7 @@ impl Record {
     pub fn loss(&self) -> Option<String> {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::Tell(_) => None,
-            Record::Gone(..) | Record::Answer(..) => None,
+            Record::Gone(..) | Record::Answer(..) | Record::LastCall => None,
             Record::Begin(delivery) => match delivery.entry {
                 Some(_) => None,
                 None => Some(delivery.message.id.to_string()),

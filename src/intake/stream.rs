@@ -19,8 +19,8 @@ use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis};
 use crate::trouble::Trouble;
 use crate::when::unix_ms;
 
-/// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
-/// service: Redis sees about one command a second.
+/// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
+/// second.
 const BLOCK: Duration = Duration::from_secs(1);
 
 /// A read that times out before Redis answers would leave its entries pending, unseen.
@@ -153,7 +153,7 @@ impl Consumer {
             // The first read is the proof that the trouble is over.
             let longest = if new { Duration::ZERO } else { BLOCK };
             let block = wake.saturating_duration_since(Instant::now());
-            let read = entries.read(count, block.min(longest))?;
+            let read = entries.read(count, block.min(longest), || drain.has_begun())?;
             if std::mem::take(&mut new) {
                 self.trouble.end();
             }

@@ -166,7 +166,7 @@ impl Scheduler {
 
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.bridge {
+        if self.limits.bridge || delivery.is_late && self.limits.near.is_some() {
             // The stream keeps their order, also of those that are not to be delivered yet.
             self.park_follower(delivery, now.unix_ms, now);
         } else if self.limits.near.is_some() {
@@ -223,8 +223,11 @@ impl Scheduler {
         self.tell(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
         self.stats.parked += 1;
+        self.stats.appended += u64::from(delivery.is_late);
+        // Other replicas may have heard it too.
+        let once = (self.limits.bridge || delivery.is_late) && delivery.entry.is_none();
         let mut parked = Parked::new(delivery, due);
-        parked.once = self.limits.bridge && parked.entry.is_none();
+        parked.once = once;
         self.outbox.push_back(Record::Park(parked));
     }
 

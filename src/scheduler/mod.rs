@@ -12,6 +12,7 @@ mod chains;
 mod fates;
 mod holds;
 mod lanes;
+mod strand;
 mod turns;
 mod types;
 
@@ -122,7 +123,7 @@ impl Scheduler {
             return;
         }
         let late = lease.is_some_and(|near| age > near);
-        let fits = self.has_room() && !self.limits.bridge;
+        let fits = self.has_room() && !self.limits.bridge && !delivery.is_late;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         self.place(&mut delivery, now);
@@ -271,7 +272,8 @@ impl Scheduler {
         }
     }
 
-    /// Begins the drain: what waits leaves, now and from now on. Where there is no store for
+    /// Begins the drain: what waits, for its time or for its endpoint, leaves, now and from now on.
+    /// Where there is no store for
     /// it, what is due until `horizon` stays.
     pub fn drain(&mut self, horizon: Instant, now: Now) {
         let horizon = match self.limits.near {
@@ -281,6 +283,7 @@ impl Scheduler {
         self.horizon = Some(horizon);
         self.park_back(now);
         self.put_off_waiting(now);
+        self.park_all_stranded(now);
         self.route_released(now);
     }
 

@@ -79,6 +79,8 @@ pub struct Stats {
     pub dead: u64,
     /// Accepted, and handed to the store for later, or for another replica.
     pub parked: u64,
+    /// Of these, the ones that came while draining.
+    pub appended: u64,
     /// Never accepted, as they were malformed.
     pub rejected: u64,
     /// Never accepted, as they are here already.

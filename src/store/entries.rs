@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, Script, Value, cmd, pipe};
+use redis::{Cmd, RedisResult, Script, Value, cmd, pipe};
 
 use super::condition::{self, Condition};
 use super::connection::Connection;
@@ -18,12 +18,19 @@ use crate::entry::EntryId;
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
+/// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it.
+const PIECE: Duration = Duration::from_millis(100);
+const UNBLOCK: Duration = Duration::from_millis(500);
+
 /// See the module's header.
 pub struct Entries {
     redis: Redis,
     keys: Keys,
     consumer: String,
     connection: Connection,
+    /// What the server calls this connection, if it tells.
+    id: Option<u64>,
+    read_timeout: Duration,
 }
 
 /// What a read came to.
@@ -53,11 +60,15 @@ impl Entries {
         consumer: &str,
         read_timeout: Duration,
     ) -> Result<Entries, StoreError> {
+        let mut connection = redis.connect(read_timeout)?;
+        let id = cmd("CLIENT").arg("ID").query(&mut connection);
         let mut entries = Entries {
             redis: redis.clone(),
             keys: keys.clone(),
             consumer: consumer.to_owned(),
-            connection: redis.connect(read_timeout)?,
+            id: id.ok(),
+            connection,
+            read_timeout,
         };
         entries.ensure_group()?;
         Ok(entries)
@@ -92,10 +103,15 @@ impl Entries {
     }
 
     /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no
-    /// limit), waiting `block` for the first.
-    pub fn read(&mut self, count: usize, block: Duration) -> Result<Read, StoreError> {
-        let reply: RedisResult<Value> = cmd("XREADGROUP")
-            .arg("GROUP")
+    /// limit), waiting `block` for the first, but not once `is_over`.
+    pub fn read(
+        &mut self,
+        count: usize,
+        block: Duration,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Read, StoreError> {
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP")
             .arg(&self.keys.group)
             .arg(&self.consumer)
             .arg("COUNT")
@@ -104,9 +120,8 @@ impl Entries {
             .arg(block.as_millis().max(1) as u64)
             .arg("STREAMS")
             .arg(&self.keys.messages)
-            .arg(">")
-            .query(&mut self.connection);
-        match reply {
+            .arg(">");
+        match self.ask_until(&read, is_over) {
             Ok(reply) => Ok(Read::Entries(
                 streams(reply).filter_map(|e| entry(e, 1, false)).collect(),
             )),
@@ -115,6 +130,41 @@ impl Entries {
                 Ok(Read::MadeAnew)
             }
             Err(e) => Err(self.redis.error(&e)),
+        }
+    }
+
+    /// Asks what may block in Redis. Whoever gives up waiting would lose entries that are on their
+    /// way: so when `is_over`, Redis is asked to answer now.
+    fn ask_until(&mut self, command: &Cmd, is_over: impl Fn() -> bool) -> RedisResult<Value> {
+        self.connection.send(command)?;
+        self.connection.set_read_limit(PIECE);
+        let mut left = self.read_timeout;
+        let mut was_unblocked = false;
+        let answer = loop {
+            match self.connection.receive() {
+                Ok(Value::ServerError(refused)) => break Err(refused.into()),
+                Err(e) if e.is_timeout() && !left.is_zero() => {
+                    left = left.saturating_sub(PIECE);
+                    if !was_unblocked && is_over() {
+                        was_unblocked = true;
+                        self.unblock();
+                    }
+                }
+                answer => break answer,
+            }
+        };
+        self.connection.set_read_limit(self.read_timeout);
+        answer
+    }
+
+    /// Ends what this connection waits for in Redis. If that fails, it ends by itself.
+    fn unblock(&self) {
+        if let Some(id) = self.id
+            && let Ok(mut connection) = self.redis.connect(UNBLOCK)
+        {
+            let mut unblock = cmd("CLIENT");
+            unblock.arg("UNBLOCK").arg(id);
+            let _: RedisResult<Value> = unblock.query(&mut connection);
         }
     }
 

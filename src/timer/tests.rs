@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
+use super::ending::Phase;
 use super::*;
 use crate::control::{Inbox, Orders};
 use crate::delivery::DeadLetter;
-use crate::drain::{DrainTrigger, drain};
+use crate::drain::{DrainTrigger, drain as signal};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::ledger::{CAPACITY, Ledger};
@@ -33,6 +34,7 @@ struct Around {
     room: Room,
     drain: Drain,
     trigger: DrainTrigger,
+    last: Option<DrainTrigger>,
     orders: Orders,
     work: Giver<Delivery>,
     taker: work::Taker<Delivery>,
@@ -51,7 +53,8 @@ fn timer(limits: Limits) -> (Timer, Around) {
     let (ledger, records) = bounded(CAPACITY);
     let (work, mut takers) = work::queue(limits.workers);
     let room = Room::new(waker.clone());
-    let (trigger, drain) = drain(waker.clone());
+    let (trigger, drain) = signal(waker.clone());
+    let (last_trigger, last) = signal(waker.clone());
     let around = Around {
         eager: Inlet::new(eager_in, waker.clone()),
         patient: Inlet::new(patient_in, waker.clone()),
@@ -60,6 +63,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         room: room.clone(),
         drain: drain.clone(),
         trigger,
+        last: Some(last_trigger),
         orders,
         work: work.clone(),
         taker: takers.remove(0),
@@ -73,6 +77,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         done,
         ledger,
         drain,
+        last,
         orders: taken,
         sleeper,
         replica: "test".into(),
@@ -101,12 +106,13 @@ fn accepted(id: &str, more: &str) -> Place<Arrival> {
     Some(Ok(Delivery::new(message.unwrap(), "test".into(), 0, now)))
 }
 
-fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
+fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
     Ledger {
         store: Box::new(Ndjson::new(store, "nowhere")),
         work: around.work.clone(),
         room: around.room.clone(),
         drain: around.drain.clone(),
+        last: around.last.take(),
         patience: LONG,
         trouble: Trouble::new("test"),
         complained: None,
@@ -223,17 +229,54 @@ fn a_record_that_the_ledger_has_no_room_for_keeps_the_timer_from_ending() {
 fn the_end_of_the_drain_waits_for_what_the_ledger_has_not_got_yet() {
     let (timer, around) = timer(Limits::of_one_attempt(1, 1));
     let mut run = Run::new(timer);
+    run.ending.phase = Phase::Cut(Instant::now());
+    // The end may come just after it was looked for: the alarm still rings.
+    assert!(run.alarm().is_some());
     clog(&mut run);
-    run.phase = Phase::Cut(Instant::now());
-    run.turn();
     assert!(!run.is_finished());
     // It does not spin meanwhile.
     assert_eq!(run.alarm(), None);
-    around.records.recv().unwrap();
+    for _ in 0..2 {
+        around.records.recv().unwrap();
+    }
+    run.turn();
+    assert!(!run.timer.scheduler.has_outbox());
+    // Nor while the ledger writes, and has not told the last to leave.
+    assert!(!run.is_finished());
+    assert_eq!(run.alarm(), None);
+    drop(around.last);
+    run.timer.sleeper.sleep_until_woken();
+    run.turn();
+    assert!(!run.is_finished() && run.alarm().is_some());
+    drop((around.eager, around.patient));
     run.turn();
     assert!(run.is_finished());
-    // The end may come just after it was looked for: the alarm still rings.
-    assert!(run.alarm().is_some());
+}
+
+#[test]
+fn who_hears_to_the_last_is_told_to_leave_when_all_else_is_written_and_what_it_brings_is_kept() {
+    let (timer, mut around) = timer(Limits::of_one_attempt(1, 1));
+    let (count, counted) = crossbeam_channel::unbounded();
+    let ledger = ledger(Lines(count), &mut around);
+    let records = around.records;
+    let ledger = thread::spawn(move || ledger.run(records));
+    let last = timer.last.clone();
+    let timer = thread::spawn(move || timer.run());
+    around.eager.send(refused(1)).unwrap();
+    drop(around.trigger);
+    // One that can be read again later has not ended yet.
+    assert_eq!(counted.recv_timeout(LONG), Ok(1));
+    assert!(!last.has_begun());
+    drop(around.patient);
+    assert!(last.wait(LONG));
+    for _ in 0..1000 {
+        around.eager.send(refused(1)).unwrap();
+    }
+    drop(around.eager);
+    assert_eq!(timer.join().unwrap().stats.rejected, 1001);
+    drop(around.work);
+    ledger.join().unwrap();
+    assert_eq!(counted.iter().sum::<usize>(), 1000);
 }
 
 #[test]
@@ -246,6 +289,8 @@ fn the_drain_begins_and_ends_in_time_though_no_source_ends() {
         last
     });
     assert!(!around.orders.snapshot().unwrap().draining);
+    // The ledger has nothing to write, and tells whoever would hear to the last.
+    drop(around.last);
     drop(around.trigger);
     // Nobody wakes it but the trigger, and then the end of its time.
     told.recv_timeout(LONG).expect("the timer sleeps");
@@ -270,9 +315,9 @@ impl Write for Lines {
 #[test]
 fn a_flood_of_letters_large_and_small_is_kept_to_the_last_and_the_end_is_noticed() {
     const LETTERS: usize = 10_000;
-    let (timer, around) = timer(Limits::of_one_attempt(1, 1));
+    let (timer, mut around) = timer(Limits::of_one_attempt(1, 1));
     let (count, counted) = crossbeam_channel::unbounded();
-    let ledger = ledger(Lines(count), &around);
+    let ledger = ledger(Lines(count), &mut around);
     let records = around.records;
     let ledger = thread::spawn(move || ledger.run(records));
     let (tell, told) = bounded(1);
@@ -335,9 +380,9 @@ impl Write for Panics {
 #[test]
 fn a_ledger_that_panics_wakes_the_timer() {
     for _ in 0..300 {
-        let (timer, around) = timer(Limits::of_one_attempt(1, 1));
+        let (timer, mut around) = timer(Limits::of_one_attempt(1, 1));
         let (go, may) = bounded(0);
-        let ledger = ledger(Panics(may), &around);
+        let ledger = ledger(Panics(may), &mut around);
         let records = around.records;
         let ledger = thread::spawn(move || ledger.run(records));
         let mut run = Run::new(timer);

@@ -48,6 +48,7 @@ struct Known {
     bytes: usize,
     entry: Option<EntryId>,
     leased: Instant,
+    late: bool,
 }
 
 struct Model {
@@ -175,7 +176,11 @@ impl Model {
             delivery.attempts = delivery.carried + self.rng.below(2) as u32;
             delivery.suspect = delivery.attempts > delivery.carried;
         }
+        // Of what is published while draining, some is late.
+        let drains = self.horizon.is_some() && self.limits.near.is_some();
+        delivery.is_late = drains && delivery.entry.is_none() && self.rng.below(2) == 0;
         let known = Known {
+            late: delivery.is_late,
             state: State::Ready,
             host,
             attempts: delivery.attempts,
@@ -198,7 +203,7 @@ impl Model {
         let over = count > self.limits.share || bytes > self.limits.share_bytes;
         let over_share = self.limits.near.is_some() && count > 1 && over;
         let state = match delivery.entry {
-            None if self.limits.bridge => State::Parked(now.unix_ms),
+            None if self.limits.bridge || known.late => State::Parked(now.unix_ms),
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
             // When is the lane's to say; not before it opens.
@@ -211,6 +216,8 @@ impl Model {
         self.rank += 1;
         self.queued.insert(id.clone(), self.rank);
         self.states.insert(id.clone(), Known { state, ..known });
+        // In a drain it may be stranded.
+        self.strand();
         self.records(&[id]);
     }
 
@@ -274,7 +281,8 @@ impl Model {
                 Record::Park(p) => {
                     let known = &self.states[&*p.id];
                     assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
-                    assert_eq!(p.once, self.limits.bridge && p.entry.is_none());
+                    let once = self.limits.bridge || known.late;
+                    assert_eq!(p.once, once && p.entry.is_none());
                     (p.id.to_string(), State::Parked(p.due))
                 }
                 Record::Note(entry, attempts) => {
@@ -293,6 +301,7 @@ impl Model {
                 Record::Begin(_) | Record::Answer(..) => {
                     unreachable!("the timer's, not the scheduler's")
                 }
+                Record::LastCall => unreachable!("the timer's too"),
                 Record::Gone(..) => unreachable!("not in this model"),
             };
             let known = self.states.get_mut(&id).unwrap();
@@ -358,7 +367,7 @@ impl Model {
             self.rank += 1;
             self.queued.insert(id, self.rank);
         }
-        let mut old = Vec::new();
+        let mut old = self.strand();
         if let Some(near) = self.limits.near.filter(|_| scans) {
             for (id, known) in &mut self.states {
                 let age = now.mono - known.leased;
@@ -468,6 +477,7 @@ impl Model {
         if self.learn(self.states[&id].host, &result, took) && self.limits.near.is_none() {
             touched.extend(self.count_for_all(self.states[&id].host));
         }
+        touched.extend(self.strand());
         let attempt = Attempt {
             at: now.unix_ms,
             took,
@@ -508,6 +518,8 @@ impl Model {
             stats.parked,
             count(|s| matches!(s, State::Parked(_))) as u64
         );
+        let late = self.states.values().filter(|k| k.late).count();
+        assert_eq!(stats.appended, late as u64);
         assert_eq!(stats.held_already, self.held_already);
         assert_eq!(stats.attempts, self.attempts);
         assert_eq!(stats.retried, self.retried);
@@ -551,7 +563,8 @@ impl Model {
             self.horizon = Some(self.now().mono);
         }
         self.scheduler.drain(horizon, self.now());
-        self.leaves(|s| matches!(s, State::Waiting(_)));
+        let stranded = self.strand();
+        self.leaves(|s| matches!(s, State::Waiting(_)), stranded);
         self.check();
     }
 
@@ -559,15 +572,31 @@ impl Model {
         self.over = true;
         self.horizon = Some(self.now().mono - Duration::from_nanos(1));
         self.scheduler.cut(self.now());
-        self.leaves(|s| matches!(s, State::Ready | State::Waiting(_)));
+        self.leaves(|s| matches!(s, State::Ready | State::Waiting(_)), Vec::new());
         self.check();
     }
 
-    /// Those of `which` that are due after the horizon leave.
-    fn leaves(&mut self, which: impl Fn(&State) -> bool) {
+    /// What is queued behind an endpoint that fails leaves in a drain, until when is the lane's to
+    /// say.
+    fn strand(&mut self) -> Vec<String> {
+        let mut stranded = Vec::new();
+        if self.horizon.is_none() || self.limits.near.is_none() {
+            return stranded;
+        }
+        for (id, known) in &mut self.states {
+            if known.state == State::Ready && self.hosts[known.host as usize].closed.is_some() {
+                known.state = State::Parked(u64::MAX);
+                stranded.push(id.clone());
+            }
+        }
+        stranded
+    }
+
+    /// Those of `which` that are due after the horizon leave, besides those that have left already.
+    fn leaves(&mut self, which: impl Fn(&State) -> bool, left: Vec<String>) {
         let (now, horizon) = (self.now(), self.horizon.unwrap());
         let ids: Vec<String> = self.states.keys().cloned().collect();
-        let mut gone = Vec::new();
+        let mut gone = left;
         for id in ids {
             let due = match self.states[&id].state {
                 State::Waiting(due) => due,
@@ -597,6 +626,9 @@ pub(super) fn run(seed: u64, steps: usize) {
     // Some are still in flight when its time is over.
     let slow = 1 + model.rng.below(4);
     for _ in 0..model.rng.below(100) {
+        if model.rng.below(3) == 0 {
+            model.arrive();
+        }
         model.hand_out();
         if model.rng.below(slow) == 0 {
             model.answer();

@@ -18,9 +18,12 @@ use crate::entry::EntryId;
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
-/// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it.
+/// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it,
+/// or to answer then by itself. (It takes longer if it hangs; entries that it gave us then are
+/// taken over by others.)
 const PIECE: Duration = Duration::from_millis(100);
 const UNBLOCK: Duration = Duration::from_millis(500);
+const LAST_ANSWER: Duration = Duration::from_millis(1500);
 
 /// See the module's header.
 pub struct Entries {
@@ -147,6 +150,7 @@ impl Entries {
                     left = left.saturating_sub(PIECE);
                     if !was_unblocked && is_over() {
                         was_unblocked = true;
+                        left = left.min(LAST_ANSWER);
                         self.unblock();
                     }
                 }

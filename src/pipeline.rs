@@ -199,15 +199,14 @@ impl Pipeline {
             cut: Box::new(move || client.shutdown()),
         };
         let timer = spawn("timer", move || timer.run())?;
+        let ends = EndSignals { drain, last };
         for source in sources {
             let out = match source.kind {
                 SourceKind::Eager => eager_in.clone(),
                 SourceKind::Patient => patient_in.clone(),
             };
-            let mut intake = Intake::new(out, &source.name, config.max_message_bytes);
-            let (drain, last) = (drain.clone(), last.clone());
-            let ends = EndSignals { drain, last };
-            spawn(&source.name, move || (source.run)(&mut intake, &ends))?;
+            let intake = Intake::new(out, &source.name, config.max_message_bytes);
+            start_source(source, intake, ends.clone())?;
         }
         Ok(Pipeline { timer, ledger })
     }
@@ -298,6 +297,11 @@ fn start_workers(
             worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
         })?;
     }
+    Ok(())
+}
+
+fn start_source(source: Source, mut intake: Intake, ends: EndSignals) -> io::Result<()> {
+    spawn(&source.name, move || (source.run)(&mut intake, &ends))?;
     Ok(())
 }
 

@@ -69,7 +69,10 @@ fn what_is_published_while_draining_is_kept_for_the_next_start() {
     assert_eq!(service.wait_exit(DEADLINE), 0);
     let kept = ids(&redis);
     let done = service.log.wait("drain: done");
-    assert!(done.contains(&format!(" appended={} ", kept.len())), "{done}");
+    assert!(
+        done.contains(&format!(" appended={} ", kept.len())),
+        "{done}"
+    );
     assert!(done.contains(" lost=0"), "{done}");
     let mut next = serve(&redis, &[]);
     receiver.wait_for(1 + early + 50);
@@ -151,7 +154,10 @@ fn what_several_replicas_hear_while_all_drain_is_kept_once() {
         status(200)
     });
     let mut replicas = [serve(&redis, &[]), serve(&redis, &[])];
-    assert_eq!(redis.publish("payments", message(&receiver.url("/"), "first", "1")), 2);
+    assert_eq!(
+        redis.publish("payments", message(&receiver.url("/"), "first", "1")),
+        2
+    );
     receiver.wait_for(2);
     for replica in &mut replicas {
         replica.signal(Signal::TERM);
@@ -163,7 +169,10 @@ fn what_several_replicas_hear_while_all_drain_is_kept_once() {
         ids(&redis).contains(&"probe".into()).then_some(())
     });
     for n in 0..30 {
-        let heard = redis.publish("payments", message(&receiver.url("/"), &format!("m{n:02}"), "1"));
+        let heard = redis.publish(
+            "payments",
+            message(&receiver.url("/"), &format!("m{n:02}"), "1"),
+        );
         assert!(heard >= 1);
     }
     gate.open();
@@ -199,7 +208,10 @@ fn what_cannot_be_kept_while_draining_is_named_and_the_exit_code_is_1() {
     }
     assert_eq!(service.wait_exit(DEADLINE), 1);
     for n in 0..5 {
-        assert!(service.log.count(&format!("refused{n}")) >= 1, "{n} is not in the log");
+        assert!(
+            service.log.count(&format!("refused{n}")) >= 1,
+            "{n} is not in the log"
+        );
     }
     gate.open();
 }
@@ -280,7 +292,12 @@ fn what_is_over_the_rate_of_its_endpoint_does_not_hold_up_the_end() {
     let origin = receiver.url("");
     let rule = format!(r#"{{"endpoint":[{{"url":"{origin}/","rate":"6/m"}}]}}"#);
     std::fs::write(&file, rule).unwrap();
-    let args = ["--drain-timeout", "25s", "--endpoints", file.to_str().unwrap()];
+    let args = [
+        "--drain-timeout",
+        "25s",
+        "--endpoints",
+        file.to_str().unwrap(),
+    ];
     let mut service = serve(&redis, &args);
     for n in 0..20 {
         redis.send(message(&receiver.url("/"), &format!("m{n:02}"), "1"));

@@ -107,9 +107,10 @@ impl Subscriber {
         session.be_late(intake);
         // One by one, each to its own confirmation: messages of the others may still come in
         // between. Orders last.
-        let (control, channels): (Vec<String>, Vec<String>) = std::mem::take(&mut session.confirmed)
-            .into_iter()
-            .partition(|channel| *channel == self.keys.control);
+        let (control, channels): (Vec<String>, Vec<String>) =
+            std::mem::take(&mut session.confirmed)
+                .into_iter()
+                .partition(|channel| *channel == self.keys.control);
         for channel in channels.iter().chain(&control) {
             if let Err(e) = session.subscription.unsubscribe(channel, LAST_ANSWER) {
                 warn!("UNSUBSCRIBE {channel}: {e}; what is published now may be lost");

@@ -572,7 +572,10 @@ impl Model {
         self.over = true;
         self.horizon = Some(self.now().mono - Duration::from_nanos(1));
         self.scheduler.cut(self.now());
-        self.leaves(|s| matches!(s, State::Ready | State::Waiting(_)), Vec::new());
+        self.leaves(
+            |s| matches!(s, State::Ready | State::Waiting(_)),
+            Vec::new(),
+        );
         self.check();
     }
 

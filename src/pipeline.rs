@@ -36,9 +36,10 @@ use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::{Drain, EndSignals, drain as signal};
 use crate::http::{Client, ClientConfig};
-use crate::intake::{Arrivals, Intake};
+use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
+use crate::places::Place;
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler};
 use crate::store::Store;
@@ -205,8 +206,7 @@ impl Pipeline {
                 SourceKind::Eager => eager_in.clone(),
                 SourceKind::Patient => patient_in.clone(),
             };
-            let intake = Intake::new(out, &source.name, config.max_message_bytes);
-            start_source(source, intake, ends.clone())?;
+            start_source(source, out, config.max_message_bytes, ends.clone())?;
         }
         Ok(Pipeline { timer, ledger })
     }
@@ -300,7 +300,13 @@ fn start_workers(
     Ok(())
 }
 
-fn start_source(source: Source, mut intake: Intake, ends: EndSignals) -> io::Result<()> {
+fn start_source(
+    source: Source,
+    out: Inlet<Place<Arrival>>,
+    max_bytes: usize,
+    ends: EndSignals,
+) -> io::Result<()> {
+    let mut intake = Intake::new(out, &source.name, max_bytes);
     spawn(&source.name, move || (source.run)(&mut intake, &ends))?;
     Ok(())
 }

@@ -51,6 +51,13 @@ struct Known {
     late: bool,
 }
 
+impl Known {
+    /// Whether it is appended only if no other replica has heard it.
+    fn is_deduplicated(&self, limits: &Limits) -> bool {
+        self.entry.is_none() && (limits.bridge || self.late)
+    }
+}
+
 struct Model {
     rng: Rng,
     scheduler: Scheduler,
@@ -281,8 +288,7 @@ impl Model {
                 Record::Park(p) => {
                     let known = &self.states[&*p.id];
                     assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
-                    let once = self.limits.bridge || known.late;
-                    assert_eq!(p.once, once && p.entry.is_none());
+                    assert_eq!(p.once, known.is_deduplicated(&self.limits));
                     (p.id.to_string(), State::Parked(p.due))
                 }
                 Record::Note(entry, attempts) => {
@@ -298,10 +304,9 @@ impl Model {
                     }
                     continue;
                 }
-                Record::Begin(_) | Record::Answer(..) => {
+                Record::Begin(_) | Record::Answer(..) | Record::LastCall => {
                     unreachable!("the timer's, not the scheduler's")
                 }
-                Record::LastCall => unreachable!("the timer's too"),
                 Record::Gone(..) => unreachable!("not in this model"),
             };
             let known = self.states.get_mut(&id).unwrap();

@@ -142,6 +142,7 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            appended,
             lapsed,
             duplicates,
             rejected,
@@ -161,8 +162,9 @@ impl fmt::Display for Snapshot {
         let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
         write!(
             f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} lapsed={lapsed} \
-             duplicates={duplicates} rejected={rejected} held_already={held_already} retried={retried} \
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+             appended={appended} lapsed={lapsed} duplicates={duplicates} \
+             rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              gaps={gaps} gap_ms={gap_ms} draining={draining}",

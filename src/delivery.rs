@@ -30,6 +30,9 @@ pub struct Delivery {
     pub carried: u32,
     /// Taken over from a process that died holding it, and perhaps because of it.
     pub suspect: bool,
+    /// It was published while draining: it goes to the stream, for another replica or the next
+    /// start.
+    pub is_late: bool,
     /// What the operator has set for its endpoint.
     pub rule: Option<Arc<Rule>>,
     /// The key of its lane.
@@ -215,6 +218,7 @@ impl Delivery {
             attempts: 0,
             carried: 0,
             suspect: false,
+            is_late: false,
             rule: None,
             lane,
             last: None,

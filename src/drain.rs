@@ -1,6 +1,9 @@
 //! How every thread learns that the service is to end: a channel that nobody sends on, whose
 //! disconnection means "draining". There is no flag to forget to look at, and a thread that
 //! waits can wait for this too; the timer, which waits for nothing but to be woken, is.
+//!
+//! A drain ends in the same way: [`EndSignals::last`] tells whoever hears to the last that all else is
+//! done.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,16 @@ pub struct DrainTrigger {
 /// Told when the drain begins. Clones hear the same.
 #[derive(Clone)]
 pub struct Drain(Receiver<Never>);
+
+/// What a source is told of the end.
+#[derive(Clone)]
+pub struct EndSignals {
+    /// The service is to end. A source that can be read again later ends now.
+    pub drain: Drain,
+    /// All that was taken in is settled or kept. A source that loses what it does not hear ends
+    /// only now.
+    pub last: Drain,
+}
 
 /// No value of it exists.
 pub enum Never {}

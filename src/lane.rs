@@ -8,6 +8,7 @@
 //! by one with each answer, so that a host that just came back is not run over.
 
 mod queue;
+mod strand;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -17,9 +17,10 @@
 //! - `ledger` ([`ledger::CAPACITY`]): a full one stops the timer from taking in and
 //!   handing out.
 //!
-//! The end is the end of input. The drain ends the sources, or their input does; their
-//! senders are dropped; the timer settles what is left and drops `work` and `ledger`; the
-//! workers and the ledger end. A thread that hangs in the operating system (a name
+//! The end is the end of input. The drain ends the patient sources, or their input does; their
+//! senders are dropped; the timer settles what is left; when the ledger has written that, it ends
+//! those that hear to the last; the timer drops `work` and `ledger`; the workers and the ledger
+//! end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::config::DeliveryConfig;
 use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::descriptors::{descriptor_limit, idle_that_fit};
-use crate::drain::Drain;
+use crate::drain::{Drain, EndSignals, drain as signal};
 use crate::http::{Client, ClientConfig, Files, NamesConfig};
 use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
@@ -63,7 +64,7 @@ const SWEEP: Duration = Duration::from_secs(2);
 const OTHER_THREADS: usize = 3;
 
 /// Where messages come from: a name for dead letters and threads, and a function that
-/// blocks until its input ends or the drain begins.
+/// blocks until its input ends, the drain begins, or all else is done.
 pub struct Source {
     pub name: String,
     pub kind: SourceKind,
@@ -71,7 +72,7 @@ pub struct Source {
 }
 
 /// What a source's thread does.
-pub type SourceBody = Box<dyn FnOnce(&mut Intake, &Drain) + Send>;
+pub type SourceBody = Box<dyn FnOnce(&mut Intake, &EndSignals) + Send>;
 
 /// Whether a source keeps what is not taken from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,8 @@ impl Pipeline {
         let eager_in = Inlet::new(eager_in, waker.clone());
         let patient_in = Inlet::new(patient_in, waker.clone());
         let report = Inlet::new(report, waker.clone());
-        let room = Room::new(waker);
+        let room = Room::new(waker.clone());
+        let (last_trigger, last) = signal(waker);
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
@@ -182,6 +184,7 @@ impl Pipeline {
             room: room.clone(),
             receipts: Inlet::new(receipts, room.waker()),
             drain: drain.clone(),
+            last: Some(last_trigger),
             patience: config.drain_timeout,
             trouble,
             recent: ledger::Recent::default(),
@@ -198,6 +201,7 @@ impl Pipeline {
             ledger: records,
             receipts: answered,
             drain: drain.clone(),
+            last: last.clone(),
             orders,
             sleeper,
             replica: control.replica,
@@ -211,7 +215,7 @@ impl Pipeline {
             patient: patient_in,
             max_message_bytes: config.max_message_bytes,
         };
-        start_sources(&mut threads, sources, inlets, &drain)?;
+        start_sources(&mut threads, sources, inlets, &EndSignals { drain, last })?;
         Ok(Pipeline { timer, ledger })
     }
 
@@ -234,10 +238,11 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} dead letters kept={kept} lapsed={} duplicates={} \
-             lost={}",
+            "drain: done: delivered={} parked={} appended={} dead letters kept={kept} lapsed={} \
+             duplicates={} lost={}",
             s.delivered,
             s.parked,
+            s.appended,
             s.lapsed,
             s.duplicates,
             summary.ledger.lost.len() + stuck,
@@ -346,7 +351,7 @@ fn start_sources(
     threads: &mut Threads,
     sources: Vec<Source>,
     inlets: Inlets,
-    drain: &Drain,
+    ends: &EndSignals,
 ) -> Result<(), String> {
     let count = sources.len();
     let (go, all_started) = bounded(count);
@@ -356,10 +361,10 @@ fn start_sources(
             SourceKind::Patient => inlets.patient.clone(),
         };
         let mut intake = Intake::new(out, &source.name, inlets.max_message_bytes);
-        let (drain, all_started) = (drain.clone(), all_started.clone());
+        let (ends, all_started) = (ends.clone(), all_started.clone());
         threads.spawn(&source.name, move || {
             if all_started.recv().is_ok() {
-                (source.run)(&mut intake, &drain);
+                (source.run)(&mut intake, &ends);
             }
         })?;
     }

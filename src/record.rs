@@ -29,6 +29,9 @@ pub enum Record {
     Gone(Arc<str>, Duration),
     /// What is known of the endpoints, for who waits for it at this key.
     Answer(Arc<str>, Box<Report>),
+    /// All that was taken in is settled or kept once what stands before this is written: whoever
+    /// hears to the last leaves then.
+    LastCall,
 }
 
 /// What an attempt came to, and what becomes of its message.
@@ -151,6 +154,8 @@ pub struct Parked {
     /// Only if no message of this id and URL was parked so within the dedup window: other
     /// replicas have heard it on the same channel.
     pub once: bool,
+    /// It came while draining.
+    pub is_late: bool,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
 }
@@ -168,6 +173,7 @@ impl Parked {
             source: delivery.source,
             received: delivery.received,
             once: false,
+            is_late: delivery.is_late,
             message: delivery.message.into_raw(),
         }
     }
@@ -204,6 +210,8 @@ pub struct Receipt {
     /// Messages that were to be appended, and that were heard before: copies, and dead letters.
     pub copies: u64,
     pub reused: u64,
+    /// Of these, the ones that came while draining.
+    pub not_appended: u64,
     /// Entries that were to be noted, and that others have.
     pub lapsed: Vec<EntryId>,
     /// The same, of attempts that were about to begin.
@@ -221,7 +229,7 @@ impl Record {
     /// Its bytes, for bounds: those that matter.
     pub fn len(&self) -> usize {
         match self {
-            Record::Settle(_) | Record::Note(..) => 0,
+            Record::Settle(_) | Record::Note(..) | Record::LastCall => 0,
             Record::Tell(told) => told.url.len() + told.error.as_ref().map_or(0, String::len),
             Record::Gone(url, _) => url.len(),
             Record::Answer(_, report) => report.len(),
@@ -236,7 +244,7 @@ impl Record {
     pub fn loss(&self) -> Option<String> {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::Tell(_) => None,
-            Record::Gone(..) | Record::Answer(..) => None,
+            Record::Gone(..) | Record::Answer(..) | Record::LastCall => None,
             Record::Begin(delivery) => match delivery.entry {
                 Some(_) => None,
                 None => Some(delivery.message.id.to_string()),

@@ -11,13 +11,14 @@
 //! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
+mod ending;
 mod events;
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use log::{Level, debug, error, info, log_enabled};
+use log::{Level, debug, error, log_enabled};
 
 use crate::clock::boot_time;
 use crate::control::{Gaps, Order, Snapshot};
@@ -34,6 +35,7 @@ use crate::when::unix_ms;
 use crate::work::Giver;
 use crate::worker::Outcome;
 
+use ending::Ending;
 use events::{log_change, log_lapsed, log_suspension};
 
 /// How often it is told that others have taken over entries.
@@ -44,10 +46,6 @@ const TAKE: usize = 64;
 
 /// Answers to operators that may wait for the ledger.
 const MOST_OWED: usize = 4;
-
-/// How long attempts that were cut may take to come back, and sources to end, before they are
-/// given up. Longer than the consumer's longest read.
-const CUT_GRACE: Duration = Duration::from_millis(1500);
 
 /// The timer's channels and settings.
 pub struct Timer {
@@ -62,6 +60,8 @@ pub struct Timer {
     /// What became of that.
     pub receipts: Receiver<Receipt>,
     pub drain: Drain,
+    /// The ledger has told whoever hears to the last that all else is done.
+    pub last: Drain,
     pub orders: Receiver<Order>,
     pub sleeper: Sleeper,
     /// Who this is, among several.
@@ -71,20 +71,10 @@ pub struct Timer {
     pub cut: Box<dyn Fn() + Send>,
 }
 
-/// How far the end is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    Serving,
-    /// Delivering what is left, until then.
-    Draining(Instant),
-    /// Waiting for attempts that were cut to come back, until then.
-    Cut(Instant),
-}
-
 /// The timer while it runs.
 struct Run {
     timer: Timer,
-    phase: Phase,
+    ending: Ending,
     /// There was no room; nothing is taken from patient sources until there is much.
     full: bool,
     /// Places in the ledger's channel that are filled for the first record of the outbox.
@@ -118,7 +108,7 @@ impl Run {
     fn new(timer: Timer) -> Self {
         Run {
             timer,
-            phase: Phase::Serving,
+            ending: Ending::default(),
             full: false,
             paid: 0,
             owed: 0,
@@ -175,38 +165,10 @@ impl Run {
         self.timer.sleeper.sleep(self.alarm());
     }
 
-    /// When there is something to do, even if nobody wakes us up.
-    fn alarm(&self) -> Option<Instant> {
-        let phase = match self.phase {
-            Phase::Serving => None,
-            Phase::Draining(until) => Some(until),
-            // Only the ledger is waited for then. A look at the clock would not do: the time may
-            // end between `is_finished` and here, and nobody would wake us up.
-            Phase::Cut(_) if self.timer.scheduler.has_outbox() => None,
-            Phase::Cut(until) => Some(until),
-        };
-        let retry = self.timer.scheduler.next_deadline();
-        retry.into_iter().chain(phase).min()
-    }
-
     /// Whether an intake was not looked at to its end though it could be now.
     fn has_more(&self) -> bool {
         let (eager, patient) = (&self.timer.eager, &self.timer.patient);
         self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry
-    }
-
-    /// Whether all is settled, or what is not will not come. What the ledger has not got yet is
-    /// waited for in any case: it writes, or gives up in its own time, and tells what of.
-    fn is_finished(&self) -> bool {
-        if self.timer.scheduler.has_outbox() || self.has_more() {
-            return false;
-        }
-        let over = match self.phase {
-            Phase::Cut(until) => Instant::now() >= until,
-            Phase::Serving | Phase::Draining(_) => false,
-        };
-        let ended = !self.timer.eager.open && !self.timer.patient.open;
-        over || ended && self.timer.scheduler.active() == 0
     }
 
     fn takes_eager(&self) -> bool {
@@ -243,6 +205,7 @@ impl Run {
             let Some(arrival) = self.timer.eager.next() else {
                 break;
             };
+            self.ending.put_off(now.mono);
             self.take_in(arrival, now);
         }
         for _ in 0..TAKE {
@@ -315,26 +278,6 @@ impl Run {
         }
     }
 
-    /// Begins the drain, and ends it when its time is over.
-    fn advance(&mut self, now: Now) {
-        match self.phase {
-            Phase::Serving if self.timer.drain.has_begun() => {
-                let until = now.mono + self.timer.drain_timeout;
-                self.phase = Phase::Draining(until);
-                self.timer.scheduler.drain(until, now);
-                info!("drain: begins: {}", self.snapshot());
-            }
-            Phase::Draining(until) if now.mono >= until => {
-                self.phase = Phase::Cut(until + CUT_GRACE);
-                (self.timer.cut)();
-                // What comes from now on is kept with the rest, at once.
-                self.full = false;
-                self.timer.scheduler.cut(now);
-            }
-            _ => {}
-        }
-    }
-
     /// Sends the ledger what it has room for, and asks to be woken when it has more.
     fn flush(&mut self) {
         self.fill_ledger();
@@ -397,7 +340,7 @@ impl Run {
             gaps: self.gaps.clone(),
             intake: self.timer.eager.len() + self.timer.patient.len(),
             ledger: self.timer.ledger.len(),
-            draining: self.phase != Phase::Serving,
+            draining: self.ending.has_begun(),
         }
     }
 }

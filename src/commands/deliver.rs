@@ -47,7 +47,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     let source = Source {
         name: "stdin".into(),
         kind: SourceKind::Patient,
-        run: Box::new(move |intake, drain| lines::run(max_bytes, intake, drain)),
+        run: Box::new(move |intake, ends| lines::run(max_bytes, intake, &ends.drain)),
     };
     let keeper = Keeper::of_letters(store);
     let pipeline = Pipeline::start(

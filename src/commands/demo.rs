@@ -69,7 +69,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let source = Source {
         name: "demo".into(),
         kind: SourceKind::Eager,
-        run: Box::new(move |intake, drain| publish(urls, rate, length, intake, drain)),
+        run: Box::new(move |intake, ends| publish(urls, rate, length, intake, &ends.drain)),
     };
     let keeper = Keeper::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
     let pipeline = Pipeline::start(

@@ -19,6 +19,9 @@ use crate::when;
 /// How long replicas may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same where it is waited for that they have obeyed.
+const OBEY_PATIENCE: Duration = Duration::from_secs(8);
+
 /// Parked messages that are counted; a million of them would take a while.
 const COUNTED: usize = 100_000;
 
@@ -95,20 +98,24 @@ fn pause(
 ) -> Result<bool, Stop> {
     let held = admin.holds()?.iter().any(|(key, _)| **key == *named);
     admin.pause(named, length)?;
+    // Whoever answers has obeyed. The hold is kept for those that do not.
+    let have_all_obeyed = wait_until_obeyed(admin, named)?;
     out.line(&[field("paused", named)], &["paused"])?;
     if named.ends_with('/') && named.matches('/').count() == 3 {
         eprintln!("outhook: this URL alone; without the / at its end, all of its host");
     }
     if held {
         // What is parked may be so for longer than the new pause.
-        obeyed(admin, named)?;
+        flush(admin, named)?;
     }
-    Ok(true)
+    Ok(have_all_obeyed)
 }
 
 fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
     let lifted = admin.resume(named)?;
-    let flushed = obeyed(admin, named)?;
+    // Those that have not obeyed would park it as before.
+    wait_until_obeyed(admin, named)?;
+    let flushed = flush(admin, named)?;
     for (key, hold) in admin.holds()? {
         if hold::covers(&key, named) {
             let cause = hold.cause;
@@ -124,11 +131,11 @@ fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// Once all replicas have obeyed what was ordered, brings back what is parked for it; earlier they
-/// would park it as before. Answers how many.
-fn obeyed(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
-    reports(admin, key)?;
-    flush(admin, key)
+/// Waits until all replicas have obeyed what was ordered: a question that they answer comes behind
+/// it. False when one does not answer in time.
+fn wait_until_obeyed(admin: &mut Admin, key: &str) -> Result<bool, Stop> {
+    let (_, are_all) = reports(admin, key, OBEY_PATIENCE)?;
+    Ok(are_all)
 }
 
 /// One endpoint as one replica sees it, or one that is held and that no replica knows.
@@ -140,21 +147,32 @@ struct Row {
     parked: u64,
 }
 
-/// What all replicas know; those that do not answer are told of.
-fn reports(admin: &mut Admin, prefix: &str) -> Result<Vec<Report>, Stop> {
+/// What all replicas know, and whether all have answered; those that have not are named.
+fn reports(
+    admin: &mut Admin,
+    prefix: &str,
+    patience: Duration,
+) -> Result<(Vec<Report>, bool), Stop> {
     let question = RandomState::new().hash_one(Instant::now());
-    let (reports, heard) = admin.ask(prefix, question, PATIENCE)?;
+    let (reports, heard) = admin.ask(prefix, question, patience)?;
+    let silent = heard.saturating_sub(reports.len());
     if heard == 0 {
         eprintln!("outhook: no replica is running");
-    } else if reports.len() < heard {
-        let silent = heard - reports.len();
-        eprintln!("outhook: {silent} of {heard} replicas did not answer in time");
+    } else if silent > 0 {
+        let mut names = admin.consumers().unwrap_or_default();
+        names.retain(|name| reports.iter().all(|report| report.replica != *name));
+        names.truncate(silent);
+        let names = match names.is_empty() {
+            true => String::new(),
+            false => format!(": {}", names.join(", ")),
+        };
+        eprintln!("outhook: {silent} of {heard} replicas did not answer in time{names}");
     }
-    Ok(reports)
+    Ok((reports, silent == 0))
 }
 
 fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
-    let reports = reports(admin, prefix)?;
+    let (reports, _) = reports(admin, prefix, PATIENCE)?;
     for Report { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
         eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
     }

@@ -135,12 +135,12 @@ fn sources(
         Source {
             name: "pubsub".into(),
             kind: SourceKind::Eager,
-            run: Box::new(move |intake, drain| subscriber.run(intake, drain)),
+            run: Box::new(move |intake, ends| subscriber.run(intake, ends)),
         },
         Source {
             name: "stream".into(),
             kind: SourceKind::Patient,
-            run: Box::new(move |intake, drain| consumer.run(intake, drain)),
+            run: Box::new(move |intake, ends| consumer.run(intake, &ends.drain)),
         },
     ]
 }

@@ -60,6 +60,8 @@ pub struct Intake {
     /// Names of fields that were told of, by source.
     aliases: HashSet<(Arc<str>, Box<str>)>,
     ids: Ids,
+    /// What comes now was published while draining.
+    is_late: bool,
 }
 
 #[derive(Default)]
@@ -129,6 +131,7 @@ impl Intake {
             endpoints: Endpoints::default(),
             aliases: HashSet::new(),
             ids: Ids::default(),
+            is_late: false,
         }
     }
 
@@ -142,13 +145,21 @@ impl Intake {
         }
     }
 
+    /// What comes from now on was published while draining: it is kept for the next start.
+    pub fn set_late(&mut self) {
+        self.is_late = true;
+    }
+
     /// Parses one message and hands it on. Blocks while the channel is full.
     pub fn offer(&mut self, raw: Vec<u8>) -> Result<(), Closed> {
         let now = unix_ms(SystemTime::now());
         let id = self.ids.next();
         let source = self.source.clone();
         let arrival = match self.parse(raw, || id) {
-            Ok(message) => Ok(Delivery::new(message, source, now, boot_time())),
+            Ok(message) => Ok(Delivery {
+                is_late: self.is_late,
+                ..Delivery::new(message, source, now, boot_time())
+            }),
             Err(rejection) => Err(DeadLetter::rejected(rejection, source, now).into()),
         };
         self.send(arrival)

@@ -8,17 +8,22 @@
 //! connection is asked for a PING. On any error the connection is thrown away, after all that
 //! stood in its socket. What may have been lost until the next confirmation is a *gap*, which is
 //! told and counted.
+//!
+//! It is the last to leave (`ending.rs`): what is published while the rest drains is appended to
+//! the stream.
 
+mod ending;
 mod gap;
 
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{info, warn};
 
+use self::ending::{LAST_ANSWER, Leaving};
 use self::gap::Past;
 use super::{Closed, End, Intake};
 use crate::control::{Order, Orders};
-use crate::drain::Drain;
+use crate::drain::{Drain, EndSignals};
 use crate::store::{Finding, Heard, Keys, Observer, Redis, StoreError, Subscription, fetch_holds};
 use crate::trouble::Trouble;
 
@@ -32,9 +37,6 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How long Redis may take to answer. Longer than a common stall (fork, slow command), as
 /// giving up too soon loses what is published until the next SUBSCRIBE.
 const ANSWER: Duration = Duration::from_secs(6);
-
-/// The same at the end, when nothing can be lost by it but time.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// How often channels that were refused are tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -65,25 +67,37 @@ struct Session {
     refused: Vec<String>,
     /// What is held is to be read: it may have changed while nobody listened.
     holds_due: bool,
+    /// Of the confirmed ones, those of which other replicas know that this hears them.
+    announced: Vec<String>,
+    /// Unsubscribed from, and not confirmed yet.
+    left: Vec<String>,
     retry_at: Instant,
     check_at: Instant,
     /// The subscription surely stood then.
     stood_at: Instant,
+    /// How long Redis may take to answer.
+    patience: Duration,
+    /// How soon a signal of the end is noticed in silence.
+    poll: Duration,
+    leaving: Leaving,
     /// For so long nothing was heard, in time for which this process was running.
     silence: Duration,
     was_asked: bool,
+    /// PINGs that are not answered yet.
+    pings: usize,
 }
 
 impl Subscriber {
-    /// Subscribes and hands on what comes, until the drain or the timer's end.
-    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+    /// Subscribes and hands on what comes, until all else has ended, or the timer.
+    pub fn run(mut self, intake: &mut Intake, ends: &EndSignals) {
         let mut past = Past::default();
         loop {
-            match self.session(&mut past, intake, drain) {
+            match self.session(&mut past, intake, ends) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
                     let pause = self.trouble.begin(&e);
-                    if drain.wait(pause) {
+                    let is_draining = ends.drain.has_begun() || ends.drain.wait(pause);
+                    if is_draining && ends.last.wait(pause) {
                         self.tell_gap(past.end());
                         return;
                     }
@@ -92,33 +106,50 @@ impl Subscriber {
         }
     }
 
-    /// One connection, from connecting to its end. `Ok`: the drain began, and all that Redis
-    /// had sent before it confirmed the UNSUBSCRIBE has been handed on.
-    fn session(&mut self, past: &mut Past, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
+    /// One connection, from connecting to its end. `Ok`: all else has ended, and what Redis had
+    /// sent before it confirmed the UNSUBSCRIBE has been handed on.
+    fn session(
+        &mut self,
+        past: &mut Past,
+        intake: &mut Intake,
+        ends: &EndSignals,
+    ) -> Result<(), End> {
         let now = Instant::now();
+        let patience = match ends.drain.has_begun() {
+            true => LAST_ANSWER,
+            false => ANSWER,
+        };
         let mut session = Session {
-            subscription: Subscription::open(&self.redis, ANSWER)?,
+            subscription: Subscription::open(&self.redis, patience)?,
             observer: Observer::new(&self.redis),
             confirmed: Vec::new(),
             refused: self.channels.clone(),
             holds_due: false,
+            announced: Vec::new(),
+            left: Vec::new(),
             retry_at: now,
             check_at: now + CHECK,
             stood_at: now,
+            patience,
+            poll: POLL,
+            leaving: Leaving::No,
             silence: Duration::ZERO,
             was_asked: false,
+            pings: 0,
         };
         session.refused.push(self.keys.control.clone());
-        let mut result = self.listen(&mut session, past, intake, drain);
+        let mut result = self.listen(&mut session, past, intake, &ends.drain);
         if result.is_ok() {
-            self.unsubscribe(&mut session);
-        } else if session.is_listening(&self.keys.control) {
+            result = self.hear_to_the_last(&mut session, past, intake, &ends.last);
+        }
+        let has_left = result.is_ok() && self.leave(&mut session, intake);
+        if result.is_err() && session.is_listening(&self.keys.control) {
             past.lose();
         }
         // What stands in the socket is ours, whatever has become of the connection. One that is
-        // whole may go on for ever.
+        // whole, and that we have not left, may go on for ever.
         let end = Instant::now() + LAST_ANSWER;
-        while Instant::now() < end
+        while (has_left || Instant::now() < end)
             && let Ok(Some(heard)) = session.subscription.hear(Duration::ZERO)
         {
             if let Heard::Message { channel, payload } = heard
@@ -131,15 +162,15 @@ impl Subscriber {
         result
     }
 
-    /// Until the drain begins.
+    /// Until this signal.
     fn listen(
         &mut self,
         session: &mut Session,
         past: &mut Past,
         intake: &mut Intake,
-        drain: &Drain,
+        until: &Drain,
     ) -> Result<(), End> {
-        while !drain.has_begun() {
+        while !until.has_begun() {
             let now = Instant::now();
             let is_complete = session.refused.is_empty() && !session.holds_due;
             if !is_complete && now >= session.retry_at {
@@ -151,7 +182,8 @@ impl Subscriber {
                 self.check(session, past)?;
                 session.check_at = now + CHECK;
             }
-            let heard = session.subscription.hear(POLL)?;
+            self.leave_to_others(session, now)?;
+            let heard = session.subscription.hear(session.poll)?;
             session.mind_silence(heard.is_some(), &self.redis)?;
             if heard.is_some() {
                 past.hear(session.subscription.empty_at());
@@ -161,10 +193,12 @@ impl Subscriber {
                     past.has_messages |= channel != self.keys.control;
                     self.take(intake, &channel, payload)?;
                 }
+                Some(Heard::Unsubscribed(channel)) if session.has_left(&channel) => {}
                 Some(Heard::Unsubscribed(channel)) => {
                     return Err(self.failed(format!("it has ended the subscription to {channel}")));
                 }
-                Some(Heard::Subscribed | Heard::Pong) | None => {}
+                Some(Heard::Pong) => session.take_pong(intake),
+                Some(Heard::Subscribed) | None => {}
             }
         }
         Ok(())
@@ -176,7 +210,7 @@ impl Subscriber {
         let before = session.confirmed.len();
         let mut refusals = Vec::new();
         for channel in std::mem::take(&mut session.refused) {
-            match session.subscription.subscribe(&channel, ANSWER) {
+            match session.subscription.subscribe(&channel, session.patience) {
                 Ok(()) => session.confirmed.push(channel),
                 Err(e) if e.is_refusal() => {
                     refusals.push(self.redis.refused_channel(&e, &channel));
@@ -186,9 +220,12 @@ impl Subscriber {
             }
         }
         let is_more = session.confirmed.len() > before;
+        if is_more {
+            self.announce(session)?;
+        }
         if is_more || session.holds_due {
             // No reason to give up a subscription that stands.
-            let fetched = self.fetch_holds();
+            let fetched = self.fetch_holds(session.patience);
             session.holds_due = fetched.is_err();
             refusals.extend(fetched.err());
         }
@@ -213,7 +250,10 @@ impl Subscriber {
     /// Asks Redis whether what it has confirmed is so still.
     fn check(&self, session: &mut Session, past: &mut Past) -> Result<(), End> {
         let begun = Instant::now();
-        let channels: Vec<&str> = session.confirmed.iter().map(String::as_str).collect();
+        let announced = session.announced.iter().map(|c| self.keys.hears(c));
+        let announced: Vec<String> = announced.collect();
+        let channels = session.confirmed.iter().chain(&announced);
+        let channels: Vec<&str> = channels.map(String::as_str).collect();
         let id = session.subscription.id();
         match session.observer.look(id, &channels, CHECK_ANSWER) {
             Finding::Lacks(what) => {
@@ -232,24 +272,10 @@ impl Subscriber {
         }
     }
 
-    fn unsubscribe(&self, session: &mut Session) {
-        for channel in &self.channels {
-            // One by one, each to its own confirmation: messages of the other channels
-            // may still come in between.
-            if !session.confirmed.contains(channel) {
-                continue;
-            }
-            if let Err(e) = session.subscription.unsubscribe(channel, LAST_ANSWER) {
-                debug!("unsubscribe: {e}");
-                break;
-            }
-        }
-    }
-
     /// What was ordered while this was not subscribed. On a connection of its own, as one that
     /// is subscribed can do nothing else; after subscribing, so that nothing falls between.
-    fn fetch_holds(&self) -> Result<(), StoreError> {
-        let holds = fetch_holds(&self.redis, &self.keys, ANSWER)?;
+    fn fetch_holds(&self, limit: Duration) -> Result<(), StoreError> {
+        let holds = fetch_holds(&self.redis, &self.keys, limit)?;
         self.orders.give(Order::Holds(holds));
         Ok(())
     }
@@ -303,12 +329,12 @@ impl Session {
             self.was_asked = false;
             return Ok(());
         }
-        self.silence += POLL;
+        self.silence += self.poll;
         if self.was_asked && self.silence >= SILENCE + ANSWER {
             return Err(StoreError::new(format!("{redis}: no answer in time")));
         }
         if !self.was_asked && self.silence >= SILENCE {
-            self.subscription.ping()?;
+            self.ping()?;
             self.was_asked = true;
         }
         Ok(())

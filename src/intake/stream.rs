@@ -25,8 +25,8 @@ use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis, Seen};
 use crate::trouble::Trouble;
 use crate::when::{BootTime, unix_ms};
 
-/// How long one read waits. Also how late a drain is noticed, and the rhythm of an idle
-/// service: Redis sees about one command a second.
+/// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
+/// second.
 const BLOCK: Duration = Duration::from_secs(1);
 
 /// A read that times out before Redis answers would leave its entries pending, unseen.
@@ -173,7 +173,7 @@ impl Consumer {
             // A lease begins when Redis answers. Who was suspended since then cannot know when
             // that was, so it is reckoned from the question, which is never too late.
             let asked = boot_time();
-            let read = entries.read(count, block)?;
+            let read = entries.read(count, block, || drain.has_begun())?;
             if std::mem::take(&mut new) {
                 self.trouble.end();
             }

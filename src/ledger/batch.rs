@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub told: Vec<Told>,
     pub gone: Vec<(Arc<str>, Duration)>,
     pub answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
+    /// That there will be no more but what is heard until this is known.
+    pub has_last_call: bool,
     count: usize,
     bytes: usize,
 }
@@ -38,7 +40,7 @@ impl Held {
     /// That it may wait before it has told is no harm: a channel that is full is so by half
     /// with whole records, as one that is large takes at most half of it (`extra_places`).
     pub fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
-        while self.count == 0 {
+        while self.count == 0 && !self.has_last_call {
             match records.recv() {
                 Ok(place) => self.add(place),
                 Err(_) => return false,
@@ -58,7 +60,7 @@ impl Held {
         let Some(record) = place else {
             return;
         };
-        self.count += 1;
+        self.count += usize::from(!matches!(record, Record::LastCall));
         self.bytes += record.len();
         match record {
             Record::Settle(entry) => self.settled.push(entry),
@@ -69,7 +71,13 @@ impl Held {
             Record::Tell(told) => self.told.push(*told),
             Record::Gone(url, length) => self.gone.push((url, length)),
             Record::Answer(key, report) => self.answers.push((key, report)),
+            Record::LastCall => self.has_last_call = true,
         }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     pub fn recount(&mut self) {

@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use log::warn;
 
 use crate::delivery::{DeadLetter, DeadReason, Delivery};
-use crate::drain::Drain;
+use crate::drain::{Drain, DrainTrigger};
 use crate::entry::EntryId;
 use crate::places::Place;
 use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Why};
@@ -64,6 +64,8 @@ pub struct Ledger {
     /// What became of entries, for the timer too, which takes them at once.
     pub receipts: Inlet<Receipt>,
     pub drain: Drain,
+    /// Tells whoever hears to the last that all that was given to this is written, or given up.
+    pub last: Option<DrainTrigger>,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
     pub trouble: Trouble,
@@ -94,12 +96,23 @@ impl Ledger {
                 return report;
             }
             if gave_up {
+                // What is still heard would be lost.
+                self.last = None;
                 std::mem::take(&mut held).give_up(&mut report);
                 continue;
             }
             let begun = Instant::now();
-            match self.write(&mut held, &mut report, deadline) {
-                Ok(()) => self.trouble.end(),
+            let written = match held.is_empty() {
+                true => Ok(()),
+                false => self.write(&mut held, &mut report, deadline),
+            };
+            match written {
+                Ok(()) => {
+                    self.trouble.end();
+                    if std::mem::take(&mut held.has_last_call) {
+                        self.last = None;
+                    }
+                }
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
                     // The end, a drain's or that of all work, began after this write did.
@@ -109,6 +122,7 @@ impl Ledger {
                     // What is still to come is not tried any more: each try may take long.
                     gave_up = !self.waits(pause, deadline);
                     if gave_up {
+                        self.last = None;
                         std::mem::take(&mut held).give_up(&mut report);
                     }
                 }
@@ -241,9 +255,13 @@ impl Ledger {
         }
         receipt.reused += reused.len() as u64;
         // Where the answer to the same request was lost, they may be copies of themselves.
+        let mut dropped = reused;
         if !self.recent.repeats {
-            receipt.copies += those(Why::Copy).count() as u64;
+            let copies: Vec<&Parked> = those(Why::Copy).map(|u| &parked[u.index]).collect();
+            receipt.copies += copies.len() as u64;
+            dropped.extend(copies);
         }
+        receipt.not_appended += dropped.iter().filter(|p| p.is_late).count() as u64;
     }
 
     /// Which of `entries` others have, and remembers them for a while. What is gone may be so

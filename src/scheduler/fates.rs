@@ -173,7 +173,7 @@ impl Scheduler {
 
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.bridge {
+        if self.limits.bridge || delivery.is_late && self.limits.near.is_some() {
             // The stream keeps their order, also of those that are not to be delivered yet.
             self.park_follower(delivery, now.unix_ms, now);
         } else if self.is_one_too_many(&delivery, now) {
@@ -251,12 +251,13 @@ impl Scheduler {
             delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
         }
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
-        // What is appended for the first time is told of when it comes from there, to one replica.
-        let once = self.limits.bridge && delivery.entry.is_none();
+        // Other replicas may have heard it too. It is told of when it comes from the stream, to one.
+        let once = (self.limits.bridge || delivery.is_late) && delivery.entry.is_none();
         let told = self.told(&delivery, Fate::Parked { after }, now);
         self.leave(&delivery);
         self.hand_over(&delivery);
         self.stats.parked += 1;
+        self.stats.appended += u64::from(delivery.is_late);
         let mut parked = Parked::new(delivery, due);
         parked.once = once;
         self.outbox.push_back(Record::Park(parked));

@@ -38,6 +38,7 @@ impl Scheduler {
         lane.push(delivery);
         self.arrange(&key, now.mono);
         self.scan_soon(now);
+        self.park_stranded(&key, now);
     }
 
     pub(super) fn scan_soon(&mut self, now: Now) {
@@ -174,6 +175,7 @@ impl Scheduler {
         self.changes
             .extend(change.map(|change| (key.clone(), change)));
         self.arrange(key, now.mono);
+        self.park_stranded(key, now);
         if probe && matches!(sign, Sign::Fault { .. }) && self.limits.near.is_none() {
             self.count_for_all(key, now);
         }

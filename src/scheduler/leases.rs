@@ -183,6 +183,7 @@ impl Scheduler {
         self.stats.dead -= receipt.not_buried;
         self.stats.lapsed += receipt.not_parked + receipt.not_buried;
         self.stats.parked -= receipt.copies + receipt.reused;
+        self.stats.appended -= receipt.not_appended;
         self.stats.duplicates += receipt.copies;
         self.stats.dead += receipt.reused;
         for delivery in receipt.not_begun {

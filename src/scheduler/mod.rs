@@ -15,6 +15,7 @@ mod holds;
 mod lanes;
 mod leases;
 mod saturation;
+mod strand;
 mod turns;
 mod types;
 
@@ -140,7 +141,7 @@ impl Scheduler {
         }
         let age = self.age(&delivery, now);
         let late = self.limits.near.is_some_and(|near| age > near);
-        let fits = self.has_room() && !self.limits.bridge;
+        let fits = self.has_room() && !self.limits.bridge && !delivery.is_late;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         self.place(&mut delivery, now);
@@ -319,8 +320,8 @@ impl Scheduler {
         }
     }
 
-    /// Begins the drain: what waits leaves, now and from now on. Where there is no store for
-    /// it, what is due until `horizon` stays.
+    /// Begins the drain: what waits, for its time or for its endpoint, leaves, now and from now
+    /// on. Where there is no store for it, what is due until `horizon` stays.
     pub fn drain(&mut self, horizon: Instant, now: Now) {
         let horizon = match self.limits.near {
             Some(_) => now.mono,
@@ -329,6 +330,7 @@ impl Scheduler {
         self.horizon = Some(horizon);
         self.park_back(now);
         self.put_off_waiting(now);
+        self.park_all_stranded(now);
         self.route_released(now);
     }
 
@@ -347,22 +349,6 @@ impl Scheduler {
             self.put_off(delivery, Duration::ZERO, now);
         }
         self.route_released(now);
-    }
-
-    /// Looks anew at all that waits.
-    fn put_off_waiting(&mut self, now: Now) {
-        let horizon = self.horizon.unwrap_or(now.mono);
-        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
-            .into_iter()
-            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
-        self.alarms = keep.into();
-        for Reverse(alarm) in late {
-            if let What::Delivery(delivery) = alarm.what {
-                self.waiting -= 1;
-                let after = alarm.due.saturating_duration_since(now.mono);
-                self.put_off(*delivery, after, now);
-            }
-        }
     }
 
     /// Deliveries that are not settled yet, wherever they stand.

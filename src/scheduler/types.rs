@@ -85,6 +85,8 @@ pub struct Stats {
     pub dead: u64,
     /// Accepted, and handed to the store for later, or for another replica.
     pub parked: u64,
+    /// Of these, the ones that came while draining.
+    pub appended: u64,
     /// Accepted, and dropped as others have taken over the entries meanwhile.
     pub lapsed: u64,
     /// Accepted, and dropped as copies of others that were heard before.

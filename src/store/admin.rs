@@ -163,6 +163,18 @@ impl Admin {
         Ok(fields(items(Some(self.done(reply)?))))
     }
 
+    /// The names of the group's consumers, those first that have done something last.
+    pub fn consumers(&mut self) -> Result<Vec<String>, StoreError> {
+        let mut info = cmd("XINFO");
+        info.arg("CONSUMERS");
+        info.arg(&self.keys.messages).arg(&self.keys.group);
+        let reply: RedisResult<Value> = info.query(&mut self.connection);
+        let rows = items(Some(self.done(reply)?));
+        let mut consumers: Vec<(i64, String)> = rows.filter_map(consumer).collect();
+        consumers.sort();
+        Ok(consumers.into_iter().map(|(_, name)| name).collect())
+    }
+
     fn script<A: redis::ToRedisArgs>(
         &mut self,
         code: &str,
@@ -182,6 +194,20 @@ impl Admin {
     pub(super) fn done<T>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {
         reply.map_err(|e| self.redis.error(&e))
     }
+}
+
+/// For how long a consumer has done nothing (ms), and its name.
+fn consumer(row: Value) -> Option<(i64, String)> {
+    let (mut name, mut idle) = (None, None);
+    let mut fields = items(Some(row));
+    while let (Some(field), Some(value)) = (fields.next().and_then(text), fields.next()) {
+        match (&*field, value) {
+            ("name", value) => name = text(value),
+            ("idle", Value::Int(ms)) => idle = Some(ms),
+            _ => {}
+        }
+    }
+    Some((idle?, name?))
 }
 
 fn letter(value: Value) -> Option<Letter> {

@@ -25,16 +25,11 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 pub struct Entries {
     pub(super) redis: Redis,
     pub(super) keys: Keys,
-    consumer: String,
+    pub(super) consumer: String,
     pub(super) connection: Connection,
-}
-
-/// What a read came to.
-pub enum Read {
-    Entries(Vec<Entry>),
-    /// The group was gone, with the stream or alone, and has been made anew from the first
-    /// entry on: what is settled is deleted, so nothing is delivered again.
-    MadeAnew,
+    /// What the server calls this connection, if it tells.
+    pub(super) id: Option<u64>,
+    pub(super) read_timeout: Duration,
 }
 
 /// What is known of an entry's id and URL.
@@ -65,11 +60,15 @@ impl Entries {
         consumer: &str,
         read_timeout: Duration,
     ) -> Result<Entries, StoreError> {
+        let mut connection = redis.connect(read_timeout)?;
+        let id = cmd("CLIENT").arg("ID").query(&mut connection);
         let mut entries = Entries {
             redis: redis.clone(),
             keys: keys.clone(),
             consumer: consumer.to_owned(),
-            connection: redis.connect(read_timeout)?,
+            id: id.ok(),
+            connection,
+            read_timeout,
         };
         entries.ensure_group()?;
         Ok(entries)
@@ -101,33 +100,6 @@ impl Entries {
     /// What the server refuses of what these parts need.
     pub fn find_lacks(&mut self, parts: &[Part]) -> Result<Vec<Lack>, StoreError> {
         permissions::find_lacks(&mut self.connection, &self.redis, &self.keys, parts)
-    }
-
-    /// Reads new entries, `count` at most (which must not be 0: Redis takes that for no
-    /// limit), waiting `block` for the first.
-    pub fn read(&mut self, count: usize, block: Duration) -> Result<Read, StoreError> {
-        let reply: RedisResult<Value> = cmd("XREADGROUP")
-            .arg("GROUP")
-            .arg(&self.keys.group)
-            .arg(&self.consumer)
-            .arg("COUNT")
-            .arg(count.max(1))
-            .arg("BLOCK")
-            .arg(block.as_millis().max(1) as u64)
-            .arg("STREAMS")
-            .arg(&self.keys.messages)
-            .arg(">")
-            .query(&mut self.connection);
-        match reply {
-            Ok(reply) => Ok(Read::Entries(
-                streams(reply).filter_map(|e| entry(e, 1, false)).collect(),
-            )),
-            Err(e) if matches!(e.code(), Some("NOGROUP" | "UNBLOCKED")) => {
-                self.ensure_group()?;
-                Ok(Read::MadeAnew)
-            }
-            Err(e) => Err(self.stream_error(&e)),
-        }
     }
 
     /// Moves parked messages that are due to the stream, `limit` at most. Answers how many,
@@ -295,7 +267,7 @@ impl Entries {
         Ok(entries)
     }
 
-    fn ensure_group(&mut self) -> Result<(), StoreError> {
+    pub(super) fn ensure_group(&mut self) -> Result<(), StoreError> {
         let made: RedisResult<()> = cmd("XGROUP")
             .arg("CREATE")
             .arg(&self.keys.messages)
@@ -315,7 +287,7 @@ impl Entries {
     }
 
     /// An error of a command that is about the stream alone.
-    fn stream_error(&self, e: &RedisError) -> StoreError {
+    pub(super) fn stream_error(&self, e: &RedisError) -> StoreError {
         let error = self.redis.error(e);
         match error.code() {
             "WRONGTYPE" => error.with(&format!("; it is {}", self.keys.messages)),
@@ -355,14 +327,8 @@ fn tidy(connection: &mut Connection, keys: &Keys, name: &str) -> RedisResult<()>
         .invoke(connection)
 }
 
-/// The entries of an XREADGROUP reply: `[[key, [entry, …]]]`, or nil.
-fn streams(reply: Value) -> impl Iterator<Item = Value> {
-    let stream = items(Some(reply)).next();
-    items(items(stream).nth(1))
-}
-
 /// `[id, [name, value, …]]`; nothing when it is not even that.
-fn entry(value: Value, count: u32, suspect: bool) -> Option<Entry> {
+pub(super) fn entry(value: Value, count: u32, suspect: bool) -> Option<Entry> {
     let mut parts = items(Some(value));
     let id = parts.next().and_then(text)?.parse().ok()?;
     let fields = items(parts.next()).map(bytes).collect();

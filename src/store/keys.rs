@@ -67,6 +67,11 @@ impl Keys {
         end.is_some_and(|end| end.starts_with("reply:"))
     }
 
+    /// To this channel a replica subscribes that hears `channel` and does not drain.
+    pub fn hears(&self, channel: &str) -> String {
+        format!("{}hears:{channel}", self.prefix)
+    }
+
     /// The hash that says where message `id` is.
     pub fn status(&self, id: &str) -> String {
         format!("{}status:{id}", self.prefix)

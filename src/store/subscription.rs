@@ -87,6 +87,11 @@ impl Subscription {
         )
     }
 
+    /// The same, but does not wait: [`Heard::Unsubscribed`] comes in its turn.
+    pub fn begin_unsubscribe(&mut self, channel: &str) -> Result<(), StoreError> {
+        self.send("UNSUBSCRIBE", Some(channel))
+    }
+
     fn send(&mut self, name: &str, channel: Option<&str>) -> Result<(), StoreError> {
         let sent = self.connection.send(cmd(name).arg(channel));
         sent.map_err(|e| self.redis.error(&e))
@@ -189,6 +194,23 @@ impl Observer {
             Some([list, counts]) => judge(list, counts, channels),
             None => Finding::Unknown,
         }
+    }
+
+    /// How many connections are subscribed to each of these channels; nothing when the server does
+    /// not tell.
+    pub fn count_subscribers(&mut self, channels: &[String], limit: Duration) -> Vec<i64> {
+        if channels.is_empty() {
+            return Vec::new();
+        }
+        let mut request = redis::pipe();
+        request.cmd("PUBSUB").arg("NUMSUB").arg(channels);
+        let counts = self.ask(&request, limit).map(|[counts]| counts);
+        let counts: Vec<Value> = items(counts).collect();
+        let count = |pair: &[Value]| match pair {
+            [_, Value::Int(count)] => *count,
+            _ => 0,
+        };
+        counts.chunks(2).map(count).collect()
     }
 
     /// What tells one life of a server from another, and one server from others.

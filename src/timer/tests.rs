@@ -1,6 +1,8 @@
 //! The timer and a ledger, without sources, workers and Redis. What is refused makes records
 //! and no alarms, so nothing wakes the timer but what must.
 
+mod ending;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crossbeam_channel::bounded;
 use super::*;
 use crate::control::{Inbox, Orders};
 use crate::delivery::DeadLetter;
-use crate::drain::{DrainTrigger, drain};
+use crate::drain::{DrainTrigger, drain as signal};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::ledger::{CAPACITY, Ledger, RECEIPTS};
@@ -34,6 +36,7 @@ struct Around {
     room: Room,
     drain: Drain,
     trigger: DrainTrigger,
+    last: Option<DrainTrigger>,
     orders: Orders,
     work: Giver<Delivery>,
     taker: work::Taker<Delivery>,
@@ -53,7 +56,8 @@ fn timer(limits: Limits) -> (Timer, Around) {
     let (receipt, receipts) = bounded(RECEIPTS);
     let (work, mut takers) = work::queue(limits.workers);
     let room = Room::new(waker.clone());
-    let (trigger, drain) = drain(waker.clone());
+    let (trigger, drain) = signal(waker.clone());
+    let (last_trigger, last) = signal(waker.clone());
     let around = Around {
         eager: Inlet::new(eager_in, waker.clone()),
         patient: Inlet::new(patient_in, waker.clone()),
@@ -63,6 +67,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         room: room.clone(),
         drain: drain.clone(),
         trigger,
+        last: Some(last_trigger),
         orders,
         work: work.clone(),
         taker: takers.remove(0),
@@ -77,6 +82,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         ledger,
         receipts,
         drain,
+        last,
         orders: taken,
         sleeper,
         replica: "test".into(),
@@ -105,13 +111,14 @@ fn accepted(id: &str, more: &str) -> Place<Arrival> {
     Some(Ok(delivery))
 }
 
-fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
+fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
     Ledger {
         store: Box::new(Ndjson::new(store, "nowhere")),
         work: around.work.clone(),
         room: around.room.clone(),
         receipts: around.receipts.clone(),
         drain: around.drain.clone(),
+        last: around.last.take(),
         patience: LONG,
         trouble: Trouble::new("test"),
         recent: crate::ledger::Recent::default(),
@@ -206,57 +213,6 @@ fn room_in_the_ledger_wakes_the_timer_that_has_a_record_left() {
     run.timer.sleeper.sleep_until_woken();
 }
 
-#[test]
-fn a_record_that_the_ledger_has_no_room_for_keeps_the_timer_from_ending() {
-    let (timer, around) = timer(Limits::of_one_attempt(1, 1));
-    let mut run = Run::new(timer);
-    let Around {
-        eager,
-        patient,
-        records,
-        ..
-    } = around;
-    drop((eager, patient));
-    clog(&mut run);
-    assert!(!run.is_finished());
-    records.recv().unwrap();
-    run.turn();
-    assert!(run.is_finished());
-}
-
-#[test]
-fn the_end_of_the_drain_waits_for_what_the_ledger_has_not_got_yet() {
-    let (timer, around) = timer(Limits::of_one_attempt(1, 1));
-    let mut run = Run::new(timer);
-    clog(&mut run);
-    run.phase = Phase::Cut(Instant::now());
-    run.turn();
-    assert!(!run.is_finished());
-    // It does not spin meanwhile.
-    assert_eq!(run.alarm(), None);
-    around.records.recv().unwrap();
-    run.turn();
-    assert!(run.is_finished());
-    // The end may come just after it was looked for: the alarm still rings.
-    assert!(run.alarm().is_some());
-}
-
-#[test]
-fn the_drain_begins_and_ends_in_time_though_no_source_ends() {
-    let (timer, around) = timer(Limits::of_one_attempt(1, 1));
-    let (tell, told) = bounded(1);
-    let timer = thread::spawn(move || {
-        let last = timer.run();
-        tell.send(()).unwrap();
-        last
-    });
-    assert!(!around.orders.snapshot().unwrap().draining);
-    drop(around.trigger);
-    // Nobody wakes it but the trigger, and then the end of its time.
-    told.recv_timeout(LONG).expect("the timer sleeps");
-    assert!(timer.join().unwrap().draining);
-}
-
 /// Counts lines.
 struct Lines(Sender<usize>);
 
@@ -275,9 +231,9 @@ impl Write for Lines {
 #[test]
 fn a_flood_of_letters_large_and_small_is_kept_to_the_last_and_the_end_is_noticed() {
     const LETTERS: usize = 10_000;
-    let (timer, around) = timer(Limits::of_one_attempt(1, 1));
+    let (timer, mut around) = timer(Limits::of_one_attempt(1, 1));
     let (count, counted) = crossbeam_channel::unbounded();
-    let ledger = ledger(Lines(count), &around);
+    let ledger = ledger(Lines(count), &mut around);
     let records = around.records;
     let ledger = thread::spawn(move || ledger.run(records));
     let (tell, told) = bounded(1);
@@ -340,9 +296,9 @@ impl Write for Panics {
 #[test]
 fn a_ledger_that_panics_wakes_the_timer() {
     for _ in 0..300 {
-        let (timer, around) = timer(Limits::of_one_attempt(1, 1));
+        let (timer, mut around) = timer(Limits::of_one_attempt(1, 1));
         let (go, may) = bounded(0);
-        let ledger = ledger(Panics(may), &around);
+        let ledger = ledger(Panics(may), &mut around);
         let records = around.records;
         let ledger = thread::spawn(move || ledger.run(records));
         let mut run = Run::new(timer);

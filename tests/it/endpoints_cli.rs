@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::support::receiver::{Receiver, Request, status};
 use crate::support::redis::{PARKED, Redis};
-use crate::support::service::{Finished, Outhook, serve};
-use crate::support::sys::peak_rss;
+use crate::support::service::{Finished, Outhook, Service, serve};
+use crate::support::sys::{Signal, peak_rss};
 use crate::support::{MS, message, until};
 
 fn endpoints(redis: &Redis, args: &[&str]) -> Finished {
@@ -101,6 +101,36 @@ fn a_paused_origin_gets_nothing_its_messages_wait_and_resume_brings_them() {
     service.log.wait(&format!("{origin}: no longer held"));
     service.end_well();
     assert_eq!((receiver.count(), redis.kept().len()), (10, 0));
+}
+
+#[test]
+fn a_pause_has_been_obeyed_by_all_replicas_when_it_returns_and_who_does_not_answer_is_named() {
+    let redis = Redis::start();
+    let mut replicas = [
+        serve(&redis, &["--consumer", "r1"]),
+        serve(&redis, &["--consumer", "r2"]),
+    ];
+    for round in 0..5 {
+        let receiver = Receiver::ok();
+        assert_eq!(endpoints(&redis, &["pause", &receiver.url("")]).code, 0);
+        for n in 0..10 {
+            redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+        }
+        parked(&redis, 10 * (round + 1));
+        assert_eq!(receiver.count(), 0);
+    }
+    replicas[1].stop();
+    let run = endpoints(&redis, &["pause", "http://127.0.0.1:9"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let told = run.err.join(" ");
+    assert!(
+        told.contains("1 of 2 replicas") && told.contains(": r2"),
+        "{run:?}"
+    );
+    // It obeys when it goes on.
+    replicas[1].signal(Signal::CONT);
+    replicas[1].log.wait("http://127.0.0.1:9: held");
+    replicas.iter_mut().for_each(Service::end_well);
 }
 
 #[test]

@@ -15,15 +15,6 @@ use crate::support::{message, until};
 const ROUNDS: usize = 5;
 const BATCH: usize = 100;
 
-/// Waits until the kernel has stopped it: the signal is on its way when it has been sent.
-fn stop(service: &mut Service) {
-    service.signal(Signal::STOP);
-    until("the process to stop", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", service.pid())).ok()?;
-        stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
-    });
-}
-
 fn batch(receiver: &Receiver, round: usize) -> Vec<String> {
     let id = |n| format!("m{round}-{n}");
     (0..BATCH)
@@ -39,7 +30,7 @@ fn a_process_that_is_stopped_and_goes_on_loses_nothing_and_doubles_nothing() {
         let mut service = Outhook::new(&["serve", "--redis-address", &address]).spawn();
         service.log.wait("ready: subscribed");
         for round in 0..ROUNDS {
-            stop(&mut service);
+            service.stop();
             let published = batch(&receiver, round);
             assert_eq!(redis.send_all(&published), BATCH);
             redis.add(message(&receiver.url("/"), &format!("s{round}"), "1"));
@@ -117,7 +108,7 @@ fn a_server_that_cuts_us_off_is_read_to_its_last_byte_and_the_gap_is_told() {
     service.log.wait("ready: subscribed");
     redis.send(message(&receiver.url("/"), "first", "1"));
     receiver.wait_for(1);
-    stop(&mut service);
+    service.stop();
     // What the sockets do not take stands in the server, until that is too much for it.
     let data = format!("\"{}\"", "x".repeat(20_000));
     let mut heard = 0;

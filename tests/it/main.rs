@@ -14,6 +14,7 @@ mod deliver_cli;
 mod delivery;
 mod demo_cli;
 mod drain;
+mod drain_end;
 mod durable;
 mod durable_faults;
 mod durable_kills;

@@ -55,6 +55,14 @@ struct Known {
     leased: BootTime,
     /// Its next attempt is noted first.
     asks: bool,
+    late: bool,
+}
+
+impl Known {
+    /// Whether it is appended only if no other replica has heard it.
+    fn is_deduplicated(&self, limits: &Limits) -> bool {
+        self.entry.is_none() && (limits.bridge || self.late)
+    }
 }
 
 struct Model {
@@ -205,7 +213,11 @@ impl Model {
             delivery.attempts = delivery.carried + self.rng.below(2) as u32;
             delivery.suspect = delivery.attempts > delivery.carried;
         }
+        // Of what is published while draining, some is late.
+        let drains = self.horizon.is_some() && self.limits.near.is_some();
+        delivery.is_late = drains && delivery.entry.is_none() && self.rng.below(2) == 0;
         let known = Known {
+            late: delivery.is_late,
             state: State::Ready,
             host,
             attempts: delivery.attempts,
@@ -229,7 +241,7 @@ impl Model {
         let over = count > self.limits.share || bytes > self.limits.share_bytes;
         let over_share = self.limits.near.is_some() && count > 1 && over;
         let state = match delivery.entry {
-            None if self.limits.bridge => State::Parked(now.unix_ms),
+            None if self.limits.bridge || known.late => State::Parked(now.unix_ms),
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
             // When is the lane's to say; not before it opens.
@@ -243,6 +255,8 @@ impl Model {
         self.queued.insert(id.clone(), self.rank);
         self.states.insert(id.clone(), Known { state, ..known });
         self.note_if_kept(&id);
+        // In a drain it may be stranded.
+        self.strand();
         self.records(&[id]);
     }
 
@@ -371,7 +385,7 @@ impl Model {
     fn all_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
         let gone = left.iter().filter_map(|(id, state)| match state {
             State::Dead(_) => Some((id.clone(), true)),
-            State::Parked(_) if self.limits.bridge && self.states[id].entry.is_none() => None,
+            State::Parked(_) if self.states[id].is_deduplicated(&self.limits) => None,
             State::Parked(_) => Some((id.clone(), false)),
             _ => None,
         });
@@ -400,7 +414,7 @@ impl Model {
                 Record::Park(p) => {
                     let known = &self.states[&*p.id];
                     assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
-                    assert_eq!(p.once, self.limits.bridge && p.entry.is_none());
+                    assert_eq!(p.once, known.is_deduplicated(&self.limits));
                     (p.id.to_string(), State::Parked(p.due))
                 }
                 Record::Note(entry, attempts) => {
@@ -416,7 +430,7 @@ impl Model {
                     }
                     continue;
                 }
-                Record::Begin(_) | Record::Answer(..) => {
+                Record::Begin(_) | Record::Answer(..) | Record::LastCall => {
                     unreachable!("the timer's, not the scheduler's")
                 }
                 Record::Gone(..) => unreachable!("not in this model"),
@@ -480,7 +494,7 @@ impl Model {
             }
             self.queued.insert(id, self.rank);
         }
-        let mut old = Vec::new();
+        let mut old = self.strand();
         if let Some(near) = self.limits.near.filter(|_| scans) {
             for (id, known) in &mut self.states {
                 let age = now.boot.since(known.leased);
@@ -612,6 +626,7 @@ impl Model {
         if self.learn(self.states[&id].host, &result, took) && self.limits.near.is_none() {
             touched.extend(self.count_for_all(self.states[&id].host));
         }
+        touched.extend(self.strand());
         let attempt = Attempt {
             at: now.unix_ms,
             took,
@@ -652,6 +667,8 @@ impl Model {
             count(|s| matches!(s, State::Parked(_))) as u64
         );
         assert_eq!(stats.lapsed, count(|s| *s == State::Lapsed) as u64);
+        let late = self.states.values().filter(|k| k.late).count();
+        assert_eq!(stats.appended, late as u64);
         assert_eq!(stats.held_already, self.held_already);
         assert_eq!(stats.attempts, self.attempts);
         assert_eq!(stats.retried, self.retried);
@@ -712,7 +729,8 @@ impl Model {
             self.horizon = Some(self.now().mono);
         }
         self.scheduler.drain(horizon, self.now());
-        self.leaves(|s| matches!(s, State::Waiting(_)));
+        let stranded = self.strand();
+        self.leaves(|s| matches!(s, State::Waiting(_)), stranded);
         self.check();
     }
 
@@ -720,15 +738,34 @@ impl Model {
         self.over = true;
         self.horizon = Some(self.now().mono - Duration::from_nanos(1));
         self.scheduler.cut(self.now());
-        self.leaves(|s| matches!(s, State::Ready | State::Waiting(_)));
+        self.leaves(
+            |s| matches!(s, State::Ready | State::Waiting(_)),
+            Vec::new(),
+        );
         self.check();
     }
 
-    /// Those of `which` that are due after the horizon leave.
-    fn leaves(&mut self, which: impl Fn(&State) -> bool) {
+    /// What is queued behind an endpoint that fails leaves in a drain, until when is the lane's to
+    /// say.
+    fn strand(&mut self) -> Vec<String> {
+        let mut stranded = Vec::new();
+        if self.horizon.is_none() || self.limits.near.is_none() {
+            return stranded;
+        }
+        for (id, known) in &mut self.states {
+            if known.state == State::Ready && self.hosts[known.host as usize].closed.is_some() {
+                known.state = State::Parked(u64::MAX);
+                stranded.push(id.clone());
+            }
+        }
+        stranded
+    }
+
+    /// Those of `which` that are due after the horizon leave, besides those that have left already.
+    fn leaves(&mut self, which: impl Fn(&State) -> bool, left: Vec<String>) {
         let (now, horizon) = (self.now(), self.horizon.unwrap());
         let ids: Vec<String> = self.states.keys().cloned().collect();
-        let mut gone = Vec::new();
+        let mut gone = left;
         for id in ids {
             let due = match self.states[&id].state {
                 State::Waiting(due) => due,
@@ -758,6 +795,9 @@ pub(super) fn run(seed: u64, steps: usize) {
     // Some are still in flight when its time is over.
     let slow = 1 + model.rng.below(4);
     for _ in 0..model.rng.below(100) {
+        if model.rng.below(3) == 0 {
+            model.arrive();
+        }
         model.hand_out();
         if model.rng.below(slow) == 0 {
             model.answer();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::redis::Redis;
 use super::sys::{self, Signal};
-use super::{DEADLINE, MS};
+use super::{DEADLINE, MS, until};
 
 /// How much of the output of a process a failed test prints.
 const SHOWN_LINES: usize = 80;
@@ -159,6 +159,15 @@ impl Service {
             self.ended
         );
         sys::signal(self.pid(), signal);
+    }
+
+    /// Stops it, and waits until the kernel has done so: the signal is on its way when it was sent.
+    pub fn stop(&mut self) {
+        self.signal(Signal::STOP);
+        until("the process to stop", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+            stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+        });
     }
 
     pub fn is_running(&mut self) -> bool {

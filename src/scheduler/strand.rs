@@ -1,0 +1,57 @@
+//! What a drain does not wait for: what is to wait longer, or stands in a lane that cannot be
+//! served before the drain is over.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::types::What;
+use super::{Now, Scheduler};
+
+/// A drain waits so long for a lane that has a rate. What would begin later leaves.
+pub(super) const BRIEF: Duration = Duration::from_millis(500);
+
+impl Scheduler {
+    /// Looks anew at all that waits.
+    pub(super) fn put_off_waiting(&mut self, now: Now) {
+        let horizon = self.horizon.unwrap_or(now.mono);
+        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
+            .into_iter()
+            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
+        self.alarms = keep.into();
+        for Reverse(alarm) in late {
+            if let What::Delivery(delivery) = alarm.what {
+                self.waiting -= 1;
+                let after = alarm.due.saturating_duration_since(now.mono);
+                self.put_off(*delivery, after, now);
+            }
+        }
+    }
+
+    /// The same for all lanes, at the beginning of a drain.
+    pub(super) fn park_all_stranded(&mut self, now: Now) {
+        let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        for key in keys {
+            self.park_stranded(&key, now);
+        }
+    }
+
+    /// While draining, parks what stands behind an endpoint that fails, or is over its rate: it
+    /// waits better where the next start finds it. Without a store it stays.
+    pub(super) fn park_stranded(&mut self, key: &Arc<str>, now: Now) {
+        if self.horizon.is_none() || self.limits.near.is_none() {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
+        let stranded = lane.take_stranded(now.mono, now.mono + BRIEF);
+        self.ready -= stranded.len();
+        for delivery in stranded {
+            // All of its key go after it.
+            let rank = delivery.message.overrides.order_key.as_ref().map(|_| 0);
+            let after = self.next_appointment(&delivery, rank, 0, now) - now.mono;
+            self.park(delivery, now.unix_ms + after.as_millis() as u64, now);
+        }
+    }
+}

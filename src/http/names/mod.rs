@@ -20,8 +20,10 @@ mod edge;
 mod files;
 mod flights;
 mod hosts;
+mod line;
 mod look_up;
 mod net;
+mod numbers;
 mod ports;
 mod question;
 mod report;
@@ -185,9 +187,8 @@ impl Names {
         if state.closed {
             return Err(closed(host));
         }
-        let before = state.table.requested();
         let asked = state.table.ask(host, now);
-        if state.table.requested() > before {
+        if state.table.requested() > 0 {
             let asleep = std::mem::take(&mut state.asleep);
             drop(state);
             shared.requested.notify_one();

@@ -22,7 +22,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::buffers::{Held, INPUT};
 use super::connect::connect;
-use super::failure::{Failure, is_timeout, short};
+use super::failure::{Failure, broken, is_timeout, short};
 use super::head::{Head, HeadReader, Keep};
 use super::names::LookUpError;
 use super::request_head;
@@ -91,6 +91,10 @@ impl Exchange {
         let addresses = names.addresses(host, self.end).map_err(|e| match e {
             LookUpError::Failed(text) => Failure::new(FaultKind::Dns, text),
             LookUpError::TimedOut(text) => Failure::new(FaultKind::Timeout, text),
+            LookUpError::Starved(text) => Failure {
+                crowded: true,
+                ..Failure::new(FaultKind::Starved, text)
+            },
         })?;
         let end = self
             .end
@@ -121,15 +125,10 @@ fn describe_unasked(stream: &mut Stream) -> Failure {
     Failure::new(FaultKind::Protocol, text)
 }
 
-fn broken(e: &io::Error) -> Failure {
-    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
-}
-
 /// Connections that are closed at once where descriptors have run out.
 const ROOM: usize = 16;
 
 /// What is read of an answer.
-
 enum Reading {
     Head(HeadReader),
     /// The head has been handed on; what it said.

@@ -39,7 +39,7 @@ use names::Names;
 use pool::Pool;
 use socket::Sockets;
 use tls::Trust;
-use transport::{Exchange, NoLookUp};
+use transport::Exchange;
 
 pub use names::{Files, NamesConfig};
 
@@ -172,7 +172,7 @@ impl Client {
         };
         // An agent of its own carries the exchange to the transport, and costs less than ureq's
         // pool, which recounts all its connections several times a request.
-        Agent::with_parts(self.config.clone(), exchange, NoLookUp).run(request)
+        Agent::with_parts(self.config.clone(), exchange, request::NoLookUp).run(request)
     }
 
     fn target(&self, delivery: &Delivery) -> Result<Target, Error> {

@@ -20,6 +20,10 @@ use super::tls::OriginTls;
 const MAX_REMEMBERED: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
+/// What comes unasked within this time belongs to the answer before it; what comes later says as a
+/// rule that the connection has rested too long (408).
+const SOON: Duration = Duration::from_secs(1);
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Pool {
@@ -63,7 +67,7 @@ impl Pool {
     }
 
     /// The connection to `origin` that was used last, still as it was left.
-    pub fn take(&self, origin: &str, now: Instant) -> Option<Stream> {
+    pub fn take(&self, origin: &Arc<str>, now: Instant) -> Option<Stream> {
         loop {
             let mut idle = {
                 let mut state = self.lock();
@@ -79,10 +83,13 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            if matches!(idle.stream.look(), Ok(Unasked::Nothing)) {
-                return Some(idle.stream);
+            match idle.stream.look() {
+                Ok(Unasked::Nothing) => return Some(idle.stream),
+                Ok(Unasked::Bytes) if now.saturating_duration_since(idle.since) < SOON => {
+                    self.distrust(origin, now);
+                }
+                _ => self.note_end(origin, idle.since, now),
             }
-            self.note_end(origin, idle.since, now);
         }
     }
 
@@ -96,6 +103,9 @@ impl Pool {
         let number = state.given;
         let known = state.origin(origin, now);
         known.rest.told(rest);
+        if known.rest.limit(now).is_zero() {
+            return;
+        }
         known.idle.push_back(Idle {
             stream,
             since: now,
@@ -164,6 +174,11 @@ impl Pool {
         state.order.clear();
         drop(state);
         drop(origins);
+    }
+
+    /// Keeps no connections to a server that has said something unasked, for a while.
+    pub fn distrust(&self, origin: &Arc<str>, now: Instant) {
+        self.lock().origin(origin, now).rest.distrust(now);
     }
 
     fn note_end(&self, origin: &str, since: Instant, now: Instant) {

@@ -2,7 +2,9 @@
 
 use ureq::Agent;
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::http::{HeaderValue, Request, header};
+use ureq::http::{HeaderValue, Request, Uri, header};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, http};
 
 use crate::delivery::Delivery;
@@ -28,6 +30,16 @@ pub fn agent_config() -> Config {
         .accept(AutoHeaderValue::Default)
         .accept_encoding(AutoHeaderValue::None)
         .build()
+}
+
+/// ureq resolves a name before it asks for a connection; a connection that rests needs none.
+#[derive(Debug)]
+pub struct NoLookUp;
+
+impl Resolver for NoLookUp {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
 }
 
 /// The request of one attempt. The headers of the message win over those of its rule, and those

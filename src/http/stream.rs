@@ -26,8 +26,10 @@ pub enum Unasked {
     Nothing,
     /// What TLS has not made anything of yet: part of a record, or very many of them.
     Unclear,
-    /// Bytes, or the end.
-    Something,
+    /// Bytes for whoever reads.
+    Bytes,
+    /// The other side has ended it.
+    End,
 }
 
 /// What is taken in at a time of which TLS keeps everything for itself: so many reads.
@@ -91,7 +93,8 @@ impl Stream {
             // It may stand between the socket and us: what was read with the last answer.
             (Idle::Quiet, Some(tls)) => tls.process(),
             (Idle::Readable, Some(tls)) => tls.take_in(&self.socket),
-            _ => Ok(Unasked::Something),
+            (Idle::Readable, None) => Ok(Unasked::Bytes),
+            (Idle::Ended, _) => Ok(Unasked::End),
         }
     }
 
@@ -180,7 +183,9 @@ impl Tls {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if wait_for_room(socket, end)? {
                         match self.take_in(socket)? {
-                            Unasked::Something => return Ok(Sent::Interrupted(taken)),
+                            Unasked::Bytes | Unasked::End => {
+                                return Ok(Sent::Interrupted(taken));
+                            }
                             Unasked::Unclear if suspicious => {
                                 return Ok(Sent::Interrupted(taken));
                             }
@@ -236,13 +241,14 @@ impl Tls {
         for _ in 0..MAX_READS {
             let mut wire = Records(socket, &mut self.walk);
             match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Ok(Unasked::Something),
+                Ok(0) => return Ok(Unasked::End),
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
                 Err(e) => return Err(e),
             }
-            if self.process()? == Unasked::Something {
-                return Ok(Unasked::Something);
+            let come = self.process()?;
+            if matches!(come, Unasked::Bytes | Unasked::End) {
+                return Ok(come);
             }
         }
         Ok(Unasked::Unclear)
@@ -251,11 +257,11 @@ impl Tls {
     /// Makes something of what was read.
     fn process(&mut self) -> io::Result<Unasked> {
         let state = self.connection.process_new_packets().map_err(invalid)?;
-        let something = state.plaintext_bytes_to_read() > 0 || state.peer_has_closed();
-        Ok(match (something, self.walk.is_inside()) {
-            (true, _) => Unasked::Something,
-            (false, true) => Unasked::Unclear,
-            (false, false) => Unasked::Nothing,
+        Ok(match self.walk.is_inside() {
+            _ if state.plaintext_bytes_to_read() > 0 => Unasked::Bytes,
+            _ if state.peer_has_closed() => Unasked::End,
+            true => Unasked::Unclear,
+            false => Unasked::Nothing,
         })
     }
 }

@@ -15,9 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::buffers::{Held, INPUT};
@@ -77,7 +74,7 @@ impl Exchange {
         match stream.look() {
             // Part of a record is a session ticket as a rule; the rest of it is on its way.
             Ok(Unasked::Nothing | Unasked::Unclear) => {}
-            Ok(Unasked::Something) => return Err(describe_unasked(&mut stream)),
+            Ok(Unasked::Bytes | Unasked::End) => return Err(describe_unasked(&mut stream)),
             Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
         let after = self.begun.elapsed();
@@ -340,6 +337,21 @@ impl Wire {
     }
 }
 
+impl Drop for Wire {
+    /// ureq does not ask whether it is open if more has come than belongs to the answer.
+    fn drop(&mut self) {
+        if let Reading::Body { head, received, .. } = &self.reading
+            && head.keep == Keep::Yes
+            && head.length.is_exceeded_by(*received)
+        {
+            let Exchange {
+                connections, to, ..
+            } = &self.exchange;
+            connections.pool.distrust(&to.key, Instant::now());
+        }
+    }
+}
+
 impl Transport for Wire {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -380,16 +392,6 @@ impl Transport for Wire {
 
     fn is_tls(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::is_tls)
-    }
-}
-
-/// ureq resolves a name before it asks for a connection; a connection that rests needs none.
-#[derive(Debug)]
-pub struct NoLookUp;
-
-impl Resolver for NoLookUp {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        Ok(self.empty())
     }
 }
 

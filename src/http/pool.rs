@@ -181,6 +181,13 @@ impl Pool {
         self.lock().origin(origin, now).rest.distrust(now);
     }
 
+    /// Forgets the TLS sessions of an origin.
+    pub fn forget_sessions(&self, origin: &str) {
+        let known = |state: &mut State| state.origins.get_mut(origin)?.tls.take();
+        // Dropped outside of the lock.
+        drop(known(&mut self.lock()));
+    }
+
     fn note_end(&self, origin: &str, since: Instant, now: Instant) {
         if let Some(known) = self.lock().origins.get_mut(origin) {
             known.rest.ended(now.saturating_duration_since(since), now);

@@ -7,10 +7,11 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
-use super::failure::Failure;
+use super::failure::{Failure, broken};
 use super::records::Walk;
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
+use crate::delivery::FaultKind;
 
 /// How much of a request went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub enum Unasked {
     End,
 }
 
+/// Handshake, session tickets and the like: where they are longer, the sessions are not remembered,
+/// as they would hold as much memory for an hour, for each of thousands of origins.
+const MAX_TALK: usize = 16 * 1024;
+
 /// What is taken in at a time of which TLS keeps everything for itself: so many reads.
 const MAX_READS: usize = 32;
 
@@ -48,6 +53,8 @@ struct Tls {
     origin: OriginTls,
     /// Where in the server's records the bytes end that have been read from the socket.
     walk: Walk,
+    /// Bytes that were handed on.
+    read: usize,
 }
 
 impl Stream {
@@ -67,6 +74,7 @@ impl Stream {
             connection,
             origin,
             walk,
+            read: 0,
         };
         let tls = Some(tls);
         Ok(Stream { socket, tls })
@@ -83,6 +91,27 @@ impl Stream {
     /// What an error of this stream means, if TLS has to do with it.
     pub fn tls_failure(&self, e: &io::Error) -> Option<Failure> {
         self.tls.as_ref()?.origin.failure_of(e)
+    }
+
+    /// What is wrong with a new connection on which the server has spoken first, or has hung up.
+    pub fn describe_unasked(&mut self) -> Failure {
+        let mut buffer = [0; 60];
+        let text = match self.read_now(&mut buffer) {
+            Ok(0) => "the server closed the connection before it was asked".into(),
+            Ok(n) => format!(
+                "the server sent \"{}\" before it was asked: is the port right?",
+                buffer[..n].escape_ascii()
+            ),
+            Err(e) => return broken(&e),
+        };
+        Failure::new(FaultKind::Protocol, text)
+    }
+
+    /// Whether the server has said more to TLS than honest ones do.
+    pub fn is_bloated(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.walk.total.saturating_sub(tls.read) > MAX_TALK)
     }
 
     /// What stands in it. What a server says to TLS alone of its own accord (a session ticket) is
@@ -213,7 +242,10 @@ impl Tls {
                 // Many servers just hang up at the end, without the farewell of TLS. Whoever
                 // frames the answer notices if it was cut short.
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                result => return result,
+                result => {
+                    self.read += *result.as_ref().unwrap_or(&0);
+                    return result;
+                }
             }
             // What stands in the socket counts, whatever the clock says; but a server that talks to
             // TLS without end is not listened to without end.

@@ -74,7 +74,7 @@ impl Exchange {
         match stream.look() {
             // Part of a record is a session ticket as a rule; the rest of it is on its way.
             Ok(Unasked::Nothing | Unasked::Unclear) => {}
-            Ok(Unasked::Bytes | Unasked::End) => return Err(describe_unasked(&mut stream)),
+            Ok(Unasked::Bytes | Unasked::End) => return Err(stream.describe_unasked()),
             Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
         let after = self.begun.elapsed();
@@ -106,20 +106,6 @@ impl Exchange {
         let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
         Stream::with_tls(socket, host, tls, self.end)
     }
-}
-
-/// A new connection on which the server has spoken first, or has hung up.
-fn describe_unasked(stream: &mut Stream) -> Failure {
-    let mut buffer = [0; 60];
-    let text = match stream.read_now(&mut buffer) {
-        Ok(0) => "the server closed the connection before it was asked".into(),
-        Ok(n) => format!(
-            "the server sent \"{}\" before it was asked: is the port right?",
-            buffer[..n].escape_ascii()
-        ),
-        Err(e) => return broken(&e),
-    };
-    Failure::new(FaultKind::Protocol, text)
 }
 
 /// Connections that are closed at once where descriptors have run out.
@@ -326,7 +312,7 @@ impl Wire {
         };
         if head.keep == Keep::Yes
             && self.sending == Sending::Done
-            && let Some(stream) = self.stream.take()
+            && let Some(stream) = self.stream.take_if(|stream| !stream.is_bloated())
         {
             let Exchange {
                 connections, to, ..
@@ -340,13 +326,16 @@ impl Wire {
 impl Drop for Wire {
     /// ureq does not ask whether it is open if more has come than belongs to the answer.
     fn drop(&mut self) {
+        let Exchange {
+            connections, to, ..
+        } = &self.exchange;
+        if self.stream.as_ref().is_some_and(Stream::is_bloated) {
+            connections.pool.forget_sessions(&to.key);
+        }
         if let Reading::Body { head, received, .. } = &self.reading
             && head.keep == Keep::Yes
             && head.length.is_exceeded_by(*received)
         {
-            let Exchange {
-                connections, to, ..
-            } = &self.exchange;
             connections.pool.distrust(&to.key, Instant::now());
         }
     }

@@ -1,23 +1,20 @@
 //! The endpoints file: rules as an operator writes them, in TOML or JSON. Pure: it is given the
 //! text.
 
-use std::collections::BTreeMap;
+mod fields;
+
 use std::fmt::Display;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::Deserialize;
 use toml::Spanned;
 use ureq::http::{HeaderValue, Method};
 
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
-use crate::endpoint::Endpoint;
-use crate::headers::{self, Headers};
+use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Match, Rule, Rules};
-
-/// The longest `max_age`: a year.
-const MAX_AGE: Duration = Duration::from_secs(31_557_600);
 
 /// What rules are checked against, and build on.
 #[derive(Debug, Clone)]
@@ -43,25 +40,25 @@ struct File<E> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    #[serde(default, deserialize_with = "prefix")]
+    #[serde(default, deserialize_with = "fields::prefix")]
     url: Option<Match>,
-    #[serde(default, deserialize_with = "host")]
+    #[serde(default, deserialize_with = "fields::host")]
     host: Option<Match>,
     max_in_flight: Option<usize>,
-    #[serde(default, deserialize_with = "rate")]
+    #[serde(default, deserialize_with = "fields::rate")]
     rate: Option<Duration>,
-    #[serde(default, deserialize_with = "timeout")]
+    #[serde(default, deserialize_with = "fields::timeout")]
     timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "pauses")]
+    #[serde(default, deserialize_with = "fields::pauses")]
     retry_schedule: Option<Vec<Duration>>,
     max_attempts: Option<u32>,
-    #[serde(default, deserialize_with = "max_age")]
+    #[serde(default, deserialize_with = "fields::max_age")]
     max_age: Option<Duration>,
-    #[serde(default, deserialize_with = "header_table")]
+    #[serde(default, deserialize_with = "fields::header_table")]
     headers: Headers,
-    #[serde(default, deserialize_with = "method")]
+    #[serde(default, deserialize_with = "fields::method")]
     method: Option<Method>,
-    #[serde(default, deserialize_with = "user_agent")]
+    #[serde(default, deserialize_with = "fields::user_agent")]
     user_agent: Option<HeaderValue>,
     ca_file: Option<String>,
     #[serde(default)]
@@ -172,94 +169,6 @@ impl Entry {
     }
 }
 
-/// Reads a string, and makes of it what `make` does.
-fn read<'de, D: Deserializer<'de>, T>(
-    d: D,
-    make: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(d)?;
-    let made = make(text.trim());
-    made.map(Some)
-        .map_err(|e| D::Error::custom(format!("{text:?}: {e}")))
-}
-
-fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
-    // In the form in which URLs are compared; it has a path, so that no name is cut in half.
-    read(d, |text| {
-        Endpoint::parse(text).map(|e| Match::Prefix(e.url))
-    })
-}
-
-fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
-    read(d, |text| {
-        let name = text.strip_prefix("*.").unwrap_or(text);
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let good =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
-        match !name.is_empty() && name.bytes().all(good) {
-            // As in URLs, a dot at the end says nothing.
-            true => Ok(Match::Host(
-                text.strip_suffix('.').unwrap_or(text).to_lowercase(),
-            )),
-            false => Err("it must be a host name, or *. and the end of one".into()),
-        }
-    })
-}
-
-fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-    read(d, |text| {
-        let wrong = || "it must be a number for a second or a minute, as 100/s or 600/m".to_owned();
-        let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
-        let unit = match unit.trim() {
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            _ => return Err(wrong()),
-        };
-        match count.trim().parse::<u32>() {
-            Ok(count) if count > 0 => Ok(unit / count),
-            _ => Err(wrong()),
-        }
-    })
-}
-
-fn timeout<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-    read(d, |text| match humantime::parse_duration(text) {
-        Ok(t) if t >= Duration::from_millis(1) => Ok(t),
-        _ => Err("it must be a duration as 500ms or 5s".into()),
-    })
-}
-
-fn max_age<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-    read(d, |text| match humantime::parse_duration(text) {
-        Ok(t) if t >= Duration::from_secs(1) && t <= MAX_AGE => Ok(t),
-        _ => Err("it must be a duration as 30s or 7d, of a second to a year".into()),
-    })
-}
-
-fn pauses<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Duration>>, D::Error> {
-    read(d, RetrySchedule::parse_list)
-}
-
-fn header_table<'de, D: Deserializer<'de>>(d: D) -> Result<Headers, D::Error> {
-    let map = BTreeMap::<String, String>::deserialize(d)?;
-    headers::vet(&map).map_err(D::Error::custom)
-}
-
-fn method<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Method>, D::Error> {
-    read(d, |text| match text {
-        "POST" => Ok(Method::POST),
-        "PUT" => Ok(Method::PUT),
-        "PATCH" => Ok(Method::PATCH),
-        _ => Err("it must be POST, PUT or PATCH".into()),
-    })
-}
-
-fn user_agent<'de, D: Deserializer<'de>>(d: D) -> Result<Option<HeaderValue>, D::Error> {
-    read(d, |text| {
-        headers::check("user-agent", text).map(|(_, value)| value)
-    })
-}
-
 fn one_line(e: &impl Display) -> String {
     let text = e.to_string();
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -270,6 +179,7 @@ fn one_line(e: &impl Display) -> String {
 mod tests {
     use super::*;
     use crate::backoff::Delays;
+    use crate::endpoint::Endpoint;
 
     fn read(text: &str) -> Result<Rules, String> {
         let second = Duration::from_secs(1);

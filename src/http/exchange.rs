@@ -3,7 +3,6 @@
 //! A connection that rests is taken if there is one; otherwise a name is looked up, a socket
 //! connected and a TLS handshake made. Blocks until the exchange's deadline at the longest.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::connect::connect;
-use super::failure::Failure;
+use super::failure::{Failure, broken};
 use super::names::LookUpError;
 use super::stream::{Stream, Unasked};
 use super::transport::Wire;
@@ -61,7 +60,7 @@ impl Exchange {
         match stream.look() {
             // Part of a record is a session ticket as a rule; the rest of it is on its way.
             Ok(Unasked::Nothing | Unasked::Unclear) => {}
-            Ok(Unasked::Something) => return Err(describe_unasked(&mut stream)),
+            Ok(Unasked::Bytes | Unasked::End) => return Err(stream.describe_unasked()),
             Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
         let after = self.begun.elapsed();
@@ -75,6 +74,10 @@ impl Exchange {
         let addresses = names.addresses(host, self.end).map_err(|e| match e {
             LookUpError::Failed(text) => Failure::new(FaultKind::Dns, text),
             LookUpError::TimedOut(text) => Failure::new(FaultKind::Timeout, text),
+            LookUpError::Starved(text) => Failure {
+                crowded: true,
+                ..Failure::new(FaultKind::Starved, text)
+            },
         })?;
         let end = self
             .end
@@ -89,24 +92,6 @@ impl Exchange {
         let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
         Stream::with_tls(socket, host, tls, self.end)
     }
-}
-
-/// A new connection on which the server has spoken first, or has hung up.
-fn describe_unasked(stream: &mut Stream) -> Failure {
-    let mut buffer = [0; 60];
-    let text = match stream.read_now(&mut buffer) {
-        Ok(0) => "the server closed the connection before it was asked".into(),
-        Ok(n) => format!(
-            "the server sent \"{}\" before it was asked: is the port right?",
-            buffer[..n].escape_ascii()
-        ),
-        Err(e) => return broken(&e),
-    };
-    Failure::new(FaultKind::Protocol, text)
-}
-
-fn broken(e: &io::Error) -> Failure {
-    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
 }
 
 /// ureq resolves a name before it asks for a connection; a connection that rests needs none.

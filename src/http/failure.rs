@@ -63,6 +63,11 @@ pub fn describe_own_trouble(e: &io::Error) -> String {
     format!("{e}; {help}")
 }
 
+/// What is said of a connection where no more is known.
+pub fn broken(e: &io::Error) -> Failure {
+    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
+}
+
 /// Whether an error is a deadline that has passed.
 pub fn is_timeout(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)

@@ -112,6 +112,17 @@ impl fmt::Display for CutHead {
 
 impl std::error::Error for CutHead {}
 
+impl BodyLength {
+    /// Whether so many bytes behind the head are more than the body, as far as is known.
+    pub fn is_exceeded_by(self, bytes: usize) -> bool {
+        match self {
+            BodyLength::None => bytes > 0,
+            BodyLength::Exactly(length) => bytes as u64 > length,
+            BodyLength::Chunked | BodyLength::UntilClose => false,
+        }
+    }
+}
+
 impl HeadReader {
     /// Takes bytes, up to the end of the head. Returns how many were taken, and the head once it
     /// is complete; bytes behind that are the body's. Interim answers (1xx) are passed over, but for 101.

@@ -24,6 +24,10 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// So long after its head the rest of an answer may come that nobody waits for.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
+/// What comes unasked within this time belongs to the answer before it; what comes later says as a
+/// rule that the connection has rested too long (408).
+const SOON: Duration = Duration::from_secs(1);
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Pool {
@@ -69,7 +73,7 @@ impl Pool {
     }
 
     /// The connection to `origin` that was used last and is quiet.
-    pub fn take(&self, origin: &str, now: Instant) -> Option<Stream> {
+    pub fn take(&self, origin: &Arc<str>, now: Instant) -> Option<Stream> {
         let mut unsettled = Vec::new();
         let taken = self.find(origin, now, &mut unsettled);
         if !unsettled.is_empty() {
@@ -79,7 +83,7 @@ impl Pool {
     }
 
     /// Sets those aside on which the rest of an answer is still to come.
-    fn find(&self, origin: &str, now: Instant, unsettled: &mut Vec<Idle>) -> Option<Stream> {
+    fn find(&self, origin: &Arc<str>, now: Instant, unsettled: &mut Vec<Idle>) -> Option<Stream> {
         loop {
             let mut idle = {
                 let mut state = self.lock();
@@ -101,7 +105,10 @@ impl Pool {
                     unsettled.push(idle);
                 }
                 Settled::NotYet => {}
-                Settled::Never => self.note_end(origin, idle.since, now),
+                Settled::Exceeded if now.saturating_duration_since(idle.since) < SOON => {
+                    self.distrust(origin, now);
+                }
+                Settled::Exceeded | Settled::Ended => self.note_end(origin, idle.since, now),
             }
         }
     }
@@ -144,6 +151,9 @@ impl Pool {
         let number = state.given;
         let known = state.origin(origin, now);
         known.rest.told(rest);
+        if known.rest.limit(now).is_zero() {
+            return;
+        }
         known.idle.push_back(Idle {
             stream,
             unread,
@@ -213,6 +223,18 @@ impl Pool {
         state.order.clear();
         drop(state);
         drop(origins);
+    }
+
+    /// Keeps no connections to a server that has said something unasked, for a while.
+    pub fn distrust(&self, origin: &Arc<str>, now: Instant) {
+        self.lock().origin(origin, now).rest.distrust(now);
+    }
+
+    /// Forgets the TLS sessions of an origin.
+    pub fn forget_sessions(&self, origin: &str) {
+        let known = |state: &mut State| state.origins.get_mut(origin)?.tls.take();
+        // Dropped outside of the lock.
+        drop(known(&mut self.lock()));
     }
 
     fn note_end(&self, origin: &str, since: Instant, now: Instant) {

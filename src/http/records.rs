@@ -1,9 +1,14 @@
 //! Whether bytes of a connection end where a TLS record does. Pure.
 
+/// Header, nonce, kind and tag are shorter than this.
+const AROUND: usize = 32;
+
 /// Follows the records of one connection, from its first byte on: five bytes of header, of which
 /// the last two are the length of what follows.
 #[derive(Debug, Default)]
 pub struct Walk {
+    /// Bytes that have come in all, but for what records take for themselves.
+    pub total: usize,
     header: usize,
     length: usize,
 }
@@ -11,6 +16,7 @@ pub struct Walk {
 impl Walk {
     /// Takes in what came.
     pub fn pass(&mut self, mut bytes: &[u8]) {
+        self.total += bytes.len();
         while let Some((first, rest)) = bytes.split_first() {
             if self.header == 5 {
                 let passed = self.length.min(bytes.len());
@@ -24,7 +30,8 @@ impl Walk {
                 bytes = rest;
             }
             if self.header == 5 && self.length == 0 {
-                *self = Walk::default();
+                (self.header, self.length) = (0, 0);
+                self.total = self.total.saturating_sub(AROUND);
             }
         }
     }
@@ -52,6 +59,7 @@ mod tests {
                 at += part.len();
                 assert_eq!(walk.is_inside(), !ends.contains(&at), "{at} by {step}");
             }
+            assert!(walk.total < bytes.len() - AROUND);
         }
     }
 }

@@ -22,6 +22,8 @@ const VALID: Duration = Duration::from_secs(600);
 pub struct Rest {
     told: Option<Duration>,
     seen: Option<(Duration, Instant)>,
+    /// Until then its connections do not rest at all.
+    distrusted: Option<Instant>,
 }
 
 impl Rest {
@@ -36,8 +38,17 @@ impl Rest {
         self.seen = Some((limit, now + VALID));
     }
 
+    /// It has sent what nobody asked for just behind an answer. Had that come a little later, the
+    /// next request would have taken it for its own answer, and nobody could tell.
+    pub fn distrust(&mut self, now: Instant) {
+        self.distrusted = Some(now + VALID);
+    }
+
     /// How long a connection may rest.
     pub fn limit(&self, now: Instant) -> Duration {
+        if self.distrusted.is_some_and(|until| now < until) {
+            return Duration::ZERO;
+        }
         let told = match self.told {
             // A second less, as that is the unit in which servers count.
             Some(told) => told
@@ -54,7 +65,8 @@ impl Rest {
 
     /// Whether it is worth remembering.
     pub fn has_learned(&self, now: Instant) -> bool {
-        self.seen.is_some_and(|(_, until)| now < until)
+        let until = [self.seen.map(|(_, until)| until), self.distrusted];
+        until.into_iter().flatten().any(|until| now < until)
     }
 }
 
@@ -77,6 +89,17 @@ mod tests {
         assert_eq!(rest.limit(now), Duration::ZERO);
         rest.told(None);
         assert_eq!(rest.limit(now), USUAL);
+    }
+
+    #[test]
+    fn whoever_speaks_unasked_is_distrusted_for_a_while() {
+        let now = Instant::now();
+        let mut rest = Rest::default();
+        rest.distrust(now);
+        assert_eq!(rest.limit(now), Duration::ZERO);
+        assert!(rest.has_learned(now));
+        assert_eq!(rest.limit(now + VALID), USUAL);
+        assert!(!rest.has_learned(now + VALID));
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
-use super::failure::Failure;
+use super::failure::{Failure, broken};
 use super::records::Walk;
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
 use super::unread::Unread;
+use crate::delivery::FaultKind;
 
 /// How much of a request went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,10 @@ pub enum Unasked {
     Nothing,
     /// What TLS has not made anything of yet: part of a record, or very many of them.
     Unclear,
-    /// Bytes, or the end.
-    Something,
+    /// Bytes for whoever reads.
+    Bytes,
+    /// The other side has ended it.
+    End,
 }
 
 /// Whether a connection can be used again.
@@ -38,9 +41,15 @@ pub enum Settled {
     Quiet,
     /// The rest of its last answer has not come.
     NotYet,
-    /// It has ended, or holds what nobody has asked for.
-    Never,
+    /// More has come than was to come: what nobody has asked for.
+    Exceeded,
+    /// It has ended, or is broken.
+    Ended,
 }
+
+/// Handshake, session tickets and the like: where they are longer, the sessions are not remembered,
+/// as they would hold as much memory for an hour, for each of thousands of origins.
+const MAX_TALK: usize = 16 * 1024;
 
 /// What is taken in at a time of which TLS keeps everything for itself: so many reads.
 const MAX_READS: usize = 32;
@@ -58,6 +67,8 @@ struct Tls {
     origin: OriginTls,
     /// Where in the server's records the bytes end that have been read from the socket.
     walk: Walk,
+    /// Bytes that were handed on.
+    read: usize,
 }
 
 impl Stream {
@@ -77,6 +88,7 @@ impl Stream {
             connection,
             origin,
             walk,
+            read: 0,
         };
         let tls = Some(tls);
         Ok(Stream { socket, tls })
@@ -95,6 +107,27 @@ impl Stream {
         self.tls.as_ref()?.origin.failure_of(e)
     }
 
+    /// What is wrong with a new connection on which the server has spoken first, or has hung up.
+    pub fn describe_unasked(&mut self) -> Failure {
+        let mut buffer = [0; 60];
+        let text = match self.read_now(&mut buffer) {
+            Ok(0) => "the server closed the connection before it was asked".into(),
+            Ok(n) => format!(
+                "the server sent \"{}\" before it was asked: is the port right?",
+                buffer[..n].escape_ascii()
+            ),
+            Err(e) => return broken(&e),
+        };
+        Failure::new(FaultKind::Protocol, text)
+    }
+
+    /// Whether the server has said more to TLS than honest ones do.
+    pub fn is_bloated(&self) -> bool {
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.walk.total.saturating_sub(tls.read) > MAX_TALK)
+    }
+
     /// What stands in it. What a server says to TLS alone of its own accord (a session ticket) is
     /// nothing; an alert is an error.
     pub fn look(&mut self) -> io::Result<Unasked> {
@@ -103,7 +136,8 @@ impl Stream {
             // It may stand between the socket and us: what was read with the last answer.
             (Idle::Quiet, Some(tls)) => tls.process(),
             (Idle::Readable, Some(tls)) => tls.take_in(&self.socket),
-            _ => Ok(Unasked::Something),
+            (Idle::Readable, None) => Ok(Unasked::Bytes),
+            (Idle::Ended, _) => Ok(Unasked::End),
         }
     }
 
@@ -114,16 +148,17 @@ impl Stream {
             let n = match self.read_now(&mut buffer) {
                 Ok(n @ 1..) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Settled::NotYet,
-                _ => return Settled::Never,
+                _ => return Settled::Ended,
             };
             match std::mem::replace(unread, Unread::Nothing).pass(&buffer[..n]) {
                 Some(rest) => *unread = rest,
-                None => return Settled::Never,
+                None => return Settled::Exceeded,
             }
         }
         match self.look() {
             Ok(Unasked::Nothing) => Settled::Quiet,
-            _ => Settled::Never,
+            Ok(Unasked::Bytes) => Settled::Exceeded,
+            _ => Settled::Ended,
         }
     }
 
@@ -218,7 +253,9 @@ impl Tls {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     if wait_for_room(socket, end)? {
                         match self.take_in(socket)? {
-                            Unasked::Something => return Ok(Sent::Interrupted(taken)),
+                            Unasked::Bytes | Unasked::End => {
+                                return Ok(Sent::Interrupted(taken));
+                            }
                             Unasked::Unclear if suspicious => {
                                 return Ok(Sent::Interrupted(taken));
                             }
@@ -246,7 +283,10 @@ impl Tls {
                 // Many servers just hang up at the end, without the farewell of TLS. Whoever
                 // frames the answer notices if it was cut short.
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                result => return result,
+                result => {
+                    self.read += *result.as_ref().unwrap_or(&0);
+                    return result;
+                }
             }
             // What stands in the socket counts, whatever the clock says; but a server that talks to
             // TLS without end is not listened to without end.
@@ -274,13 +314,14 @@ impl Tls {
         for _ in 0..MAX_READS {
             let mut wire = Records(socket, &mut self.walk);
             match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Ok(Unasked::Something),
+                Ok(0) => return Ok(Unasked::End),
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
                 Err(e) => return Err(e),
             }
-            if self.process()? == Unasked::Something {
-                return Ok(Unasked::Something);
+            let come = self.process()?;
+            if matches!(come, Unasked::Bytes | Unasked::End) {
+                return Ok(come);
             }
         }
         Ok(Unasked::Unclear)
@@ -289,11 +330,11 @@ impl Tls {
     /// Makes something of what was read.
     fn process(&mut self) -> io::Result<Unasked> {
         let state = self.connection.process_new_packets().map_err(invalid)?;
-        let something = state.plaintext_bytes_to_read() > 0 || state.peer_has_closed();
-        Ok(match (something, self.walk.is_inside()) {
-            (true, _) => Unasked::Something,
-            (false, true) => Unasked::Unclear,
-            (false, false) => Unasked::Nothing,
+        Ok(match self.walk.is_inside() {
+            _ if state.plaintext_bytes_to_read() > 0 => Unasked::Bytes,
+            _ if state.peer_has_closed() => Unasked::End,
+            true => Unasked::Unclear,
+            false => Unasked::Nothing,
         })
     }
 }

@@ -225,7 +225,15 @@ impl Wire {
             // It has decided, and nobody wants its body. ureq is told that there is none.
             match Unread::behind(head.length).and_then(|unread| unread.pass(body)) {
                 Some(unread) => self.unread = unread,
-                None => head.keep = Keep::No("its body does not end, or is none"),
+                None => {
+                    if head.length.is_exceeded_by(body.len()) {
+                        let Exchange {
+                            connections, to, ..
+                        } = &self.exchange;
+                        connections.pool.distrust(&to.key, Instant::now());
+                    }
+                    head.keep = Keep::No("its body does not end, or is none");
+                }
             }
             (head.length, body) = (BodyLength::None, &[]);
         }
@@ -250,7 +258,7 @@ impl Wire {
         };
         if head.keep == Keep::Yes
             && self.sending == Sending::Done
-            && let Some(stream) = self.stream.take()
+            && let Some(stream) = self.stream.take_if(|stream| !stream.is_bloated())
         {
             let Exchange {
                 connections, to, ..
@@ -260,6 +268,24 @@ impl Wire {
             connections
                 .pool
                 .give(&to.key, (stream, unread), head.rest, now);
+        }
+    }
+}
+
+impl Drop for Wire {
+    /// ureq does not ask whether it is open if more has come than belongs to the answer.
+    fn drop(&mut self) {
+        let Exchange {
+            connections, to, ..
+        } = &self.exchange;
+        if self.stream.as_ref().is_some_and(Stream::is_bloated) {
+            connections.pool.forget_sessions(&to.key);
+        }
+        if let Reading::Body { head, received, .. } = &self.reading
+            && head.keep == Keep::Yes
+            && head.length.is_exceeded_by(*received)
+        {
+            connections.pool.distrust(&to.key, Instant::now());
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum Part {
 use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 38] = [
+const NEEDS: [(Part, &str); 39] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -61,6 +61,7 @@ const NEEDS: [(Part, &str); 38] = [
     (Deliveries, "ZRANGE {parked} 0 0 WITHSCORES"),
     (Deliveries, "ZRANGEBYSCORE {parked} 0 0"),
     (Deliveries, "XADD {dead} * reason r"),
+    (Deliveries, "XTRIM {dead} MAXLEN ~ 1000000000"),
     (Deliveries, "XDEL {dead} 0-0"),
     (Operators, "ZRANGE {holds} 0 -1 WITHSCORES"),
     (Operators, "ZADD {holds} 0 m"),

@@ -338,3 +338,33 @@ fn a_drain_ends_every_wait_for_a_name() {
     assert_eq!(code, 1, "there are dead letters");
     assert!(took < Duration::from_secs(20) + 300 * MS, "{took:?}");
 }
+
+/// The sockets to name servers are descriptors too.
+#[test]
+fn without_descriptors_no_name_and_no_message_is_blamed() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let dns = DnsServer::answering(|_| here());
+    let receiver = Receiver::ok();
+    let mut service = deliver(&dns, &["--max-attempts", "1"]);
+    // All threads are there, and the limit has been raised.
+    send(&mut service, &receiver.url("/"), "first");
+    service.log.wait("delivered id=first");
+    let pid = Pid::from_raw(service.pid() as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| {
+        let limits = Rlimit { current, maximum };
+        prlimit(pid, Resource::Nofile, limits).unwrap();
+    };
+    // Standard streams have these numbers: nothing more can be opened.
+    limit(Some(3));
+    send(&mut service, &url("hooks.customer.test", &receiver), "a");
+    let line = service.log.wait("failed id=a");
+    assert!(
+        line.contains("internal") && line.contains("ulimit -n"),
+        "{line}"
+    );
+    limit(maximum);
+    let line = service.log.wait("delivered id=a");
+    assert!(line.contains("attempt=1"), "{line}");
+    service.end_well();
+}

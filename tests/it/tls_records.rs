@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
-use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
+use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{
@@ -160,25 +160,14 @@ fn part_of_a_record_on_a_new_connection_is_no_fault() {
 fn session_tickets_without_end_end_with_the_timeout() {
     let flood: Script = |connection, stream| {
         read_request(connection, stream);
-        let (mut sequence, secrets) = connection_secrets(connection);
-        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
-            panic!("the only suite is another");
-        };
-        let SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else {
-            panic!("it is of TLS 1.3");
-        };
-        let mut encrypter = suite.aead_alg.encrypter(key, iv);
+        let (mut sequence, mut encrypter) = take_keys(connection);
         // NewSessionTicket: lifetime, age, nonce "n", ticket "t", no extensions.
         let ticket = b"\x04\x00\x00\x0f\x00\x00\x1c\x20\x00\x00\x00\x01\x01n\x00\x01t\x00\x00";
         loop {
             let mut bytes = Vec::new();
             for _ in 0..500 {
-                let message = OutboundPlainMessage {
-                    typ: ContentType::Handshake,
-                    version: ProtocolVersion::TLSv1_2,
-                    payload: OutboundChunks::Single(ticket),
-                };
-                bytes.extend(encrypter.encrypt(message, sequence).unwrap().encode());
+                let record = (ContentType::Handshake, &ticket[..]);
+                bytes.extend(seal(&mut *encrypter, sequence, record));
                 sequence += 1;
             }
             // It ends when outhook hangs up.
@@ -192,10 +181,73 @@ fn session_tickets_without_end_end_with_the_timeout() {
     assert!(said.contains("no answer within 500ms"), "{said}");
 }
 
-/// The keys with which the server writes, and the number of its next record. What stands in the
-/// connection is not needed any more.
-fn connection_secrets(connection: &mut ServerConnection) -> (u64, ConnectionTrafficSecrets) {
+/// Writes a record of the server's.
+fn seal(
+    encrypter: &mut dyn MessageEncrypter,
+    sequence: u64,
+    (typ, bytes): (ContentType, &[u8]),
+) -> Vec<u8> {
+    let message = OutboundPlainMessage {
+        typ,
+        version: ProtocolVersion::TLSv1_2,
+        payload: OutboundChunks::Single(bytes),
+    };
+    encrypter.encrypt(message, sequence).unwrap().encode()
+}
+
+/// Writes as the server does, and the number of its next record. What stands in the connection
+/// is not needed any more.
+fn take_keys(connection: &mut ServerConnection) -> (u64, Box<dyn MessageEncrypter>) {
     let other = ServerConnection::new(config(&tempfile::tempdir().unwrap())).unwrap();
     let connection = std::mem::replace(connection, other);
-    connection.dangerous_extract_secrets().unwrap().tx
+    let (sequence, secrets) = connection.dangerous_extract_secrets().unwrap().tx;
+    let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
+        panic!("the only suite is another");
+    };
+    let SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else {
+        panic!("it is of TLS 1.3");
+    };
+    (sequence, suite.aead_alg.encrypter(key, iv))
+}
+
+/// A ticket is remembered for an hour, and a server may have thousands of names.
+#[test]
+fn a_session_with_a_very_long_ticket_is_not_remembered() {
+    let long: Script = |connection, stream| {
+        read_request(connection, stream);
+        assert_eq!(
+            connection.handshake_kind(),
+            Some(rustls::HandshakeKind::Full)
+        );
+        let (sequence, mut encrypter) = take_keys(connection);
+        let ticket = [7; 40_000];
+        let mut body = b"\x00\x00\x1c\x20\x00\x00\x00\x01\x01n".to_vec();
+        body.extend((ticket.len() as u16).to_be_bytes());
+        body.extend(ticket);
+        body.extend([0, 0]);
+        let mut message = vec![4];
+        message.extend(&(body.len() as u32).to_be_bytes()[1..]);
+        message.extend(body);
+        let parts = message
+            .chunks(10_000)
+            .map(|part| (ContentType::Handshake, part));
+        let answer = (ContentType::ApplicationData, GOOD.as_bytes());
+        for (sequence, record) in (sequence..).zip(parts.chain([answer])) {
+            let bytes = seal(&mut *encrypter, sequence, record);
+            stream.write_all(&bytes).unwrap();
+        }
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).is_ok_and(|n| n > 0) {}
+    };
+    let offers_none: Script = |connection, stream| {
+        let mut hello = vec![0; 16 * 1024];
+        let n = stream.peek(&mut hello).unwrap();
+        // It would stand in the greeting.
+        assert!(!hello[..n].windows(64).any(|part| part == [7; 64]));
+        read_request(connection, stream);
+        send(connection, stream, GOOD);
+    };
+    let server = Server::start(vec![long, offers_none]);
+    let (code, said) = server.deliver(&[], &["first", "second"]);
+    assert_eq!(code, 0, "{said}");
 }

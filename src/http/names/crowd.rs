@@ -6,14 +6,17 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// Members of all zones.
 #[derive(Debug, Default)]
 pub struct Crowd {
-    zones: HashMap<Arc<str>, BTreeSet<u64>>,
-    /// Size and oldest member of each zone; the last is the one to take from.
-    sizes: BTreeSet<(usize, Reverse<u64>, Arc<str>)>,
+    /// Where each zone stands in `zones`.
+    places: HashMap<Box<str>, usize>,
+    /// Those without members are used again.
+    zones: Vec<BTreeSet<u64>>,
+    empty: Vec<usize>,
+    /// Size, oldest member and place of each zone; the last is the one to take from.
+    sizes: BTreeSet<(usize, Reverse<u64>, usize)>,
     members: usize,
 }
 
@@ -24,52 +27,63 @@ impl Crowd {
 
     /// Adds a member that is not there yet.
     pub fn insert(&mut self, zone: &str, member: u64) {
-        let zone: Arc<str> = match self.zones.get_key_value(zone) {
-            Some((known, _)) => known.clone(),
-            None => zone.into(),
+        let place = match self.places.get(zone) {
+            Some(place) => *place,
+            None => {
+                let place = self.empty.pop().unwrap_or(self.zones.len());
+                if place == self.zones.len() {
+                    self.zones.push(BTreeSet::new());
+                }
+                self.places.insert(zone.into(), place);
+                place
+            }
         };
-        let members = self.zones.entry(zone.clone()).or_default();
-        if let Some(&oldest) = members.first() {
-            self.sizes
-                .remove(&(members.len(), Reverse(oldest), zone.clone()));
-        }
-        self.members += usize::from(members.insert(member));
-        let oldest = *members.first().expect("one was just added");
-        self.sizes.insert((members.len(), Reverse(oldest), zone));
+        self.change(place, |members| members.insert(member));
+        self.members += 1;
     }
 
     /// Removes a member, if it is there.
     pub fn remove(&mut self, zone: &str, member: u64) {
-        let Some((known, _)) = self.zones.get_key_value(zone) else {
+        let Some(&place) = self.places.get(zone) else {
             return;
         };
-        let zone = known.clone();
-        let members = self.zones.get_mut(&zone).expect("it was just found");
-        let oldest = *members.first().expect("no zone is empty");
-        self.sizes
-            .remove(&(members.len(), Reverse(oldest), zone.clone()));
-        self.members -= usize::from(members.remove(&member));
-        match members.first() {
-            Some(&oldest) => {
-                self.sizes.insert((members.len(), Reverse(oldest), zone));
-            }
-            None => {
-                self.zones.remove(&zone);
-            }
+        if !self.change(place, |members| members.remove(&member)) {
+            return;
+        }
+        self.members -= 1;
+        if self.zones[place].is_empty() {
+            self.places.remove(zone);
+            self.empty.push(place);
         }
     }
 
     /// Whether no other zone has more members.
     pub fn is_largest(&self, zone: &str) -> bool {
         let most = self.sizes.last().map_or(0, |(size, ..)| *size);
-        self.zones
-            .get(zone)
-            .is_some_and(|members| members.len() == most)
+        let own = self.places.get(zone);
+        own.is_some_and(|place| self.zones[*place].len() == most)
     }
 
     /// The oldest member of the largest zone; among equals, the oldest of all.
     pub fn first_to_leave(&self) -> Option<u64> {
         self.sizes.last().map(|(_, Reverse(oldest), _)| *oldest)
+    }
+
+    /// Changes a zone, and where it stands among others.
+    fn change(&mut self, place: usize, act: impl FnOnce(&mut BTreeSet<u64>) -> bool) -> bool {
+        let members = &mut self.zones[place];
+        let before = members.first().map(|&oldest| (members.len(), oldest));
+        let changed = act(members);
+        let after = members.first().map(|&oldest| (members.len(), oldest));
+        if before != after {
+            if let Some((size, oldest)) = before {
+                self.sizes.remove(&(size, Reverse(oldest), place));
+            }
+            if let Some((size, oldest)) = after {
+                self.sizes.insert((size, Reverse(oldest), place));
+            }
+        }
+        changed
     }
 }
 

@@ -23,6 +23,7 @@ use super::net::StreamId;
 use super::ports::{Random, SocketId};
 use super::report::{list, shown};
 use super::stream::Stream;
+use crate::http::failure::is_own_trouble;
 
 /// Datagrams read from one socket before the others get their turn.
 const READS: usize = 64;
@@ -172,6 +173,7 @@ impl Edge {
                 }
             }
             for (socket, e) in failed {
+                self.note_shortage(&e, now);
                 match is_our_own(&e) {
                     true => self.flights.lose(socket, &e.to_string(), now),
                     false => self.flights.refuse(socket, &e.to_string(), now),
@@ -180,7 +182,10 @@ impl Edge {
             for (id, server, question) in outbox.connects.iter().cloned() {
                 match Stream::connect(server, question) {
                     Ok(stream) => drop(self.streams.insert(id, stream)),
-                    Err(e) => self.flights.receive_stream(id, Err(e.to_string()), now),
+                    Err(e) => {
+                        self.note_shortage(&e, now);
+                        self.flights.receive_stream(id, Err(e.to_string()), now);
+                    }
                 }
             }
             for socket in self.flights.take_unused_sockets() {
@@ -191,6 +196,13 @@ impl Edge {
                 self.reuse(outbox);
                 return;
             }
+        }
+    }
+
+    /// Lets callers know if it is this machine that has run out of something.
+    fn note_shortage(&self, e: &io::Error, now: Instant) {
+        if is_own_trouble(e) {
+            self.shared.lock().starved = Some(now);
         }
     }
 
@@ -283,18 +295,10 @@ impl Edge {
     }
 }
 
-/// Whether this machine has no room for a socket: nothing that the server is to blame for.
+/// Whether this machine has no room for a socket, or no address of the server's family: nothing
+/// that the server is to blame for.
 fn is_our_own(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ];
-    e.raw_os_error()
-        .is_some_and(|code| own.iter().any(|own| own.raw_os_error() == code))
+    is_own_trouble(e) || e.kind() == ErrorKind::AddrNotAvailable
 }
 
 fn open(server: SocketAddr) -> io::Result<UdpSocket> {

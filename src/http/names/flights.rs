@@ -2,7 +2,7 @@
 //! the outbox, what has been found out among the publications.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::crowd::Crowd;
 use super::hosts::Hosts;
 use super::look_up::{LookUp, Outcome, Publication};
 use super::net::{Net, Outbox, StreamId};
+use super::numbers::NumberMap;
 use super::ports::{Ask, Random, SocketId, Token};
 use super::question::Word;
 use super::report::seconds;
@@ -31,9 +32,11 @@ const HOSTS_TTL: Duration = Duration::from_secs(5);
 
 pub struct Flights {
     conf: Arc<Conf>,
+    /// Those of `conf`.
+    servers: Arc<[SocketAddr]>,
     hosts: Hosts,
     net: Net,
-    look_ups: HashMap<u64, LookUp>,
+    look_ups: NumberMap<u64, LookUp>,
     crowd: Crowd,
     most: usize,
     /// Look-ups that have begun within [`YOUNG`], by age, and how many of them still wait.
@@ -49,10 +52,11 @@ pub struct Flights {
 impl Flights {
     pub fn new(conf: Conf, hosts: Hosts, random: Random, most: usize) -> Flights {
         Flights {
+            servers: conf.servers.as_slice().into(),
             conf: Arc::new(conf),
             hosts,
             net: Net::new(random),
-            look_ups: HashMap::new(),
+            look_ups: NumberMap::default(),
             crowd: Crowd::default(),
             most,
             young: VecDeque::new(),
@@ -96,7 +100,7 @@ impl Flights {
         } else {
             0
         };
-        let servers = self.net.order(&self.conf.servers, first, now);
+        let servers = self.net.order(&self.servers, first, now);
         match LookUp::new(self.last, name.clone(), self.conf.clone(), servers, now) {
             Ok(look_up) => {
                 self.crowd.insert(look_up.zone(), self.last);
@@ -201,6 +205,7 @@ impl Flights {
     /// From now on; what is in flight goes on as it began.
     pub fn set_conf(&mut self, conf: Conf) {
         self.net.change_servers(&conf.servers);
+        self.servers = conf.servers.as_slice().into();
         self.conf = Arc::new(conf);
     }
 

@@ -1,5 +1,6 @@
 //! `/etc/hosts`: names that no server is asked for. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -33,7 +34,11 @@ impl Hosts {
     /// The addresses of a name, if it need not be asked for. `localhost` and all below it are
     /// this machine, whatever the file says of them or not (RFC 6761, 6.3).
     pub fn get(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let name = match name.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => Cow::Owned(name.to_ascii_lowercase()),
+            false => Cow::Borrowed(name),
+        };
         if let Some(found) = self.0.get(&*name) {
             return Some(found.clone());
         }

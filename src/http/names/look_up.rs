@@ -41,7 +41,6 @@ pub struct Publication {
 #[derive(Debug)]
 pub struct LookUp {
     id: u64,
-    name: Arc<str>,
     conf: Arc<Conf>,
     plan: Plan,
     candidates: Vec<String>,
@@ -75,7 +74,7 @@ impl LookUp {
         id: u64,
         name: Arc<str>,
         conf: Arc<Conf>,
-        servers: Vec<SocketAddr>,
+        servers: Arc<[SocketAddr]>,
         now: Instant,
     ) -> Result<LookUp, String> {
         let mut candidates = conf.candidates(&name);
@@ -90,7 +89,7 @@ impl LookUp {
         Ok(LookUp {
             id,
             plan: Plan {
-                zone: zone(&name).into(),
+                name,
                 servers,
                 attempts: conf.attempts,
                 first_resend: conf.first_resend(),
@@ -101,7 +100,6 @@ impl LookUp {
             candidates,
             candidate: 0,
             questions,
-            name,
             began: now,
             usable_at: None,
             published: false,
@@ -112,11 +110,11 @@ impl LookUp {
     }
 
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.plan.name
     }
 
     pub fn zone(&self) -> &str {
-        &self.plan.zone
+        zone(&self.plan.name)
     }
 
     pub fn question(&self, place: u8) -> &Question {
@@ -289,9 +287,11 @@ impl LookUp {
             (true, _) => None,
             (false, true) => Some(self.failure()),
             (false, false) => Some(Outcome::Absent {
-                text: self
-                    .tried
-                    .absence(&self.name, self.absent.is_known, self.candidates.len()),
+                text: self.tried.absence(
+                    &self.plan.name,
+                    self.absent.is_known,
+                    self.candidates.len(),
+                ),
                 ttl: self.absent.ttl,
             }),
         }
@@ -299,7 +299,7 @@ impl LookUp {
 
     fn failure(&self) -> Outcome {
         Outcome::Failed {
-            text: self.tried.failure(&self.name, self.conf.budget()),
+            text: self.tried.failure(&self.plan.name, self.conf.budget()),
         }
     }
 
@@ -313,7 +313,7 @@ impl LookUp {
 
     fn publish(&self, outcome: Outcome, last: bool) -> Publication {
         Publication {
-            name: self.name.clone(),
+            name: self.plan.name.clone(),
             outcome,
             last,
         }

@@ -20,8 +20,10 @@ mod edge;
 mod files;
 mod flights;
 mod hosts;
+mod line;
 mod look_up;
 mod net;
+mod numbers;
 mod ports;
 mod question;
 mod report;
@@ -62,12 +64,16 @@ pub enum LookUpError {
     Failed(String),
     /// The time was over. The look-up goes on, for the next who asks.
     TimedOut(String),
+    /// Meanwhile this machine had no socket to ask from, so it may be its own fault.
+    Starved(String),
 }
 
 impl fmt::Display for LookUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LookUpError::Failed(text) | LookUpError::TimedOut(text) => f.write_str(text),
+            LookUpError::Failed(text)
+            | LookUpError::TimedOut(text)
+            | LookUpError::Starved(text) => f.write_str(text),
         }
     }
 }
@@ -98,6 +104,8 @@ struct State {
     ended: bool,
     /// The thread polls, and is to be woken for a request.
     asleep: bool,
+    /// When there was no descriptor or memory for a socket the last time.
+    starved: Option<Instant>,
 }
 
 impl Names {
@@ -116,6 +124,7 @@ impl Names {
                 closed: false,
                 ended: false,
                 asleep: false,
+                starved: None,
             }),
             requested: Condvar::new(),
             wake,
@@ -143,24 +152,36 @@ impl Names {
         let mut news = waiter.wait(moment.min(deadline));
         let mut why = "";
         if news.is_none() && before.is_none() && moment < deadline {
-            (news, why) = self.wait_on(host, &waiter, deadline);
+            (news, why) = self.wait_on(host, &waiter, begun, deadline);
         }
         if news.is_none() {
             self.shared().lock().table.leave(host, &waiter);
         }
-        match (news, before) {
-            (Some(News::Answer(Ok(addresses))), _) => Ok(addresses),
+        let error = match (news, before) {
+            (Some(News::Answer(Ok(addresses))), _) => return Ok(addresses),
+            (Some(News::Closed), _) => return Err(closed(host)),
             (Some(News::Answer(Err(text))), _) | (None, Some(text)) => {
-                Err(LookUpError::Failed(text.to_string()))
+                LookUpError::Failed(text.to_string())
             }
-            (Some(News::Closed), _) => Err(closed(host)),
             (None, None) => {
                 let waited = seconds(begun.elapsed());
-                Err(LookUpError::TimedOut(format!(
+                LookUpError::TimedOut(format!(
                     "{host} is still being looked up: no answer within {waited}{why}"
-                )))
+                ))
             }
-        }
+        };
+        let mut state = self.shared().lock();
+        Err(match state.has_starved_since(begun) {
+            true => {
+                // The next who asks is to find out whether it is over.
+                state.table.forget(host);
+                LookUpError::Starved(format!(
+                    "{error}; outhook had no socket to ask from: raise the limit of open files \
+                 (ulimit -n, LimitNOFILE=), or lower --workers or --max-idle-connections"
+                ))
+            }
+            false => error,
+        })
     }
 
     /// Puts the address that answered first, for as long as the name has it.
@@ -185,9 +206,8 @@ impl Names {
         if state.closed {
             return Err(closed(host));
         }
-        let before = state.table.requested();
         let asked = state.table.ask(host, now);
-        if state.table.requested() > before {
+        if state.table.requested() > 0 {
             let asleep = std::mem::take(&mut state.asleep);
             drop(state);
             shared.requested.notify_one();
@@ -203,13 +223,20 @@ impl Names {
         &self,
         host: &str,
         waiter: &Waiter,
+        begun: Instant,
         deadline: Instant,
     ) -> (Option<News>, &'static str) {
         let mut now = Instant::now();
         let place = self.shared().lock().table.wait_on(host, now);
         let (news, why) = loop {
-            if self.shared().lock().table.must_leave(host, &place, now) {
-                break (None, ", and too many others wait for names");
+            {
+                let state = &mut self.shared().lock();
+                if state.has_starved_since(begun) {
+                    break (None, "");
+                }
+                if state.table.must_leave(host, &place, now) {
+                    break (None, ", and too many others wait for names");
+                }
             }
             let news = waiter.wait((now + MOMENT).min(deadline));
             now = Instant::now();
@@ -228,6 +255,12 @@ impl Names {
 
 fn closed(host: &str) -> LookUpError {
     LookUpError::Failed(format!("{host} was not looked up: outhook is ending"))
+}
+
+impl State {
+    fn has_starved_since(&self, begun: Instant) -> bool {
+        self.starved.is_some_and(|at| at >= begun)
+    }
 }
 
 impl Shared {

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::crowd::Crowd;
+use super::numbers::NumberMap;
 use super::ports::{Ask, Ports, Random, SocketId, Token};
 use super::wire::Query;
 
@@ -56,7 +58,7 @@ impl Outbox {
 pub struct Net {
     pub ports: Ports,
     pub outbox: Outbox,
-    streams: HashMap<StreamId, (Ask, SocketAddr, Box<str>)>,
+    streams: NumberMap<StreamId, (Ask, SocketAddr, Box<str>)>,
     last_stream: StreamId,
     crowd: Crowd,
     /// Connections that have to go, and whose questions have not been told so yet.
@@ -71,7 +73,7 @@ impl Net {
         Net {
             ports: Ports::new(random),
             outbox: Outbox::default(),
-            streams: HashMap::new(),
+            streams: NumberMap::default(),
             last_stream: 0,
             crowd: Crowd::default(),
             crowded_out: Vec::new(),
@@ -156,19 +158,27 @@ impl Net {
         self.old.insert(server);
     }
 
-    /// The servers with those last that have said nothing for a while.
-    pub fn order(&mut self, servers: &[SocketAddr], first: usize, now: Instant) -> Vec<SocketAddr> {
+    /// The servers, from this one on, with those last that have said nothing for a while.
+    pub fn order(
+        &mut self,
+        servers: &Arc<[SocketAddr]>,
+        first: usize,
+        now: Instant,
+    ) -> Arc<[SocketAddr]> {
         let age = |since: &Instant| now.saturating_duration_since(*since);
         self.silent_since.retain(|_, since| age(since) < FORGIVEN);
-        let (before, after) = servers.split_at(first % servers.len().max(1));
-        let mut order = [after, before].concat();
         let silent = |s: &SocketAddr| {
-            self.silent_since
-                .get(s)
-                .is_some_and(|t| age(t) > SUSPICIOUS)
+            let since = self.silent_since.get(s);
+            since.is_some_and(|since| age(since) > SUSPICIOUS)
         };
+        let first = first % servers.len().max(1);
+        if servers.len() < 2 || (first == 0 && !servers.iter().any(silent)) {
+            return servers.clone();
+        }
+        let (before, after) = servers.split_at(first);
+        let mut order = [after, before].concat();
         order.sort_by_key(silent);
-        order
+        order.into()
     }
 
     /// Forgets what it knows of servers; others are asked from now on.

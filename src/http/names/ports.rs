@@ -10,6 +10,8 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::numbers::NumberMap;
+
 /// Sockets to one server.
 const SOCKETS: usize = 8;
 /// So many questions go out from one socket, then the next is drawn: their answers are read
@@ -87,8 +89,8 @@ struct Drawn {
 pub struct Ports {
     random: Random,
     current: HashMap<SocketAddr, Drawn>,
-    sockets: HashMap<SocketId, Socket>,
-    open: HashMap<Token, Ask>,
+    sockets: NumberMap<SocketId, Socket>,
+    open: NumberMap<Token, Ask>,
     last: SocketId,
     unused: Vec<SocketId>,
 }
@@ -98,8 +100,8 @@ impl Ports {
         Ports {
             random,
             current: HashMap::new(),
-            sockets: HashMap::new(),
-            open: HashMap::new(),
+            sockets: NumberMap::default(),
+            open: NumberMap::default(),
             last: 0,
             unused: Vec::new(),
         }
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn numbers_and_ports_vary_and_a_port_leaves_when_its_questions_have() {
         let now = Instant::now();
-        let mut ports = Ports::new(Random::keyed());
+        let mut ports = Ports::new(Random::Seeded(1));
         let tokens: Vec<Token> = (0..2000)
             .map(|look_up| {
                 ports

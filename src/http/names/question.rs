@@ -4,8 +4,10 @@
 //! server that refuses is passed over at once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::crowd::zone;
 use super::net::{Net, StreamId};
 use super::ports::{Ask, Token};
 use super::wire::{Found, Query, Reply};
@@ -37,10 +39,10 @@ pub enum Part {
 /// What all questions of one look-up have in common.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Whose name it is.
-    pub zone: Box<str>,
+    /// What is looked up, which says whose it is.
+    pub name: Arc<str>,
     /// In the order in which they are asked.
-    pub servers: Vec<SocketAddr>,
+    pub servers: Arc<[SocketAddr]>,
     pub attempts: u32,
     pub first_resend: Duration,
     pub use_vc: bool,
@@ -209,7 +211,7 @@ impl Question {
 
     fn ask_by_stream(&mut self, ask: Ask, server: SocketAddr, plan: &Plan, net: &mut Net) {
         if self.stream.is_none() {
-            self.stream = Some(net.connect(ask, &self.query, server, &plan.zone));
+            self.stream = Some(net.connect(ask, &self.query, server, zone(&plan.name)));
         }
     }
 

@@ -6,13 +6,15 @@
 //! a name that gave no answer last time gets that failure after a moment, and the next one
 //! hears what has come meanwhile. So names that stay silent hold nobody up but once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::crowd::{Crowd, zone};
+use super::line::Line;
 use super::look_up::{Outcome, Publication};
+use super::numbers::NumberMap;
 use super::waiter::{News, Waiter};
 
 /// Names remembered. Beyond it, the oldest of the zone with the most goes.
@@ -96,16 +98,15 @@ pub struct Place {
 pub struct Table {
     entries: HashMap<Arc<str>, Entry>,
     /// What is remembered, by age.
-    ages: HashMap<u64, Arc<str>>,
+    ages: NumberMap<u64, Arc<str>>,
     crowd: Crowd,
-    /// Names to be looked up, in turn.
-    requests: VecDeque<Arc<str>>,
+    /// Names to be looked up.
+    requests: Line,
     last_request: u64,
     /// The youngest request that has been answered.
     answered: u64,
     patient: Crowd,
     most_patient: usize,
-    most_requests: usize,
     counter: u64,
 }
 
@@ -115,21 +116,19 @@ impl Table {
     pub fn new(most_patient: usize, most_requests: usize) -> Table {
         Table {
             entries: HashMap::new(),
-            ages: HashMap::new(),
+            ages: NumberMap::default(),
             crowd: Crowd::default(),
-            requests: VecDeque::new(),
+            requests: Line::new(most_requests),
             last_request: 0,
             answered: 0,
             patient: Crowd::default(),
             most_patient: most_patient.max(1),
-            most_requests,
             counter: 0,
         }
     }
 
     /// What is known of a name. Asks for it if need be: then there is a new request.
     pub fn ask(&mut self, name: &str, now: Instant) -> Asked {
-        let is_full = self.requests.len() >= self.most_requests;
         let key = match self.entries.get_key_value(name) {
             Some((key, entry)) => {
                 if let Some(known) = &entry.known
@@ -139,16 +138,15 @@ impl Table {
                 }
                 key.clone()
             }
-            None if is_full => return Asked::Failed(full(name, self.most_requests)),
             None => Arc::from(name),
         };
         let entry = self.entries.entry(key.clone()).or_default();
         if let Some(known) = entry.known.as_ref().filter(|k| now < k.usable_until) {
             let addresses = known.addresses.clone();
-            if entry.pending.is_none() && now >= known.not_again_before && !is_full {
+            if entry.pending.is_none() && now >= known.not_again_before {
                 self.last_request += 1;
                 entry.pending = Some(Pending::new(self.last_request));
-                self.requests.push_back(key);
+                self.request(key);
             }
             return Asked::Known(addresses);
         }
@@ -157,23 +155,42 @@ impl Table {
         }
         let before = entry.failure.as_ref().filter(|f| now < f.remembered_until);
         let before = before.map(|failure| failure.text.clone());
-        if entry.pending.is_none() {
-            if is_full {
-                return Asked::Failed(full(name, self.most_requests));
-            }
-            self.last_request += 1;
-            self.requests.push_back(key);
-        }
         let waiter = Arc::new(Waiter::default());
-        let request = self.last_request;
-        let pending = entry.pending.get_or_insert_with(|| Pending::new(request));
-        pending.waiters.push(waiter.clone());
+        if let Some(pending) = &mut entry.pending {
+            pending.waiters.push(waiter.clone());
+        } else {
+            self.last_request += 1;
+            let mut pending = Pending::new(self.last_request);
+            pending.waiters.push(waiter.clone());
+            entry.pending = Some(pending);
+            self.request(key);
+        }
         Asked::Wait(waiter, before)
+    }
+
+    /// Puts a name in line. Whoever waits for one that had to go for that is told so.
+    fn request(&mut self, name: Arc<str>) {
+        let Some(displaced) = self.requests.push(name) else {
+            return;
+        };
+        let entry = self.entries.get_mut(&displaced).expect("it was pending");
+        let text: Arc<str> = format!(
+            "{displaced} was not looked up: {} names stand in line, and those below {} are most",
+            self.requests.most(),
+            zone(&displaced),
+        )
+        .into();
+        for waiter in entry.pending.take().into_iter().flat_map(|p| p.waiters) {
+            waiter.tell(News::Answer(Err(text.clone())));
+        }
+        if entry.learned == 0 {
+            self.entries.remove(&displaced);
+        }
     }
 
     /// The next name to be looked up.
     pub fn take_request(&mut self) -> Option<Arc<str>> {
-        self.requests.pop_front()
+        self.requests.pop()
     }
 
     pub fn requested(&self) -> usize {
@@ -353,10 +370,6 @@ impl Entry {
         });
         text
     }
-}
-
-fn full(name: &str, most: usize) -> Arc<str> {
-    format!("{name} was not looked up: {most} names stand in line already").into()
 }
 
 /// Families alternate, IPv6 first (RFC 8305, 4); before all of them, the one that answered.

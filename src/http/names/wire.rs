@@ -1,20 +1,26 @@
 //! Questions and answers as bytes, and what an answer means. Pure.
 //!
-//! simple-dns reads and writes the wire format; what it must not be trusted with is looked at
-//! here first: whether an answer belongs to the question, and how many records it says it has,
+//! A question is a few bytes, written here; simple-dns reads the answers. What it must not be
+//! trusted with is looked at first: whether an answer belongs to the question, and how many records it says it has,
 //! as the crate makes room for as many before it reads the first.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use simple_dns::rdata::{OPT, RData};
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, Question, RCODE, ResourceRecord, TYPE};
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord};
 
 /// What we say we can take in one datagram: what goes through any path unbroken.
 const UDP_PAYLOAD: u16 = 1232;
 /// Type, class, time to live and length of the OPT record, and the root before it.
 const OPT_BYTES: usize = 11;
 const HEADER: usize = 12;
+/// The class of everything.
+const INTERNET: u16 = 1;
+/// The longest label, and the longest name without its last dot.
+const MAX_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
 
 /// An answer of more records is nobody's honest answer to a question for addresses. The reader
 /// is bounded by it: each record may take its time, and 3 KB of memory, for a long name.
@@ -33,8 +39,8 @@ pub enum Family {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     pub family: Family,
-    /// The last [`OPT_BYTES`] may be left away.
-    bytes: Box<[u8]>,
+    /// As for IPv4, and the same for both. The last [`OPT_BYTES`] may be left away.
+    bytes: Arc<[u8]>,
 }
 
 impl Query {
@@ -42,26 +48,32 @@ impl Query {
     /// of more than 63 bytes, a name of more than 253, or bytes that no host has.
     pub fn pair(name: &str) -> Option<[Query; 2]> {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'\\';
-        if !name.bytes().all(plain) || name.split('.').any(str::is_empty) {
+        if name.len() > MAX_NAME || !name.bytes().all(plain) {
             return None;
         }
-        let mut packet = Packet::new_query(0);
-        packet.set_flags(PacketFlag::RECURSION_DESIRED);
-        let name = Name::new(name).ok()?;
-        let class = QCLASS::CLASS(CLASS::IN);
-        packet
-            .questions
-            .push(Question::new(name, TYPE::A.into(), class, false));
-        *packet.opt_mut() = Some(OPT {
-            opt_codes: Vec::new(),
-            udp_packet_size: UDP_PAYLOAD,
-            version: 0,
-        });
-        let v4: Box<[u8]> = packet.build_bytes_vec().ok()?.into();
-        let mut v6 = v4.clone();
-        let kind = v6.len() - OPT_BYTES - 4;
-        v6[kind..kind + 2].copy_from_slice(&u16::from(TYPE::AAAA).to_be_bytes());
-        Some([(Family::V6, v6), (Family::V4, v4)].map(|(family, bytes)| Query { family, bytes }))
+        let mut bytes = Vec::with_capacity(HEADER + name.len() + 6 + OPT_BYTES);
+        // A number to come; recursion desired; one question, one additional record.
+        bytes.extend(b"\0\0\x01\0\0\x01\0\0\0\0\0\x01");
+        for label in name.split('.') {
+            if label.is_empty() || label.len() > MAX_LABEL {
+                return None;
+            }
+            bytes.push(label.len() as u8);
+            bytes.extend(label.as_bytes());
+        }
+        bytes.push(0);
+        for field in [Family::V4.code(), INTERNET] {
+            bytes.extend(field.to_be_bytes());
+        }
+        // EDNS: the root, type 41, how much fits, and no options.
+        bytes.extend(b"\0\0\x29");
+        bytes.extend(UDP_PAYLOAD.to_be_bytes());
+        bytes.extend([0; 6]);
+        let bytes: Arc<[u8]> = bytes.into();
+        Some([Family::V6, Family::V4].map(|family| Query {
+            family,
+            bytes: bytes.clone(),
+        }))
     }
 
     /// Appends what is to be sent. `edns`: with the record that allows larger answers.
@@ -76,11 +88,36 @@ impl Query {
             }
         }
         out[from..from + 2].copy_from_slice(&id.to_be_bytes());
+        let kind = from + HEADER + self.name().len();
+        out[kind..kind + 2].copy_from_slice(&self.family.code().to_be_bytes());
     }
 
-    /// Name, type and class.
-    fn question(&self) -> &[u8] {
-        &self.bytes[HEADER..self.bytes.len() - OPT_BYTES]
+    /// Whether an answer repeats this question.
+    fn is_repeated_in(&self, answer: &[u8]) -> bool {
+        let name = self.name();
+        let (Some(its_name), Some(rest)) = (
+            answer.get(HEADER..HEADER + name.len()),
+            answer.get(HEADER + name.len()..HEADER + name.len() + 4),
+        ) else {
+            return false;
+        };
+        let [k1, k2] = self.family.code().to_be_bytes();
+        let [c1, c2] = INTERNET.to_be_bytes();
+        its_name.eq_ignore_ascii_case(name) && *rest == [k1, k2, c1, c2]
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.bytes[HEADER..self.bytes.len() - OPT_BYTES - 4]
+    }
+}
+
+impl Family {
+    /// As the type of a question.
+    fn code(self) -> u16 {
+        match self {
+            Family::V6 => 28,
+            Family::V4 => 1,
+        }
     }
 }
 
@@ -132,10 +169,8 @@ pub fn read(query: &Query, bytes: &[u8]) -> Result<Reply, NotOurs> {
     }
     let truncated = header[2] & 0b10 != 0;
     let refusal = refusal(header[3] & 0b1111);
-    let asked = query.question();
-    let repeated = bytes.get(HEADER..HEADER + asked.len());
-    match (count(4), repeated) {
-        (1, Some(repeated)) if repeated.eq_ignore_ascii_case(asked) => {}
+    match (count(4), query.is_repeated_in(bytes)) {
+        (1, true) => {}
         // Some leave the question out when they refuse it.
         (0, _) if refusal.is_some() => return Ok(refusal.expect("just seen")),
         _ => return Err(NotOurs),

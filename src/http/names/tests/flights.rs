@@ -535,3 +535,63 @@ fn tcp_cannot_be_filled_by_one_owner_s_names() {
 
 #[path = "model.rs"]
 mod model;
+
+#[test]
+#[ignore = "a measurement"]
+fn what_the_core_costs() {
+    use super::super::table::Table;
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut world = World::with("", 1, MAX_IN_FLIGHT);
+    let mut table = Table::new(16, 8192);
+    let now = Instant::now();
+    for round in 0..6 {
+        let (mut ask, mut begin, mut receive, mut learn) = (0, 0, 0, 0);
+        const N: u64 = 20_000;
+        for n in 0..N / 16 {
+            let t0 = cpu();
+            for k in 0..16 {
+                table.ask(&format!("n{n}.t{k}.customer-{round}.test"), now);
+            }
+            let t1 = cpu();
+            while let Some(name) = table.take_request() {
+                world.flights.begin(name, now);
+            }
+            let mut outbox = std::mem::take(world.flights.outbox());
+            let t2 = cpu();
+            for d in &outbox.datagrams {
+                let mut bytes = outbox.bytes[d.range.clone()].to_vec();
+                bytes.truncate(bytes.len() - 11);
+                bytes[2..4].copy_from_slice(&[0x81, 0x80]);
+                bytes[11] = 0;
+                if bytes[bytes.len() - 3] == 1 {
+                    bytes[7] = 1;
+                    bytes.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01");
+                }
+                world.flights.receive(d.socket, &bytes, now);
+            }
+            let t3 = cpu();
+            outbox.clear();
+            *world.flights.outbox() = outbox;
+            for news in world.flights.take_published() {
+                table.learn(&news, now);
+            }
+            let t4 = cpu();
+            (ask, begin, receive, learn) = (
+                ask + t1 - t0,
+                begin + t2 - t1,
+                receive + t3 - t2,
+                learn + t4 - t3,
+            );
+        }
+        println!(
+            "per look-up: ask {} ns, begin {} ns, receive {} ns, learn {} ns",
+            ask / N,
+            begin / N,
+            receive / N,
+            learn / N
+        );
+    }
+}

@@ -240,14 +240,20 @@ fn what_is_remembered_is_bounded_and_one_owner_s_names_push_out_their_own() {
 }
 
 #[test]
-fn a_full_line_is_told_of() {
+fn who_has_to_leave_the_line_is_told_so_and_may_ask_again() {
     let (mut table, now) = (Table::new(1, 2), Instant::now());
-    table.ask("a", now);
-    table.ask("b", now);
+    let Asked::Wait(waiter, _) = table.ask("a.bad.test", now) else {
+        panic!("known");
+    };
+    table.ask("b.bad.test", now);
+    table.ask("good.test", now);
+    let news = waiter.wait(now).expect("news");
     assert!(
-        matches!(table.ask("c", now), Asked::Failed(text) if text.contains("2 names stand in line"))
+        matches!(news, News::Answer(Err(text)) if text.contains("those below bad.test are most"))
     );
-    assert!(matches!(table.ask("a", now), Asked::Wait(..)));
+    assert!(matches!(table.ask("b.bad.test", now), Asked::Wait(..)));
+    assert_eq!(requested(&mut table), ["b.bad.test", "good.test"]);
+    assert!(matches!(table.ask("a.bad.test", now), Asked::Wait(_, None)));
 }
 
 #[test]
@@ -263,6 +269,12 @@ fn other_servers_mean_that_all_is_asked_for_again() {
     assert!(matches!(table.ask("a", now), Asked::Wait(..)));
 }
 
+fn leave(table: &mut Table, name: &str, place: Option<Place>) {
+    if let Some(place) = place {
+        table.leave_place(name, &place);
+    }
+}
+
 /// Asking, learning and leaving in any order: nobody who waits is forgotten, nothing grows.
 #[test]
 fn a_model_of_thousands_of_random_steps() {
@@ -275,13 +287,9 @@ fn a_model_of_thousands_of_random_steps() {
             (state >> 33) % below
         };
         let mut table = Table::new(3, 20);
-        let (mut now, mut flying) = (Instant::now(), Vec::<Arc<str>>::new());
+        let start = Instant::now();
+        let (mut now, mut flying) = (start, Vec::<Arc<str>>::new());
         let mut waiting: Vec<(String, Arc<Waiter>, Option<Place>)> = Vec::new();
-        let leave = |table: &mut Table, name: &str, place: Option<Place>| {
-            place
-                .iter()
-                .for_each(|place| table.leave_place(name, place));
-        };
         for step in 0..3000 {
             let what = format!("seed {seed}, step {step}");
             match random(8) {
@@ -290,6 +298,13 @@ fn a_model_of_thousands_of_random_steps() {
                     if let Asked::Wait(waiter, _) = table.ask(&name, now) {
                         let place = (random(2) == 0).then(|| table.wait_on(&name, now));
                         waiting.push((name, waiter, place));
+                    }
+                    // Somebody may have had to leave the line.
+                    for n in (0..waiting.len()).rev() {
+                        if waiting[n].1.wait(start).is_some() {
+                            let (name, _, place) = waiting.swap_remove(n);
+                            leave(&mut table, &name, place);
+                        }
                     }
                 }
                 3 => flying.extend(table.take_request()),

@@ -1,6 +1,7 @@
 //! What bytes mean, and that no bytes do harm.
 
-use simple_dns::rdata::{A, AAAA, CNAME, SOA};
+use simple_dns::rdata::{A, AAAA, CNAME, OPT, SOA};
+use simple_dns::{Name, QCLASS, Question, TYPE};
 
 use super::*;
 
@@ -65,6 +66,35 @@ fn a_question_is_what_the_rfc_says() {
         bytes,
         b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\x02bc\0\0\x1c\0\x01"
     );
+}
+
+#[test]
+fn a_question_reads_as_what_was_meant() {
+    let longest = [
+        "a".repeat(63),
+        "b".repeat(63),
+        "c".repeat(63),
+        "d".repeat(61),
+    ]
+    .join(".");
+    for name in [
+        "a",
+        "hooks.customer.test",
+        "xn--bcher-kva.example",
+        &longest,
+    ] {
+        for (query, kind) in Query::pair(name).unwrap().iter().zip([TYPE::AAAA, TYPE::A]) {
+            let mut bytes = Vec::new();
+            query.write(7, true, &mut bytes);
+            let packet = Packet::parse(&bytes).unwrap();
+            assert_eq!((packet.id(), packet.questions.len()), (7, 1));
+            assert_eq!(packet.questions[0].qname, Name::new(name).unwrap());
+            assert_eq!(packet.questions[0].qtype, kind.into());
+            assert!(packet.has_flags(PacketFlag::RECURSION_DESIRED));
+            assert_eq!(packet.opt().unwrap().udp_packet_size, UDP_PAYLOAD);
+        }
+    }
+    assert_eq!(Query::pair(&(longest + "d")), None);
 }
 
 #[test]

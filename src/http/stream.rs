@@ -48,8 +48,9 @@ pub enum Settled {
 }
 
 /// Handshake, session tickets and the like: where they are longer, the sessions are not remembered,
-/// as they would hold as much memory for an hour, for each of thousands of origins.
-const MAX_TALK: usize = 16 * 1024;
+/// as they would hold as much memory for an hour, for each of thousands of origins. A record may be
+/// 16 KiB, and part of one is not known to be an answer yet.
+const MAX_TALK: usize = 32 * 1024;
 
 /// What is taken in at a time of which TLS keeps everything for itself: so many reads.
 const MAX_READS: usize = 32;
@@ -122,10 +123,13 @@ impl Stream {
     }
 
     /// Whether the server has said more to TLS than honest ones do.
-    pub fn is_bloated(&self) -> bool {
-        self.tls
-            .as_ref()
-            .is_some_and(|tls| tls.walk.total.saturating_sub(tls.read) > MAX_TALK)
+    pub fn is_bloated(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else {
+            return false;
+        };
+        let state = tls.connection.process_new_packets();
+        let waiting = state.map_or(0, |state| state.plaintext_bytes_to_read());
+        tls.walk.total.saturating_sub(tls.read + waiting) > MAX_TALK
     }
 
     /// What stands in it. What a server says to TLS alone of its own accord (a session ticket) is
@@ -166,13 +170,15 @@ impl Stream {
     pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.read_now(buffer),
-            Some(tls) => match tls.connection.reader().read(buffer) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Some(tls) => {
+                let mut result = tls.connection.reader().read(buffer);
+                if matches!(&result, Err(e) if e.kind() == ErrorKind::WouldBlock) {
                     tls.take_in(&self.socket)?;
-                    tls.connection.reader().read(buffer)
+                    result = tls.connection.reader().read(buffer);
                 }
-                result => result,
-            },
+                tls.read += *result.as_ref().unwrap_or(&0);
+                result
+            }
         }
     }
 

@@ -278,7 +278,7 @@ impl Drop for Wire {
         let Exchange {
             connections, to, ..
         } = &self.exchange;
-        if self.stream.as_ref().is_some_and(Stream::is_bloated) {
+        if self.stream.as_mut().is_some_and(Stream::is_bloated) {
             connections.pool.forget_sessions(&to.key);
         }
         if let Reading::Body { head, received, .. } = &self.reading

@@ -4,7 +4,7 @@
 use crate::support::receiver::Receiver;
 use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis, is_7};
 use crate::support::service::{Finished, Outhook, Service, serve};
-use crate::support::{Gate, message, until};
+use crate::support::{Gate, message, unix_ms, until};
 
 const GROUP: &str = "outhook";
 
@@ -162,7 +162,11 @@ fn a_stream_whose_last_id_is_used_up_is_told_and_its_messages_stay_parked() {
     let last = format!("{0}-{0}", u64::MAX);
     let text = message(&receiver.url("/"), "last", "1");
     redis.command::<()>(&["XADD", MESSAGES, &last, "message", &text]);
-    let member = format!("0 5 p stream\n{}", message(&receiver.url("/"), "p", "1"));
+    let now = unix_ms();
+    let member = format!(
+        "0 {now} p stream\n{}",
+        message(&receiver.url("/"), "p", "1")
+    );
     redis.command::<()>(&["ZADD", PARKED, "5", &member]);
     let said = "its last possible id is used up";
     assert!(check(&redis).err.join("\n").contains(said));

@@ -22,8 +22,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// or to answer then by itself. (It takes longer if it hangs; entries that it gave us then are
 /// taken over by others.)
 const PIECE: Duration = Duration::from_millis(100);
-const UNBLOCK: Duration = Duration::from_millis(500);
-const LAST_ANSWER: Duration = Duration::from_millis(1500);
+const UNBLOCK: Duration = Duration::from_millis(300);
+const LAST_ANSWER: Duration = Duration::from_millis(1200);
 
 /// See the module's header.
 pub struct Entries {

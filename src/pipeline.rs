@@ -170,9 +170,7 @@ impl Pipeline {
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
 
-        let client = Client::new(client_config(config));
-        let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
-        let client = Arc::new(client);
+        let client = make_client(config)?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
         tell_raised(config);
@@ -295,6 +293,12 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         bridge: keeper.bridge,
         gone: keeper.gone,
     }
+}
+
+fn make_client(config: &DeliveryConfig) -> Result<Arc<Client>, String> {
+    let client = Client::new(client_config(config));
+    let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
+    Ok(Arc::new(client))
 }
 
 fn client_config(config: &DeliveryConfig) -> ClientConfig {

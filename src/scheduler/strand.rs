@@ -28,6 +28,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether what leaves is kept in a store, for others or the next start.
+    pub fn has_store(&self) -> bool {
+        self.limits.near.is_some()
+    }
+
     /// The same for all lanes, at the beginning of a drain.
     pub(super) fn park_all_stranded(&mut self, now: Now) {
         let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
@@ -39,7 +44,7 @@ impl Scheduler {
     /// While draining, parks what stands behind an endpoint that fails, or is over its rate: it
     /// waits better where the next start finds it. Without a store it stays.
     pub(super) fn park_stranded(&mut self, key: &Arc<str>, now: Now) {
-        if self.horizon.is_none() || self.limits.near.is_none() {
+        if self.horizon.is_none() || !self.has_store() {
             return;
         }
         let Some(lane) = self.lanes.get_mut(key) else {

@@ -31,7 +31,7 @@ pub enum Part {
 use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 39] = [
+const NEEDS: [(Part, &str); 40] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -72,6 +72,7 @@ const NEEDS: [(Part, &str); 39] = [
     (Operators, "LTRIM {reply} 0 -1"),
     (Operators, "PEXPIRE {reply} 1000"),
     (Bridge, "SET {seen} m NX PX 1000"),
+    (Bridge, "GET {seen}"),
     (Bridge, "GETDEL {seen}"),
     (Status, "HSET {status} f v"),
     (Status, "PEXPIRE {status} 1000"),

@@ -12,8 +12,8 @@ use crate::entry::Entry;
 /// or to answer then by itself. (It takes longer if it hangs; entries that it gave us then are
 /// taken over by others.)
 const PIECE: Duration = Duration::from_millis(100);
-const UNBLOCK: Duration = Duration::from_millis(500);
-const LAST_ANSWER: Duration = Duration::from_millis(1500);
+const UNBLOCK: Duration = Duration::from_millis(300);
+const LAST_ANSWER: Duration = Duration::from_millis(1200);
 
 /// What a read came to.
 pub enum Read {

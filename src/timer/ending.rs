@@ -17,6 +17,10 @@ use crate::scheduler::Now;
 /// given up. Longer than the consumer's longest read.
 const CUT_GRACE: Duration = Duration::from_millis(1500);
 
+/// How long a source that a store keeps may take to end when nothing else is left: it hangs in
+/// Redis, and what it was given there is given to others when its lease is over.
+const SOURCE_GRACE: Duration = Duration::from_secs(2);
+
 /// How long whoever hears to the last may stay silent once it was told to leave. Longer than it
 /// waits for Redis then; it may hang in a look-up or a connect, and hears nothing there.
 const LAST_GRACE: Duration = Duration::from_millis(2500);
@@ -25,6 +29,8 @@ const LAST_GRACE: Duration = Duration::from_millis(2500);
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     pub(super) phase: Phase,
+    /// When sources that a store keeps are given up, once the drain has begun.
+    sources_until: Option<Instant>,
     /// The last record has been made.
     has_called: bool,
     /// When whoever hears to the last is given up, once it was told to leave.
@@ -61,6 +67,9 @@ impl Run {
             Phase::Serving if self.timer.drain.has_begun() => {
                 let until = now.mono + self.timer.drain_timeout;
                 self.ending.phase = Phase::Draining(until);
+                if self.timer.scheduler.has_store() {
+                    self.ending.sources_until = Some(now.mono + SOURCE_GRACE);
+                }
                 self.timer.scheduler.drain(until, now);
                 info!("drain: begins: {}", self.snapshot());
             }
@@ -87,7 +96,9 @@ impl Run {
     /// in, or will not come back.
     fn is_settled(&self, now: Instant) -> bool {
         let is_over = matches!(self.ending.phase, Phase::Cut(until) if now >= until);
-        is_over || !self.timer.patient.open && self.timer.scheduler.active() == 0
+        let have_ended = !self.timer.patient.open;
+        let have_ended = have_ended || self.ending.sources_until.is_some_and(|at| now >= at);
+        is_over || have_ended && self.timer.scheduler.active() == 0
     }
 
     /// Whether all is settled, or what is not will not come. What the ledger has not got yet is
@@ -114,7 +125,10 @@ impl Run {
             Phase::Cut(until) => Some(until),
         };
         let last = self.ending.gives_up_at.filter(|_| !has_outbox);
-        let retry = self.timer.scheduler.next_deadline();
-        retry.into_iter().chain(phase).chain(last).min()
+        let scheduler = &self.timer.scheduler;
+        let waits_for_sources = scheduler.active() == 0 && !self.ending.has_called;
+        let sources = self.ending.sources_until.filter(|_| waits_for_sources);
+        let retry = scheduler.next_deadline().into_iter();
+        retry.chain(phase).chain(sources).chain(last).min()
     }
 }

@@ -19,6 +19,9 @@ use super::{Drain, End, Intake, Past, Session, StoreError, Subscriber};
 /// How long Redis may take to answer at the end.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(1);
 
+/// The least that it gets.
+const LEAST_ANSWER: Duration = Duration::from_millis(100);
+
 /// How soon the last call is noticed in silence.
 const LAST_POLL: Duration = Duration::from_millis(20);
 
@@ -31,8 +34,9 @@ const OTHERS_ANSWER: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Leaving {
     No,
-    /// The drain has begun. What Redis sends before it answers our PING was published before.
-    Begins,
+    /// The drain has begun. What Redis sends before it answers the PING of then was published
+    /// before.
+    Begins(Instant),
     /// All that comes is late. When to look for other replicas again.
     Late(Instant),
 }
@@ -52,7 +56,7 @@ impl Subscriber {
             session.unsubscribe(self.keys.hears(&channel))?;
         }
         if session.is_listening(&self.keys.control) {
-            session.leaving = Leaving::Begins;
+            session.leaving = Leaving::Begins(Instant::now());
             session.ping()?;
         } else {
             session.be_late(intake);
@@ -104,6 +108,11 @@ impl Subscriber {
 
     /// Unsubscribes from all, with all that comes before that is confirmed. False when it is not.
     pub(super) fn leave(&self, session: &mut Session, intake: &mut Intake) -> bool {
+        // One that hangs since the drain began is not waited for once more.
+        let limit = match session.leaving {
+            Leaving::Begins(at) => LAST_ANSWER.saturating_sub(at.elapsed()).max(LEAST_ANSWER),
+            _ => LAST_ANSWER,
+        };
         session.be_late(intake);
         // One by one, each to its own confirmation: messages of the others may still come in
         // between. Orders last.
@@ -112,7 +121,7 @@ impl Subscriber {
                 .into_iter()
                 .partition(|channel| *channel == self.keys.control);
         for channel in channels.iter().chain(&control) {
-            if let Err(e) = session.subscription.unsubscribe(channel, LAST_ANSWER) {
+            if let Err(e) = session.subscription.unsubscribe(channel, limit) {
                 warn!("UNSUBSCRIBE {channel}: {e}; what is published now may be lost");
                 return false;
             }
@@ -130,7 +139,7 @@ impl Session {
     /// Redis has answered a PING.
     pub(super) fn take_pong(&mut self, intake: &mut Intake) {
         self.pings = self.pings.saturating_sub(1);
-        if self.leaving == Leaving::Begins && self.pings == 0 {
+        if matches!(self.leaving, Leaving::Begins(_)) && self.pings == 0 {
             self.be_late(intake);
         }
     }

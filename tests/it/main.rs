@@ -6,6 +6,7 @@
 mod admin_cli;
 mod attempt_faults;
 mod bad_input;
+mod chaos;
 mod check_cli;
 mod config;
 mod connections;

@@ -125,9 +125,10 @@ impl Judge {
         let record = first.link.lock().unwrap();
         let (left, cut) = (record.client_left, record.cut);
         drop(record);
-        let heard = first.heard();
-        if heard.is_some_and(|heard| left.is_none_or(|left| left > heard + NEAR)) {
-            return None;
+        if let Some(heard) = first.heard()
+            && left.is_none_or(|left| left > heard + NEAR)
+        {
+            return self.why_unread(id, first, heard);
         }
         if first.mood == Mood::Drops {
             let fault = self.fault(On::Endpoint(first.endpoint), first.at, first.at + NEAR)?;
@@ -139,6 +140,26 @@ impl Judge {
             return cause("the answer was cut off", fault.line());
         }
         self.why_gave_up(id, first, left?)
+    }
+
+    /// The answer was in the replica's socket, but the attempt was over, or was by the time that
+    /// the replica could read it.
+    fn why_unread(&self, id: &str, first: &Arrival, heard: At) -> Option<Cause> {
+        let life = &self.lives[self.numbers[&first.life]];
+        let record = life.record.lock().unwrap();
+        if !record.log.iter().any(|line| tells_of_timeout(line, id)) {
+            return None;
+        }
+        let stopped = record.stops.iter().any(|stop| {
+            let length = stop.to.map_or(TIMEOUT, |to| to.saturating_sub(stop.from));
+            stop.overlaps(first.sent, heard + NEAR) && length >= TIMEOUT / 2
+        });
+        drop(record);
+        if stopped {
+            return cause("suspended before it heard the answer", &*life.name);
+        }
+        let is_late = heard.saturating_sub(first.sent) >= TIMEOUT.mul_f64(0.9);
+        is_late.then(|| self.why_gave_up(id, first, heard))?
     }
 
     /// The replica closed the connection before the answer was there.
@@ -197,33 +218,40 @@ impl Judge {
         }
         let longest = longest_wait(&record.waits, heard, taken);
         let stopped = record.stops.iter().any(|stop| stop.overlaps(heard, taken));
+        let ended = record.ended.filter(|ended| *ended <= taken);
         drop(record);
         // Had it written anything else meanwhile, this would have been written too.
-        let worked = self.ledger_worked(before.life, heard + NEAR, taken);
-        if worked {
+        if self.ledger_worked(before.life, heard + NEAR, taken) {
             return starved(longest, &life.name);
         }
         if stopped {
             return cause("suspended before it settled", &*life.name);
         }
-        for (on, name) in [
-            (On::RedisPath(life.replica), "cut off before it settled"),
-            (On::Server, "Redis failed before it settled"),
-        ] {
-            if let Some(fault) = self.last_outage(before.life, on, heard, taken) {
-                return cause(name, fault.line());
+        match (self.outage(before.life, heard, ended.unwrap_or(taken)), ended) {
+            (Some(fault), Some(_)) => cause("its drain ended before Redis was back", fault.line()),
+            (Some(fault), None) if fault.on == On::Server => {
+                cause("Redis failed before it settled", fault.line())
             }
+            (Some(fault), None) => cause("cut off before it settled", fault.line()),
+            (None, _) => starved(longest, &life.name),
         }
-        starved(longest, &life.name)
     }
 
-    /// A fault that lasted at some time in between, or from which the ledger had not recovered.
-    fn last_outage(&self, life: usize, on: On, heard: At, taken: At) -> Option<&Fault> {
-        let mut faults = self.faults.iter().rev().filter(|f| f.on == on);
-        faults.find(|f| {
-            let is_over = f.span.to.is_some_and(|to| to < heard);
-            f.span.from <= taken && (!is_over || !self.ledger_worked(life, f.span.from, taken))
-        })
+    /// What kept a ledger from Redis for the longest part of a time. If nothing did: the fault from
+    /// which it had not recovered.
+    fn outage(&self, life: usize, from: At, to: At) -> Option<&Fault> {
+        let path = On::RedisPath(self.lives[life].replica);
+        let faults = self.faults.iter();
+        let faults = faults.filter(|f| (f.on == path || f.on == On::Server) && f.span.from <= to);
+        let part = |f: &&Fault| {
+            let end = f.span.to.unwrap_or(to).min(to);
+            end.saturating_sub(f.span.from.max(from))
+        };
+        let (within, before): (Vec<&Fault>, Vec<&Fault>) =
+            faults.partition(|f| f.span.overlaps(from, to));
+        let last = before.into_iter().max_by_key(|f| f.span.from);
+        let last = last.filter(|f| !self.ledger_worked(life, f.span.from, to));
+        within.into_iter().max_by_key(part).or(last)
     }
 
     /// Whether the ledger of this life has asked in between, and was answered.

@@ -67,6 +67,9 @@ fn nothing_is_lost_and_each_repetition_has_its_cause_while_everything_fails() {
     let lost = lost(&outcome);
     let (causes, unexplained) = causes(&outcome);
     report(seed, &outcome, &lost, &causes, unexplained.len());
+    if let Ok(folder) = std::env::var("OUTHOOK_CHAOS_LOGS") {
+        keep_logs(&outcome, &causes, &folder);
+    }
     let tell = |id: &str| story::tell(&outcome.judge, id, outcome.sent.get(id), &outcome.arrivals);
     for id in lost.iter().chain(&unexplained).take(5) {
         println!("{}", tell(id));
@@ -237,6 +240,29 @@ fn causes(outcome: &Outcome) -> (BTreeMap<Cause, Vec<String>>, Vec<String>) {
         }
     }
     (causes, unexplained)
+}
+
+/// What each process wrote and asked of Redis, and what came again, for whoever looks into it.
+fn keep_logs(outcome: &Outcome, causes: &BTreeMap<Cause, Vec<String>>, folder: &str) {
+    let write = |name: &str, ending: &str, text: String| {
+        let file = format!("{folder}/{name}.{ending}");
+        std::fs::write(&file, text).unwrap_or_else(|e| panic!("{file}: {e}"));
+    };
+    let judge = &outcome.judge;
+    for (number, life) in judge.lives.iter().enumerate() {
+        write(&life.name, "log", life.record.lock().unwrap().log.join("\n"));
+        let mut calls: Vec<_> = judge.trace.calls.iter().collect();
+        calls.retain(|call| call.life == number);
+        calls.sort_by_key(|call| call.sent);
+        let lines: Vec<String> = calls.iter().map(|call| story::describe(call)).collect();
+        write(&life.name, "calls", lines.join("\n"));
+    }
+    let tell = |id: &String| story::tell(judge, id, outcome.sent.get(id), &outcome.arrivals);
+    let stories = causes.iter().map(|(cause, ids)| {
+        let stories: Vec<String> = ids.iter().map(tell).collect();
+        format!("##### {cause:?} {ids:?}\n{}", stories.join("\n"))
+    });
+    write("all", "stories", stories.collect::<Vec<String>>().join("\n"));
 }
 
 fn report(

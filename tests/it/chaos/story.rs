@@ -5,7 +5,7 @@ use super::clock::{At, seconds};
 use super::endpoint::Arrival;
 use super::judge::Judge;
 use super::producer::Sent;
-use super::trace::lossy;
+use super::trace::{Call, lossy};
 
 /// How much of a command is shown.
 const SHOWN: usize = 300;
@@ -36,17 +36,7 @@ pub fn tell(judge: &Judge, id: &str, sent: Option<&Sent>, arrivals: &[Arrival]) 
         };
         if call.words.iter().any(names) {
             let name = &judge.lives[call.life].name;
-            let words: Vec<String> = call.words.iter().map(|w| lossy(w)).collect();
-            let words: String = words.join(" ").chars().take(SHOWN).collect();
-            let [reached, answered, came] =
-                [call.reached, call.answered, call.came].map(|at| at.map(seconds));
-            let answer = format!("{:?}", call.answer);
-            let answer: String = answer.chars().take(SHOWN).collect();
-            let text = format!(
-                "{name} asks on {}: {words}\n           reached {reached:?} answered {answered:?} \
-                 came {came:?}: {answer}",
-                call.link
-            );
+            let text = format!("{name} asks on {}", describe(call));
             events.push((call.sent, text));
         }
     }
@@ -59,6 +49,22 @@ pub fn tell(judge: &Judge, id: &str, sent: Option<&Sent>, arrivals: &[Arrival]) 
     lines.extend(events.iter().map(|(at, text)| format!("{} {text}", seconds(*at))));
     lines.extend(log_lines(judge, id));
     lines.join("\n")
+}
+
+/// A command in one line, and its answer in another.
+pub fn describe(call: &Call) -> String {
+    let words: Vec<String> = call.words.iter().map(|w| lossy(w)).collect();
+    let words: String = words.join(" ").chars().take(SHOWN).collect();
+    let [sent, reached, answered, came] =
+        [Some(call.sent), call.reached, call.answered, call.came].map(|at| {
+            let at = at.map(seconds);
+            at.map_or("never".to_owned(), |at| at.trim().to_owned())
+        });
+    let answer: String = format!("{:?}", call.answer).chars().take(SHOWN).collect();
+    format!(
+        "{}: {words}\n           sent {sent} reached {reached} answered {answered} came {came}: {answer}",
+        call.link
+    )
 }
 
 fn tell_arrival(arrival: &Arrival, events: &mut Vec<(At, String)>) {

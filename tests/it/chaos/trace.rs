@@ -2,6 +2,7 @@
 //! which entry, and who wrote what of it, when, and whether the answer came.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,13 +11,25 @@ use super::path::{Chunk, Record};
 use super::replica::Life;
 
 /// A value of the protocol.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Resp {
     Text(Vec<u8>),
     Int(i64),
     Error(String),
     Nil,
     Array(Vec<Resp>),
+}
+
+impl fmt::Debug for Resp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resp::Text(text) => f.write_str(&lossy(text)),
+            Resp::Int(number) => write!(f, "{number}"),
+            Resp::Error(text) => write!(f, "-{text}"),
+            Resp::Nil => f.write_str("nil"),
+            Resp::Array(items) => f.debug_list().entries(items).finish(),
+        }
+    }
 }
 
 /// One command of one replica.
@@ -80,7 +93,7 @@ pub struct Trace {
     pub given: HashMap<String, Vec<Given>>,
     /// By entry.
     pub written: HashMap<String, Vec<Written>>,
-    /// Of each life, when requests of its ledger were sent of which the answer came.
+    /// Of each life, when its ledger sent the writes of which the answer came.
     pub ledger_worked: HashMap<usize, Vec<At>>,
 }
 
@@ -111,7 +124,8 @@ impl Trace {
         let is_ledger = calls.iter().any(writes) && calls.iter().all(|c| c.name() != "XREADGROUP");
         let mut settled: Vec<String> = Vec::new();
         for call in calls {
-            if is_ledger && call.came.is_some() {
+            let is_write = call.name() == "EXEC" || deed(call).is_some();
+            if is_ledger && is_write && call.came.is_some() {
                 self.ledger_worked.entry(life).or_default().push(call.sent);
             }
             match &*call.name() {

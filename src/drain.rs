@@ -2,6 +2,7 @@
 //! disconnection means "draining". There is no flag to forget to look at, and a thread that
 //! waits can wait for this too; the timer, which waits for nothing but to be woken, is.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -10,6 +11,7 @@ use crate::waker::Waker;
 
 /// Begins the drain when dropped.
 pub struct DrainTrigger {
+    begun_at: Arc<OnceLock<Instant>>,
     _sender: Sender<Never>,
     /// Dropped after it.
     _waker: Waker,
@@ -17,7 +19,10 @@ pub struct DrainTrigger {
 
 /// Told when the drain begins. Clones hear the same.
 #[derive(Clone)]
-pub struct Drain(Receiver<Never>);
+pub struct Drain {
+    trigger: Receiver<Never>,
+    begun_at: Arc<OnceLock<Instant>>,
+}
 
 /// No value of it exists.
 pub enum Never {}
@@ -25,23 +30,41 @@ pub enum Never {}
 /// A trigger, and what it triggers. The timer, who sleeps, is woken by it.
 pub fn drain(waker: Waker) -> (DrainTrigger, Drain) {
     let (sender, receiver) = bounded(0);
+    let begun_at = Arc::new(OnceLock::new());
     let trigger = DrainTrigger {
+        begun_at: begun_at.clone(),
         _sender: sender,
         _waker: waker,
     };
-    (trigger, Drain(receiver))
+    let drain = Drain {
+        trigger: receiver,
+        begun_at,
+    };
+    (trigger, drain)
+}
+
+impl Drop for DrainTrigger {
+    /// Before the sender is dropped: whoever finds that the drain has begun also finds when.
+    fn drop(&mut self) {
+        let _ = self.begun_at.set(Instant::now());
+    }
 }
 
 impl Drain {
     pub fn has_begun(&self) -> bool {
-        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+        matches!(self.trigger.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// When it did, for whoever could not look at once.
+    pub fn begun_at(&self) -> Option<Instant> {
+        self.begun_at.get().copied()
     }
 
     /// Waits until the drain begins, at most for `time`. True when it has begun.
     pub fn wait(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         matches!(
-            self.0.recv_deadline(end),
+            self.trigger.recv_deadline(end),
             Err(RecvTimeoutError::Disconnected)
         )
     }

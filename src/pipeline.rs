@@ -40,7 +40,7 @@ use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::places::Place;
 use crate::rules::Rules;
-use crate::scheduler::{Limits, Scheduler};
+use crate::scheduler::{Limits, Scheduler, begin_within};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::timer::Timer;
@@ -183,6 +183,7 @@ impl Pipeline {
             receipts: Inlet::new(receipts, room.waker()),
             drain: drain.clone(),
             patience: config.drain_timeout,
+            begin_within: keeper.near.map_or(Duration::MAX, begin_within),
             trouble,
             recent: ledger::Recent::default(),
         };

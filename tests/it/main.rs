@@ -24,6 +24,7 @@ mod ends;
 mod isolation;
 mod json_shapes;
 mod keep_alive;
+mod ledger_waits;
 mod listen_cli;
 mod listening;
 mod moves;

@@ -6,11 +6,11 @@
 //! fails, `path.rs` for how it is recorded, and `judge.rs` for what counts as a cause.
 
 mod actors;
-mod clock;
+pub mod clock;
 mod endpoint;
 mod faults;
 mod judge;
-mod path;
+pub mod path;
 mod producer;
 mod replica;
 mod story;

@@ -113,6 +113,7 @@ fn ledger(store: impl Write + Send + 'static, around: &Around) -> Ledger {
         receipts: around.receipts.clone(),
         drain: around.drain.clone(),
         patience: LONG,
+        begin_within: Duration::MAX,
         trouble: Trouble::new("test"),
         recent: crate::ledger::Recent::default(),
     }

@@ -92,13 +92,17 @@ fn leave_to_begin_that_comes_when_the_lease_is_over_begins_nothing() {
     redis.add(message(&receiver.url("/"), "m", "1"));
     first.log.wait("failed id=m");
     // The failure is noted; the next note is the leave to begin, of which the answer waits.
-    until("the failure to be noted", || (attempts(&redis) == 2).then_some(()));
+    until("the failure to be noted", || {
+        (attempts(&redis) == 2).then_some(())
+    });
     path.set(Weather {
         holds_down: true,
         ..Weather::default()
     });
     let mut second = start(&redis.address(), &[]);
-    until("the other to deliver it", || (entries(&redis) == 0).then_some(()));
+    until("the other to deliver it", || {
+        (entries(&redis) == 0).then_some(())
+    });
     path.set(Weather::default());
     // It writes what comes next when it is through with that.
     redis.add(message(&receiver.url("/"), "after", "1"));

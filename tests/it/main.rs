@@ -42,5 +42,4 @@ mod retries;
 mod support;
 mod surroundings;
 mod tls;
-mod torture;
 mod workers;

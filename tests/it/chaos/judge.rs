@@ -227,7 +227,10 @@ impl Judge {
         if stopped {
             return cause("suspended before it settled", &*life.name);
         }
-        match (self.outage(before.life, heard, ended.unwrap_or(taken)), ended) {
+        match (
+            self.outage(before.life, heard, ended.unwrap_or(taken)),
+            ended,
+        ) {
             (Some(fault), Some(_)) => cause("its drain ended before Redis was back", fault.line()),
             (Some(fault), None) if fault.on == On::Server => {
                 cause("Redis failed before it settled", fault.line())

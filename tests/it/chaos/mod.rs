@@ -250,7 +250,11 @@ fn keep_logs(outcome: &Outcome, causes: &BTreeMap<Cause, Vec<String>>, folder: &
     };
     let judge = &outcome.judge;
     for (number, life) in judge.lives.iter().enumerate() {
-        write(&life.name, "log", life.record.lock().unwrap().log.join("\n"));
+        write(
+            &life.name,
+            "log",
+            life.record.lock().unwrap().log.join("\n"),
+        );
         let mut calls: Vec<_> = judge.trace.calls.iter().collect();
         calls.retain(|call| call.life == number);
         calls.sort_by_key(|call| call.sent);
@@ -262,7 +266,11 @@ fn keep_logs(outcome: &Outcome, causes: &BTreeMap<Cause, Vec<String>>, folder: &
         let stories: Vec<String> = ids.iter().map(tell).collect();
         format!("##### {cause:?} {ids:?}\n{}", stories.join("\n"))
     });
-    write("all", "stories", stories.collect::<Vec<String>>().join("\n"));
+    write(
+        "all",
+        "stories",
+        stories.collect::<Vec<String>>().join("\n"),
+    );
 }
 
 fn report(
@@ -278,9 +286,14 @@ fn report(
     println!(
         "chaos: seed {seed}: {sent} messages, {arrivals} requests, {faults} faults, {lives} \
          processes, {dead} dead letters as expected, lost {}, without a cause {unexplained}, \
-         left in Redis 0; came again:",
+         left in Redis 0",
         lost.len()
     );
+    let ends = outcome.judge.lives.iter().filter_map(|life| {
+        let record = life.record.lock().unwrap();
+        Some(record.ended?.saturating_sub(record.terminated?))
+    });
+    println!("chaos: the longest end after SIGTERM took {:?}", ends.max());
     let mut names: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (cause, ids) in causes {
         let counts = names.entry(cause.name).or_default();

@@ -73,7 +73,11 @@ fn compose(rng: &mut Rng, number: usize, id: &str, url: &str) -> (String, Option
             r#","maxAttempts":2"#.to_owned(),
             Some("exhausted"),
         ),
-        23 => ("ftp://127.0.0.1/".to_owned(), String::new(), Some("bad_url")),
+        23 => (
+            "ftp://127.0.0.1/".to_owned(),
+            String::new(),
+            Some("bad_url"),
+        ),
         n if n % 10 == 3 => {
             let due = unix_ms() + 500 + rng.below(4000);
             (format!("{url}/"), format!(r#","deliverAt":{due}"#), None)

@@ -1,6 +1,8 @@
 //! All that is known of one message, in the order of time: for whoever has to find out why it came
 //! twice, or not at all.
 
+use std::collections::BTreeSet;
+
 use super::clock::{At, seconds};
 use super::endpoint::Arrival;
 use super::judge::Judge;
@@ -22,23 +24,21 @@ pub fn tell(judge: &Judge, id: &str, sent: Option<&Sent>, arrivals: &[Arrival]) 
         tell_arrival(arrival, &mut events);
     }
     let given = judge.trace.given.get(id).map_or(&[][..], Vec::as_slice);
-    let mut entries: Vec<&str> = Vec::new();
+    let mut names: BTreeSet<&str> = BTreeSet::from([id]);
     for g in given {
-        entries.push(&g.entry);
+        names.insert(&g.entry);
         let (name, came) = (&judge.lives[g.life].name, g.came.map(seconds));
         let text = format!("Redis gives {} to {name}, came {came:?}", g.entry);
         events.push((g.at, text));
     }
-    for call in &judge.trace.calls {
-        let names = |word: &Vec<u8>| {
-            let text = lossy(word);
-            entries.contains(&&*text) || text.contains(&format!("\"webhookId\":\"{id}\""))
-        };
-        if call.words.iter().any(names) {
-            let name = &judge.lives[call.life].name;
-            let text = format!("{name} asks on {}", describe(call));
-            events.push((call.sent, text));
-        }
+    let calls = names
+        .iter()
+        .filter_map(|name| judge.trace.naming.get(*name));
+    for number in calls.flatten().collect::<BTreeSet<_>>() {
+        let call = &judge.trace.calls[*number];
+        let name = &judge.lives[call.life].name;
+        let text = format!("{name} asks on {}", describe(call));
+        events.push((call.sent, text));
     }
     events.sort();
     let from = events.first().map_or(At::ZERO, |(at, _)| *at);
@@ -46,7 +46,11 @@ pub fn tell(judge: &Judge, id: &str, sent: Option<&Sent>, arrivals: &[Arrival]) 
     tell_faults(judge, from.saturating_sub(AROUND), to + AROUND, &mut events);
     events.sort();
     let mut lines = vec![format!("--- the story of {id}: {sent:?}")];
-    lines.extend(events.iter().map(|(at, text)| format!("{} {text}", seconds(*at))));
+    lines.extend(
+        events
+            .iter()
+            .map(|(at, text)| format!("{} {text}", seconds(*at))),
+    );
     lines.extend(log_lines(judge, id));
     lines.join("\n")
 }
@@ -55,8 +59,8 @@ pub fn tell(judge: &Judge, id: &str, sent: Option<&Sent>, arrivals: &[Arrival]) 
 pub fn describe(call: &Call) -> String {
     let words: Vec<String> = call.words.iter().map(|w| lossy(w)).collect();
     let words: String = words.join(" ").chars().take(SHOWN).collect();
-    let [sent, reached, answered, came] =
-        [Some(call.sent), call.reached, call.answered, call.came].map(|at| {
+    let [sent, reached, answered, came] = [Some(call.sent), call.reached, call.answered, call.came]
+        .map(|at| {
             let at = at.map(seconds);
             at.map_or("never".to_owned(), |at| at.trim().to_owned())
         });

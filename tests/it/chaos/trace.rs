@@ -93,6 +93,8 @@ pub struct Trace {
     pub given: HashMap<String, Vec<Given>>,
     /// By entry.
     pub written: HashMap<String, Vec<Written>>,
+    /// The calls that name an entry, or hold a message of this id.
+    pub naming: HashMap<String, Vec<usize>>,
     /// Of each life, when its ledger sent the writes of which the answer came.
     pub ledger_worked: HashMap<usize, Vec<At>>,
 }
@@ -106,6 +108,12 @@ impl Trace {
                 let first = trace.calls.len();
                 read_link(&record.lock().unwrap(), life, link, &mut trace.calls);
                 trace.digest(life, first..trace.calls.len());
+            }
+        }
+        for (number, call) in trace.calls.iter().enumerate() {
+            let ids = call.words.iter().filter_map(|word| webhook_id(word));
+            for name in call.entries().chain(ids) {
+                trace.naming.entry(name).or_default().push(number);
             }
         }
         for given in trace.given.values_mut() {

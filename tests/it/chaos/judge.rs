@@ -24,6 +24,9 @@ use super::trace::{Deed, Given, Trace, Written};
 /// How far two threads of the test may be apart in what they note of one moment.
 const NEAR: Duration = Duration::from_millis(30);
 
+/// How soon after an acceptance was heard it is on its way to Redis, if nothing is in that way.
+const SOON: Duration = Duration::from_millis(300);
+
 /// A thread that waited so long for a processor may be late because of that.
 const STARVED: Duration = Duration::from_millis(150);
 
@@ -220,8 +223,8 @@ impl Judge {
         let stopped = record.stops.iter().any(|stop| stop.overlaps(heard, taken));
         let ended = record.ended.filter(|ended| *ended <= taken);
         drop(record);
-        // Had it written anything else meanwhile, this would have been written too.
-        if self.ledger_worked(before.life, heard + NEAR, taken) {
+        // Settlements are written first: had others been, this one would have been too.
+        if self.has_settled(before.life, heard + SOON, taken) {
             return starved(longest, &life.name);
         }
         if stopped {
@@ -253,14 +256,14 @@ impl Judge {
         let (within, before): (Vec<&Fault>, Vec<&Fault>) =
             faults.partition(|f| f.span.overlaps(from, to));
         let last = before.into_iter().max_by_key(|f| f.span.from);
-        let last = last.filter(|f| !self.ledger_worked(life, f.span.from, to));
+        let last = last.filter(|f| !self.has_settled(life, f.span.from, to));
         within.into_iter().max_by_key(part).or(last)
     }
 
-    /// Whether the ledger of this life has asked in between, and was answered.
-    fn ledger_worked(&self, life: usize, from: At, to: At) -> bool {
-        let worked = self.trace.ledger_worked.get(&life);
-        worked.is_some_and(|times| times.iter().any(|at| *at > from && *at < to))
+    /// Whether this life sent a settlement in between, and heard that it was made.
+    fn has_settled(&self, life: usize, from: At, to: At) -> bool {
+        let settled = self.trace.settled.get(&life);
+        settled.is_some_and(|times| times.iter().any(|at| *at > from && *at < to))
     }
 
     /// It was sent by one that had lost the entry by then, or came long after it was sent.

@@ -95,8 +95,8 @@ pub struct Trace {
     pub written: HashMap<String, Vec<Written>>,
     /// The calls that name an entry, or hold a message of this id.
     pub naming: HashMap<String, Vec<usize>>,
-    /// Of each life, when its ledger sent the writes of which the answer came.
-    pub ledger_worked: HashMap<usize, Vec<At>>,
+    /// Of each life, when it sent the settlements of which the answer came.
+    pub settled: HashMap<usize, Vec<At>>,
 }
 
 impl Trace {
@@ -128,14 +128,8 @@ impl Trace {
     /// Takes what matters out of the calls of one connection.
     fn digest(&mut self, life: usize, range: Range<usize>) {
         let calls = &self.calls[range];
-        let writes = |call: &Call| call.name() == "XACK" || deed(call).is_some();
-        let is_ledger = calls.iter().any(writes) && calls.iter().all(|c| c.name() != "XREADGROUP");
         let mut settled: Vec<String> = Vec::new();
         for call in calls {
-            let is_write = call.name() == "EXEC" || deed(call).is_some();
-            if is_ledger && is_write && call.came.is_some() {
-                self.ledger_worked.entry(life).or_default().push(call.sent);
-            }
             match &*call.name() {
                 "XREADGROUP" | "XRANGE" => {
                     for (entry, id) in call.answer.iter().flat_map(entries_of) {
@@ -154,6 +148,9 @@ impl Trace {
                 "XACK" => settled = call.entries().collect(),
                 // It is made true by the end of the transaction.
                 "EXEC" => {
+                    if call.came.is_some() {
+                        self.settled.entry(life).or_default().push(call.sent);
+                    }
                     for entry in settled.drain(..) {
                         let written = written(call, Deed::Settle);
                         self.written.entry(entry).or_default().push(written);

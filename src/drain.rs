@@ -5,6 +5,7 @@
 //! A drain ends in the same way: [`EndSignals::last`] tells whoever hears to the last that all else is
 //! done.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -13,6 +14,7 @@ use crate::waker::Waker;
 
 /// Begins the drain when dropped.
 pub struct DrainTrigger {
+    begun_at: Arc<OnceLock<Instant>>,
     _sender: Sender<Never>,
     /// Dropped after it.
     _waker: Waker,
@@ -20,7 +22,10 @@ pub struct DrainTrigger {
 
 /// Told when the drain begins. Clones hear the same.
 #[derive(Clone)]
-pub struct Drain(Receiver<Never>);
+pub struct Drain {
+    trigger: Receiver<Never>,
+    begun_at: Arc<OnceLock<Instant>>,
+}
 
 /// What a source is told of the end.
 #[derive(Clone)]
@@ -38,23 +43,41 @@ pub enum Never {}
 /// A trigger, and what it triggers. The timer, who sleeps, is woken by it.
 pub fn drain(waker: Waker) -> (DrainTrigger, Drain) {
     let (sender, receiver) = bounded(0);
+    let begun_at = Arc::new(OnceLock::new());
     let trigger = DrainTrigger {
+        begun_at: begun_at.clone(),
         _sender: sender,
         _waker: waker,
     };
-    (trigger, Drain(receiver))
+    let drain = Drain {
+        trigger: receiver,
+        begun_at,
+    };
+    (trigger, drain)
+}
+
+impl Drop for DrainTrigger {
+    /// Before the sender is dropped: whoever finds that the drain has begun also finds when.
+    fn drop(&mut self) {
+        let _ = self.begun_at.set(Instant::now());
+    }
 }
 
 impl Drain {
     pub fn has_begun(&self) -> bool {
-        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+        matches!(self.trigger.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// When it did, for whoever could not look at once.
+    pub fn begun_at(&self) -> Option<Instant> {
+        self.begun_at.get().copied()
     }
 
     /// Waits until the drain begins, at most for `time`. True when it has begun.
     pub fn wait(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         matches!(
-            self.0.recv_deadline(end),
+            self.trigger.recv_deadline(end),
             Err(RecvTimeoutError::Disconnected)
         )
     }

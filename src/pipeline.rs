@@ -41,7 +41,7 @@ use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::places::Place;
 use crate::rules::Rules;
-use crate::scheduler::{Limits, Scheduler};
+use crate::scheduler::{Limits, Scheduler, begin_within};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::timer::Timer;
@@ -169,7 +169,6 @@ impl Pipeline {
         let (work, takers) = work::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
-
         let client = make_client(config)?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
@@ -184,6 +183,7 @@ impl Pipeline {
             drain: drain.clone(),
             last: Some(last_trigger),
             patience: config.drain_timeout,
+            begin_within: keeper.near.map_or(Duration::MAX, begin_within),
             trouble,
             recent: ledger::Recent::default(),
         };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use log::warn;
 
+use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::drain::{Drain, DrainTrigger};
 use crate::entry::EntryId;
@@ -68,6 +69,8 @@ pub struct Ledger {
     pub last: Option<DrainTrigger>,
     /// How long the store may stay away once the service is to end.
     pub patience: Duration,
+    /// How old a note may be when the attempt begins for which it was made.
+    pub begin_within: Duration,
     pub trouble: Trouble,
     pub recent: Recent,
 }
@@ -115,10 +118,11 @@ impl Ledger {
                 }
                 Err(e) => {
                     let pause = self.trouble.begin(&e);
-                    // The end, a drain's or that of all work, began after this write did.
-                    if deadline.is_none() && (self.work.is_last() || self.drain.has_begun()) {
-                        deadline = Some(begun + self.patience);
-                    }
+                    // The end of all work began after this write did. A drain knows when it
+                    // began, and the store gets all of its time.
+                    let end = self.drain.begun_at();
+                    let end = end.or(self.work.is_last().then_some(begun));
+                    deadline = deadline.or(end.map(|end| end + self.patience));
                     // What is still to come is not tried any more: each try may take long.
                     gave_up = !self.waits(pause, deadline);
                     if gave_up {
@@ -146,10 +150,20 @@ impl Ledger {
         if !held.settled.is_empty() && first.keep(self.store.settle(&held.settled, limit)) {
             held.settled.clear();
         }
-        first.keep(self.note(held, &mut receipt, limit));
-        first.keep(self.bury(held, &mut receipt, report, limit));
-        first.keep(self.park(held, &mut receipt, report, limit));
-        first.keep(self.notify(held, limit));
+        // A store that does not answer would not answer the rest either, and each wait for it
+        // would be one more of this length.
+        if first.lets_go_on() {
+            first.keep(self.note(held, &mut receipt, limit));
+        }
+        if first.lets_go_on() {
+            first.keep(self.bury(held, &mut receipt, report, limit));
+        }
+        if first.lets_go_on() {
+            first.keep(self.park(held, &mut receipt, report, limit));
+        }
+        if first.lets_go_on() {
+            first.keep(self.notify(held, limit));
+        }
         held.recount();
         self.recent.repeats = first.0.is_err();
         if !receipt.is_empty() {
@@ -179,7 +193,12 @@ impl Ledger {
         }
         let begun = held.begun.iter();
         let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
+        let asked = boot_time();
         let lost = self.store.note(&notes.collect::<Vec<_>>(), limit)?;
+        // Their leases may be over by now, or end during the attempts: they are asked for again.
+        if boot_time().since(asked) > self.begin_within {
+            return Ok(());
+        }
         let lost: HashSet<usize> = lost.iter().map(|unmoved| unmoved.index).collect();
         for (n, delivery) in held.begun.drain(..).enumerate() {
             match lost.contains(&n) {
@@ -367,6 +386,11 @@ impl FirstError {
             self.0 = result;
         }
         good
+    }
+
+    /// Whether all went well, or was refused, which may be so for one kind alone.
+    fn lets_go_on(&self) -> bool {
+        self.0.as_ref().err().is_none_or(StoreError::is_refusal)
     }
 }
 

@@ -50,6 +50,12 @@ impl Leases {
     }
 }
 
+/// How long after its lease began an attempt may begin, so that it ends before the lease does:
+/// it takes a third of a lease at most. `near` is half a lease.
+pub fn begin_within(near: Duration) -> Duration {
+    near + near / 3
+}
+
 impl Scheduler {
     /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
     pub(super) fn age(&self, delivery: &Delivery, now: Now) -> Duration {
@@ -67,7 +73,7 @@ impl Scheduler {
 
     /// Whether an attempt that begins now may still be under way when its lease ends.
     pub(super) fn is_too_old_to_begin(&self, delivery: &Delivery, now: Now) -> bool {
-        let latest = self.limits.near.map(|near| near + near / 3);
+        let latest = self.limits.near.map(begin_within);
         // Whoever asks the store first gets a new lease.
         !delivery.notes_first() && latest.is_some_and(|latest| self.age(delivery, now) > latest)
     }

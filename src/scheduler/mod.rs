@@ -34,6 +34,7 @@ use crate::verdict::{Verdict, judge};
 use chains::{Admission, Chains};
 use lanes::Lanes;
 use leases::Leases;
+pub use leases::begin_within;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 use turns::Turns;

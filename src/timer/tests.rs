@@ -120,6 +120,7 @@ fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
         drain: around.drain.clone(),
         last: around.last.take(),
         patience: LONG,
+        begin_within: Duration::MAX,
         trouble: Trouble::new("test"),
         recent: crate::ledger::Recent::default(),
     }

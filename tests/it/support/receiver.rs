@@ -205,7 +205,7 @@ fn serve<R: Into<Reply>>(
 }
 
 /// `None` at the end of the connection, also in the middle of a request.
-fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
+pub fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let (method, rest) = line.trim_end().split_once(' ')?;

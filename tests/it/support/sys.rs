@@ -16,7 +16,12 @@ pub fn signal(pid: u32, signal: Signal) {
 
 /// Makes the close of this connection a reset.
 pub fn reset(stream: TcpStream) {
-    let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    reset_at_close(&stream);
+}
+
+/// The same, for one that is closed later, by whoever closes it last.
+pub fn reset_at_close(stream: &TcpStream) {
+    let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
 /// CPU time that a process has used so far.

@@ -1,0 +1,123 @@
+//! The faults of a run: what failed, where, and from when to when. Also the numbers that they are
+//! drawn by.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::clock::{At, Span, now, seconds};
+
+/// Where a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum On {
+    /// The process of a replica.
+    Process(usize),
+    /// What is between a replica and Redis.
+    RedisPath(usize),
+    Server,
+    /// What is between the replicas and an endpoint.
+    EndpointPath(usize),
+    Endpoint(usize),
+}
+
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub on: On,
+    pub what: String,
+    pub span: Span,
+}
+
+impl Fault {
+    pub fn line(&self) -> String {
+        let to = self.span.to.map_or("…".into(), seconds);
+        let (from, on, what) = (seconds(self.span.from), self.on, &self.what);
+        format!("{from} – {to}  {on:?}: {what}")
+    }
+}
+
+/// All of them, by number.
+pub struct Faults {
+    all: Mutex<Vec<Fault>>,
+    shows: bool,
+}
+
+impl Faults {
+    /// `shows`: each is printed when it is over.
+    pub fn new(shows: bool) -> Faults {
+        Faults {
+            all: Mutex::default(),
+            shows,
+        }
+    }
+
+    pub fn begin(&self, on: On, what: &str) -> usize {
+        let mut all = self.all.lock().unwrap();
+        let span = Span {
+            from: now(),
+            to: None,
+        };
+        let what = what.to_owned();
+        all.push(Fault { on, what, span });
+        all.len() - 1
+    }
+
+    pub fn end(&self, number: usize) {
+        let mut all = self.all.lock().unwrap();
+        all[number].span.to = Some(now());
+        if self.shows {
+            println!("{}", all[number].line());
+        }
+    }
+
+    pub fn all(&self) -> Vec<Fault> {
+        self.all.lock().unwrap().clone()
+    }
+}
+
+/// Random numbers that are the same for each run of a seed.
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64, part: u64) -> Rng {
+        let mixed = (seed ^ part.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Rng(mixed | 1)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+
+    pub fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to - from))
+    }
+}
+
+/// Deals all cards in a random order, again and again, so that a short run has each kind too.
+pub struct Deck<T> {
+    cards: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Copy> Deck<T> {
+    pub fn new(cards: &[T]) -> Deck<T> {
+        Deck {
+            cards: cards.to_vec(),
+            left: Vec::new(),
+        }
+    }
+
+    pub fn draw(&mut self, rng: &mut Rng) -> T {
+        if self.left.is_empty() {
+            self.left = self.cards.clone();
+        }
+        let n = rng.below(self.left.len() as u64) as usize;
+        self.left.swap_remove(n)
+    }
+}
+
+/// Sleeps, but not beyond `end`.
+pub fn rest(length: Duration, end: At) {
+    std::thread::sleep(length.min(end.saturating_sub(now())));
+}

@@ -6,8 +6,9 @@
 //! then within [`Ledger::patience`] even if the store is gone.
 
 mod batch;
+mod outcome;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -25,6 +26,7 @@ use crate::waker::{Inlet, Room};
 use crate::work::Giver;
 
 use batch::Held;
+use outcome::{FirstError, log_letters};
 
 /// The channel's bound, and that of what is held.
 pub const CAPACITY: usize = 256;
@@ -372,44 +374,5 @@ impl Ledger {
                 !left.is_zero()
             }
         }
-    }
-}
-
-/// Of several errors the first.
-struct FirstError(Result<(), StoreError>);
-
-impl FirstError {
-    /// Whether it went well.
-    fn keep(&mut self, result: Result<(), StoreError>) -> bool {
-        let good = result.is_ok();
-        if self.0.is_ok() {
-            self.0 = result;
-        }
-        good
-    }
-
-    /// Whether all went well, or was refused, which may be so for one kind alone.
-    fn lets_go_on(&self) -> bool {
-        self.0.as_ref().err().is_none_or(StoreError::is_refusal)
-    }
-}
-
-/// One line a batch and reason, once it is kept: a flood of dead letters is not a flood of
-/// lines.
-fn log_letters<'a>(letters: impl Iterator<Item = &'a DeadLetter>, place: &str) {
-    let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
-    for letter in letters {
-        let reason = reasons.entry(letter.reason.to_string());
-        reason.or_insert((0, letter)).0 += 1;
-    }
-    for (reason, (count, letter)) in reasons {
-        let more = match count {
-            1 => String::new(),
-            _ => format!(" and {} more", count - 1),
-        };
-        let (name, detail) = (letter.name(), &letter.detail);
-        let to = letter.url.as_deref().map(|u| format!(" to {u}"));
-        let to = to.unwrap_or_default();
-        warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
     }
 }

@@ -15,10 +15,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::At;
+use super::clock::{At, Span, seconds};
 use super::endpoint::{Arrival, Mood};
 use super::faults::{Fault, On};
-use super::replica::{DRAIN, LEASE, Life, TIMEOUT};
+use super::replica::{DRAIN, LEASE, Life, TIMEOUT, WATCH};
 use super::trace::{Deed, Given, Trace, Written};
 
 /// How far two threads of the test may be apart in what they note of one moment.
@@ -27,8 +27,23 @@ const NEAR: Duration = Duration::from_millis(30);
 /// How soon after an acceptance was heard it is on its way to Redis, if nothing is in that way.
 const SOON: Duration = Duration::from_millis(300);
 
-/// A thread that waited so long for a processor may be late because of that.
+/// Who waited less than this for a processor is not late because of that.
 const STARVED: Duration = Duration::from_millis(150);
+
+const UNHEARD_BY_DEATH: &str = "killed before it heard the answer";
+const UNHEARD_BY_STOP: &str = "suspended before it heard the answer";
+const UNSENT_BY_STOP: &str = "suspended before it sent the request";
+const CUT_BY_DRAIN: &str = "cut short by the end of its drain";
+const BUSY: &str = "the machine was busy";
+const UNSETTLED_BY_DEATH: &str = "killed before it settled";
+
+/// Of these, one replica can have no more at a time than it has workers.
+pub const IN_FLIGHT: [&str; 4] = [
+    UNHEARD_BY_DEATH,
+    UNHEARD_BY_STOP,
+    UNSENT_BY_STOP,
+    CUT_BY_DRAIN,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cause {
@@ -87,7 +102,7 @@ impl Judge {
         }
         match first.sent > taken {
             true => self.why_late(first, before, taken),
-            false => self.why_unsettled(first.heard()?, before, taken),
+            false => self.why_unsettled(first, before, taken),
         }
     }
 
@@ -153,13 +168,10 @@ impl Judge {
         if !record.log.iter().any(|line| tells_of_timeout(line, id)) {
             return None;
         }
-        let stopped = record.stops.iter().any(|stop| {
-            let length = stop.to.map_or(TIMEOUT, |to| to.saturating_sub(stop.from));
-            stop.overlaps(first.sent, heard + NEAR) && length >= TIMEOUT / 2
-        });
+        let stop = stopped(&record.stops, first.sent, heard + NEAR);
         drop(record);
-        if stopped {
-            return cause("suspended before it heard the answer", &*life.name);
+        if let Some(stop) = stop {
+            return cause(UNHEARD_BY_STOP, format!("{} {stop}", life.name));
         }
         let is_late = heard.saturating_sub(first.sent) >= TIMEOUT.mul_f64(0.9);
         is_late.then(|| self.why_gave_up(id, first, heard))?
@@ -169,41 +181,47 @@ impl Judge {
     fn why_gave_up(&self, id: &str, first: &Arrival, left: At) -> Option<Cause> {
         let life = &self.lives[self.numbers[&first.life]];
         let record = life.record.lock().unwrap();
-        if record.killed.is_some_and(|killed| killed <= left) {
-            return cause("killed before it heard the answer", &*life.name);
-        }
-        let stopped = record
-            .stops
-            .iter()
-            .any(|stop| stop.overlaps(first.sent, left));
-        if stopped {
-            return cause("suspended before it heard the answer", &*life.name);
+        if let Some(killed) = record.killed.filter(|killed| *killed <= left) {
+            // What has come by then may have been heard.
+            let name = match first.heard().is_some_and(|heard| heard < killed) {
+                true => UNSETTLED_BY_DEATH,
+                false => UNHEARD_BY_DEATH,
+            };
+            return cause(name, &*life.name);
         }
         if record.terminated.is_some_and(|t| left + NEAR >= t + DRAIN) {
-            return cause("cut short by the end of its drain", &*life.name);
+            return cause(CUT_BY_DRAIN, &*life.name);
         }
         // The attempt may have begun before, on a connection that was closed.
-        let waited = left.saturating_sub(first.sent) >= TIMEOUT.mul_f64(0.9)
-            || record.log.iter().any(|line| tells_of_timeout(line, id));
-        if !waited {
+        let took_all = |until: At| until.saturating_sub(first.sent) >= TIMEOUT.mul_f64(0.9);
+        if !took_all(left) && !record.log.iter().any(|line| tells_of_timeout(line, id)) {
             return None;
         }
-        let longest = longest_wait(&record.waits, first.sent, left);
+        let stop = stopped(&record.stops, first.sent, left);
+        let stop = stop.and_then(|stop| cause(UNHEARD_BY_STOP, format!("{} {stop}", life.name)));
+        let starved = starved(&record.waits, first.sent, left, &life.name);
         drop(record);
+        if first.heard().is_some_and(|heard| !took_all(heard)) {
+            return stop.or(starved);
+        }
         if first.mood == Mood::Slow {
             let fault = self.fault(On::Endpoint(first.endpoint), first.at, first.at + NEAR)?;
             return cause("the endpoint answered too late", fault.line());
         }
-        match self.fault(On::EndpointPath(first.endpoint), first.sent, left) {
-            Some(fault) => cause("the answer was held up", fault.line()),
-            None => starved(longest, &life.name),
+        if let Some(fault) = self.fault(On::EndpointPath(first.endpoint), first.sent, left) {
+            return cause("the answer was held up", fault.line());
         }
+        // Without a fault the endpoint was as late as that: it is a part of this test.
+        let late = || cause(BUSY, format!("endpoint {} was late", first.endpoint));
+        stop.or_else(|| took_all(left).then(late)?).or(starved)
     }
 
     /// It had heard that the message was accepted, and the entry was taken before it was settled.
-    fn why_unsettled(&self, heard: At, before: &Given, taken: At) -> Option<Cause> {
-        let life = &self.lives[before.life];
-        let record = life.record.lock().unwrap();
+    fn why_unsettled(&self, first: &Arrival, before: &Given, taken: At) -> Option<Cause> {
+        let heard = first.heard()?;
+        if heard >= taken {
+            return self.why_outlived(first, heard, before);
+        }
         let written = self.written(&before.entry).iter();
         let mut settles = written.filter(|w| w.deed == Deed::Settle && w.life == before.life);
         let settle = settles.find(|w| w.sent >= heard.saturating_sub(NEAR));
@@ -216,30 +234,53 @@ impl Judge {
             let fault = self.fault(On::Server, reached, taken)?;
             return cause("Redis failed with its settle", fault.line());
         }
-        if record.killed.is_some_and(|killed| killed <= taken) {
-            return cause("killed before it settled", &*life.name);
-        }
-        let longest = longest_wait(&record.waits, heard, taken);
-        let stopped = record.stops.iter().any(|stop| stop.overlaps(heard, taken));
+        let life = &self.lives[before.life];
+        let record = life.record.lock().unwrap();
+        let killed = record.killed.filter(|killed| *killed <= taken);
         let ended = record.ended.filter(|ended| *ended <= taken);
+        let end = killed.or(ended).unwrap_or(taken);
+        let starved = starved(&record.waits, heard, end, &life.name);
+        let stop = stopped(&record.stops, heard, end);
         drop(record);
         // Settlements are written first: had others been, this one would have been too.
-        if self.has_settled(before.life, heard + SOON, taken) {
-            return starved(longest, &life.name);
+        if self.has_settled(before.life, heard + SOON, end) {
+            return starved;
         }
-        if stopped {
-            return cause("suspended before it settled", &*life.name);
+        if killed.is_some() {
+            return cause(UNSETTLED_BY_DEATH, &*life.name);
         }
-        match (
-            self.outage(before.life, heard, ended.unwrap_or(taken)),
-            ended,
-        ) {
-            (Some(fault), Some(_)) => cause("its drain ended before Redis was back", fault.line()),
-            (Some(fault), None) if fault.on == On::Server => {
-                cause("Redis failed before it settled", fault.line())
-            }
-            (Some(fault), None) => cause("cut off before it settled", fault.line()),
-            (None, _) => starved(longest, &life.name),
+        if let Some(stop) = stop {
+            let by = format!("{} {stop}", life.name);
+            return cause("suspended before it settled", by);
+        }
+        let Some(fault) = self.outage(before.life, heard, end) else {
+            return starved;
+        };
+        let name = match (ended, fault.on) {
+            (Some(_), _) => "its drain ended before Redis was back",
+            (None, On::Server) => "Redis failed before it settled",
+            _ => "cut off before it settled",
+        };
+        cause(name, fault.line())
+    }
+
+    /// Its attempt was under way when its lease ended.
+    fn why_outlived(&self, first: &Arrival, heard: At, given: &Given) -> Option<Cause> {
+        let life = &self.lives[given.life];
+        let record = life.record.lock().unwrap();
+        if let Some(stop) = stopped(&record.stops, given.at, heard) {
+            return cause(UNHEARD_BY_STOP, format!("{} {stop}", life.name));
+        }
+        let starved = starved(&record.waits, given.at, heard, &life.name);
+        drop(record);
+        let ill = [
+            On::EndpointPath(first.endpoint),
+            On::Endpoint(first.endpoint),
+        ];
+        let fault = ill.iter().find_map(|on| self.fault(*on, first.sent, heard));
+        match fault {
+            Some(fault) => cause("its answer came after its lease", fault.line()),
+            None => starved,
         }
     }
 
@@ -270,24 +311,24 @@ impl Judge {
     fn why_late(&self, late: &Arrival, given: &Given, taken: At) -> Option<Cause> {
         let life = &self.lives[given.life];
         let record = life.record.lock().unwrap();
-        let longest = longest_wait(&record.waits, given.at, late.at);
-        let stops = |from: At, to: At| record.stops.iter().any(|s| s.overlaps(from, to));
+        let starved = starved(&record.waits, given.at, late.at, &life.name);
+        let stop = stopped(&record.stops, given.at, late.sent);
         if late.sent <= taken {
             let on = On::EndpointPath(late.endpoint);
             return match self.fault(on, late.sent, late.at) {
                 Some(fault) => cause("the request was held up", fault.line()),
-                None => starved(longest, &life.name),
+                None => starved,
             };
         }
-        if stops(given.at, late.sent) {
-            return cause("suspended before it sent the request", &*life.name);
+        if let Some(stop) = stop {
+            return cause(UNSENT_BY_STOP, format!("{} {stop}", life.name));
         }
         let begun = self.written(&given.entry).iter().find(|w| {
             let waited = w.came.map(|came| came.saturating_sub(w.sent));
             w.deed == Deed::Note && w.life == given.life && waited >= Some(LEASE - TIMEOUT)
         });
         let Some(begun) = begun else {
-            return starved(longest, &life.name);
+            return starved;
         };
         let (from, to) = (begun.sent, begun.came?);
         let path = self.fault(On::RedisPath(life.replica), from, to);
@@ -296,22 +337,24 @@ impl Judge {
     }
 }
 
+/// The first time in between in which a process was suspended.
+fn stopped(stops: &[Span], from: At, to: At) -> Option<String> {
+    let stop = stops.iter().find(|stop| stop.overlaps(from, to))?;
+    Some(format!("from {}", seconds(stop.from).trim()))
+}
+
 /// `failed id=… timeout … took=1.0s`.
 fn tells_of_timeout(line: &str, id: &str) -> bool {
     line.contains("failed ") && line.contains(&format!("id={id} ")) && line.contains("timeout")
 }
 
-fn longest_wait(waits: &[(At, Duration)], from: At, to: At) -> Duration {
-    let seen_late = Duration::from_millis(500);
-    let waits = waits.iter();
-    let within = waits.filter(|(at, _)| *at >= from && *at <= to + seen_late);
-    within.map(|(_, wait)| *wait).max().unwrap_or_default()
-}
-
-fn starved(longest: Duration, name: &str) -> Option<Cause> {
-    let by = || format!("{name} waited {longest:?} for a processor");
-    (longest >= STARVED).then(|| Cause {
-        name: "the machine was busy",
-        by: by(),
-    })
+/// Threads of a process waited for a processor for half of a time, or longer.
+fn starved(waits: &[(At, Duration)], from: At, to: At, name: &str) -> Option<Cause> {
+    // A wait is known when it is over.
+    let within = waits
+        .iter()
+        .filter(|(at, _)| *at >= from && *at <= to + WATCH * 2);
+    let waited: Duration = within.map(|(_, wait)| *wait).sum();
+    let is_much = waited >= to.saturating_sub(from) / 2 && waited >= STARVED;
+    is_much.then(|| cause(BUSY, format!("{name} waited {waited:?} for a processor")))?
 }

@@ -43,6 +43,9 @@ const ARGS: [&str; 18] = [
 /// A drain may take its time, the grace for attempts that it has cut, and what a busy machine adds.
 const LONGEST_DRAIN: Duration = Duration::from_secs(12);
 
+/// How often waits for a processor are looked at.
+pub const WATCH: Duration = Duration::from_millis(200);
+
 /// What is known of one life.
 #[derive(Default)]
 pub struct LifeRecord {

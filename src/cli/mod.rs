@@ -46,7 +46,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take messages from a Redis stream and from Pub/Sub, and deliver them
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Receive webhooks and print them, for development
     Listen(ListenArgs),
     /// Check the configuration, and that Redis answers

@@ -85,7 +85,7 @@ impl Judge {
             return self.why_unheard(id, first);
         }
         if after.at < before.at {
-            return self.why_late(next, after, self.taken_at(before));
+            return self.why_late(next, after);
         }
         if let Some(cause) = self.why_unheard(id, first) {
             return Some(cause);
@@ -101,7 +101,7 @@ impl Judge {
             return None;
         }
         match first.sent > taken {
-            true => self.why_late(first, before, taken),
+            true => self.why_late(first, before),
             false => self.why_unsettled(first, before, taken),
         }
     }
@@ -143,8 +143,11 @@ impl Judge {
         let record = first.link.lock().unwrap();
         let (left, cut) = (record.client_left, record.cut);
         drop(record);
+        // An answer that came as its connection ended may have been heard or not.
+        let ended = left.or(cut);
+        let is_sure = |heard: At| ended.is_none_or(|ended| ended > heard + NEAR);
         if let Some(heard) = first.heard()
-            && left.is_none_or(|left| left > heard + NEAR)
+            && (is_sure(heard) || self.has_delivered(&first.life, id))
         {
             return self.why_unread(id, first, heard);
         }
@@ -158,6 +161,13 @@ impl Judge {
             return cause("the answer was cut off", fault.line());
         }
         self.why_gave_up(id, first, left?)
+    }
+
+    /// Whether the replica says that this was delivered.
+    fn has_delivered(&self, life: &str, id: &str) -> bool {
+        let record = self.lives[self.numbers[life]].record.lock().unwrap();
+        let word = format!("delivered id={id} ");
+        record.log.iter().any(|line| line.contains(&word))
     }
 
     /// The answer was in the replica's socket, but the attempt was over, or was by the time that
@@ -307,19 +317,12 @@ impl Judge {
         settled.is_some_and(|times| times.iter().any(|at| *at > from && *at < to))
     }
 
-    /// It was sent by one that had lost the entry by then, or came long after it was sent.
-    fn why_late(&self, late: &Arrival, given: &Given, taken: At) -> Option<Cause> {
+    /// It was sent by one that had lost the entry by then.
+    fn why_late(&self, late: &Arrival, given: &Given) -> Option<Cause> {
         let life = &self.lives[given.life];
         let record = life.record.lock().unwrap();
         let starved = starved(&record.waits, given.at, late.at, &life.name);
         let stop = stopped(&record.stops, given.at, late.sent);
-        if late.sent <= taken {
-            let on = On::EndpointPath(late.endpoint);
-            return match self.fault(on, late.sent, late.at) {
-                Some(fault) => cause("the request was held up", fault.line()),
-                None => starved,
-            };
-        }
         if let Some(stop) = stop {
             return cause(UNSENT_BY_STOP, format!("{} {stop}", life.name));
         }

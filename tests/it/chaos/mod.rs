@@ -44,7 +44,7 @@ const BATCH: usize = 256;
 /// What a run has left behind.
 struct Outcome {
     sent: HashMap<String, Sent>,
-    /// In order.
+    /// As they were sent.
     arrivals: Vec<Arrival>,
     dead: Vec<(String, String)>,
     judge: Judge,
@@ -124,7 +124,7 @@ fn run(seed: u64, length: Duration) -> Outcome {
     });
     assert_nothing_left(seed, &redis);
     let mut arrivals: Vec<Arrival> = endpoints.iter().flat_map(|e| e.take_arrivals()).collect();
-    arrivals.sort_by_key(|arrival| arrival.at);
+    arrivals.sort_by_key(|arrival| arrival.sent);
     let dead = redis.dead().into_iter();
     let dead = dead.map(|d| (d.text("id"), d.text("reason"))).collect();
     let lives = lives.lock().unwrap().clone();

@@ -1,7 +1,9 @@
 //! The sockets of a case: those that listen, and those that are there to refuse or to drop.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, Socket, Type};
 
@@ -19,13 +21,26 @@ pub struct Closed {
 /// The sockets of a case: all at one port, which the first of them gets from the kernel.
 pub type Sockets = (u16, Vec<TcpListener>, Closed);
 
+/// The ports that a case has had. A sender remembers what it has learned of an address, and a case
+/// that got the port of an ended one would be judged by that one's manners.
+static USED: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+
+/// Whether no case has had it; from now on one has.
+fn is_unused(port: u16) -> bool {
+    let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
+    used.get_or_insert_default().insert(port)
+}
+
 pub fn listen(case: &Case) -> io::Result<Sockets> {
     let mut tries = 0;
+    // Held, so that the kernel gives another.
+    let mut others = Vec::new();
     loop {
         tries += 1;
         match try_listen(case) {
             // Another program has this port at one of the other addresses.
             Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries < 20 => {}
+            Ok(sockets) if !is_unused(sockets.0) => others.push(sockets),
             other => return other,
         }
     }

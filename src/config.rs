@@ -53,14 +53,6 @@ pub enum Budget {
     Percent(f64),
 }
 
-impl DeliveryConfig {
-    /// Workers that may wait for long for names that do not answer: an eighth, so that a crowd
-    /// of silent names leaves most of them to others.
-    pub fn patient_look_ups(&self) -> usize {
-        (self.workers / 8).max(1)
-    }
-}
-
 /// Attempts at a time that one endpoint may have where nothing is set.
 const MAX_IN_FLIGHT: usize = 32;
 

@@ -51,6 +51,16 @@ pub struct Attempt {
     pub result: Exchange,
 }
 
+impl Attempt {
+    /// See [`FaultKind::postponed`].
+    pub fn postponed(&self) -> Option<Duration> {
+        match self.result {
+            Exchange::Fault { kind, .. } => kind.postponed(),
+            Exchange::Answer { .. } => None,
+        }
+    }
+}
+
 /// What an attempt came to: an answer of whatever status, or none.
 #[derive(Debug)]
 pub enum Exchange {
@@ -67,6 +77,9 @@ pub enum Exchange {
     },
 }
 
+/// How long a delivery waits for which outhook had no descriptor, port or memory.
+const STARVED: Duration = Duration::from_secs(1);
+
 /// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -81,21 +94,32 @@ pub enum FaultKind {
     /// outhook had no descriptor, port or memory for it. Says nothing of the endpoint, and does
     /// not count as an attempt.
     Starved,
+    /// Its name is being looked up, and there may be an answer after so long. Says nothing of the
+    /// endpoint yet, and does not count as an attempt.
+    Unresolved {
+        again: Duration,
+    },
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
 
 impl FaultKind {
-    /// Whether the endpoint was never asked, for reasons of our own: then no attempt was made.
-    pub fn is_no_attempt(self) -> bool {
-        matches!(self, FaultKind::Shutdown | FaultKind::Starved)
+    /// How long until it is worth trying again, if the endpoint was never asked, for reasons of
+    /// our own: then no attempt was made.
+    pub fn postponed(self) -> Option<Duration> {
+        match self {
+            FaultKind::Shutdown => Some(Duration::ZERO),
+            FaultKind::Starved => Some(STARVED),
+            FaultKind::Unresolved { again } => Some(again),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            FaultKind::Dns => "dns",
+            FaultKind::Dns | FaultKind::Unresolved { .. } => "dns",
             FaultKind::Connect => "connect",
             FaultKind::Tls => "tls",
             FaultKind::Timeout => "timeout",

@@ -55,8 +55,17 @@ pub enum Sign {
     Fault {
         wish: Option<Duration>,
     },
-    /// Nothing: outhook cut the attempt short, or is itself to blame.
-    None,
+    /// Nothing: outhook cut the attempt short, or is itself to blame. Others would fare no better
+    /// for so long.
+    None {
+        pause: Duration,
+    },
+}
+
+impl Sign {
+    pub const NOTHING: Sign = Sign::None {
+        pause: Duration::ZERO,
+    };
 }
 
 /// What changed, to be told once.
@@ -91,7 +100,7 @@ pub struct Lane {
     /// The largest window, and the least time between two beginnings, if there is one.
     cap: usize,
     pace: Option<Duration>,
-    /// When, by `pace`, the next may begin.
+    /// When the next may begin, by `pace` or because outhook is not ready for it.
     slot: Option<Instant>,
     /// Closed until then. Once that has passed and until an answer comes, one delivery at a
     /// time is the probe.
@@ -200,7 +209,11 @@ impl Lane {
         self.busy -= 1;
         self.used = now;
         match sign {
-            Sign::None => None,
+            Sign::None { pause } => {
+                let slot = Some(now + pause).filter(|_| !pause.is_zero());
+                self.slot = self.slot.max(slot);
+                None
+            }
             Sign::Alive { took } => self.live(took),
             Sign::Fault { wish } => self.fault(wish, limits, now),
         }
@@ -363,10 +376,13 @@ pub fn sign(attempt: &Attempt) -> Sign {
         } => Sign::Fault { wish: *retry_after },
         Exchange::Answer { .. } => Sign::Alive { took: attempt.took },
         Exchange::Fault {
-            kind: FaultKind::Shutdown | FaultKind::Starved | FaultKind::Internal,
+            kind: FaultKind::Internal,
             ..
-        } => Sign::None,
-        Exchange::Fault { .. } => Sign::Fault { wish: None },
+        } => Sign::NOTHING,
+        Exchange::Fault { kind, .. } => match kind.postponed() {
+            Some(pause) => Sign::None { pause },
+            None => Sign::Fault { wish: None },
+        },
     }
 }
 

@@ -313,7 +313,6 @@ fn client_config(config: &DeliveryConfig) -> ClientConfig {
         names: NamesConfig {
             servers: config.dns_servers.clone(),
             system: config.system_resolver,
-            patient: config.patient_look_ups(),
             files: Files::default(),
         },
     }

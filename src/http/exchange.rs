@@ -4,7 +4,7 @@
 //! connected and a TLS handshake made. Blocks until the exchange's deadline at the longest.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::config::Config;
@@ -13,12 +13,17 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::connect::connect;
-use super::failure::{Failure, broken};
+use super::failure::{Failure, broken, short};
 use super::names::LookUpError;
 use super::stream::{Stream, Unasked};
 use super::transport::Wire;
 use super::{Connections, Target};
 use crate::delivery::FaultKind;
+
+/// A name that is being looked up is asked for again after so long, and after as long as its
+/// look-up has taken so far, within these.
+const SOONEST: Duration = Duration::from_millis(25);
+const LATEST: Duration = Duration::from_secs(1);
 
 /// Connections that are closed at once where descriptors have run out.
 const ROOM: usize = 16;
@@ -71,14 +76,8 @@ impl Exchange {
         let Connections { names, sockets, .. } = &*self.connections;
         let to = &self.to;
         let (host, port) = (to.endpoint.host(), to.endpoint.port());
-        let addresses = names.addresses(host, self.end).map_err(|e| match e {
-            LookUpError::Failed(text) => Failure::new(FaultKind::Dns, text),
-            LookUpError::TimedOut(text) => Failure::new(FaultKind::Timeout, text),
-            LookUpError::Starved(text) => Failure {
-                crowded: true,
-                ..Failure::new(FaultKind::Starved, text)
-            },
-        })?;
+        let addresses = names.addresses(host, self.end);
+        let addresses = addresses.map_err(|e| self.no_addresses(e))?;
         let end = self
             .end
             .min(Instant::now() + self.connections.connect_timeout);
@@ -91,6 +90,34 @@ impl Exchange {
         }
         let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
         Stream::with_tls(socket, host, tls, self.end)
+    }
+
+    /// A name that is still being looked up is no failure until that has taken as long as the
+    /// whole exchange may. Nobody waits for it here: it is asked for again a little later.
+    fn no_addresses(&self, e: LookUpError) -> Failure {
+        let since = match e {
+            LookUpError::Failed(text) => return Failure::new(FaultKind::Dns, text),
+            LookUpError::Starved(text) => {
+                return Failure {
+                    crowded: true,
+                    ..Failure::new(FaultKind::Starved, text)
+                };
+            }
+            LookUpError::Pending(since) => since,
+        };
+        let (host, waited) = (self.to.endpoint.host(), since.elapsed());
+        let left = (self.end - self.begun).saturating_sub(waited);
+        let text = format!(
+            "{host} is still being looked up: no answer within {}",
+            short(waited)
+        );
+        let kind = match left.is_zero() {
+            true => FaultKind::Timeout,
+            false => FaultKind::Unresolved {
+                again: waited.clamp(SOONEST, LATEST).min(left),
+            },
+        };
+        Failure::new(kind, text)
     }
 }
 

@@ -6,8 +6,8 @@ use super::Lane;
 use crate::delivery::Delivery;
 
 impl Lane {
-    /// Takes out what will not begin by `until`: of an endpoint that fails, all; of one with a
-    /// rate, what is over it.
+    /// Takes out what will not begin by `until`: of an endpoint that fails, or for which outhook
+    /// itself is not ready, all; of one with a rate, what is over it.
     pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Delivery> {
         let stays = match (self.closed, self.pace) {
             (Some(_), _) => 0,
@@ -17,6 +17,7 @@ impl Lane {
                 // The first, and one more after each pause.
                 left.map_or(0, |left| 1 + left.as_nanos() / pace.as_nanos().max(1))
             }
+            (None, None) if self.slot.is_some_and(|slot| slot > until) => 0,
             (None, None) => return Vec::new(),
         };
         let stays = self.ready.len().min(stays as usize);

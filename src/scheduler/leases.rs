@@ -194,7 +194,7 @@ impl Scheduler {
         self.stats.dead += receipt.reused;
         for delivery in receipt.not_begun {
             self.in_flight -= 1;
-            self.release(&delivery, Sign::None, now);
+            self.release(&delivery, Sign::NOTHING, now);
             self.lapse(&delivery);
         }
         self.drop_entries(&receipt.lapsed.into_iter().collect(), now);

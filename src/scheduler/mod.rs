@@ -24,7 +24,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Exchange, FaultKind};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery};
 use crate::hold::Holds;
 use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{Fate, Record, Told};
@@ -40,9 +40,6 @@ pub use saturation::{Load, LoadEvent};
 use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
-
-/// How long a delivery waits for which outhook had no descriptor, port or memory.
-const STARVED: Duration = Duration::from_secs(1);
 
 /// How often queues are searched for entries whose lease runs low, or four times in half a lease.
 const SCAN: Duration = Duration::from_secs(1);
@@ -247,7 +244,7 @@ impl Scheduler {
         if !lapsed && !expired && !too_old && !late {
             return Some(delivery);
         }
-        self.release(&delivery, Sign::None, now);
+        self.release(&delivery, Sign::NOTHING, now);
         if lapsed {
             self.lapse(&delivery);
         } else if expired {
@@ -266,14 +263,15 @@ impl Scheduler {
         self.in_flight -= 1;
         self.release(&delivery, sign(&attempt), now);
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
-        if let Exchange::Fault { kind, .. } = &attempt.result
-            && kind.is_no_attempt()
-        {
-            let after = match kind {
-                FaultKind::Starved => STARVED,
-                _ => Duration::ZERO,
-            };
-            delivery.last = Some(attempt);
+        if let Some(after) = attempt.postponed() {
+            // What came of a true attempt says more.
+            if delivery
+                .last
+                .as_ref()
+                .is_none_or(|last| last.postponed().is_some())
+            {
+                delivery.last = Some(attempt);
+            }
             return self.put_off(delivery, after, now);
         }
         delivery.attempts += 1;

@@ -57,13 +57,6 @@ impl Crowd {
         }
     }
 
-    /// Whether no other zone has more members.
-    pub fn is_largest(&self, zone: &str) -> bool {
-        let most = self.sizes.last().map_or(0, |(size, ..)| *size);
-        let own = self.places.get(zone);
-        own.is_some_and(|place| self.zones[*place].len() == most)
-    }
-
     /// The oldest member of the largest zone; among equals, the oldest of all.
     pub fn first_to_leave(&self) -> Option<u64> {
         self.sizes.last().map(|(_, Reverse(oldest), _)| *oldest)

@@ -41,9 +41,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use files::Files;
-use report::seconds;
 use table::{Asked, MOMENT, Table};
-use waiter::{News, Waiter};
+use waiter::News;
 
 /// How names are looked up.
 #[derive(Debug, Clone)]
@@ -52,33 +51,19 @@ pub struct NamesConfig {
     pub servers: Vec<SocketAddr>,
     /// getaddrinfo is called instead, for LDAP, mDNS and whatever else it knows.
     pub system: bool,
-    /// So many callers may wait for a silent name for long.
-    pub patient: usize,
     pub files: Files,
 }
 
-/// Why there are no addresses, in a sentence.
+/// Why there are no addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookUpError {
-    /// There are none, or the servers failed.
+    /// There are none, or the servers failed; in a sentence.
     Failed(String),
-    /// The time was over. The look-up goes on, for the next who asks.
-    TimedOut(String),
+    /// It is being looked up, since then. The look-up goes on, for the next who asks.
+    Pending(Instant),
     /// Meanwhile this machine had no socket to ask from, so it may be its own fault.
     Starved(String),
 }
-
-impl fmt::Display for LookUpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LookUpError::Failed(text)
-            | LookUpError::TimedOut(text)
-            | LookUpError::Starved(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for LookUpError {}
 
 /// The resolver. A clone is the same one; its threads end when the last is dropped.
 #[derive(Clone)]
@@ -120,7 +105,7 @@ impl Names {
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                table: Table::new(config.patient, most_requests),
+                table: Table::new(most_requests),
                 closed: false,
                 ended: false,
                 asleep: false,
@@ -137,51 +122,39 @@ impl Names {
     }
 
     /// The addresses of a name without brackets, those first that should be tried first. Waits
-    /// until `deadline` at the longest.
+    /// for a moment at the longest, and not beyond `deadline`.
     pub fn addresses(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, LookUpError> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![ip]);
         }
-        let begun = Instant::now();
-        let (waiter, before) = match self.ask(host, begun)? {
+        let (news, since) = match self.ask(host, Instant::now())? {
             Asked::Known(addresses) => return Ok(addresses),
-            Asked::Failed(text) => return Err(LookUpError::Failed(text.to_string())),
-            Asked::Wait(waiter, before) => (waiter, before),
+            Asked::Failed(text, since) => (Some(News::Answer(Err(text))), since),
+            Asked::Pending(since) => (None, since),
+            Asked::Wait(waiter, since) => {
+                let news = waiter.wait((since + MOMENT).min(deadline));
+                if news.is_none() {
+                    self.shared().lock().table.leave(host, &waiter);
+                }
+                (news, since)
+            }
         };
-        let moment = begun + MOMENT;
-        let mut news = waiter.wait(moment.min(deadline));
-        let mut why = "";
-        if news.is_none() && before.is_none() && moment < deadline {
-            (news, why) = self.wait_on(host, &waiter, begun, deadline);
-        }
-        if news.is_none() {
-            self.shared().lock().table.leave(host, &waiter);
-        }
-        let error = match (news, before) {
-            (Some(News::Answer(Ok(addresses))), _) => return Ok(addresses),
-            (Some(News::Closed), _) => return Err(closed(host)),
-            (Some(News::Answer(Err(text))), _) | (None, Some(text)) => {
-                LookUpError::Failed(text.to_string())
-            }
-            (None, None) => {
-                let waited = seconds(begun.elapsed());
-                LookUpError::TimedOut(format!(
-                    "{host} is still being looked up: no answer within {waited}{why}"
-                ))
-            }
+        let (error, text) = match news {
+            Some(News::Answer(Ok(addresses))) => return Ok(addresses),
+            Some(News::Closed) => return Err(closed(host)),
+            Some(News::Answer(Err(text))) => (LookUpError::Failed(text.to_string()), text),
+            None => (LookUpError::Pending(since), host.into()),
         };
         let mut state = self.shared().lock();
-        Err(match state.has_starved_since(begun) {
-            true => {
-                // The next who asks is to find out whether it is over.
-                state.table.forget(host);
-                LookUpError::Starved(format!(
-                    "{error}; outhook had no socket to ask from: raise the limit of open files \
-                 (ulimit -n, LimitNOFILE=), or lower --workers or --max-idle-connections"
-                ))
-            }
-            false => error,
-        })
+        if !state.has_starved_since(since) {
+            return Err(error);
+        }
+        // The next who asks is to find out whether it is over.
+        state.table.forget(host);
+        Err(LookUpError::Starved(format!(
+            "{text}: outhook had no socket to ask from; raise the limit of open files \
+             (ulimit -n, LimitNOFILE=), or lower --workers or --max-idle-connections"
+        )))
     }
 
     /// Puts the address that answered first, for as long as the name has it.
@@ -218,36 +191,6 @@ impl Names {
         Ok(asked)
     }
 
-    /// Waits longer than a moment, unless that is too many. Says why, if it has to stop.
-    fn wait_on(
-        &self,
-        host: &str,
-        waiter: &Waiter,
-        begun: Instant,
-        deadline: Instant,
-    ) -> (Option<News>, &'static str) {
-        let mut now = Instant::now();
-        let place = self.shared().lock().table.wait_on(host, now);
-        let (news, why) = loop {
-            {
-                let state = &mut self.shared().lock();
-                if state.has_starved_since(begun) {
-                    break (None, "");
-                }
-                if state.table.must_leave(host, &place, now) {
-                    break (None, ", and too many others wait for names");
-                }
-            }
-            let news = waiter.wait((now + MOMENT).min(deadline));
-            now = Instant::now();
-            if news.is_some() || now >= deadline {
-                break (news, "");
-            }
-        };
-        self.shared().lock().table.leave_place(host, &place);
-        (news, why)
-    }
-
     fn shared(&self) -> &Shared {
         &self.0.0
     }
@@ -258,8 +201,8 @@ fn closed(host: &str) -> LookUpError {
 }
 
 impl State {
-    fn has_starved_since(&self, begun: Instant) -> bool {
-        self.starved.is_some_and(|at| at >= begun)
+    fn has_starved_since(&self, since: Instant) -> bool {
+        self.starved.is_some_and(|at| at >= since)
     }
 }
 

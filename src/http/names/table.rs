@@ -1,10 +1,9 @@
-//! What is known of names, who waits for what is not, and whose turn it is to wait long. Pure.
+//! What is known of names, and who waits a moment for what is not. Pure.
 //!
 //! An answer is fresh for as long as its servers say, within bounds. From then on it is given
 //! out all the same while it is asked for again, and for a day if no server answers: a name
-//! that was known once never makes anybody wait. A failure is remembered likewise: who asks for
-//! a name that gave no answer last time gets that failure after a moment, and the next one
-//! hears what has come meanwhile. So names that stay silent hold nobody up but once.
+//! that was known once never makes anybody wait. For one that is not known, a caller waits until
+//! a moment of its look-up has passed; whoever comes later is told since when it goes on.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -32,17 +31,9 @@ const LEAST_ABSENT: Duration = Duration::from_secs(1);
 const MOST_ABSENT: Duration = Duration::from_secs(30);
 /// Silence and refusals, until somebody asks again.
 const FAILED: Duration = Duration::from_secs(1);
-/// And for so long who asks again does not wait for the end of it.
-const FAILED_REMEMBERED: Duration = Duration::from_secs(600);
 
-/// How long anybody may wait, also for a name that failed the last time. A lost datagram fits in,
-/// and so do nearly all servers that answer. Those who wait longer ask as often whether they may.
-pub const MOMENT: Duration = Duration::from_millis(250);
-
-/// A name is silent, and not just slow, if so many asked for after it have been answered...
-const OVERTAKEN: u64 = 16;
-/// ...or after so long.
-const SLOW: Duration = Duration::from_millis(1500);
+/// How long a look-up may make anybody wait. Most servers that answer at all do so within it.
+pub const MOMENT: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -58,8 +49,7 @@ struct Entry {
 #[derive(Debug)]
 struct Pending {
     waiters: Vec<Arc<Waiter>>,
-    /// Its age order among requests.
-    request: u64,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -73,25 +63,20 @@ struct Known {
 #[derive(Debug)]
 struct Failure {
     text: Arc<str>,
+    /// When its look-up began.
+    since: Instant,
     until: Instant,
-    remembered_until: Instant,
 }
 
-/// What there is for somebody who asks.
+/// What there is for somebody who asks. The times are those at which the look-up began.
 #[derive(Debug)]
 pub enum Asked {
     Known(Vec<IpAddr>),
-    Failed(Arc<str>),
-    /// Wait here; if there was a failure before, for a moment only.
-    Wait(Arc<Waiter>, Option<Arc<str>>),
-}
-
-/// A place among those who wait long.
-#[derive(Debug)]
-pub struct Place {
-    member: u64,
-    request: u64,
-    slow_at: Instant,
+    Failed(Arc<str>, Instant),
+    /// Wait here, until [`MOMENT`] has passed since.
+    Wait(Arc<Waiter>, Instant),
+    /// It has gone on for longer than that.
+    Pending(Instant),
 }
 
 #[derive(Debug)]
@@ -102,27 +87,17 @@ pub struct Table {
     crowd: Crowd,
     /// Names to be looked up.
     requests: Line,
-    last_request: u64,
-    /// The youngest request that has been answered.
-    answered: u64,
-    patient: Crowd,
-    most_patient: usize,
     counter: u64,
 }
 
 impl Table {
-    /// `most_patient`: so many may wait for longer than [`MOMENT`] at a time. `most_requests`:
-    /// so many names may stand in line to be looked up.
-    pub fn new(most_patient: usize, most_requests: usize) -> Table {
+    /// `most_requests`: so many names may stand in line to be looked up.
+    pub fn new(most_requests: usize) -> Table {
         Table {
             entries: HashMap::new(),
             ages: NumberMap::default(),
             crowd: Crowd::default(),
             requests: Line::new(most_requests),
-            last_request: 0,
-            answered: 0,
-            patient: Crowd::default(),
-            most_patient: most_patient.max(1),
             counter: 0,
         }
     }
@@ -144,28 +119,26 @@ impl Table {
         if let Some(known) = entry.known.as_ref().filter(|k| now < k.usable_until) {
             let addresses = known.addresses.clone();
             if entry.pending.is_none() && now >= known.not_again_before {
-                self.last_request += 1;
-                entry.pending = Some(Pending::new(self.last_request));
+                entry.pending = Some(Pending::new(now));
                 self.request(key);
             }
             return Asked::Known(addresses);
         }
         if let Some(failure) = entry.failure.as_ref().filter(|f| now < f.until) {
-            return Asked::Failed(failure.text.clone());
+            return Asked::Failed(failure.text.clone(), failure.since);
         }
-        let before = entry.failure.as_ref().filter(|f| now < f.remembered_until);
-        let before = before.map(|failure| failure.text.clone());
+        let is_new = entry.pending.is_none();
+        let pending = entry.pending.get_or_insert_with(|| Pending::new(now));
+        let since = pending.since;
+        if now >= since + MOMENT {
+            return Asked::Pending(since);
+        }
         let waiter = Arc::new(Waiter::default());
-        if let Some(pending) = &mut entry.pending {
-            pending.waiters.push(waiter.clone());
-        } else {
-            self.last_request += 1;
-            let mut pending = Pending::new(self.last_request);
-            pending.waiters.push(waiter.clone());
-            entry.pending = Some(pending);
+        pending.waiters.push(waiter.clone());
+        if is_new {
             self.request(key);
         }
-        Asked::Wait(waiter, before)
+        Asked::Wait(waiter, since)
     }
 
     /// Puts a name in line. Whoever waits for one that had to go for that is told so.
@@ -204,41 +177,13 @@ impl Table {
         }
     }
 
-    /// Lets somebody wait longer than a moment.
-    pub fn wait_on(&mut self, name: &str, now: Instant) -> Place {
-        let pending = self.entries.get(name).and_then(|e| e.pending.as_ref());
-        let request = pending.map_or(self.last_request, |p| p.request);
-        self.counter += 1;
-        self.patient.insert(zone(name), self.counter);
-        Place {
-            member: self.counter,
-            request,
-            slow_at: now + SLOW,
-        }
-    }
-
-    /// Whether somebody who waits long has to go: there are too many, nobody's names are more,
-    /// and this one is silent rather than slow.
-    pub fn must_leave(&self, name: &str, place: &Place, now: Instant) -> bool {
-        let overtaken = self.answered >= place.request + OVERTAKEN;
-        self.patient.len() > self.most_patient
-            && (overtaken || now >= place.slow_at)
-            && self.patient.is_largest(zone(name))
-    }
-
-    pub fn leave_place(&mut self, name: &str, place: &Place) {
-        self.patient.remove(zone(name), place.member);
-    }
-
     /// Takes in what was found out. Answers who waits for it, and what they are to be told.
     pub fn learn(&mut self, news: &Publication, now: Instant) -> Option<(Vec<Arc<Waiter>>, News)> {
         let entry = self.entries.entry(news.name.clone()).or_default();
-        let mut waiters = Vec::new();
+        let (mut waiters, mut since) = (Vec::new(), now);
         if let Some(pending) = &mut entry.pending {
             waiters = std::mem::take(&mut pending.waiters);
-            if !matches!(news.outcome, Outcome::Failed { .. }) {
-                self.answered = self.answered.max(pending.request);
-            }
+            since = pending.since;
         }
         if news.last {
             entry.pending = None;
@@ -259,14 +204,14 @@ impl Table {
             Outcome::Absent { text, ttl } => {
                 let ttl = ttl.unwrap_or(LEAST_ABSENT).clamp(LEAST_ABSENT, MOST_ABSENT);
                 entry.known = None;
-                Err(entry.fail(text, now, ttl))
+                Err(entry.fail(text, since, now + ttl))
             }
             Outcome::Failed { text } => match &mut entry.known {
                 Some(known) if now < known.usable_until => {
                     known.not_again_before = now + RECHECK;
                     Ok(known.addresses.clone())
                 }
-                _ => Err(entry.fail(text, now, FAILED)),
+                _ => Err(entry.fail(text, since, now + FAILED)),
             },
         };
         self.remember(&news.name);
@@ -351,22 +296,22 @@ impl Table {
 }
 
 impl Pending {
-    fn new(request: u64) -> Pending {
+    fn new(since: Instant) -> Pending {
         Pending {
             waiters: Vec::new(),
-            request,
+            since,
         }
     }
 }
 
 impl Entry {
-    fn fail(&mut self, text: &str, now: Instant, ttl: Duration) -> Arc<str> {
+    fn fail(&mut self, text: &str, since: Instant, until: Instant) -> Arc<str> {
         let text: Arc<str> = text.into();
         self.known = None;
         self.failure = Some(Failure {
             text: text.clone(),
-            until: now + ttl,
-            remembered_until: now + FAILED_REMEMBERED,
+            since,
+            until,
         });
         text
     }

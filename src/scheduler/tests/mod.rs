@@ -5,6 +5,7 @@ mod simulation;
 mod soup;
 
 use super::*;
+use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::Hold;
 use crate::record::{Parked, Receipt};

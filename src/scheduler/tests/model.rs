@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::backoff::{Delays, RetrySchedule};
-use crate::delivery::DeadReason;
+use crate::delivery::{DeadReason, Exchange, FaultKind};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::lane::LaneLimits;
 use crate::message::Message;
 use crate::record::Receipt;
+use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
 use crate::when::BootTime;
 use hosts::Host;
@@ -570,7 +571,13 @@ impl Model {
 
     fn some_answer(&mut self) -> Exchange {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
-        match self.rng.below(8) {
+        match self.rng.below(9) {
+            8 => Exchange::Fault {
+                kind: FaultKind::Unresolved {
+                    again: 2 * wish + Duration::from_millis(25),
+                },
+                text: String::new(),
+            },
             0..=3 => answer(200, None),
             4 => answer(500, Some(wish)),
             5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
@@ -594,13 +601,11 @@ impl Model {
         let delivery = self.flying.swap_remove(i);
         let id = delivery.message.id.to_string();
         let result = self.some_answer();
-        let cut = matches!(
-            result,
-            Exchange::Fault {
-                kind: FaultKind::Shutdown,
-                ..
-            }
-        );
+        let postponed = match result {
+            Exchange::Fault { kind, .. } => kind.postponed(),
+            Exchange::Answer { .. } => None,
+        };
+        let cut = postponed.is_some();
         let now = self.now();
         let made = self.states[&id].attempts + u32::from(!cut);
         let expected = match judge(
@@ -610,7 +615,7 @@ impl Model {
             &self.limits.schedule,
             self.limits.schedule.attempts,
         ) {
-            _ if cut => self.put_off(Duration::ZERO, now),
+            _ if cut => self.put_off(postponed.unwrap_or_default(), now),
             Verdict::Delivered => State::Delivered,
             Verdict::Dead { reason, .. } => State::Dead(reason),
             Verdict::Retry { after } => self.put_off(after, now),
@@ -681,7 +686,10 @@ impl Model {
         self.check_gates();
         let scan = self.scheduler.scan;
         let deadline = earliest.chain(scan).min();
-        let opens = |k: &Known| self.hosts[k.host as usize].closed;
+        let opens = |k: &Known| {
+            let host = &self.hosts[k.host as usize];
+            host.closed.max(host.paused)
+        };
         let queued = || self.states.values().filter(|k| k.state == State::Ready);
         let opening = queued()
             .filter_map(opens)
@@ -752,8 +760,11 @@ impl Model {
         if self.horizon.is_none() || self.limits.near.is_none() {
             return stranded;
         }
+        let brief = self.now().mono + BRIEF;
         for (id, known) in &mut self.states {
-            if known.state == State::Ready && self.hosts[known.host as usize].closed.is_some() {
+            let host = &self.hosts[known.host as usize];
+            let is_behind = host.closed.is_some() || host.paused.is_some_and(|at| at > brief);
+            if known.state == State::Ready && is_behind {
                 known.state = State::Parked(u64::MAX);
                 stranded.push(id.clone());
             }

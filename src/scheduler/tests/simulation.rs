@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::model::Rng;
+use crate::delivery::{Exchange, FaultKind};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::model::{Rng, boot, delivery, limits};
+use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
 use crate::record::{Parked, Receipt};

@@ -545,7 +545,7 @@ fn what_the_core_costs() {
         stat.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let mut world = World::with("", 1, MAX_IN_FLIGHT);
-    let mut table = Table::new(16, 8192);
+    let mut table = Table::new(8192);
     let now = Instant::now();
     for round in 0..6 {
         let (mut ask, mut begin, mut receive, mut learn) = (0, 0, 0, 0);

@@ -31,7 +31,7 @@ fn failed(name: &str) -> Publication {
 }
 
 fn table() -> Table {
-    Table::new(2, 100_000)
+    Table::new(100_000)
 }
 
 fn is_known(asked: &Asked, expected: &[u8]) -> bool {
@@ -49,7 +49,7 @@ fn requested(table: &mut Table) -> Vec<String> {
 fn a_name_is_asked_for_once_however_many_wait() {
     let (mut table, now) = (table(), Instant::now());
     for _ in 0..5 {
-        assert!(matches!(table.ask("a", now), Asked::Wait(_, None)));
+        assert!(matches!(table.ask("a", now), Asked::Wait(..)));
     }
     assert_eq!(requested(&mut table), ["a"]);
     let (waiters, news) = table.learn(&found("a", &[1, 2], 60 * SECOND), now).unwrap();
@@ -115,29 +115,34 @@ fn an_answer_that_there_is_nothing_replaces_what_was_known() {
         table.learn(&absent(ttl.map(|s: u32| s * SECOND)), now);
         let until = now + believed * SECOND;
         assert!(
-            matches!(table.ask("a", until - SECOND / 2), Asked::Failed(text) if &*text == "no")
+            matches!(table.ask("a", until - SECOND / 2), Asked::Failed(text, _) if &*text == "no")
         );
-        assert!(
-            matches!(table.ask("a", until), Asked::Wait(_, Some(_))),
-            "{ttl:?}"
-        );
+        assert!(matches!(table.ask("a", until), Asked::Wait(..)), "{ttl:?}");
     }
 }
 
 #[test]
-fn who_asks_for_what_has_failed_waits_for_a_moment_only() {
+fn a_look_up_makes_nobody_wait_for_longer_than_a_moment() {
     let (mut table, now) = (table(), Instant::now());
-    table.ask("a", now);
-    requested(&mut table);
-    table.learn(&failed("a"), now);
-    assert!(matches!(table.ask("a", now + SECOND / 2), Asked::Failed(_)));
-    let asked = table.ask("a", now + SECOND);
-    assert!(matches!(asked, Asked::Wait(_, Some(text)) if &*text == "a failed"));
+    let millis = Duration::from_millis;
+    for after in [0, 20] {
+        let asked = table.ask("a", now + millis(after));
+        assert!(matches!(asked, Asked::Wait(_, since) if since == now));
+    }
+    for after in [25, 30_000] {
+        let asked = table.ask("a", now + millis(after));
+        assert!(matches!(asked, Asked::Pending(since) if since == now));
+    }
     assert_eq!(requested(&mut table), ["a"]);
-    assert!(
-        matches!(table.ask("a", now + 700 * SECOND), Asked::Wait(_, None)),
-        "long forgotten"
-    );
+    let over = now + 40 * SECOND;
+    let told = table.learn(&failed("a"), over).unwrap();
+    assert_eq!(told.0.len(), 2);
+    let asked = table.ask("a", over + SECOND / 2);
+    assert!(matches!(asked, Asked::Failed(text, since) if &*text == "a failed" && since == now));
+    let again = over + SECOND;
+    let asked = table.ask("a", again);
+    assert!(matches!(asked, Asked::Wait(_, since) if since == again));
+    assert_eq!(requested(&mut table), ["a"]);
 }
 
 #[test]
@@ -173,45 +178,6 @@ fn families_alternate_and_the_one_that_answered_comes_first() {
 }
 
 #[test]
-fn where_too_many_wait_long_those_leave_who_are_silent_and_most() {
-    let (mut table, now) = (Table::new(3, 100), Instant::now());
-    let wait = |table: &mut Table, name: &str| {
-        assert!(matches!(table.ask(name, now), Asked::Wait(..)));
-        table.wait_on(name, now)
-    };
-    let good = wait(&mut table, "a.good.test");
-    let bad = ["a.bad.test", "b.bad.test", "c.bad.test"];
-    let places = bad.map(|name| wait(&mut table, name));
-    assert!(!table.must_leave(bad[0], &places[0], now), "it may be slow");
-    let slow = now + SLOW;
-    assert!(table.must_leave(bad[0], &places[0], slow));
-    assert!(
-        !table.must_leave("a.good.test", &good, slow),
-        "it is one of few"
-    );
-    for n in 0..OVERTAKEN {
-        let name = format!("n{n}.other.test");
-        table.ask(&name, now);
-        table.learn(&failed(&name), now);
-        assert!(
-            !table.must_leave(bad[0], &places[0], now),
-            "nor has anybody else been answered"
-        );
-    }
-    table.ask("quick.test", now);
-    table.learn(&found("quick.test", &[1], SECOND), now);
-    assert!(
-        table.must_leave(bad[0], &places[0], now),
-        "others are answered"
-    );
-    table.leave_place(bad[0], &places[0]);
-    assert!(
-        !table.must_leave(bad[1], &places[1], slow),
-        "there are no longer too many"
-    );
-}
-
-#[test]
 fn what_is_remembered_is_bounded_and_one_owner_s_names_push_out_their_own() {
     let (mut table, now) = (table(), Instant::now());
     for n in 0..100 {
@@ -241,7 +207,7 @@ fn what_is_remembered_is_bounded_and_one_owner_s_names_push_out_their_own() {
 
 #[test]
 fn who_has_to_leave_the_line_is_told_so_and_may_ask_again() {
-    let (mut table, now) = (Table::new(1, 2), Instant::now());
+    let (mut table, now) = (Table::new(2), Instant::now());
     let Asked::Wait(waiter, _) = table.ask("a.bad.test", now) else {
         panic!("known");
     };
@@ -253,7 +219,7 @@ fn who_has_to_leave_the_line_is_told_so_and_may_ask_again() {
     );
     assert!(matches!(table.ask("b.bad.test", now), Asked::Wait(..)));
     assert_eq!(requested(&mut table), ["b.bad.test", "good.test"]);
-    assert!(matches!(table.ask("a.bad.test", now), Asked::Wait(_, None)));
+    assert!(matches!(table.ask("a.bad.test", now), Asked::Wait(..)));
 }
 
 #[test]
@@ -263,16 +229,10 @@ fn other_servers_mean_that_all_is_asked_for_again() {
     table.learn(&failed("b"), now);
     table.doubt_all(now);
     assert!(is_known(&table.ask("a", now), &[1]));
-    assert!(matches!(table.ask("b", now), Asked::Wait(_, None)));
+    assert!(matches!(table.ask("b", now), Asked::Wait(..)));
     assert_eq!(requested(&mut table), ["a", "b"]);
     table.forget("a");
     assert!(matches!(table.ask("a", now), Asked::Wait(..)));
-}
-
-fn leave(table: &mut Table, name: &str, place: Option<Place>) {
-    if let Some(place) = place {
-        table.leave_place(name, &place);
-    }
 }
 
 /// Asking, learning and leaving in any order: nobody who waits is forgotten, nothing grows.
@@ -286,26 +246,20 @@ fn a_model_of_thousands_of_random_steps() {
                 .wrapping_add(1);
             (state >> 33) % below
         };
-        let mut table = Table::new(3, 20);
+        let mut table = Table::new(20);
         let start = Instant::now();
         let (mut now, mut flying) = (start, Vec::<Arc<str>>::new());
-        let mut waiting: Vec<(String, Arc<Waiter>, Option<Place>)> = Vec::new();
+        let mut waiting: Vec<(String, Arc<Waiter>)> = Vec::new();
         for step in 0..3000 {
             let what = format!("seed {seed}, step {step}");
             match random(8) {
                 0..3 => {
                     let name = format!("n{}.z{}.test", random(30), random(3));
                     if let Asked::Wait(waiter, _) = table.ask(&name, now) {
-                        let place = (random(2) == 0).then(|| table.wait_on(&name, now));
-                        waiting.push((name, waiter, place));
+                        waiting.push((name, waiter));
                     }
                     // Somebody may have had to leave the line.
-                    for n in (0..waiting.len()).rev() {
-                        if waiting[n].1.wait(start).is_some() {
-                            let (name, _, place) = waiting.swap_remove(n);
-                            leave(&mut table, &name, place);
-                        }
-                    }
+                    waiting.retain(|(_, waiter)| waiter.wait(start).is_none());
                 }
                 3 => flying.extend(table.take_request()),
                 4..6 if !flying.is_empty() => {
@@ -317,21 +271,14 @@ fn a_model_of_thousands_of_random_steps() {
                     let told = table.learn(&news, now).map(|t| t.0).unwrap_or_default();
                     let (gone, left): (Vec<_>, _) = waiting.into_iter().partition(|w| w.0 == *name);
                     assert_eq!(told.len(), gone.len(), "{what}: {name}");
-                    for (name, _, place) in gone {
-                        leave(&mut table, &name, place);
-                    }
                     waiting = left;
                 }
                 6 if !waiting.is_empty() => {
-                    let (name, waiter, place) =
-                        waiting.swap_remove(random(waiting.len() as u64) as usize);
+                    let (name, waiter) = waiting.swap_remove(random(waiting.len() as u64) as usize);
                     table.leave(&name, &waiter);
-                    leave(&mut table, &name, place);
                 }
                 _ => now += Duration::from_millis(random(5000)),
             }
-            let patient = waiting.iter().filter(|w| w.2.is_some()).count();
-            assert_eq!(table.patient.len(), patient, "{what}");
             assert!(table.requests.len() <= 20, "{what}");
             let pending = table
                 .entries

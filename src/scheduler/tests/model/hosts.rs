@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::delivery::Exchange;
 
 /// What the model believes of an endpoint.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,8 @@ pub(super) struct Host {
     pub(super) faults: f64,
     pub(super) pauses: u32,
     pub(super) closed: Option<Instant>,
+    /// outhook is not ready for it until then.
+    pub(super) paused: Option<Instant>,
     pub(super) trusted: bool,
     /// Others that were served since it could be.
     pub(super) passed: usize,
@@ -31,7 +34,8 @@ impl Model {
             None => busy < window,
             Some(until) => busy == 0 && self.now().mono >= until,
         };
-        room && (host.trusted || hope)
+        let paused = host.paused.is_some_and(|until| until > self.now().mono);
+        room && !paused && (host.trusted || hope)
     }
 
     /// What an answer, or the lack of one, does to what is known of an endpoint.
@@ -43,8 +47,13 @@ impl Model {
             host.window = limits.window.min(4);
         }
         let wish = match result {
-            Exchange::Fault { kind, .. } if *kind == FaultKind::Shutdown => return false,
-            Exchange::Fault { .. } => None,
+            Exchange::Fault { kind, .. } => match kind.postponed() {
+                Some(pause) => {
+                    host.paused = host.paused.max(Some(now + pause));
+                    return false;
+                }
+                None => None,
+            },
             Exchange::Answer {
                 status,
                 retry_after,
@@ -58,6 +67,7 @@ impl Model {
                         true => host.passed,
                         false => 0,
                     },
+                    paused: host.paused,
                     ..Host::default()
                 };
                 return false;

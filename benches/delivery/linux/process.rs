@@ -61,7 +61,8 @@ pub fn redis(dir: &Path) -> Result<(Process, u16)> {
 /// outhook with these options, ready. Answers how long that took.
 pub fn outhook(redis_port: u16, options: &[&str]) -> Result<(Process, Duration)> {
     let begun = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_outhook"))
+    let own = env!("CARGO_BIN_EXE_outhook").into();
+    let mut child = Command::new(std::env::var_os("OUTHOOK").unwrap_or(own))
         .args([
             "serve",
             "--redis-address",

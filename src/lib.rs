@@ -14,6 +14,7 @@ mod intake;
 mod ledger;
 pub mod logging;
 mod pipeline;
+mod pulse;
 mod receiver;
 mod signals;
 mod threads;

@@ -40,6 +40,7 @@ use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::places::Place;
+use crate::pulse::Pulse;
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler, begin_within};
 use crate::store::Store;
@@ -117,6 +118,8 @@ pub struct Control {
     pub inbox: Inbox,
     /// Who this is, among several.
     pub replica: String,
+    /// Whether the others may think that this one is dead.
+    pub pulse: Pulse,
 }
 
 /// A pipeline at work.
@@ -153,11 +156,7 @@ impl Pipeline {
         drain: Drain,
         control: Control,
     ) -> Result<Pipeline, String> {
-        let Inbox {
-            orders,
-            sleeper,
-            waker,
-        } = control.inbox;
+        let waker = control.inbox.waker;
         let (eager_in, eager) = bounded(INTAKE);
         let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
         let (report, done) = bounded(config.workers);
@@ -200,9 +199,10 @@ impl Pipeline {
             receipts: answered,
             drain: drain.clone(),
             last: last.clone(),
-            orders,
-            sleeper,
+            orders: control.inbox.orders,
+            sleeper: control.inbox.sleeper,
             replica: control.replica,
+            pulse: control.pulse,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };

@@ -27,6 +27,7 @@ use crate::drain::Drain;
 use crate::intake::{Arrival, Arrivals};
 use crate::ledger;
 use crate::places::{Place, extra_places};
+use crate::pulse::Pulse;
 use crate::record::{Fate, Receipt, Record};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
@@ -66,6 +67,8 @@ pub struct Timer {
     pub sleeper: Sleeper,
     /// Who this is, among several.
     pub replica: String,
+    /// Whether the others may think that this one is dead, and take over what it holds.
+    pub pulse: Pulse,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -325,7 +328,8 @@ impl Run {
             let Some(delivery) = self.timer.scheduler.next(now) else {
                 return self.flush();
             };
-            if delivery.notes_first() {
+            let in_doubt = self.timer.pulse.is_in_doubt(delivery.leased, now.boot);
+            if delivery.notes_first() || delivery.entry.is_some() && in_doubt {
                 // The ledger hands it on.
                 let begin = Record::Begin(delivery);
                 self.timer.scheduler.outbox().push_back(begin);

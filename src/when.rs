@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// A moment on a clock that goes on while the machine sleeps. Leases are measured by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootTime(Duration);
 
 impl BootTime {

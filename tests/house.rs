@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module. An import may go down or stay on its floor.
-const FLOORS: [(&str, u8); 41] = [
+const FLOORS: [(&str, u8); 42] = [
     ("main", 5),
     ("cli", 4),
     ("commands", 4),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 41] = [
     ("signals", 3),
     ("drain", 3),
     ("clock", 3),
+    ("pulse", 3),
     ("control", 3),
     ("trouble", 3),
     ("receiver", 3),

@@ -10,6 +10,7 @@ use crate::cli::DeliverArgs;
 use crate::control::Orders;
 use crate::intake::lines;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::pulse::Pulse;
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Ndjson, Store};
@@ -59,6 +60,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             rules,
             inbox,
             replica: "deliver".into(),
+            pulse: Pulse::default(),
         },
     )?;
     let summary = pipeline.wait();

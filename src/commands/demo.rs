@@ -18,6 +18,7 @@ use crate::control::{Orders, Snapshot};
 use crate::drain::Drain;
 use crate::intake::Intake;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::pulse::Pulse;
 use crate::receiver::{self, Behaviour, Received};
 use crate::rules_file::Bounds;
 use crate::signals;
@@ -81,6 +82,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
             rules,
             inbox,
             replica: "demo".into(),
+            pulse: Pulse::default(),
         },
     )?;
     let customers = Arc::new(customers);

@@ -13,10 +13,12 @@ use super::{descriptors, exit_code, rules};
 use crate::cli::ServeArgs;
 use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
+use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::pulse::Pulse;
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
@@ -67,11 +69,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         lease,
         appointment: Appointment::default(),
         trouble: Trouble::new("ledger"),
+        pulse: Pulse::default(),
     };
     let control = Control {
         rules,
         inbox,
         replica: link.name.clone(),
+        pulse: link.pulse.clone(),
     };
     let (sources, keeper) = (sources(args, &config, &link, orders), keeper(args, &link));
     let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
@@ -91,6 +95,7 @@ struct Link {
     lease: Duration,
     appointment: Appointment,
     trouble: Trouble,
+    pulse: Pulse,
 }
 
 fn sources(
@@ -99,6 +104,12 @@ fn sources(
     link: &Link,
     orders: Orders,
 ) -> Vec<Source> {
+    let heartbeat = Heartbeat {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        pulse: link.pulse.clone(),
+    };
     let consumer = Consumer {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
@@ -118,6 +129,7 @@ fn sources(
             over: false,
             refused: Once::new(),
         },
+        pulse: link.pulse.clone(),
         orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
         sweeping: link.trouble.of("sweep"),
@@ -141,6 +153,12 @@ fn sources(
             name: "stream".into(),
             kind: SourceKind::Patient,
             run: Box::new(move |intake, ends| consumer.run(intake, &ends.drain)),
+        },
+        // It brings nothing, and is needed to the last, as the subscriber is.
+        Source {
+            name: "heartbeat".into(),
+            kind: SourceKind::Eager,
+            run: Box::new(move |_, ends| heartbeat.run(&ends.last)),
         },
     ]
 }

@@ -2,8 +2,10 @@
 //! parses, and sends to the timer; it ends, and with it its channel, when its input does or
 //! the drain begins.
 
+pub mod heartbeat;
 pub mod lines;
 pub mod pubsub;
+pub mod silence;
 pub mod stream;
 pub mod upkeep;
 

@@ -1,12 +1,15 @@
 //! The consumer: the Redis stream in, and what keeps it moving.
 //!
 //! One thread and one connection for all of it: it reads new entries, moves parked messages
-//! that are due back to the stream, and takes over the entries of consumers that died.
+//! that are due back to the stream, and takes over the entries of consumers that died
+//! (`takeover.rs`).
 //! Handing on an entry blocks while the timer has no room, and so does everything here:
 //! Redis keeps what is not read.
 //!
 //! Redis hands out entries in order, so what was lost in a reply that never came is what we
 //! hold pending beyond the last entry seen. It is fetched after each reconnect.
+
+mod takeover;
 
 use std::collections::HashMap;
 use std::sync::Once;
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
+use super::silence::{SILENT, Silence};
 use super::upkeep::Upkeep;
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
@@ -21,6 +25,7 @@ use crate::control::{Order, Orders};
 use crate::delivery::{DeadReason, Delivery};
 use crate::drain::Drain;
 use crate::entry::{Entry, EntryId};
+use crate::pulse::Pulse;
 use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis, Seen};
 use crate::trouble::Trouble;
 use crate::when::{BootTime, unix_ms};
@@ -28,6 +33,9 @@ use crate::when::{BootTime, unix_ms};
 /// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
 /// second.
 const BLOCK: Duration = Duration::from_secs(1);
+
+/// How long Redis may have heard nothing of us before it is told that we live.
+const BEAT: Duration = Duration::from_millis(2200);
 
 /// A read that times out before Redis answers would leave its entries pending, unseen.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -50,9 +58,6 @@ const UNPARK: usize = 256;
 /// What other replicas have parked, and may not live to bring back, is looked for so often.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The longest pause between two sweeps.
-const SWEEP: Duration = Duration::from_secs(15);
-
 /// See the module's header.
 pub struct Consumer {
     pub redis: Redis,
@@ -74,6 +79,8 @@ pub struct Consumer {
     /// It was told that Redis does not let us.
     pub dedup_refused: Once,
     pub upkeep: Upkeep,
+    /// Others are to know that we live.
+    pub pulse: Pulse,
     /// For what the timer is to know.
     pub orders: Orders,
     pub trouble: Trouble,
@@ -89,6 +96,8 @@ struct Progress {
     seen: Option<EntryId>,
     sweep_at: Instant,
     cursor: String,
+    /// Who of the others has been silent. Not where leases are as short as that.
+    silence: Option<Silence>,
     /// What the server refuses, as it was told.
     lacks: Vec<Lack>,
     /// What is wrong with the keys, the same.
@@ -104,6 +113,7 @@ impl Consumer {
             seen: None,
             sweep_at: Instant::now(),
             cursor: "0-0".into(),
+            silence: (self.lease > SILENT).then(|| Silence::new(Instant::now())),
             lacks: Vec::new(),
             faults: Vec::new(),
             is_refused: true,
@@ -120,6 +130,9 @@ impl Consumer {
                     }
                     // Others may have been cut off too, and get time to renew their leases.
                     progress.sweep_at = Instant::now() + self.sweep_pause();
+                    if let Some(silence) = &mut progress.silence {
+                        silence.lose_contact(Instant::now());
+                    }
                 }
             }
         }
@@ -163,6 +176,7 @@ impl Consumer {
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;
             }
+            self.look_for_dead(&mut entries, progress, intake)?;
             if self.upkeep.is_due(Instant::now()) {
                 self.upkeep.run(&mut entries, &self.orders)?;
             }
@@ -170,6 +184,7 @@ impl Consumer {
             // The first read is the proof that the trouble is over.
             let longest = if new { Duration::ZERO } else { longest };
             let block = wake.saturating_duration_since(Instant::now()).min(longest);
+            self.be_heard(&mut entries)?;
             // A lease begins when Redis answers. Who was suspended since then cannot know when
             // that was, so it is reckoned from the question, which is never too late.
             let asked = boot_time();
@@ -177,23 +192,49 @@ impl Consumer {
             if std::mem::take(&mut new) {
                 self.trouble.end();
             }
-            match read {
-                Read::MadeAnew => {
-                    warn!("{} or its group was deleted; made anew", self.keys.messages);
-                    progress.seen = None;
-                }
-                Read::Entries(new) => {
-                    let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
-                    if let Some(average) = bytes.checked_div(new.len()) {
-                        count = (BYTES / average.max(1)).clamp(1, self.batch);
-                    }
-                    let last = new.last().map(|entry| entry.id);
-                    self.hand_on(&mut entries, new, asked, intake)?;
-                    progress.seen = last.or(progress.seen);
-                }
-            }
+            count = self.take_in(&mut entries, read, (count, asked), progress, intake)?;
         }
         Ok(())
+    }
+
+    /// Lets Redis hear of us, if it has not for a while.
+    fn be_heard(&self, entries: &mut Entries) -> Result<(), End> {
+        let asked = boot_time();
+        if self.pulse.age(asked) > BEAT {
+            entries.beat()?;
+            self.pulse.beat(asked);
+        }
+        Ok(())
+    }
+
+    /// Hands on what was read. Answers how many entries to ask for next.
+    fn take_in(
+        &self,
+        entries: &mut Entries,
+        read: Read,
+        (mut count, asked): (usize, BootTime),
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<usize, End> {
+        match read {
+            Read::MadeAnew => {
+                warn!("{} or its group was deleted; made anew", self.keys.messages);
+                progress.seen = None;
+            }
+            Read::Entries(new) => {
+                if !new.is_empty() {
+                    self.pulse.beat(asked);
+                }
+                let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+                if let Some(average) = bytes.checked_div(new.len()) {
+                    count = (BYTES / average.max(1)).clamp(1, self.batch);
+                }
+                let last = new.last().map(|entry| entry.id);
+                self.hand_on(entries, new, asked, intake)?;
+                progress.seen = last.or(progress.seen);
+            }
+        }
+        Ok(count)
     }
 
     /// Hands on our own pending entries beyond `after`.
@@ -235,84 +276,6 @@ impl Consumer {
             }
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Takes over what dead consumers hold. What the server refuses stops nothing else.
-    fn sweep(
-        &mut self,
-        entries: &mut Entries,
-        progress: &mut Progress,
-        intake: &mut Intake,
-    ) -> Result<(), End> {
-        match self.take_over(entries, progress, intake) {
-            Err(End::Failed(e)) if e.is_refusal() => {
-                progress.is_refused = true;
-                progress.sweep_at = Instant::now() + self.sweeping.begin(&e);
-                Ok(())
-            }
-            result => {
-                if result.is_ok() {
-                    self.sweeping.end();
-                }
-                result
-            }
-        }
-    }
-
-    fn take_over(
-        &self,
-        entries: &mut Entries,
-        progress: &mut Progress,
-        intake: &mut Intake,
-    ) -> Result<(), End> {
-        let asked = boot_time();
-        let swept = entries.sweep(self.lease, &progress.cursor, self.batch)?;
-        if !swept.vanished.is_empty() {
-            warn!(
-                "{} entries were deleted or trimmed from {} before they were delivered: {}",
-                swept.vanished.len(),
-                self.keys.messages,
-                swept.vanished.join(" ")
-            );
-        }
-        if !swept.entries.is_empty() {
-            info!(
-                "took over {} entries of dead consumers",
-                swept.entries.len()
-            );
-        }
-        self.hand_on(entries, swept.entries, asked, intake)?;
-        progress.cursor = swept.cursor;
-        if progress.cursor == "0-0" {
-            self.inspect(entries, progress)?;
-            entries.tidy()?;
-            progress.sweep_at = Instant::now() + self.sweep_pause();
-        }
-        Ok(())
-    }
-
-    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
-    fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
-        // What is refused inside of a script has no words or code that all servers share.
-        self.tell_lacks(entries, progress)?;
-        let (faults, may_have_orphans) = entries.inspect()?;
-        for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
-            warn!("{fault}");
-        }
-        progress.faults = faults;
-        if !may_have_orphans {
-            return Ok(());
-        }
-        let taken = entries.take_back_orphans()?;
-        if taken > 0 {
-            warn!(
-                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
-                 deleted with them, or the group was moved): taken back, to be delivered when \
-                 their lease is over",
-                self.keys.messages
-            );
-        }
-        Ok(())
     }
 
     /// Says what the server refuses, once each.
@@ -370,10 +333,6 @@ impl Consumer {
             self.orders.give(Order::Copies(copies));
         }
         Ok(())
-    }
-
-    fn sweep_pause(&self) -> Duration {
-        (self.lease / 4).min(SWEEP)
     }
 }
 

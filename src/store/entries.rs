@@ -218,7 +218,7 @@ impl Entries {
 
     /// Reads entries that are ours already, with the attempts noted for each. Those without
     /// an entry in the stream are acknowledged, and added to `vanished`.
-    fn adopt(
+    pub(super) fn adopt(
         &mut self,
         ids: Vec<String>,
         vanished: &mut Vec<String>,

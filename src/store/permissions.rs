@@ -31,7 +31,7 @@ pub enum Part {
 use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 40] = [
+const NEEDS: [(Part, &str); 41] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -39,6 +39,7 @@ const NEEDS: [(Part, &str); 40] = [
     ),
     (Deliveries, "XGROUP CREATE {messages} g 0 MKSTREAM"),
     (Deliveries, "XINFO GROUPS {messages}"),
+    (Deliveries, "XINFO CONSUMERS {messages} g"),
     (
         Deliveries,
         "XAUTOCLAIM {messages} g c 1000 0-0 COUNT 1 JUSTID",

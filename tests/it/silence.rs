@@ -1,0 +1,109 @@
+//! A replica that dies is noticed by its silence, long before its leases are over; one that is
+//! only busy, full or draining is not taken for dead.
+
+use std::time::{Duration, Instant};
+
+use crate::support::receiver::{Receiver, Reply, status};
+use crate::support::redis::{MESSAGES, Redis};
+use crate::support::service::serve;
+use crate::support::sys::Signal;
+use crate::support::{message, until};
+
+/// Longer than it takes to be taken for dead.
+const LONG: Duration = Duration::from_secs(12);
+
+fn all_settled(redis: &Redis) {
+    until("everything to be settled", || {
+        let left: usize = redis.command(&["XLEN", MESSAGES]);
+        (left == 0).then_some(())
+    });
+}
+
+#[test]
+fn what_a_killed_replica_held_is_taken_over_within_seconds() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, n| match n {
+        0..3 => Reply::Hang,
+        _ => status(200).into(),
+    });
+    let mut first = serve(&redis, &[]);
+    for n in 0..3 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    receiver.wait_for(3);
+    first.signal(Signal::KILL);
+    let killed = Instant::now();
+    drop(first);
+    let mut second = serve(&redis, &[]);
+    let said = second.log.wait("if it stays so");
+    assert!(said.contains("3 entries are in the hands of"), "{said}");
+    second.log.wait("took over 3 entries of");
+    all_settled(&redis);
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(40), "{took:?}: by their leases");
+    assert_eq!((receiver.distinct().len(), receiver.count()), (3, 6));
+    second.end_well();
+}
+
+#[test]
+fn a_replica_without_room_and_one_that_drains_are_not_taken_for_dead() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|request, _| match request.id() {
+        "short" => status(200),
+        _ => status(200).after(LONG),
+    });
+    let add = |id: &str| redis.add(message(&receiver.url("/"), id, "1"));
+    let args = ["--timeout", "20s", "--drain-timeout", "30s"];
+    let one = ["--max-active", "1", "--workers", "1"];
+    let mut full = serve(&redis, &[&args[..], &one].concat());
+    // One is in flight, and the other is read and finds no room.
+    add("full");
+    receiver.wait_for(1);
+    add("short");
+    until("it to be read", || {
+        let pending: Vec<redis::Value> =
+            redis.command(&["XPENDING", MESSAGES, "outhook", "-", "+", "9"]);
+        (pending.len() == 2).then_some(())
+    });
+    let mut draining = serve(&redis, &args);
+    add("draining");
+    receiver.wait_for(2);
+    draining.signal(Signal::TERM);
+    draining.log.wait("drain: begins");
+    let mut other = serve(&redis, &args);
+    all_settled(&redis);
+    assert_eq!((receiver.distinct().len(), receiver.count()), (3, 3));
+    assert_eq!(other.log.count("took over"), 0);
+    assert_eq!(draining.wait_exit(LONG), 0);
+    other.end_well();
+    full.end_well();
+}
+
+#[test]
+fn a_suspended_replica_leaves_alone_what_it_has_lost() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, n| match n {
+        0..2 => Reply::Hang,
+        _ => status(200).into(),
+    });
+    let mut first = serve(&redis, &["--workers", "2", "--timeout", "5s"]);
+    for n in 0..20 {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
+    receiver.wait_for(2);
+    until("all to be in its hands", || {
+        let pending: Vec<redis::Value> =
+            redis.command(&["XPENDING", MESSAGES, "outhook", "-", "+", "99"]);
+        (pending.len() == 20).then_some(())
+    });
+    first.signal(Signal::STOP);
+    let mut second = serve(&redis, &[]);
+    second.log.wait("took over 20 entries of");
+    all_settled(&redis);
+    first.signal(Signal::CONT);
+    // Two were in flight. Of the others it asks, and hears that they are gone.
+    first.log.wait("taken over by others");
+    first.end_well();
+    second.end_well();
+    assert_eq!((receiver.distinct().len(), receiver.count()), (20, 22));
+}

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use log::{Level, debug, error, log_enabled, trace};
+use log::{Level, debug, error, log_enabled};
 
 use crate::clock::boot_time;
 use crate::control::{Gaps, Order, Snapshot};
@@ -276,7 +276,7 @@ impl Run {
         let told = told.as_deref().unwrap_or_default();
         match self.timer.scheduler.finish(delivery, attempt, now) {
             Fate::Delivered => debug!("delivered {told}"),
-            Fate::Waiting { after } if postponed => trace!("postponed {told} again in {after:?}"),
+            Fate::Waiting { after } if postponed => debug!("postponed {told} again in {after:?}"),
             Fate::Waiting { after } => debug!("failed {told} retry in {after:?}"),
             Fate::Parked { after } => debug!("failed {told} parked for {after:?}"),
             Fate::Dead(reason) => debug!("failed {told} dead={reason}"),

@@ -247,21 +247,21 @@ fn what_is_too_much_to_hold_goes_to_the_stream_and_comes_back_from_there() {
         &redis,
         &["--max-active", "10", "--workers", "4", "--log", "info"],
     );
-    let payloads: Vec<String> = (0..1000)
+    let payloads: Vec<String> = (0..400)
         .map(|n| message(&receiver.url("/"), &format!("m{n:04}"), "1"))
         .collect();
-    assert_eq!(redis.send_all(&payloads), 1000);
+    assert_eq!(redis.send_all(&payloads), 400);
     receiver.wait_for(1);
     until("the rest to be in Redis", || {
-        (redis.kept().len() > 500).then_some(())
+        (redis.kept().len() > 200).then_some(())
     });
     gate.open();
-    receiver.wait_for(1000);
+    receiver.wait_for(400);
     service.end_well();
     let requests = receiver.requests();
     let mut ids: Vec<&str> = requests.iter().map(|r| r.id()).collect();
     ids.sort();
-    let all: Vec<String> = (0..1000).map(|n| format!("m{n:04}")).collect();
+    let all: Vec<String> = (0..400).map(|n| format!("m{n:04}")).collect();
     assert_eq!(ids, all, "each once");
     assert!(redis.dead().is_empty() && redis.kept().is_empty());
 }

@@ -358,7 +358,7 @@ fn without_descriptors_no_name_and_no_message_is_blamed() {
     // Standard streams have these numbers: nothing more can be opened.
     limit(Some(3));
     send(&mut service, &url("hooks.customer.test", &receiver), "a");
-    let line = service.log.wait("failed id=a");
+    let line = service.log.wait("postponed id=a");
     assert!(
         line.contains("internal") && line.contains("ulimit -n"),
         "{line}"

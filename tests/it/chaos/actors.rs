@@ -11,6 +11,7 @@ use super::faults::{Deck, Faults, On, Rng, rest};
 use super::path::{Cut, Path, Weather};
 use super::replica::Replica;
 use crate::support::redis::Redis;
+use crate::support::until;
 
 /// What an actor needs.
 #[derive(Clone, Copy)]
@@ -209,6 +210,8 @@ pub fn act_on_server(stage: &Stage, redis: &mut Redis) {
                 redis.cont();
             }),
             Server::CutClients => stage.fault(on, "CLIENT KILL", || {
+                // Ours may be one of those that another fault has broken.
+                until("a connection to Redis", || redis.reconnect());
                 redis.command::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
             }),
             Server::PauseClients => pause(stage, redis, "ALL", length),

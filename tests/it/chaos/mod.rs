@@ -110,6 +110,8 @@ fn run(seed: u64, length: Duration) -> Outcome {
     let is_over = AtomicBool::new(false);
     let address = redis.address();
     let sent = thread::scope(|scope| {
+        // Also when an actor panics, or nobody would ever be told.
+        let over = SetOnDrop(&is_over);
         let watcher = scope.spawn(|| watch(&lives, &is_over));
         let producer = scope.spawn(|| produce(&address, &urls, seed, stage.end));
         play(&stage, &mut redis, &mut replicas, &endpoints);
@@ -118,7 +120,7 @@ fn run(seed: u64, length: Duration) -> Outcome {
         for replica in &mut replicas {
             replica.terminate();
         }
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         watcher.join().expect("the watcher");
         sent
     });
@@ -134,6 +136,14 @@ fn run(seed: u64, length: Duration) -> Outcome {
         arrivals,
         dead,
         judge,
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -36,7 +36,7 @@ const ENDPOINTS: usize = 3;
 
 /// How long after the last fault all must be settled: leases, sweeps, and retries, on a machine
 /// that may be busy.
-const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 
 /// What the ledger holds at most and has not written yet.
 const BATCH: usize = 256;

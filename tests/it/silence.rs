@@ -45,38 +45,51 @@ fn what_a_killed_replica_held_is_taken_over_within_seconds() {
     second.end_well();
 }
 
+fn wait_pending(redis: &Redis, count: usize) {
+    until("all to be in somebody's hands", || {
+        let pending: Vec<redis::Value> =
+            redis.command(&["XPENDING", MESSAGES, "outhook", "-", "+", "99"]);
+        (pending.len() == count).then_some(())
+    });
+}
+
 #[test]
-fn a_replica_without_room_and_one_that_drains_are_not_taken_for_dead() {
+fn a_replica_without_room_is_not_taken_for_dead() {
     let redis = Redis::start();
     let receiver = Receiver::answering(|request, _| match request.id() {
         "short" => status(200),
         _ => status(200).after(LONG),
     });
-    let add = |id: &str| redis.add(message(&receiver.url("/"), id, "1"));
-    let args = ["--timeout", "20s", "--drain-timeout", "30s"];
-    let one = ["--max-active", "1", "--workers", "1"];
-    let mut full = serve(&redis, &[&args[..], &one].concat());
+    let one = ["--max-active", "1", "--workers", "1", "--timeout", "20s"];
+    let mut full = serve(&redis, &one);
     // One is in flight, and the other is read and finds no room.
-    add("full");
+    redis.add(message(&receiver.url("/"), "long", "1"));
     receiver.wait_for(1);
-    add("short");
-    until("it to be read", || {
-        let pending: Vec<redis::Value> =
-            redis.command(&["XPENDING", MESSAGES, "outhook", "-", "+", "9"]);
-        (pending.len() == 2).then_some(())
-    });
-    let mut draining = serve(&redis, &args);
-    add("draining");
-    receiver.wait_for(2);
+    redis.add(message(&receiver.url("/"), "short", "1"));
+    wait_pending(&redis, 2);
+    let mut other = serve(&redis, &[]);
+    all_settled(&redis);
+    assert_eq!((receiver.distinct().len(), receiver.count()), (2, 2));
+    assert_eq!(other.log.count("took over"), 0);
+    other.end_well();
+    full.end_well();
+}
+
+#[test]
+fn a_replica_that_drains_is_not_taken_for_dead() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, _| status(200).after(LONG));
+    let mut draining = serve(&redis, &["--timeout", "20s", "--drain-timeout", "30s"]);
+    redis.add(message(&receiver.url("/"), "long", "1"));
+    receiver.wait_for(1);
     draining.signal(Signal::TERM);
     draining.log.wait("drain: begins");
-    let mut other = serve(&redis, &args);
+    let mut other = serve(&redis, &[]);
     all_settled(&redis);
-    assert_eq!((receiver.distinct().len(), receiver.count()), (3, 3));
+    assert_eq!(receiver.count(), 1);
     assert_eq!(other.log.count("took over"), 0);
     assert_eq!(draining.wait_exit(LONG), 0);
     other.end_well();
-    full.end_well();
 }
 
 #[test]
@@ -91,11 +104,7 @@ fn a_suspended_replica_leaves_alone_what_it_has_lost() {
         redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
     }
     receiver.wait_for(2);
-    until("all to be in its hands", || {
-        let pending: Vec<redis::Value> =
-            redis.command(&["XPENDING", MESSAGES, "outhook", "-", "+", "99"]);
-        (pending.len() == 20).then_some(())
-    });
+    wait_pending(&redis, 20);
     first.signal(Signal::STOP);
     let mut second = serve(&redis, &[]);
     second.log.wait("took over 20 entries of");

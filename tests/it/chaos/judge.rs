@@ -218,7 +218,12 @@ impl Judge {
             let fault = self.fault(On::Endpoint(first.endpoint), first.at, first.at + NEAR)?;
             return cause("the endpoint answered too late", fault.line());
         }
-        if let Some(fault) = self.fault(On::EndpointPath(first.endpoint), first.sent, left) {
+        // What was cut off before it was asked again here took most of the attempt's time.
+        let begun = match took_all(left) {
+            true => first.sent,
+            false => left.saturating_sub(TIMEOUT),
+        };
+        if let Some(fault) = self.fault(On::EndpointPath(first.endpoint), begun, left) {
             return cause("the answer was held up", fault.line());
         }
         // Without a fault the endpoint was as late as that: it is a part of this test.

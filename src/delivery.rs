@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
@@ -38,6 +38,8 @@ pub struct Delivery {
     /// The key of its lane.
     pub lane: Arc<str>,
     pub last: Option<Attempt>,
+    /// When its next attempt was first tried, and there was no address yet.
+    pub name_asked: Option<Instant>,
     /// What came of the last attempt before it became this entry, in words.
     pub failed_before: Option<Box<str>>,
 }
@@ -52,6 +54,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// There is no address yet.
+    pub fn waits_for_name(&self) -> bool {
+        matches!(
+            self.result,
+            Exchange::Fault {
+                kind: FaultKind::Unresolved { .. },
+                ..
+            }
+        )
+    }
+
     /// See [`FaultKind::postponed`].
     pub fn postponed(&self) -> Option<Duration> {
         match self.result {
@@ -246,6 +259,7 @@ impl Delivery {
             rule: None,
             lane,
             last: None,
+            name_asked: None,
             failed_before: None,
         }
     }

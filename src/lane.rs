@@ -7,6 +7,7 @@
 //! if it fails, the next pause is twice as long; if not, the lane opens with a window that grows
 //! by one with each answer, so that a host that just came back is not run over.
 
+mod pacing;
 mod queue;
 mod strand;
 
@@ -210,8 +211,7 @@ impl Lane {
         self.used = now;
         match sign {
             Sign::None { pause } => {
-                let slot = Some(now + pause).filter(|_| !pause.is_zero());
-                self.slot = self.slot.max(slot);
+                self.defer(pause, now);
                 None
             }
             Sign::Alive { took } => self.live(took),

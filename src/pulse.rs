@@ -23,11 +23,12 @@ struct Times {
 }
 
 impl Pulse {
-    /// Redis has answered to something that was asked then, in this replica's name.
-    pub fn beat(&self, asked: BootTime) {
+    /// Redis has answered to something that was asked then, in this replica's name. It may have
+    /// heard of it as late as that.
+    pub fn beat(&self, asked: BootTime, answered: BootTime) {
         let asked = ms(asked);
         let last = self.0.last.fetch_max(asked, Ordering::Relaxed);
-        if asked.saturating_sub(last) >= TRUSTED.as_millis() as u64 {
+        if ms(answered).saturating_sub(last) >= TRUSTED.as_millis() as u64 {
             self.0.regained.fetch_max(asked, Ordering::Relaxed);
         }
     }
@@ -57,18 +58,18 @@ mod tests {
     fn what_was_held_through_a_silence_is_in_doubt() {
         let at = |s: u64| BootTime::new(Duration::from_secs(s));
         let pulse = Pulse::default();
-        pulse.beat(at(100));
+        pulse.beat(at(100), at(100));
         assert!(!pulse.is_in_doubt(at(100), at(101)), "it was read then");
-        pulse.beat(at(102));
+        pulse.beat(at(102), at(102));
         assert!(!pulse.is_in_doubt(at(100), at(105)));
         assert!(
             pulse.is_in_doubt(at(100), at(106)),
             "nobody has heard of us"
         );
-        pulse.beat(at(107));
+        pulse.beat(at(107), at(107));
         assert!(pulse.is_in_doubt(at(106), at(107)), "others may have it");
         assert!(!pulse.is_in_doubt(at(107), at(107)), "it is ours again");
-        pulse.beat(at(103));
+        pulse.beat(at(103), at(103));
         assert_eq!(pulse.age(at(108)), Duration::from_secs(1));
     }
 }

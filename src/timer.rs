@@ -325,11 +325,12 @@ impl Run {
             if self.timer.scheduler.has_outbox() {
                 return;
             }
-            let Some(delivery) = self.timer.scheduler.next(now) else {
+            let Some(mut delivery) = self.timer.scheduler.next(now) else {
                 return self.flush();
             };
             let in_doubt = self.timer.pulse.is_in_doubt(delivery.leased, now.boot);
-            if delivery.notes_first() || delivery.entry.is_some() && in_doubt {
+            delivery.renewed |= in_doubt;
+            if delivery.notes_first() {
                 // The ledger hands it on.
                 let begin = Record::Begin(delivery);
                 self.timer.scheduler.outbox().push_back(begin);

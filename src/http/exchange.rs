@@ -35,6 +35,8 @@ pub struct Exchange {
     pub to: Target,
     pub begun: Instant,
     pub end: Instant,
+    /// When the name was first asked for, for this message.
+    pub asked: Instant,
     /// Whether a connection that rests may be used.
     pub may_reuse: bool,
     /// How many bytes the request is expected to have.
@@ -92,8 +94,8 @@ impl Exchange {
         Stream::with_tls(socket, host, tls, self.end)
     }
 
-    /// A name that is still being looked up is no failure until that has taken as long as the
-    /// whole exchange may. Nobody waits for it here: it is asked for again a little later.
+    /// A name that is still being looked up is no failure until this message has waited for it as
+    /// long as the whole exchange may take. Nobody waits for it here: it is asked for again a little later.
     fn no_addresses(&self, e: LookUpError) -> Failure {
         let since = match e {
             LookUpError::Failed(text) => return Failure::new(FaultKind::Dns, text),
@@ -106,7 +108,7 @@ impl Exchange {
             LookUpError::Pending(since) => since,
         };
         let (host, waited) = (self.to.endpoint.host(), since.elapsed());
-        let left = (self.end - self.begun).saturating_sub(waited);
+        let left = (self.end - self.begun).saturating_sub(self.asked.elapsed());
         let text = format!(
             "{host} is still being looked up: no answer within {}",
             short(waited)

@@ -169,6 +169,7 @@ impl Client {
             to: self.target(delivery)?,
             begun,
             end: begun + self.limit(delivery),
+            asked: delivery.name_asked.unwrap_or(begun),
             may_reuse,
             expected: request::size(&request),
         };

@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The consumer has let Redis hear of us by then, if it can.
-const SILENT: Duration = Duration::from_millis(3200);
+const SILENT: Duration = Duration::from_millis(2300);
 
 /// See the module's header.
 pub struct Heartbeat {
@@ -44,7 +44,7 @@ impl Heartbeat {
                 beats = Beats::open(&self.redis, LIMIT).ok();
             }
             match beats.as_mut().map(|b| b.beat(&self.keys, &self.name)) {
-                Some(Ok(())) => self.pulse.beat(asked),
+                Some(Ok(())) => self.pulse.beat(asked, boot_time()),
                 _ => beats = None,
             }
         }

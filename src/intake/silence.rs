@@ -1,6 +1,7 @@
 //! Which of the group's consumers have died, as far as their silence tells. Pure.
 //!
-//! A replica asks Redis for something every second, whatever else it does ([`super::heartbeat`]).
+//! Redis hears of each replica every three seconds at least, whatever else it does
+//! ([`super::heartbeat`]).
 //! One that has been silent for [`SILENT`] twice in a row is taken for dead, long before the leases
 //! of its entries are over. Twice, because all are silent while Redis is away, and the first who is
 //! back must leave the others time to be heard. A wrong guess costs little: whoever lost an entry
@@ -14,9 +15,10 @@ use crate::store::Peer;
 /// A consumer that Redis has heard nothing from for so long may be dead.
 pub const SILENT: Duration = Duration::from_secs(5);
 
-/// How often consumers are looked at, and how soon again when one may be dead.
+/// How often consumers are looked at, and how soon again when one may be dead: later than the next
+/// sign of life is due, as Redis's clock may have jumped.
 const LOOK: Duration = Duration::from_secs(4);
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(3500);
 
 /// Who was cut off from Redis, or found it away, gives the others so long to come back too.
 const OTHERS_TIME: Duration = Duration::from_secs(8);
@@ -126,12 +128,12 @@ mod tests {
         let found = silence.look(vec![peer("a", 3, 6 * S), peer("b", 3, S)], start);
         assert_eq!((names(&found.suspected), found.dead.len()), (vec!["a"], 0));
         let again = silence.next_look();
-        assert_eq!(again, start + 2 * S);
+        assert_eq!(again, start + LOOK_AGAIN);
         let found = silence.look(vec![peer("a", 3, 8 * S), peer("b", 3, S)], again);
         assert_eq!((found.suspected.len(), names(&found.dead)), (0, vec!["a"]));
-        let found = silence.look(vec![peer("a", 0, 10 * S)], again + 2 * S);
+        let found = silence.look(vec![peer("a", 0, 10 * S)], again + LOOK_AGAIN);
         assert_eq!(found, Findings::default(), "it holds nothing any more");
-        assert_eq!(silence.next_look(), again + 6 * S);
+        assert_eq!(silence.next_look(), again + LOOK_AGAIN + LOOK);
     }
 
     #[test]
@@ -140,7 +142,7 @@ mod tests {
         let mut silence = Silence::new(start);
         for n in 0..10 {
             let silent = if n % 2 == 0 { 6 * S } else { S };
-            let found = silence.look(vec![peer("a", 3, silent)], start + n * 2 * S);
+            let found = silence.look(vec![peer("a", 3, silent)], start + n * LOOK_AGAIN);
             assert!(found.dead.is_empty(), "{n}");
         }
     }
@@ -162,13 +164,13 @@ mod tests {
         let mut silence = Silence::new(start);
         let found = silence.look(vec![peer("a", 3, 3 * S)], start);
         assert_eq!(names(&found.suspected), ["a"]);
-        assert_eq!(Silence::left(&found.suspected[0]), 4 * S);
+        assert_eq!(Silence::left(&found.suspected[0]), 2 * S + LOOK_AGAIN);
         let found = silence.look(vec![peer("a", 3, 4 * S)], start + 4 * S);
         assert_eq!(found, Findings::default());
     }
 
     /// Replicas that beat every second, one of which dies, and a Redis that goes away: nobody who
-    /// lives is taken for dead, and whoever has died is, within ten seconds.
+    /// lives is taken for dead, and whoever has died is, within fourteen seconds.
     #[test]
     fn a_model_of_replicas_that_live_and_die() {
         for seed in 1..200u64 {
@@ -221,7 +223,7 @@ mod tests {
                 }
             }
             let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody noticed"));
-            assert!(taken <= died + 12_000, "seed {seed}: {} ms", taken - died);
+            assert!(taken <= died + 14_000, "seed {seed}: {} ms", taken - died);
         }
     }
 }

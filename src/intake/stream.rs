@@ -35,7 +35,7 @@ use crate::when::{BootTime, unix_ms};
 const BLOCK: Duration = Duration::from_secs(1);
 
 /// How long Redis may have heard nothing of us before it is told that we live.
-const BEAT: Duration = Duration::from_millis(2200);
+const BEAT: Duration = Duration::from_millis(1200);
 
 /// A read that times out before Redis answers would leave its entries pending, unseen.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -176,7 +176,7 @@ impl Consumer {
             if Instant::now() >= progress.sweep_at {
                 self.sweep(&mut entries, progress, intake)?;
             }
-            self.look_for_dead(&mut entries, progress, intake)?;
+            self.look_for_dead(&mut entries, progress, intake, drain)?;
             if self.upkeep.is_due(Instant::now()) {
                 self.upkeep.run(&mut entries, &self.orders)?;
             }
@@ -202,7 +202,7 @@ impl Consumer {
         let asked = boot_time();
         if self.pulse.age(asked) > BEAT {
             entries.beat()?;
-            self.pulse.beat(asked);
+            self.pulse.beat(asked, boot_time());
         }
         Ok(())
     }
@@ -223,7 +223,7 @@ impl Consumer {
             }
             Read::Entries(new) => {
                 if !new.is_empty() {
-                    self.pulse.beat(asked);
+                    self.pulse.beat(asked, boot_time());
                 }
                 let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
                 if let Some(average) = bytes.checked_div(new.len()) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::types::What;
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
-use crate::delivery::{DeadReason, Delivery};
+use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::record::{Fate, Parked, Record, Told};
 
 /// How long messages are put off for an endpoint to which nothing is to be sent at all, before
@@ -154,7 +154,11 @@ impl Scheduler {
             near => {
                 // What it has cost must outlive this process, and it must not outlive its lease.
                 let is_over = near.is_some_and(|near| self.age(&delivery, now) + after > near);
-                if delivery.attempts > 0 || is_over {
+                // What was begun, and not made, is taken back.
+                let was_postponed = |last: &Attempt| last.postponed().is_some();
+                let was_begun =
+                    delivery.notes_first() && delivery.last.as_ref().is_some_and(was_postponed);
+                if delivery.attempts > 0 || is_over || was_begun {
                     self.renew(&mut delivery, now);
                 }
                 self.waiting += 1;

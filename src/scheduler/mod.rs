@@ -263,6 +263,7 @@ impl Scheduler {
         self.in_flight -= 1;
         self.release(&delivery, sign(&attempt), now);
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
+        let attempt_waits_for_name = attempt.waits_for_name();
         if let Some(after) = attempt.postponed() {
             // What came of a true attempt says more.
             if delivery
@@ -272,8 +273,12 @@ impl Scheduler {
             {
                 delivery.last = Some(attempt);
             }
+            if attempt_waits_for_name {
+                delivery.name_asked.get_or_insert(now.mono);
+            }
             return self.put_off(delivery, after, now);
         }
+        delivery.name_asked = None;
         delivery.attempts += 1;
         self.stats.attempts += 1;
         if let Some(lane) = self.lanes.get_mut(&delivery.lane) {

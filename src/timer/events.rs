@@ -48,6 +48,6 @@ pub fn log_suspension(length: Duration, dropped: usize) {
 pub fn log_lapsed(count: u64) {
     warn!(
         "{count} messages were taken over by others before this could move or try them: they are \
-         dropped here, and theirs; was Redis away for longer than --lease?"
+         dropped here, and theirs; was this cut off from Redis, or stopped, for longer than 5 s?"
     );
 }

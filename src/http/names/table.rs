@@ -31,6 +31,8 @@ const LEAST_ABSENT: Duration = Duration::from_secs(1);
 const MOST_ABSENT: Duration = Duration::from_secs(30);
 /// Silence and refusals, until somebody asks again.
 const FAILED: Duration = Duration::from_secs(1);
+/// A failure that nobody has been told is kept for whoever has waited for it, for so long.
+const UNTOLD: Duration = Duration::from_secs(600);
 
 /// How long a look-up may make anybody wait. Most servers that answer at all do so within it.
 pub const MOMENT: Duration = Duration::from_millis(25);
@@ -66,6 +68,7 @@ struct Failure {
     /// When its look-up began.
     since: Instant,
     until: Instant,
+    is_told: bool,
 }
 
 /// What there is for somebody who asks. The times are those at which the look-up began.
@@ -124,7 +127,10 @@ impl Table {
             }
             return Asked::Known(addresses);
         }
-        if let Some(failure) = entry.failure.as_ref().filter(|f| now < f.until) {
+        if let Some(failure) = entry.failure.as_mut()
+            && (now < failure.until || !failure.is_told && now < failure.until + UNTOLD)
+        {
+            failure.is_told = true;
             return Asked::Failed(failure.text.clone(), failure.since);
         }
         let is_new = entry.pending.is_none();
@@ -214,6 +220,9 @@ impl Table {
                 _ => Err(entry.fail(text, since, now + FAILED)),
             },
         };
+        if let Some(failure) = &mut entry.failure {
+            failure.is_told |= !waiters.is_empty();
+        }
         self.remember(&news.name);
         (!waiters.is_empty()).then_some((waiters, News::Answer(told)))
     }
@@ -312,6 +321,7 @@ impl Entry {
             text: text.clone(),
             since,
             until,
+            is_told: false,
         });
         text
     }

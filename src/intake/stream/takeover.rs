@@ -7,6 +7,7 @@ use log::{info, warn};
 
 use super::{Consumer, End, Intake, Progress};
 use crate::clock::boot_time;
+use crate::drain::Drain;
 use crate::intake::silence::{SILENT, Silence};
 use crate::store::{Entries, Peer};
 
@@ -92,12 +93,13 @@ impl Consumer {
         entries: &mut Entries,
         progress: &mut Progress,
         intake: &mut Intake,
+        drain: &Drain,
     ) -> Result<(), End> {
         let now = Instant::now();
         let Some(silence) = progress.silence.as_mut().filter(|s| s.next_look() <= now) else {
             return Ok(());
         };
-        match self.take_from_dead(entries, silence, intake) {
+        match self.take_from_dead(entries, silence, intake, drain) {
             Err(End::Failed(e)) if e.is_refusal() => {
                 silence.lose_contact(now);
                 progress.is_refused = true;
@@ -112,6 +114,7 @@ impl Consumer {
         entries: &mut Entries,
         silence: &mut Silence,
         intake: &mut Intake,
+        drain: &Drain,
     ) -> Result<(), End> {
         let findings = silence.look(entries.peers()?, Instant::now());
         for peer in &findings.suspected {
@@ -125,7 +128,7 @@ impl Consumer {
             );
         }
         for peer in &findings.dead {
-            self.take_from(entries, peer, intake)?;
+            self.take_from(entries, peer, intake, drain)?;
         }
         Ok(())
     }
@@ -135,21 +138,26 @@ impl Consumer {
         entries: &mut Entries,
         peer: &Peer,
         intake: &mut Intake,
+        drain: &Drain,
     ) -> Result<(), End> {
         let (mut count, mut more) = (0, true);
-        while more {
+        while more && !drain.has_begun() {
             let asked = boot_time();
             let taken = entries.take_from(&peer.name, SILENT, self.batch)?;
-            self.pulse.beat(asked);
+            if !taken.entries.is_empty() {
+                self.pulse.beat(asked, boot_time());
+            }
             self.tell_vanished(&taken.vanished);
             count += taken.entries.len();
             more = taken.more;
             self.hand_on(entries, taken.entries, asked, intake)?;
         }
-        info!(
-            "took over {count} entries of {}, which had been silent for {:.0?}",
-            peer.name, peer.silent
-        );
+        if count > 0 {
+            info!(
+                "took over {count} entries of {}, which had been silent for {:.0?}",
+                peer.name, peer.silent
+            );
+        }
         Ok(())
     }
 

@@ -56,6 +56,8 @@ struct Known {
     leased: BootTime,
     /// Its next attempt is noted first.
     asks: bool,
+    /// Its last attempt was not made after all.
+    postponed: bool,
     late: bool,
 }
 
@@ -227,6 +229,7 @@ impl Model {
             entry: delivery.entry,
             leased: now.boot,
             asks: delivery.notes_first(),
+            postponed: false,
         };
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
@@ -305,7 +308,8 @@ impl Model {
         };
         let left = due.saturating_duration_since(now.mono);
         let near = self.limits.near.unwrap();
-        if known.attempts > 0 || now.boot.since(known.leased) + left > near {
+        let was_begun = known.asks && known.postponed;
+        if known.attempts > 0 || was_begun || now.boot.since(known.leased) + left > near {
             self.expect_note(id);
         }
     }
@@ -648,6 +652,7 @@ impl Model {
         self.rank += 1;
         self.queued.insert(id.clone(), self.rank);
         let known = self.states.get_mut(&id).unwrap();
+        known.postponed = cut;
         (known.state, known.attempts) = (expected, made);
         known.asks |= made > 0 && known.entry.is_some();
         self.note_if_kept(&id);

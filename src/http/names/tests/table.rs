@@ -139,10 +139,28 @@ fn a_look_up_makes_nobody_wait_for_longer_than_a_moment() {
     assert_eq!(told.0.len(), 2);
     let asked = table.ask("a", over + SECOND / 2);
     assert!(matches!(asked, Asked::Failed(text, since) if &*text == "a failed" && since == now));
+    // It was told, and is over.
     let again = over + SECOND;
     let asked = table.ask("a", again);
     assert!(matches!(asked, Asked::Wait(_, since) if since == again));
     assert_eq!(requested(&mut table), ["a"]);
+}
+
+#[test]
+fn a_failure_is_kept_for_whoever_waits_longer_than_it_is_believed() {
+    let (mut table, now) = (table(), Instant::now());
+    table.ask("a", now);
+    requested(&mut table);
+    let Asked::Pending(since) = table.ask("a", now + SECOND) else {
+        panic!("it is being looked up");
+    };
+    // Whoever asked first has gone.
+    table.take_all_waiters();
+    table.learn(&failed("a"), now + SECOND);
+    let asked = table.ask("a", now + 60 * SECOND);
+    assert!(matches!(asked, Asked::Failed(_, began) if began == since));
+    let asked = table.ask("a", now + 61 * SECOND);
+    assert!(matches!(asked, Asked::Wait(..)), "it was told once");
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl Consumer {
             // The first read is the proof that the trouble is over.
             let longest = if new { Duration::ZERO } else { longest };
             let block = wake.saturating_duration_since(Instant::now()).min(longest);
-            self.be_heard(&mut entries)?;
+            self.be_heard(&mut entries, drain)?;
             // A lease begins when Redis answers. Who was suspended since then cannot know when
             // that was, so it is reckoned from the question, which is never too late.
             let asked = boot_time();
@@ -198,10 +198,10 @@ impl Consumer {
     }
 
     /// Lets Redis hear of us, if it has not for a while.
-    fn be_heard(&self, entries: &mut Entries) -> Result<(), End> {
+    fn be_heard(&self, entries: &mut Entries, drain: &Drain) -> Result<(), End> {
         let asked = boot_time();
         if self.pulse.age(asked) > BEAT {
-            entries.beat()?;
+            entries.beat(|| drain.has_begun())?;
             self.pulse.beat(asked, boot_time());
         }
         Ok(())

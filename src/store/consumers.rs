@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, Script, Value, cmd};
+use redis::{Cmd, RedisResult, Script, Value, cmd};
 
 use super::connection::Connection;
 use super::entries::{items, text};
@@ -34,13 +34,12 @@ pub struct Taken {
 }
 
 impl Entries {
-    /// Lets Redis hear of this consumer.
-    pub fn beat(&mut self) -> Result<(), StoreError> {
-        let beaten = beat(&mut self.connection, &self.keys, &self.consumer);
-        match beaten {
+    /// Lets Redis hear of this consumer. Is not waited for once `is_over`.
+    pub fn beat(&mut self, is_over: impl Fn() -> bool) -> Result<(), StoreError> {
+        match self.ask_until(&beat(&self.keys, &self.consumer), is_over) {
             // The next read makes it anew.
             Err(e) if e.code() == Some("NOGROUP") => Ok(()),
-            beaten => beaten.map_err(|e| self.redis.error(&e)),
+            beaten => beaten.map(drop).map_err(|e| self.redis.error(&e)),
         }
     }
 
@@ -113,16 +112,16 @@ impl Beats {
     }
 
     pub fn beat(&mut self, keys: &Keys, name: &str) -> RedisResult<()> {
-        beat(&mut self.0, keys, name)
+        beat(keys, name).query::<Value>(&mut self.0).map(drop)
     }
 }
 
-/// Redis hears of this consumer. Nothing is read by it. (Up to 7.0 a read of what is new counts as a
-/// sign of life only if there is something.)
-fn beat(connection: &mut Connection, keys: &Keys, name: &str) -> RedisResult<()> {
+/// By this Redis hears of a consumer. Nothing is read by it. (Up to 7.0 a read of what is new counts
+/// as a sign of life only if there is something.)
+fn beat(keys: &Keys, name: &str) -> Cmd {
     let mut read = cmd("XREADGROUP");
     read.arg("GROUP").arg(&keys.group).arg(name);
     read.arg("COUNT").arg(1).arg("STREAMS");
     read.arg(&keys.messages).arg(BEHIND_ALL);
-    read.query::<Value>(connection).map(drop)
+    read
 }

@@ -57,13 +57,21 @@ impl Entries {
 
     /// Asks what may block in Redis. Whoever gives up waiting would lose entries that are on their
     /// way: so when `is_over`, Redis is asked to answer now.
-    fn ask_until(&mut self, command: &Cmd, is_over: impl Fn() -> bool) -> RedisResult<Value> {
+    pub(super) fn ask_until(
+        &mut self,
+        command: &Cmd,
+        is_over: impl Fn() -> bool,
+    ) -> RedisResult<Value> {
         self.connection.send(command)?;
         self.connection.set_read_limit(PIECE);
         let mut left = self.read_timeout;
         let mut was_unblocked = false;
         let answer = loop {
             match self.connection.receive() {
+                // That it was ended: there was nothing.
+                Ok(Value::ServerError(e)) if was_unblocked && e.code() == "UNBLOCKED" => {
+                    break Ok(Value::Nil);
+                }
                 Ok(Value::ServerError(refused)) => break Err(refused.into()),
                 Err(e) if e.is_timeout() && !left.is_zero() => {
                     left = left.saturating_sub(PIECE);
@@ -81,12 +89,15 @@ impl Entries {
     }
 
     /// Ends what this connection waits for in Redis. If that fails, it ends by itself.
+    ///
+    /// With an error, as the other way (`TIMEOUT`) ends the server itself where it has put this
+    /// connection off (`CLIENT PAUSE`, a failover): Redis before 8.2, Valkey before 8.1.2.
     fn unblock(&self) {
         if let Some(id) = self.id
             && let Ok(mut connection) = self.redis.connect(UNBLOCK)
         {
             let mut unblock = cmd("CLIENT");
-            unblock.arg("UNBLOCK").arg(id);
+            unblock.arg("UNBLOCK").arg(id).arg("ERROR");
             let _: RedisResult<Value> = unblock.query(&mut connection);
         }
     }

@@ -328,3 +328,21 @@ fn an_idle_service_ends_in_less_time_than_its_longest_read_takes() {
     let took: Vec<Duration> = took.collect();
     assert!(took.iter().min() < Some(&(700 * MS)), "{took:?}");
 }
+
+#[test]
+fn the_end_of_a_read_that_redis_has_put_off_does_not_end_redis() {
+    let redis = Redis::start();
+    let mut service = serve(&redis, &[]);
+    // What is done once at the start is over.
+    until("reads and nothing else", || {
+        let stats: String = redis.command(&["INFO", "commandstats"]);
+        let calls = stats.split_once("cmdstat_xreadgroup:calls=")?.1;
+        let calls: u32 = calls.split(',').next()?.parse().ok()?;
+        (calls >= 4).then_some(())
+    });
+    redis.command::<()>(&["CLIENT", "PAUSE", "4000", "WRITE"]);
+    // By then the read that was under way is over, and the next one is put off.
+    std::thread::sleep(1200 * MS);
+    service.end_well();
+    assert_eq!(redis.command::<String>(&["PING"]), "PONG");
+}

@@ -207,9 +207,14 @@ impl Judge {
         if !took_all(left) && !record.log.iter().any(|line| tells_of_timeout(line, id)) {
             return None;
         }
-        let stop = stopped(&record.stops, first.sent, left);
+        // Then most of its time had gone before it was sent here: elsewhere, or in a stop.
+        let begun = match took_all(left) {
+            true => first.sent,
+            false => left.saturating_sub(TIMEOUT),
+        };
+        let stop = stopped(&record.stops, begun, left);
         let stop = stop.and_then(|stop| cause(UNHEARD_BY_STOP, format!("{} {stop}", life.name)));
-        let starved = starved(&record.waits, first.sent, left, &life.name);
+        let starved = starved(&record.waits, begun, left, &life.name);
         drop(record);
         if first.heard().is_some_and(|heard| !took_all(heard)) {
             return stop.or(starved);
@@ -218,11 +223,6 @@ impl Judge {
             let fault = self.fault(On::Endpoint(first.endpoint), first.at, first.at + NEAR)?;
             return cause("the endpoint answered too late", fault.line());
         }
-        // What was cut off before it was asked again here took most of the attempt's time.
-        let begun = match took_all(left) {
-            true => first.sent,
-            false => left.saturating_sub(TIMEOUT),
-        };
         if let Some(fault) = self.fault(On::EndpointPath(first.endpoint), begun, left) {
             return cause("the answer was held up", fault.line());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::support::receiver::{Receiver, Reply, status};
-use crate::support::redis::{MESSAGES, PARKED, Redis};
+use crate::support::redis::{MESSAGES, Redis};
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
 use crate::support::{DRAIN_MARGIN, MS, message, unix_ms, until};
@@ -21,22 +21,13 @@ fn add_all(redis: &Redis, receiver: &Receiver, ids: std::ops::Range<usize>) {
     }
 }
 
-/// Nothing is left on the stream, pending or parked.
-fn all_settled(redis: &Redis) {
-    until("everything to be settled", || {
-        let left: usize = redis.command(&["XLEN", MESSAGES]);
-        let parked: usize = redis.command(&["ZCARD", PARKED]);
-        (left + parked == 0).then_some(())
-    });
-}
-
 #[test]
 fn what_was_added_before_anyone_listened_is_delivered_and_settled() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     add_all(&redis, &receiver, 0..200);
     let mut service = serve(&redis, &[]);
     receiver.wait_for(200);
-    all_settled(&redis);
+    redis.wait_settled();
     assert_eq!((receiver.distinct().len(), receiver.count()), (200, 200));
     service.end_well();
     // A clean end leaves no consumer behind.
@@ -79,7 +70,7 @@ fn odd_entries_are_dead_letters_and_their_neighbours_arrive() {
         .map(|d| d.text("reason"))
         .collect();
     assert_eq!(reasons, ["bad_entry", "bad_entry", "bad_json", "bad_json"]);
-    all_settled(&redis);
+    redis.wait_settled();
     service.end_well();
 }
 
@@ -115,7 +106,7 @@ fn deliver_at_is_kept_near_and_far_and_wrong_ones_are_refused() {
         .map(|d| d.text("reason"))
         .collect();
     assert_eq!(reasons, ["bad_deliver_at", "bad_deliver_at"]);
-    all_settled(&redis);
+    redis.wait_settled();
     service.end_well();
 }
 
@@ -149,7 +140,7 @@ fn a_killed_replica_s_entries_are_taken_over_with_their_attempts() {
     );
     assert_eq!(receiver.count(), 4);
     second.log.wait("took over 1 entries");
-    all_settled(&redis);
+    redis.wait_settled();
     second.end_well();
 }
 
@@ -174,7 +165,7 @@ fn a_stable_name_takes_back_its_own_at_once() {
     until("all five", || {
         (receiver.distinct().len() == 5).then_some(())
     });
-    all_settled(&redis);
+    redis.wait_settled();
     assert!(
         begun.elapsed() < Duration::from_secs(20),
         "long before the lease of a minute"
@@ -206,7 +197,7 @@ fn twenty_kills_lose_nothing_and_repeat_no_more_than_was_in_flight() {
         service.signal(Signal::KILL);
     }
     let mut service = serve(&redis, &args);
-    all_settled(&redis);
+    redis.wait_settled();
     service.end_well();
     assert_eq!(receiver.distinct().len(), 2000, "lost none");
     let repeated = receiver.count() - 2000;
@@ -232,7 +223,7 @@ fn sigterm_hands_over_and_nothing_that_was_answered_is_repeated() {
         assert_eq!(code, 0);
         assert!(took < Duration::from_secs(2) + DRAIN_MARGIN, "{took:?}");
     }
-    all_settled(&redis);
+    redis.wait_settled();
     other.end_well();
     assert_eq!(receiver.distinct().len(), 600);
     // A cut attempt may have been answered all the same.
@@ -251,7 +242,7 @@ fn a_bridge_makes_of_many_listeners_one_delivery() {
         assert_eq!(heard, 3);
     }
     receiver.wait_for(100);
-    all_settled(&redis);
+    redis.wait_settled();
     for replica in &mut replicas {
         replica.end_well();
     }
@@ -297,7 +288,7 @@ fn a_crowd_that_waits_to_be_taken_in_is_not_taken_for_a_dead_consumer_s() {
     let mut service = serve(&redis, &[limits, lease].concat());
     add_all(&redis, &receiver, 0..60);
     receiver.wait_for(60);
-    all_settled(&redis);
+    redis.wait_settled();
     assert_eq!((receiver.count(), receiver.distinct().len()), (60, 60));
     assert_eq!(service.log.count("took over"), 0);
     service.end_well();

@@ -12,11 +12,10 @@ use crate::support::{message, until};
 /// Longer than it takes to be taken for dead.
 const LONG: Duration = Duration::from_secs(12);
 
-fn all_settled(redis: &Redis) {
-    until("everything to be settled", || {
-        let left: usize = redis.command(&["XLEN", MESSAGES]);
-        (left == 0).then_some(())
-    });
+fn add_all(redis: &Redis, receiver: &Receiver, count: usize) {
+    for n in 0..count {
+        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
+    }
 }
 
 #[test]
@@ -27,9 +26,7 @@ fn what_a_killed_replica_held_is_taken_over_within_seconds() {
         _ => status(200).into(),
     });
     let mut first = serve(&redis, &[]);
-    for n in 0..3 {
-        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
-    }
+    add_all(&redis, &receiver, 3);
     receiver.wait_for(3);
     first.signal(Signal::KILL);
     let killed = Instant::now();
@@ -38,7 +35,7 @@ fn what_a_killed_replica_held_is_taken_over_within_seconds() {
     let said = second.log.wait("if it stays so");
     assert!(said.contains("3 entries are in the hands of"), "{said}");
     second.log.wait("took over 3 entries of");
-    all_settled(&redis);
+    redis.wait_settled();
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(40), "{took:?}: by their leases");
     assert_eq!((receiver.distinct().len(), receiver.count()), (3, 6));
@@ -68,7 +65,7 @@ fn a_replica_without_room_is_not_taken_for_dead() {
     redis.add(message(&receiver.url("/"), "short", "1"));
     wait_pending(&redis, 2);
     let mut other = serve(&redis, &[]);
-    all_settled(&redis);
+    redis.wait_settled();
     assert_eq!((receiver.distinct().len(), receiver.count()), (2, 2));
     assert_eq!(other.log.count("took over"), 0);
     other.end_well();
@@ -85,7 +82,7 @@ fn a_replica_that_drains_is_not_taken_for_dead() {
     draining.signal(Signal::TERM);
     draining.log.wait("drain: begins");
     let mut other = serve(&redis, &[]);
-    all_settled(&redis);
+    redis.wait_settled();
     assert_eq!(receiver.count(), 1);
     assert_eq!(other.log.count("took over"), 0);
     assert_eq!(draining.wait_exit(LONG), 0);
@@ -100,15 +97,13 @@ fn a_suspended_replica_leaves_alone_what_it_has_lost() {
         _ => status(200).into(),
     });
     let mut first = serve(&redis, &["--workers", "2", "--timeout", "5s"]);
-    for n in 0..20 {
-        redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
-    }
+    add_all(&redis, &receiver, 20);
     receiver.wait_for(2);
     wait_pending(&redis, 20);
     first.signal(Signal::STOP);
     let mut second = serve(&redis, &[]);
     second.log.wait("took over 20 entries of");
-    all_settled(&redis);
+    redis.wait_settled();
     first.signal(Signal::CONT);
     // Two were in flight. Of the others it asks, and hears that they are gone.
     first.log.wait("taken over by others");

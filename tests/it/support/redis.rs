@@ -302,6 +302,15 @@ impl Redis {
         })
     }
 
+    /// Until nothing is left on the stream, pending or parked.
+    pub fn wait_settled(&self) {
+        until("everything to be settled", || {
+            let left: usize = self.command(&["XLEN", MESSAGES]);
+            let parked: usize = self.command(&["ZCARD", PARKED]);
+            (left + parked == 0).then_some(())
+        });
+    }
+
     /// Adds a message to the stream. Answers the entry's id.
     pub fn add(&self, message: impl AsRef<str>) -> String {
         self.command(&["XADD", MESSAGES, "*", "message", message.as_ref()])

@@ -54,23 +54,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// There is no address yet.
-    pub fn waits_for_name(&self) -> bool {
-        matches!(
-            self.result,
-            Exchange::Fault {
-                kind: FaultKind::Unresolved { .. },
-                ..
-            }
-        )
+    /// Why there was no answer, if there was none.
+    pub fn fault(&self) -> Option<FaultKind> {
+        match self.result {
+            Exchange::Fault { kind, .. } => Some(kind),
+            Exchange::Answer { .. } => None,
+        }
     }
 
     /// See [`FaultKind::postponed`].
     pub fn postponed(&self) -> Option<Duration> {
-        match self.result {
-            Exchange::Fault { kind, .. } => kind.postponed(),
-            Exchange::Answer { .. } => None,
-        }
+        self.fault()?.postponed()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::when::BootTime;
 
 /// Others wait for longer than this before they take a silent replica for dead.
-const TRUSTED: Duration = Duration::from_secs(4);
+pub const TRUSTED: Duration = Duration::from_secs(4);
 
 /// A clone is the same one.
 #[derive(Debug, Clone, Default)]

@@ -329,6 +329,7 @@ impl Run {
                 return self.flush();
             };
             let in_doubt = self.timer.pulse.is_in_doubt(delivery.leased, now.boot);
+            // Only Redis knows whether it is still ours.
             delivery.renewed |= in_doubt;
             if delivery.notes_first() {
                 // The ledger hands it on.

@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The consumer has let Redis hear of us by then, if it can.
-const SILENT: Duration = Duration::from_millis(2300);
+const OVERDUE: Duration = Duration::from_millis(2300);
 
 /// See the module's header.
 pub struct Heartbeat {
@@ -36,7 +36,7 @@ impl Heartbeat {
         let mut beats = None;
         while !last.wait(PERIOD) {
             let asked = boot_time();
-            if self.pulse.age(asked) < SILENT {
+            if self.pulse.age(asked) < OVERDUE {
                 beats = None;
                 continue;
             }

@@ -1,8 +1,7 @@
 //! Which of the group's consumers have died, as far as their silence tells. Pure.
 //!
 //! Redis hears of each replica every three seconds at least, whatever else it does
-//! ([`super::heartbeat`]).
-//! One that has been silent for [`SILENT`] twice in a row is taken for dead, long before the leases
+//! ([`super::heartbeat`]). One that has been silent for [`SILENT`] twice in a row is taken for dead, long before the leases
 //! of its entries are over. Twice, because all are silent while Redis is away, and the first who is
 //! back must leave the others time to be heard. A wrong guess costs little: whoever lost an entry
 //! leaves it alone.
@@ -10,10 +9,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::pulse::TRUSTED;
 use crate::store::Peer;
 
 /// A consumer that Redis has heard nothing from for so long may be dead.
 pub const SILENT: Duration = Duration::from_secs(5);
+
+/// Whoever is silent stops trusting in what it holds before anybody takes that over.
+const _: () = assert!(TRUSTED.as_millis() < SILENT.as_millis());
 
 /// How often consumers are looked at, and how soon again when one may be dead: later than the next
 /// sign of life is due, as Redis's clock may have jumped.

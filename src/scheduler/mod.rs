@@ -24,7 +24,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
 use crate::hold::Holds;
 use crate::lane::{Change, Lane, Sign, sign};
 use crate::record::{Fate, Record, Told};
@@ -263,8 +263,10 @@ impl Scheduler {
         self.in_flight -= 1;
         self.release(&delivery, sign(&attempt), now);
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
-        let attempt_waits_for_name = attempt.waits_for_name();
         if let Some(after) = attempt.postponed() {
+            if let Some(FaultKind::Unresolved { .. }) = attempt.fault() {
+                delivery.name_asked.get_or_insert(now.mono);
+            }
             // What came of a true attempt says more.
             if delivery
                 .last
@@ -272,9 +274,6 @@ impl Scheduler {
                 .is_none_or(|last| last.postponed().is_some())
             {
                 delivery.last = Some(attempt);
-            }
-            if attempt_waits_for_name {
-                delivery.name_asked.get_or_insert(now.mono);
             }
             return self.put_off(delivery, after, now);
         }

@@ -22,7 +22,8 @@ pub struct DeliveryArgs {
     /// [default: 32, or a quarter of the workers if that is less]
     #[arg(long, env = "OUTHOOK_MAX_IN_FLIGHT", value_name = "N", value_parser = number::<u16>(1, 4096))]
     max_in_flight: Option<u16>,
-    /// For a whole attempt: DNS, connect, TLS, sending, status and body
+    /// For a whole attempt: connect, TLS, sending, and the answer's head; and as long before it for a
+    /// name that is not known
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
     pub timeout: Duration,
     /// For connecting, within the timeout

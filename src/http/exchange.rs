@@ -95,7 +95,8 @@ impl Exchange {
     }
 
     /// A name that is still being looked up is no failure until this message has waited for it as
-    /// long as the whole exchange may take. Nobody waits for it here: it is asked for again a little later.
+    /// long as the whole exchange may take. Nobody waits for it here: it is asked for again a
+    /// little later.
     fn no_addresses(&self, e: LookUpError) -> Failure {
         let since = match e {
             LookUpError::Failed(text) => return Failure::new(FaultKind::Dns, text),

@@ -53,7 +53,8 @@ const BODY_KEPT: usize = 1024;
 /// What the client keeps to.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// For the whole attempt: DNS, connect, TLS, sending, and the answer's head.
+    /// For the whole attempt: connect, TLS, sending, and the answer's head; and as long before it
+    /// for a name that is not known.
     pub timeout: Duration,
     pub connect_timeout: Duration,
     /// Idle connections kept, to all origins together.

@@ -91,7 +91,7 @@ impl Entries {
     /// Ends what this connection waits for in Redis. If that fails, it ends by itself.
     ///
     /// With an error, as the other way (`TIMEOUT`) ends the server itself where it has put this
-    /// connection off (`CLIENT PAUSE`, a failover): Redis before 8.2, Valkey before 8.1.2.
+    /// connection off (`CLIENT PAUSE`, a failover): seen in Redis 6.2 to 8.0 and Valkey 8.1.
     fn unblock(&self) {
         if let Some(id) = self.id
             && let Ok(mut connection) = self.redis.connect(UNBLOCK)

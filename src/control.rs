@@ -34,6 +34,19 @@ pub enum Order {
     Gap(Duration, bool),
     /// So many entries were copies of others, and are settled.
     Copies(u64),
+    /// These backlogs are not empty; when the oldest message of each was received, in Unix
+    /// milliseconds.
+    Backlogs(Vec<(Arc<str>, u64)>),
+    /// So many messages come from this backlog, and so many are left there.
+    Released {
+        name: Arc<str>,
+        count: usize,
+        left: u64,
+        /// When the oldest of these was received.
+        oldest: Option<u64>,
+    },
+    /// Something parked was made due.
+    Due,
     /// Whether Redis holds more than it should.
     OverBudget(bool),
 }
@@ -113,9 +126,9 @@ impl Orders {
 
 impl Order {
     /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
-    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`.
+    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`.
     pub fn parse(text: &str, now: Instant) -> Option<Order> {
-        let (word, rest) = text.split_once(' ')?;
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "hold" => {
                 let mut words = rest.splitn(3, ' ');
@@ -125,6 +138,7 @@ impl Order {
                 let until = left.and_then(|left| now.checked_add(left));
                 Some(Order::Hold(words.next()?.into(), Hold { cause, until }))
             }
+            "due" => Some(Order::Due),
             "resume" => Some(Order::Resume(rest.into())),
             "report" => {
                 let (reply, prefix) = rest.split_once(' ')?;
@@ -142,6 +156,7 @@ impl fmt::Display for Snapshot {
             delivered,
             dead,
             parked,
+            deferred,
             appended,
             lapsed,
             duplicates,
@@ -163,7 +178,7 @@ impl fmt::Display for Snapshot {
         write!(
             f,
             "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
-             appended={appended} lapsed={lapsed} duplicates={duplicates} \
+             deferred={deferred} appended={appended} lapsed={lapsed} duplicates={duplicates} \
              rejected={rejected} held_already={held_already} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
              unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
@@ -201,6 +216,7 @@ mod tests {
             "hold gone x h",
             "hold gone 1",
             "stop all",
+            "dues",
         ] {
             assert!(read(text).is_none(), "{text}");
         }

@@ -37,6 +37,8 @@ pub struct Delivery {
     pub rule: Option<Arc<Rule>>,
     /// The key of its lane.
     pub lane: Arc<str>,
+    /// The backlog that it was released from.
+    pub backlog: Option<Arc<str>>,
     pub last: Option<Attempt>,
     /// When its next attempt was first tried, and there was no address yet.
     pub name_asked: Option<Instant>,
@@ -252,6 +254,7 @@ impl Delivery {
             is_late: false,
             rule: None,
             lane,
+            backlog: None,
             last: None,
             name_asked: None,
             failed_before: None,

@@ -11,14 +11,39 @@ use compose::{compose, has_fields};
 /// The longest `source` or `last` that is believed, in bytes.
 const MAX_SOURCE: usize = 1024;
 
+/// Which of the two streams an entry stands in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// What is new.
+    #[default]
+    Messages,
+    /// What has come back.
+    Again,
+}
+
 /// The id of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
+    pub stream: Stream,
     /// Unix milliseconds, by Redis's clock, at which it was added.
     pub ms: u64,
     pub seq: u64,
 }
 
+impl EntryId {
+    /// Of what is new.
+    pub fn new(ms: u64, seq: u64) -> EntryId {
+        let stream = Stream::Messages;
+        EntryId { stream, ms, seq }
+    }
+
+    /// The same id in that stream.
+    pub fn of(self, stream: Stream) -> EntryId {
+        EntryId { stream, ..self }
+    }
+}
+
+/// As Redis writes it: which stream it is in is not said.
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)
@@ -30,10 +55,7 @@ impl FromStr for EntryId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(EntryId {
-            ms: ms.parse()?,
-            seq: seq.parse()?,
-        })
+        Ok(EntryId::new(ms.parse()?, seq.parse()?))
     }
 }
 
@@ -134,7 +156,7 @@ mod tests {
 
     fn open(fields: &[&[u8]]) -> Result<Held, (RejectReason, String, Vec<u8>)> {
         let fields = fields.iter().map(|f| f.to_vec()).collect();
-        let id = EntryId { ms: 1, seq: 0 };
+        let id = EntryId::new(1, 0);
         let (count, suspect) = (1, false);
         Entry {
             id,

@@ -2,22 +2,30 @@
 //!
 //! An answer is a sign of life, whatever it says of its message, except those by which an endpoint
 //! says that it is in trouble (429, 502, 503, 504). Faults without a sign of life between them
-//! close the lane: a whole window of them, or one that names a time. A closed lane's backlog
-//! stays where it is and spends no attempts. When its pause is over, one delivery is the probe:
-//! if it fails, the next pause is twice as long; if not, the lane opens with a window that grows
-//! by one with each answer, so that a host that just came back is not run over.
+//! close the lane: a whole window of them, or one that names a time, or one that took long where
+//! there has never been an answer.
+//! What comes for a closed lane waits in its backlog in Redis, where there is one, and spends no
+//! attempts. When its pause is over, one delivery is the probe: if it fails, the next pause is
+//! twice as long; if not, the lane opens with a window that grows by one with each answer, so that
+//! a host that just came back is not run over.
 
+mod backlog;
+mod line;
 mod pacing;
 mod queue;
+mod sign;
 mod strand;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::delivery::Delivery;
 use crate::history::History;
 use crate::hold::Cause;
 use crate::rules::Rule;
+
+pub use backlog::{Backlog, Weight};
+pub use sign::{Sign, sign};
 
 /// What a lane may have in flight before its first answer.
 const FIRST_WINDOW: usize = 4;
@@ -27,14 +35,6 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// A lane with a rate may be late by so much, and make up for it.
 const CATCH_UP: Duration = Duration::from_millis(20);
-
-/// Appointments are made for at most so many deliveries a second, and for an endpoint that may not
-/// keep them: each is then a message that goes back to Redis for nothing.
-const MOST_APPOINTED: f64 = 20_000.0;
-const MOST_HOPED: f64 = 1000.0;
-
-/// No appointment is made for later than this on the ground of what is queued alone.
-const LONGEST_AHEAD: Duration = Duration::from_secs(10);
 
 /// What all lanes keep to.
 #[derive(Debug, Clone, Copy)]
@@ -46,27 +46,17 @@ pub struct LaneLimits {
     pub longest_pause: Duration,
 }
 
-/// What an attempt says of its endpoint.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sign {
-    Alive {
-        took: Duration,
-    },
-    /// It cannot be reached, or says that it cannot serve; perhaps until when.
-    Fault {
-        wish: Option<Duration>,
-    },
-    /// Nothing: outhook cut the attempt short, or is itself to blame. Others would fare no better
-    /// for so long.
-    None {
-        pause: Duration,
-    },
-}
-
-impl Sign {
-    pub const NOTHING: Sign = Sign::None {
-        pause: Duration::ZERO,
-    };
+/// How far an endpoint is trusted with workers that others need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It answers, and soon.
+    Trusted,
+    /// Nothing was ever sent to it.
+    Untried,
+    /// It is slow, or has not answered yet.
+    Unproven,
+    /// It is closed.
+    Failing,
 }
 
 /// What changed, to be told once.
@@ -113,8 +103,12 @@ pub struct Lane {
     trusted: bool,
     /// Seconds that it takes to answer, of late.
     takes: Option<f64>,
-    /// The time that was given to the last message put off for want of room.
-    appointment: Option<Instant>,
+    /// What of it waits in the store.
+    pub backlog: Backlog,
+    /// The operator has switched it off.
+    pub is_disabled: bool,
+    /// What has waited for longer is given up, if that is not as for all.
+    max_age: Option<Duration>,
     used: Instant,
 }
 
@@ -137,8 +131,19 @@ impl Lane {
             pauses: 0,
             trusted: false,
             takes: None,
-            appointment: None,
+            backlog: Backlog::default(),
+            is_disabled: false,
+            max_age: None,
             used: now,
+        }
+    }
+
+    /// One that has failed, as far as others or an earlier life know: it begins with a probe.
+    pub fn on_probation(limits: &LaneLimits, now: Instant) -> Lane {
+        Lane {
+            closed: Some(now),
+            window: 1,
+            ..Lane::new(limits, now)
         }
     }
 
@@ -148,6 +153,7 @@ impl Lane {
         self.cap = set.unwrap_or(limits.window);
         self.window = self.window.min(self.cap);
         self.pace = rule.and_then(|rule| rule.pace);
+        self.max_age = rule.and_then(|rule| rule.max_age);
     }
 
     /// A delivery for it has become active.
@@ -177,7 +183,7 @@ impl Lane {
         let paced = self.slot.is_some_and(|slot| slot > now);
         !paced
             && match self.closed {
-                None => self.busy < self.window,
+                None => self.busy < self.window(),
                 Some(until) => now >= until && self.busy == 0,
             }
     }
@@ -215,7 +221,7 @@ impl Lane {
                 None
             }
             Sign::Alive { took } => self.live(took),
-            Sign::Fault { wish } => self.fault(wish, limits, now),
+            Sign::Fault { wish, took } => self.fault(wish, took, limits, now),
         }
     }
 
@@ -234,11 +240,17 @@ impl Lane {
     fn fault(
         &mut self,
         wish: Option<Duration>,
+        took: Duration,
         limits: &LaneLimits,
         now: Instant,
     ) -> Option<Change> {
         self.trusted = false;
-        self.faults += 1.0 / self.window as f64;
+        let is_hopeless = self.takes.is_none() && took >= SLOW;
+        self.faults += if is_hopeless {
+            1.0
+        } else {
+            1.0 / self.window as f64
+        };
         match self.closed {
             None if wish.is_none() && self.faults < 1.0 - 1e-6 => return None,
             // It was under way when the lane closed; a longer wish still counts.
@@ -248,6 +260,13 @@ impl Lane {
             }
             None | Some(_) => {}
         }
+        let is_news = self.closed.is_none();
+        let change = self.close(wish, limits, now);
+        is_news.then_some(change)
+    }
+
+    /// Nothing is sent to it for a pause, at least as long as it wishes.
+    pub fn close(&mut self, wish: Option<Duration>, limits: &LaneLimits, now: Instant) -> Change {
         let doubled = limits
             .pause
             .saturating_mul(2u32.saturating_pow(self.pauses));
@@ -256,8 +275,8 @@ impl Lane {
             .max(wish.unwrap_or_default());
         self.pauses += 1;
         self.window = 1;
-        let before = self.closed.replace(now + pause);
-        before.is_none().then_some(Change::Closed { pause })
+        self.closed = Some(now + pause);
+        Change::Closed { pause }
     }
 
     /// When it may be tried again, if it is closed.
@@ -288,8 +307,8 @@ impl Lane {
     /// Attempts that it may have at a time, as things stand.
     pub fn window(&self) -> usize {
         match self.closed {
-            Some(_) => 1,
             None => self.window,
+            Some(_) => 1,
         }
     }
 
@@ -302,8 +321,14 @@ impl Lane {
         if self.trusted { 0 } else { self.busy }
     }
 
-    pub fn is_trusted(&self) -> bool {
-        self.trusted
+    pub fn class(&self) -> Class {
+        let is_untried = self.takes.is_none() && self.faults == 0.0 && self.busy == 0;
+        match self.closed {
+            Some(_) => Class::Failing,
+            None if self.trusted => Class::Trusted,
+            None if is_untried => Class::Untried,
+            None => Class::Unproven,
+        }
     }
 
     pub fn has_queue(&self) -> bool {
@@ -320,69 +345,12 @@ impl Lane {
         self.bytes
     }
 
-    /// A time at which one more message may come, for which there is no room now: after the
-    /// last one that was sent away so, at the speed of the endpoint, and not before half of the
-    /// `here` messages before it are done.
-    pub fn appoint(&mut self, now: Instant, here: usize) -> Instant {
-        let gap = self.gap(self.cap as f64);
-        let from = self
-            .from(now, here, gap)
-            .max(self.appointment.unwrap_or(now));
-        let next = from + Duration::from_secs_f64(gap).max(self.pace.unwrap_or_default());
-        self.appointment = Some(next);
-        next
-    }
-
-    /// The same for the one that is the `rank`-th of its key, of which there are so many, and
-    /// which goes after all before it.
-    pub fn appoint_in_line(&self, now: Instant, here: usize, rank: usize, keys: usize) -> Instant {
-        let gap = self.gap(self.cap.min(keys.max(1)) as f64);
-        // Its share of what all keys get.
-        let own = gap * keys.max(1) as f64;
-        let gap = gap.max(self.pace.unwrap_or_default().as_secs_f64());
-        self.from(now, here, gap) + Duration::from_secs_f64(own * (rank + 1) as f64)
-    }
-
-    /// Seconds between two messages, of which so many can be under way at a time.
-    fn gap(&self, parallel: f64) -> f64 {
-        let most = match self.trusted {
-            true => MOST_APPOINTED,
-            false => MOST_HOPED,
-        };
-        self.takes.unwrap_or_default().max(parallel / most) / parallel
-    }
-
-    fn from(&self, now: Instant, here: usize, gap: f64) -> Instant {
-        let half = Duration::from_secs_f64(here as f64 / 2.0 * gap).min(LONGEST_AHEAD);
-        (now + half).max(self.closed.unwrap_or(now))
-    }
-
     /// Nothing of it is active, no turn or wake-up is due, and it has rested so long that what
     /// is known of it is old.
     pub fn is_forgettable(&self, now: Instant, rest: Duration) -> bool {
         let idle = self.active == 0 && self.turn.is_none() && self.alarm.is_none();
-        let idle = idle && self.closed_until(now).is_none();
+        let idle = idle && self.closed_until(now).is_none() && self.backlog.is_over();
         idle && now.saturating_duration_since(self.used) >= rest
-    }
-}
-
-/// What `attempt` says of its endpoint.
-pub fn sign(attempt: &Attempt) -> Sign {
-    match &attempt.result {
-        Exchange::Answer {
-            status: 429 | 502..=504,
-            retry_after,
-            ..
-        } => Sign::Fault { wish: *retry_after },
-        Exchange::Answer { .. } => Sign::Alive { took: attempt.took },
-        Exchange::Fault {
-            kind: FaultKind::Internal,
-            ..
-        } => Sign::NOTHING,
-        Exchange::Fault { kind, .. } => match kind.postponed() {
-            Some(pause) => Sign::None { pause },
-            None => Sign::Fault { wish: None },
-        },
     }
 }
 

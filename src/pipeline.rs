@@ -41,6 +41,7 @@ use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
 use crate::places::Place;
 use crate::pulse::Pulse;
+use crate::record::Want;
 use crate::rules::Rules;
 use crate::scheduler::{Limits, Scheduler, begin_within};
 use crate::store::Store;
@@ -120,6 +121,8 @@ pub struct Control {
     pub replica: String,
     /// Whether the others may think that this one is dead.
     pub pulse: Pulse,
+    /// To whoever brings back what waits in the store.
+    pub wants: Option<Inlet<Want>>,
 }
 
 /// A pipeline at work.
@@ -203,6 +206,7 @@ impl Pipeline {
             sleeper: control.inbox.sleeper,
             replica: control.replica,
             pulse: control.pulse,
+            wants: control.wants,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };
@@ -236,10 +240,11 @@ impl Pipeline {
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
         info!(
-            "drain: done: delivered={} parked={} appended={} dead letters kept={kept} lapsed={} \
+            "drain: done: delivered={} parked={} deferred={} appended={} dead letters kept={kept} lapsed={} \
              duplicates={} lost={}",
             s.delivered,
             s.parked,
+            s.deferred,
             s.appended,
             s.lapsed,
             s.duplicates,
@@ -287,6 +292,7 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         max_active: config.max_active,
         max_active_bytes: config.max_active_bytes,
         schedule: config.schedule.clone(),
+        timeout: config.timeout,
         max_age: config.max_age,
         near: keeper.near,
         tells: keeper.tells,

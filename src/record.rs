@@ -62,10 +62,12 @@ pub enum Fate {
     Waiting {
         after: Duration,
     },
-    /// It waits in the store.
+    /// It waits in the store, for its time.
     Parked {
         after: Duration,
     },
+    /// It waits in the store, for its endpoint.
+    Deferred,
     Dead(DeadReason),
 }
 
@@ -115,6 +117,7 @@ impl Told {
             Fate::Delivered => ("delivered", None, None),
             Fate::Waiting { after } => ("waiting", Some(after), None),
             Fate::Parked { after } => ("parked", Some(after), None),
+            Fate::Deferred => ("deferred", None, None),
             Fate::Dead(reason) => ("dead", None, Some(reason)),
         };
         let text = |value: Option<String>| value.unwrap_or_default();
@@ -136,13 +139,22 @@ impl Told {
     }
 }
 
+/// What a message waits for in Redis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Until {
+    /// A time, in Unix milliseconds; what is due already goes to the end of the stream.
+    Due(u64),
+    /// The endpoint, or what else it is, of this name: it goes to the end of that one's backlog, or
+    /// to its beginning if it came before what is there.
+    Released { name: Arc<str>, first: bool },
+}
+
 /// A message that is to be delivered later, from Redis and not from memory.
 #[derive(Debug)]
 pub struct Parked {
     /// The stream entry that it is now, if it is one.
     pub entry: Option<EntryId>,
-    /// Unix milliseconds; what is due already goes to the end of the stream.
-    pub due: u64,
+    pub until: Until,
     pub id: Box<str>,
     pub url: Arc<str>,
     pub attempts: u32,
@@ -161,11 +173,11 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Puts a delivery off until `due` (Unix milliseconds), out of memory.
-    pub fn new(delivery: Delivery, due: u64) -> Parked {
+    /// Puts a delivery off, out of memory.
+    pub fn new(delivery: Delivery, until: Until) -> Parked {
         Parked {
             entry: delivery.entry,
-            due,
+            until,
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.url.clone(),
             attempts: delivery.attempts,
@@ -177,6 +189,21 @@ impl Parked {
             message: delivery.message.into_raw(),
         }
     }
+}
+
+/// What the timer asks of whoever brings back what waits in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Want {
+    /// Up to so many of the oldest messages of a backlog. It is answered how many come, and what is
+    /// left.
+    Release {
+        name: Arc<str>,
+        count: usize,
+        /// Only those that were received by then, in Unix milliseconds.
+        latest: Option<u64>,
+    },
+    /// To look whether something is due: an operator has made it so.
+    Look,
 }
 
 /// What the store was to make true of a message and did not, by its place in what it was given.
@@ -204,8 +231,9 @@ pub enum Why {
 pub struct Receipt {
     /// Entries that were to be moved, and that are somewhere else now.
     pub moved: Vec<EntryId>,
-    /// Of these, the ones that others have: neither parked nor buried.
+    /// Of these, the ones that others have: neither parked, deferred nor buried.
     pub not_parked: u64,
+    pub not_deferred: u64,
     pub not_buried: u64,
     /// Messages that were to be appended, and that were heard before: copies, and dead letters.
     pub copies: u64,

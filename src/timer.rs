@@ -28,10 +28,10 @@ use crate::intake::{Arrival, Arrivals};
 use crate::ledger;
 use crate::places::{Place, extra_places};
 use crate::pulse::Pulse;
-use crate::record::{Fate, Receipt, Record};
+use crate::record::{Fate, Receipt, Record, Want};
 use crate::report::Report;
 use crate::scheduler::{Now, Scheduler};
-use crate::waker::{Room, Sleeper};
+use crate::waker::{Inlet, Room, Sleeper};
 use crate::when::unix_ms;
 use crate::work::Giver;
 use crate::worker::Outcome;
@@ -69,6 +69,8 @@ pub struct Timer {
     pub replica: String,
     /// Whether the others may think that this one is dead, and take over what it holds.
     pub pulse: Pulse,
+    /// To whoever brings back what waits in the store; until the drain begins.
+    pub wants: Option<Inlet<Want>>,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -149,6 +151,9 @@ impl Run {
         }
         self.advance(now);
         self.hand_out(now);
+        for want in self.timer.scheduler.wants(now) {
+            self.ask(want);
+        }
         if let Some(event) = self.timer.scheduler.observe_load(now) {
             load::log_event(&event);
         }
@@ -246,9 +251,25 @@ impl Run {
             }
             Order::Copies(count) => scheduler.count_copies(count),
             Order::OverBudget(over) => scheduler.set_over_budget(over),
+            Order::Backlogs(names) => scheduler.set_backlogs(names, now),
+            Order::Released {
+                name,
+                count,
+                left,
+                oldest,
+            } => scheduler.released(&name, count, left, oldest, now),
+            Order::Due => self.ask(Want::Look),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
             Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
+        }
+    }
+
+    /// That channel has no bound of its own: there is one question at a time for each endpoint.
+    fn ask(&self, want: Want) {
+        if let Some(wants) = &self.timer.wants {
+            // Fails only when whoever takes it has ended.
+            let _ = wants.try_send(want);
         }
     }
 
@@ -279,6 +300,7 @@ impl Run {
             Fate::Waiting { after } if postponed => debug!("postponed {told} again in {after:?}"),
             Fate::Waiting { after } => debug!("failed {told} retry in {after:?}"),
             Fate::Parked { after } => debug!("failed {told} parked for {after:?}"),
+            Fate::Deferred => debug!("failed {told} deferred until its endpoint is back"),
             Fate::Dead(reason) => debug!("failed {told} dead={reason}"),
         }
     }

@@ -242,6 +242,7 @@ const NOT_ASKED_FOR: [&str; 17] = [
     "SUBSCRIBE",
     "UNSUBSCRIBE",
     "BLPOP",
+    "LREM",
     "HGETALL",
     "XREVRANGE",
     "EXEC",

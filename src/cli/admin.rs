@@ -78,10 +78,13 @@ pub struct ParkedArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedAct {
-    /// One line a message, in the order in which they are due
+    /// One line a message: those that wait for a time, in the order in which they are due, then
+    /// those that wait for their endpoint
     List(SelectArgs),
-    /// Make them due now
+    /// Make due now what waits for a time
     Flush(SelectArgs),
+    /// Delete
+    Purge(SelectArgs),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `outhook endpoints`: what the replicas know of the endpoints, and holding some of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,11 +25,12 @@ const OBEY_PATIENCE: Duration = Duration::from_secs(8);
 /// Parked messages that are counted; a million of them would take a while.
 const COUNTED: usize = 100_000;
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "endpoint",
     "state",
     "in_flight",
     "waiting",
+    "backlog",
     "parked",
     "success",
     "p50",
@@ -112,6 +113,9 @@ fn pause(
 }
 
 fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
+    let waiting = backlogs(admin, named)?;
+    let waiting = waiting.iter().filter(|(name, _)| hold::covers(named, name));
+    let waiting: u64 = waiting.map(|(_, count)| count).sum();
     let lifted = admin.resume(named)?;
     // Those that have not obeyed would park it as before.
     wait_until_obeyed(admin, named)?;
@@ -126,6 +130,7 @@ fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
         field("resumed", named),
         field("lifted", lifted.to_string()),
         field("flushed", flushed.to_string()),
+        field("backlog", waiting.to_string()),
     ];
     out.block(&told)?;
     Ok(true)
@@ -144,6 +149,8 @@ struct Row {
     replica: Option<String>,
     lane: Option<LaneReport>,
     hold: Option<Hold>,
+    /// Messages that wait for it in Redis, and for a time.
+    backlog: u64,
     parked: u64,
 }
 
@@ -177,11 +184,12 @@ fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
         eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
     }
     let holds = admin.holds()?.into_iter();
-    let mut holds: HashMap<String, Hold> = holds
+    let holds: HashMap<String, Hold> = holds
         .filter(|(key, _)| key.starts_with(prefix) || hold::covers(key, prefix))
         .map(|(key, hold)| (key.to_string(), hold))
         .collect();
     let parked = Counted::of(admin, prefix)?;
+    let backlogs = backlogs(admin, prefix)?;
     let mut rows = Vec::new();
     for Report { replica, lanes, .. } in reports {
         for lane in lanes {
@@ -189,20 +197,37 @@ fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
                 endpoint: lane.endpoint.clone(),
                 replica: Some(replica.clone()),
                 hold: holds.get(&lane.endpoint).copied(),
+                backlog: backlogs.get(&lane.endpoint).copied().unwrap_or_default(),
                 parked: parked.below(&lane.endpoint),
                 lane: Some(lane),
             });
         }
     }
-    holds.retain(|key, _| !rows.iter().any(|row| row.endpoint == *key));
-    rows.extend(holds.into_iter().map(|(endpoint, hold)| Row {
-        parked: parked.below(&endpoint),
-        endpoint,
-        replica: None,
-        lane: None,
-        hold: Some(hold),
-    }));
+    let is_new = |key: &String| !rows.iter().any(|row| row.endpoint == *key);
+    let names: BTreeSet<&String> = holds.keys().chain(backlogs.keys()).collect();
+    let unknown = names
+        .into_iter()
+        .filter(|name| is_new(name))
+        .map(|name| Row {
+            endpoint: name.clone(),
+            replica: None,
+            lane: None,
+            hold: holds.get(name).copied(),
+            backlog: backlogs.get(name).copied().unwrap_or_default(),
+            parked: parked.below(name),
+        });
+    let unknown: Vec<Row> = unknown.collect();
+    rows.extend(unknown);
     Ok(rows)
+}
+
+/// Messages that wait for endpoints whose names begin so, or that are covered by it.
+fn backlogs(admin: &mut Admin, prefix: &str) -> Result<HashMap<String, u64>, Stop> {
+    let all = admin.backlogs()?.into_iter();
+    let all = all.filter(|(name, count)| {
+        *count > 0 && (name.starts_with(prefix) || hold::covers(name, prefix))
+    });
+    Ok(all.collect())
 }
 
 impl Row {
@@ -219,6 +244,7 @@ impl Row {
             (None, None) => lane.map(|lane| lane.state.clone()).unwrap_or_default(),
         };
         fields.push(field("state", state));
+        fields.push(field("backlog", self.backlog.to_string()));
         fields.push(field("parked", self.parked.to_string()));
         if let Some(lane) = lane {
             let time = |ms: Option<f64>| ms.map(|ms| short(Duration::from_secs_f64(ms / 1e3)));
@@ -249,6 +275,7 @@ impl Row {
         };
         object.insert("endpoint".into(), self.endpoint.as_str().into());
         object.insert("replica".into(), self.replica.as_deref().into());
+        object.insert("backlog".into(), self.backlog.into());
         object.insert("parked".into(), self.parked.into());
         let held = self.hold.map(|hold| hold.cause.to_string());
         object.insert("held".into(), held.into());

@@ -1,4 +1,5 @@
-//! `outhook parked`: look at messages that wait in Redis, and make them due now.
+//! `outhook parked`: look at messages that wait in Redis, for a time or for their endpoint, make
+//! them due now, or delete them.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -10,13 +11,13 @@ use crate::message::peek;
 use crate::store::{Admin, Fields, ParkedMessage};
 use crate::when;
 
-const COLUMNS: [&str; 5] = ["due", "id", "attempts", "url", "source"];
+const COLUMNS: [&str; 6] = ["due", "backlog", "id", "attempts", "url", "source"];
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &ParkedArgs) -> Result<ExitCode, String> {
     let select = match &args.act {
         ParkedAct::List(s) => s,
-        ParkedAct::Flush(s) => {
+        ParkedAct::Flush(s) | ParkedAct::Purge(s) => {
             s.check_chosen()?;
             s
         }
@@ -30,6 +31,7 @@ pub fn run(args: &ParkedArgs) -> Result<ExitCode, String> {
         match &args.act {
             ParkedAct::List(s) => list(&mut admin, s),
             ParkedAct::Flush(s) => flush(&mut admin, s),
+            ParkedAct::Purge(s) => purge(&mut admin, s),
         }
     };
     Ok(ended(work()))
@@ -37,6 +39,7 @@ pub fn run(args: &ParkedArgs) -> Result<ExitCode, String> {
 
 fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     let mut out = Out::new(select.json);
+    let now = when::unix_ms(SystemTime::now());
     let (mut start, mut found, mut left) = (0, 0, select.limit.unwrap_or(u64::MAX));
     loop {
         let page = admin.parked(start)?;
@@ -51,6 +54,24 @@ fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
                 fields.insert(0, ("due".into(), due));
                 out.line(&fields, &COLUMNS)?;
                 (left, found) = (left - 1, found + 1);
+            }
+        }
+    }
+    for (name, _) in admin.backlogs()? {
+        let mut start = 0;
+        while left > 0 {
+            let page = admin.backlog(&name, start)?;
+            start += page.len();
+            if page.is_empty() {
+                break;
+            }
+            for message in page {
+                if left > 0 && select.waits(&message.fields, now) {
+                    let mut fields = with_url(message.fields);
+                    fields.insert(0, ("backlog".into(), name.clone().into_bytes()));
+                    out.line(&fields, &COLUMNS)?;
+                    (left, found) = (left - 1, found + 1);
+                }
             }
         }
     }
@@ -75,7 +96,52 @@ fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     )?;
     out.flush()?;
     if done == 0 {
-        eprintln!("outhook: no parked message is meant by that; see outhook parked list");
+        eprintln!(
+            "outhook: no message that waits for a time is meant by that; see outhook parked list; \
+             what waits for its endpoint goes with outhook endpoints resume"
+        );
+    }
+    Ok(done > 0)
+}
+
+/// Deletes what is meant, wherever it waits.
+fn purge(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    let now = when::unix_ms(SystemTime::now());
+    let mut progress = Progress::new("purged");
+    let names = admin.backlogs()?.into_iter().map(|(name, _)| Some(name));
+    let mut done = 0;
+    for name in std::iter::once(None).chain(names) {
+        let mut start = 0;
+        loop {
+            let mut page = match &name {
+                None => admin.parked(start)?,
+                Some(name) => admin.backlog(name, start)?,
+            };
+            let read = page.len();
+            page.retain(|message| {
+                let at = if name.is_some() { now } else { message.due };
+                let goes = left > 0 && select.waits(&message.fields, at);
+                left -= u64::from(goes);
+                goes
+            });
+            // What is deleted leaves the order, and what follows moves up.
+            start += read - page.len();
+            if !page.is_empty() {
+                done += admin.purge_parked(name.as_deref(), &page)?;
+                progress.at(done);
+            }
+            if read == 0 || left == 0 {
+                break;
+            }
+        }
+    }
+    let mut out = Out::new(select.json);
+    let count = done.to_string().into_bytes();
+    out.line(&[("purged".into(), count)], &["purged"])?;
+    out.flush()?;
+    if done == 0 {
+        eprintln!("outhook: no waiting message is meant by that; see outhook parked list");
     }
     Ok(done > 0)
 }

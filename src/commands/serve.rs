@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Once;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, unbounded};
 use log::info;
 
 use super::{descriptors, exit_code, rules};
@@ -15,14 +16,17 @@ use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
 use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
+use crate::intake::recall::Recaller;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
+use crate::record::Want;
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trouble::Trouble;
+use crate::waker::{Inlet, Sleeper, waker};
 
 /// How long saying goodbye to Redis may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -62,12 +66,18 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         per_second(config.max_in_flight),
     );
     descriptors::prepare(Some(config.workers));
+    let (waker, sleeper) = waker();
+    // One question at a time for each endpoint: that bounds it.
+    let (ask, wants) = unbounded();
     let link = Link {
         name: args.consumer.clone().unwrap_or_else(fresh_name),
         redis,
         keys,
         lease,
-        appointment: Appointment::default(),
+        appointment: Appointment::new({
+            let waker = waker.clone();
+            move || waker.wake()
+        }),
         trouble: Trouble::new("ledger"),
         pulse: Pulse::default(),
     };
@@ -76,8 +86,16 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         inbox,
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
+        wants: Some(Inlet::new(ask, waker)),
     };
-    let (sources, keeper) = (sources(args, &config, &link, orders), keeper(args, &link));
+    let recaller = recaller(args, &link, orders.clone(), (wants, sleeper));
+    let mut sources = sources(args, &config, &link, orders);
+    sources.push(Source {
+        name: "recall".into(),
+        kind: SourceKind::Patient,
+        run: Box::new(move |intake, ends| recaller.run(intake, &ends.drain)),
+    });
+    let keeper = keeper(args, &link);
     let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
     let summary = pipeline.wait();
     if args.consumer.is_none() && summary.nothing_lost() {
@@ -117,7 +135,6 @@ fn sources(
         stable: args.consumer.is_some(),
         lease: link.lease,
         batch: stream::batch(delivery.max_active),
-        appointment: link.appointment.clone(),
         parts: parts(args),
         dedup: args.dedup,
         dedup_refused: Once::new(),
@@ -132,8 +149,6 @@ fn sources(
         pulse: link.pulse.clone(),
         orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
-        sweeping: link.trouble.of("sweep"),
-        unparking: link.trouble.of("unpark"),
     };
     let subscriber = Subscriber {
         redis: link.redis.clone(),
@@ -161,6 +176,28 @@ fn sources(
             run: Box::new(move |_, ends| heartbeat.run(&ends.last)),
         },
     ]
+}
+
+fn recaller(
+    args: &ServeArgs,
+    link: &Link,
+    orders: Orders,
+    (wants, sleeper): (Receiver<Want>, Sleeper),
+) -> Recaller {
+    Recaller {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        stable: args.consumer.is_some(),
+        lease: link.lease,
+        appointment: link.appointment.clone(),
+        wants,
+        sleeper,
+        pulse: link.pulse.clone(),
+        orders,
+        trouble: link.trouble.of("recall"),
+        refusals: link.trouble.of("recall of what waits"),
+    }
 }
 
 /// What is needed of the server with these options.

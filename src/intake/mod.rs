@@ -5,8 +5,10 @@
 pub mod heartbeat;
 pub mod lines;
 pub mod pubsub;
+pub mod recall;
 pub mod silence;
 pub mod stream;
+mod takeover;
 pub mod upkeep;
 
 use std::collections::{HashMap, HashSet};

@@ -67,6 +67,12 @@ impl Silence {
         self.next = now + OTHERS_TIME;
     }
 
+    /// Nobody holds anything: there is nothing to look at for a while.
+    pub fn rest(&mut self, now: Instant) {
+        self.suspects.clear();
+        self.next = now + LOOK;
+    }
+
     /// Takes in what Redis says of the others.
     pub fn look(&mut self, peers: Vec<Peer>, now: Instant) -> Findings {
         let mut findings = Findings::default();

@@ -1,15 +1,11 @@
-//! The consumer: the Redis stream in, and what keeps it moving.
+//! The consumer: the Redis stream in.
 //!
-//! One thread and one connection for all of it: it reads new entries, moves parked messages
-//! that are due back to the stream, and takes over the entries of consumers that died
-//! (`takeover.rs`).
-//! Handing on an entry blocks while the timer has no room, and so does everything here:
-//! Redis keeps what is not read.
+//! One thread and one connection for all of it: it reads new entries, takes over the entries of
+//! consumers that died (`takeover.rs`), and looks after Redis now and then. Handing on an entry
+//! blocks while the timer has no room, and so does everything here: Redis keeps what is not read.
 //!
 //! Redis hands out entries in order, so what was lost in a reply that never came is what we
 //! hold pending beyond the last entry seen. It is fetched after each reconnect.
-
-mod takeover;
 
 use std::collections::HashMap;
 use std::sync::Once;
@@ -17,16 +13,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::silence::{SILENT, Silence};
+use super::takeover::{Step, Takeover};
 use super::upkeep::Upkeep;
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
 use crate::delivery::{DeadReason, Delivery};
 use crate::drain::Drain;
-use crate::entry::{Entry, EntryId};
+use crate::entry::{Entry, EntryId, Stream};
 use crate::pulse::Pulse;
-use crate::store::{Appointment, Entries, Keys, Lack, Part, Read, Redis, Seen};
+use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen};
 use crate::trouble::Trouble;
 use crate::when::{BootTime, unix_ms};
 
@@ -52,11 +48,9 @@ const FIRST: usize = 16;
 /// Bytes in one read, as far as the last one foretells.
 const BYTES: usize = 4 << 20;
 
-/// Messages moved back to the stream at a time.
-const UNPARK: usize = 256;
-
-/// What other replicas have parked, and may not live to bring back, is looked for so often.
-const LOOK: Duration = Duration::from_secs(10);
+/// Names of backlogs that are read at a time, and at the start.
+const BACKLOGS: usize = 1000;
+const FIRST_BACKLOGS: usize = 10_000;
 
 /// See the module's header.
 pub struct Consumer {
@@ -70,8 +64,6 @@ pub struct Consumer {
     pub lease: Duration,
     /// Entries in one read.
     pub batch: usize,
-    /// What this process has parked.
-    pub appointment: Appointment,
     /// What the server must allow.
     pub parts: Vec<Part>,
     /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
@@ -84,20 +76,15 @@ pub struct Consumer {
     /// For what the timer is to know.
     pub orders: Orders,
     pub trouble: Trouble,
-    /// Of taking over alone: a server may refuse that, and nothing else.
-    pub sweeping: Trouble,
-    /// Of moving parked messages back alone.
-    pub unparking: Trouble,
 }
 
 /// What outlives a connection.
 struct Progress {
     /// The last entry that `>` gave us; `None` before the first.
     seen: Option<EntryId>,
-    sweep_at: Instant,
-    cursor: String,
-    /// Who of the others has been silent. Not where leases are as short as that.
-    silence: Option<Silence>,
+    takeover: Takeover,
+    /// Which of the backlogs are looked at next.
+    backlogs: usize,
     /// What the server refuses, as it was told.
     lacks: Vec<Lack>,
     /// What is wrong with the keys, the same.
@@ -111,9 +98,14 @@ impl Consumer {
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
         let mut progress = Progress {
             seen: None,
-            sweep_at: Instant::now(),
-            cursor: "0-0".into(),
-            silence: (self.lease > SILENT).then(|| Silence::new(Instant::now())),
+            takeover: Takeover::new(
+                self.keys.messages.clone(),
+                self.lease,
+                self.batch,
+                self.pulse.clone(),
+                self.trouble.of("sweep"),
+            ),
+            backlogs: 0,
             lacks: Vec::new(),
             faults: Vec::new(),
             is_refused: true,
@@ -128,11 +120,7 @@ impl Consumer {
                     if drain.wait(pause) {
                         return;
                     }
-                    // Others may have been cut off too, and get time to renew their leases.
-                    progress.sweep_at = Instant::now() + self.sweep_pause();
-                    if let Some(silence) = &mut progress.silence {
-                        silence.lose_contact(Instant::now());
-                    }
+                    progress.takeover.lose_contact(Instant::now());
                 }
             }
         }
@@ -146,19 +134,21 @@ impl Consumer {
         intake: &mut Intake,
         drain: &Drain,
     ) -> Result<(), End> {
-        let mut entries = Entries::open(&self.redis, &self.keys, &self.name, BLOCK + ANSWER)?;
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Messages, &self.name, limit)?;
         if std::mem::take(first) {
             info!("ready: consuming {} as {}", self.keys.messages, self.name);
             for sentence in entries.advice() {
                 warn!("{sentence}");
             }
+            // Who was failing is known before the first message for them is read.
+            self.tell_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
             if self.stable {
                 self.recover(&mut entries, None, intake)?;
             }
         } else {
             self.recover(&mut entries, progress.seen, intake)?;
         }
-        let mut unpark_at = Instant::now();
         let longest = BLOCK.min(self.lease / 8);
         let mut new = true;
         let mut count = FIRST.min(self.batch);
@@ -166,21 +156,11 @@ impl Consumer {
             if std::mem::take(&mut progress.is_refused) {
                 self.tell_lacks(&mut entries, progress)?;
             }
-            if let Some(due) = self.appointment.next() {
-                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
-                unpark_at = unpark_at.min(Instant::now() + Duration::from_millis(wait));
-            }
-            if Instant::now() >= unpark_at {
-                unpark_at = Instant::now() + self.unpark(&mut entries, progress)?;
-            }
-            if Instant::now() >= progress.sweep_at {
-                self.sweep(&mut entries, progress, intake)?;
-            }
-            self.look_for_dead(&mut entries, progress, intake, drain)?;
+            self.take_over(&mut entries, progress, intake, drain)?;
             if self.upkeep.is_due(Instant::now()) {
                 self.upkeep.run(&mut entries, &self.orders)?;
             }
-            let wake = unpark_at.min(progress.sweep_at);
+            let wake = progress.takeover.next();
             // The first read is the proof that the trouble is over.
             let longest = if new { Duration::ZERO } else { longest };
             let block = wake.saturating_duration_since(Instant::now()).min(longest);
@@ -256,26 +236,69 @@ impl Consumer {
         }
     }
 
-    /// Moves parked messages that are due back to the stream. Answers how long there is nothing
-    /// more to move. What the server refuses stays parked, and stops nothing else.
-    fn unpark(&mut self, entries: &mut Entries, progress: &mut Progress) -> Result<Duration, End> {
-        self.appointment.take();
-        match entries.unpark(UNPARK) {
-            Ok((moved, next)) => {
-                self.unparking.end();
-                let pause = if moved == UNPARK {
-                    Duration::ZERO
-                } else {
-                    LOOK
-                };
-                Ok(next.map_or(pause, |next| next.min(pause)))
+    /// Takes over what dead consumers hold, and looks at the condition of it all once a round.
+    fn take_over(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let mut hand_on = |entries: &mut Entries, taken: Vec<Entry>, asked: BootTime| {
+            self.hand_on(entries, taken, asked, intake)
+        };
+        match progress.takeover.run(entries, drain, &mut hand_on)? {
+            Step::Done => {}
+            Step::Refused => progress.is_refused = true,
+            Step::RoundOver => {
+                self.inspect(entries, progress)?;
+                self.tell_backlogs(entries, progress, BACKLOGS)?;
             }
-            Err(e) if e.is_refusal() => {
-                progress.is_refused = true;
-                Ok(self.unparking.begin(&e))
-            }
-            Err(e) => Err(e.into()),
         }
+        Ok(())
+    }
+
+    /// Tells the timer of some of the backlogs that there are: they may be of replicas that are
+    /// gone, and somebody must release them.
+    fn tell_backlogs(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        count: usize,
+    ) -> Result<(), End> {
+        let names = entries.backlogs(progress.backlogs, count)?;
+        progress.backlogs = match names.len() < count {
+            true => 0,
+            false => progress.backlogs + count,
+        };
+        if !names.is_empty() {
+            self.orders.give(Order::Backlogs(names));
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
+    fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        // What is refused inside of a script has no words or code that all servers share.
+        self.tell_lacks(entries, progress)?;
+        let (faults, may_have_orphans) = entries.inspect()?;
+        for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
+            warn!("{fault}");
+        }
+        progress.faults = faults;
+        if !may_have_orphans {
+            return Ok(());
+        }
+        let taken = entries.take_back_orphans()?;
+        if taken > 0 {
+            warn!(
+                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
+                 deleted with them, or the group was moved): taken back, to be delivered when \
+                 their lease is over",
+                self.keys.messages
+            );
+        }
+        Ok(())
     }
 
     /// Says what the server refuses, once each.

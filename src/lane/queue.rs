@@ -17,12 +17,11 @@ impl Lane {
         std::mem::take(&mut self.ready)
     }
 
-    /// Takes out of the queue the one that was received first, if that was before `received`.
-    pub fn take_older(&mut self, received: u64) -> Option<Delivery> {
-        let free = self.ready.iter().enumerate();
-        let free = free.filter(|(_, d)| d.message.overrides.order_key.is_none());
-        let (at, oldest) = free.min_by_key(|(_, d)| d.received)?;
-        (oldest.received < received).then(|| self.ready.remove(at))?
+    /// Takes out the last that is queued, unless it has a key.
+    pub fn pop_free(&mut self) -> Option<Delivery> {
+        let last = self.ready.back()?;
+        let is_free = last.message.overrides.order_key.is_none();
+        is_free.then(|| self.ready.pop_back())?
     }
 
     /// Takes out of the queue what `which` says.

@@ -122,8 +122,7 @@ mod tests {
         let room = Room::new(waker);
         let (to, from) = bounded(2);
         for seq in 0..2 {
-            to.send(Some(Record::Settle(EntryId { ms: 1, seq })))
-                .unwrap();
+            to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
         }
         room.want();
         assert!(Held::default().fill(&from, &room));

@@ -19,7 +19,7 @@ use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::drain::{Drain, DrainTrigger};
 use crate::entry::EntryId;
 use crate::places::Place;
-use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Why};
+use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Until, Why};
 use crate::store::{Store, StoreError};
 use crate::trouble::Trouble;
 use crate::waker::{Inlet, Room};
@@ -256,8 +256,15 @@ impl Ledger {
         let unmoved = self.store.park(&held.parked, limit)?;
         self.count_copies(&held.parked, &unmoved, receipt);
         report.letters += receipt.reused;
+        let deferred = held.parked.iter();
+        let deferred: Vec<bool> = deferred
+            .map(|p| matches!(p.until, Until::Released { .. }))
+            .collect();
         let entries: Vec<_> = held.parked.drain(..).map(|p| p.entry).collect();
-        receipt.not_parked += self.sort_out(&entries, &unmoved).len() as u64;
+        let lost = self.sort_out(&entries, &unmoved);
+        let not_deferred = lost.iter().filter(|index| deferred[**index]).count();
+        receipt.not_deferred += not_deferred as u64;
+        receipt.not_parked += (lost.len() - not_deferred) as u64;
         receipt.moved.extend(entries.into_iter().flatten());
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Now, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::hold::Cause;
+use crate::record::Fate;
 
 impl Scheduler {
     /// When it has waited for too long, in Unix milliseconds. What is not to be delivered before
@@ -87,7 +88,7 @@ impl Scheduler {
 
     /// Its endpoint fails, and there is no room to wait for that to end. `admitted`: others of its
     /// order key wait for it here.
-    pub(super) fn bury_for_room(&mut self, delivery: Delivery, admitted: bool, now: Now) {
+    pub(super) fn bury_for_room(&mut self, delivery: Delivery, admitted: bool, now: Now) -> Fate {
         let detail = format!(
             "Redis holds more than --redis-budget, and outhook parks nothing more for an endpoint \
              that fails: {}",
@@ -97,20 +98,7 @@ impl Scheduler {
             true => self.bury(delivery, DeadReason::OverBudget, detail, now),
             false => self.bury_unadmitted(delivery, DeadReason::OverBudget, detail, now),
         }
-    }
-
-    /// A new one has come for an endpoint that fails, and cannot be parked: the oldest that stands
-    /// here makes room for it, or it is itself the oldest. Answers the new one if it may stay.
-    pub(super) fn make_room(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
-        let has_key = delivery.message.overrides.order_key.is_some();
-        let lane = self.lanes.get_mut(&delivery.lane).filter(|_| !has_key);
-        let Some(oldest) = lane.and_then(|lane| lane.take_older(delivery.received)) else {
-            self.bury_for_room(delivery, false, now);
-            return None;
-        };
-        self.ready -= 1;
-        self.bury_for_room(oldest, true, now);
-        Some(delivery)
+        Fate::Dead(DeadReason::OverBudget)
     }
 
     /// What stands behind a closed endpoint and has come to its end is given up.

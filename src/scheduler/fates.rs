@@ -7,7 +7,8 @@ use super::types::What;
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{Attempt, DeadReason, Delivery};
-use crate::record::{Fate, Parked, Record, Told};
+use crate::lane::Weight;
+use crate::record::{Fate, Parked, Record, Told, Until};
 
 /// How long messages are put off for an endpoint to which nothing is to be sent at all, before
 /// it is asked again.
@@ -21,15 +22,21 @@ impl Scheduler {
     pub(super) fn place(&mut self, delivery: &mut Delivery, now: Now) {
         delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
         let lane = delivery.rule.as_ref().and_then(|rule| rule.lane());
-        delivery.lane = lane.unwrap_or(self.own_lane(delivery)).clone();
-        self.lane(&delivery.lane, now.mono)
-            .enter(delivery.message.raw().len());
+        let apart = self.apart.find(&delivery.message.endpoint);
+        let lane = lane.or(apart).unwrap_or(self.own_lane(delivery));
+        delivery.lane = lane.clone();
+        if delivery.attempts > 0 && self.limits.near.is_some() {
+            self.put_on_probation(&delivery.lane, now);
+        }
+        self.lane(&delivery.lane, now.mono);
+        let (lane, bytes) = (delivery.lane.clone(), delivery.message.raw().len());
+        self.with_lane(&lane, |lane| lane.enter(bytes));
     }
 
     /// The same for one that has stood somewhere for a while: rules may have changed.
     pub(super) fn route_anew(&mut self, mut delivery: Delivery, now: Now) {
-        self.lane(&delivery.lane, now.mono)
-            .leave(delivery.message.raw().len());
+        let bytes = delivery.message.raw().len();
+        self.with_lane(&delivery.lane, |lane| lane.leave(bytes));
         self.place(&mut delivery, now);
         self.route(delivery, now);
     }
@@ -51,9 +58,18 @@ impl Scheduler {
             self.hold_back(delivery, after, now);
         } else if self.over {
             self.put_off(delivery, Duration::ZERO, now);
+        } else if self.is_deferrable(&delivery) && !self.may_stay(&delivery, now) {
+            let name = delivery.lane.clone();
+            self.defer(delivery, name, now);
         } else {
             self.enqueue(delivery, now);
         }
+    }
+
+    /// Whether it may wait for its endpoint in the store. Those with a key keep their order there
+    /// by their times.
+    pub(super) fn is_deferrable(&self, delivery: &Delivery) -> bool {
+        self.limits.near.is_some() && delivery.message.overrides.order_key.is_none()
     }
 
     /// Routes those whose turn has come because others of their key are settled.
@@ -82,6 +98,19 @@ impl Scheduler {
         own.unwrap_or(self.schedule(delivery).attempts)
     }
 
+    /// For whom it waits, if nothing is to be sent to its endpoint now: the URL or origin that is
+    /// held, or its lane.
+    pub(super) fn held_by(&self, delivery: &Delivery, now: Now) -> Option<Arc<str>> {
+        let endpoint = &delivery.message.endpoint;
+        if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
+            return Some(delivery.lane.clone());
+        }
+        let keys = [&endpoint.url, &endpoint.origin];
+        let mut keys = keys.into_iter().filter(|_| !self.holds.is_empty());
+        keys.find(|key| self.holds.find_exact(key, now.mono).is_some())
+            .cloned()
+    }
+
     /// How long it is to wait, if nothing is to be sent to its endpoint now.
     pub(super) fn held(&self, delivery: &Delivery, now: Now) -> Option<Duration> {
         let endpoint = &delivery.message.endpoint;
@@ -94,7 +123,15 @@ impl Scheduler {
 
     /// Puts off what is held; without a store it would wait here for ever.
     pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
-        if self.limits.near.is_some() {
+        if let Some(name) = self
+            .held_by(&delivery, now)
+            .filter(|_| self.is_deferrable(&delivery))
+        {
+            let rule = self.rules.find(&delivery.message.endpoint);
+            let is_disabled = rule.is_some_and(|rule| rule.disabled);
+            self.lane(&name, now.mono).is_disabled |= is_disabled;
+            self.defer(delivery, name, now);
+        } else if self.limits.near.is_some() {
             if let Some(key) = &delivery.message.overrides.order_key {
                 let url = delivery.message.endpoint.url.clone();
                 self.chains.hold(key, url);
@@ -120,9 +157,37 @@ impl Scheduler {
         Fate::Dead(DeadReason::Expired)
     }
 
-    /// The one answer to "not now": what is due soon waits here, the rest in the store; where
-    /// there is no store for it, it waits here too, or is given up at the end of a drain.
-    pub(super) fn put_off(&mut self, mut delivery: Delivery, after: Duration, now: Now) -> Fate {
+    /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
+    /// time if that is later.
+    pub(super) fn put_off(&mut self, delivery: Delivery, after: Duration, now: Now) -> Fate {
+        let lane = self
+            .lanes
+            .get(&delivery.lane)
+            .filter(|_| self.is_deferrable(&delivery));
+        let closed = lane.and_then(|lane| lane.closed_for(now.mono));
+        match closed {
+            Some(left) if left >= after && delivery.entry.is_some() => {
+                let name = delivery.lane.clone();
+                self.defer(delivery, name, now)
+            }
+            // What memory alone holds needs no store, as long as there is room.
+            Some(_) if delivery.entry.is_some() || !self.has_unproven_room(Weight::default()) => {
+                self.wait(delivery, after, Some(Duration::ZERO), now)
+            }
+            Some(_) => self.wait(delivery, after, self.limits.near, now),
+            None => self.wait(delivery, after, self.limits.near, now),
+        }
+    }
+
+    /// What is due within `near` waits here, the rest in the store; where there is no store for it,
+    /// it waits here too, or is given up at the end of a drain.
+    pub(super) fn wait(
+        &mut self,
+        mut delivery: Delivery,
+        after: Duration,
+        near: Option<Duration>,
+        now: Now,
+    ) -> Fate {
         let after = self.at_most(after, &delivery, now);
         let due = now.mono + after;
         if self.is_expired(
@@ -132,10 +197,9 @@ impl Scheduler {
             return self.expire(delivery, now);
         }
         let leaving = self.horizon.is_some_and(|horizon| due > horizon);
-        match self.limits.near {
+        match near {
             Some(near) if !leaving && after > near && self.is_one_too_many(&delivery, now) => {
-                self.bury_for_room(delivery, true, now);
-                Fate::Dead(DeadReason::OverBudget)
+                self.bury_for_room(delivery, true, now)
             }
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
@@ -191,41 +255,34 @@ impl Scheduler {
         }
     }
 
-    /// If its lane holds its share of what is active, it comes back when there may be room.
-    /// Otherwise it is answered.
+    /// One with a key, if its lane holds its share of what is active, comes back when there may be
+    /// room. Otherwise it is answered.
     pub(super) fn appoint_if_crowded(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
-        let is_free = delivery.message.overrides.order_key.is_none();
-        if !self.is_over_share(&delivery) || is_free && self.is_too_old(&delivery, now) {
+        if !self.is_over_share(&delivery) {
             return Some(delivery);
         }
         if self.is_one_too_many(&delivery, now) {
-            return self.make_room(delivery, now);
+            self.bury_for_room(delivery, false, now);
+            return None;
         }
-        self.appoint(delivery, now);
+        let here = self.lane(&delivery.lane, now.mono).active();
+        let rank = self.chains.rank(&delivery).unwrap_or_default();
+        let after = self.next_appointment(&delivery, rank, here, now) - now.mono;
+        self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
         None
     }
 
-    fn appoint(&mut self, delivery: Delivery, now: Now) {
-        let here = self.lane(&delivery.lane, now.mono).active();
-        let rank = self.chains.rank(&delivery);
-        let after = self.next_appointment(&delivery, rank, here, now) - now.mono;
-        self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
-    }
-
-    /// When its lane may have room for it. `rank`: how many go before it, if it has an order key.
+    /// When its lane may have room for one with a key, before which so many go.
     pub(super) fn next_appointment(
         &mut self,
         delivery: &Delivery,
-        rank: Option<usize>,
+        rank: usize,
         here: usize,
         now: Now,
     ) -> Instant {
         let keys = self.chains.len();
         let lane = self.lane(&delivery.lane, now.mono);
-        match rank {
-            Some(rank) => lane.appoint_in_line(now.mono, here, rank, keys),
-            None => lane.appoint(now.mono, here),
-        }
+        lane.appoint_in_line(now.mono, here, rank, keys)
     }
 
     /// Parks one that has just come, before it has taken its place among others of its key.
@@ -262,7 +319,7 @@ impl Scheduler {
         self.hand_over(&delivery);
         self.stats.parked += 1;
         self.stats.appended += u64::from(delivery.is_late);
-        let mut parked = Parked::new(delivery, due);
+        let mut parked = Parked::new(delivery, Until::Due(due));
         parked.once = once;
         self.outbox.push_back(Record::Park(parked));
         self.outbox.extend(told.filter(|_| !once));
@@ -311,7 +368,7 @@ impl Scheduler {
 
     /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
     /// the record of that, which may turn out to be somebody else's to make.
-    fn told(&self, delivery: &Delivery, fate: Fate, now: Now) -> Option<Record> {
+    pub(super) fn told(&self, delivery: &Delivery, fate: Fate, now: Now) -> Option<Record> {
         self.limits.tells.then(|| {
             let told = Told {
                 fate,
@@ -333,8 +390,12 @@ impl Scheduler {
     pub(super) fn leave(&mut self, delivery: &Delivery) {
         let bytes = delivery.message.raw().len();
         self.bytes -= bytes;
-        if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
+        let is_askable = self.with_lane(&delivery.lane, |lane| {
             lane.leave(bytes);
+            lane.backlog.is_askable()
+        });
+        if is_askable == Some(true) {
+            self.to_ask.push(delivery.lane.clone());
         }
         if let Some(entry) = delivery.entry {
             self.leases.leave(entry);

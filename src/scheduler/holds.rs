@@ -23,6 +23,12 @@ impl Scheduler {
     pub fn set_rules(&mut self, rules: Rules, now: Now) {
         self.rules = rules;
         self.take_out_held(|_| true, now);
+        // What waits for one that is not disabled any more may come.
+        let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        for key in keys {
+            self.lane(&key, now.mono).is_disabled = false;
+            self.arrange(&key, now.mono);
+        }
     }
 
     /// These are all holds that there are.
@@ -40,6 +46,9 @@ impl Scheduler {
             if !self.holds.iter().any(|(new, _)| new == key) {
                 self.changes.push((key.clone(), Change::Lifted));
                 self.chains.lift(|url| covers(key, url), now.unix_ms);
+                if self.lanes.contains_key(key) {
+                    self.arrange(key, now.mono);
+                }
             }
         }
         self.take_out_held(|_| true, now);
@@ -52,6 +61,10 @@ impl Scheduler {
             // Its lane may be one of all URLs there, or of those that begin so.
             let is_its = |lane: &str| key.starts_with(lane) || covers(&key, lane);
             self.take_out_held(is_its, now);
+        }
+        // What waits in its backlog may have to wait less.
+        if self.lanes.contains_key(&key) {
+            self.arrange(&key, now.mono);
         }
     }
 

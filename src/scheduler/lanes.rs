@@ -50,20 +50,34 @@ impl Scheduler {
         // Looked up first, as the entry API would copy the key each time.
         if !self.lanes.contains_key(key) {
             let lane = Lane::new(&self.limits.lanes, now);
-            self.lanes.insert(key.clone(), lane);
-            // To be forgotten in time.
-            self.scan.get_or_insert(now + REST);
+            self.add_lane(key.clone(), lane, now);
         }
         self.lanes.get_mut(key).expect("just inserted")
+    }
+
+    pub(super) fn add_lane(&mut self, key: Arc<str>, lane: Lane, now: Instant) {
+        self.lanes.insert(key, lane);
+        // To be forgotten in time.
+        self.scan.get_or_insert(now + REST);
     }
 
     /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
     pub(super) fn arrange(&mut self, key: &Arc<str>, now: Instant) {
         let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
         if lane.enters(now) {
-            lane.turn = Some(self.turns.push(key.clone(), lane.is_trusted()));
+            lane.turn = Some(self.turns.push(key.clone(), lane.class()));
         }
-        let Some(due) = lane.opens(now).filter(|_| lane.has_queue()) else {
+        if let Some(due) = lane.opens(now).filter(|_| lane.has_queue()) {
+            self.wake_lane(key, due);
+        }
+        if self.lanes[key].backlog.has {
+            self.ask(key, now);
+        }
+    }
+
+    /// Has it arranged again then.
+    pub(super) fn wake_lane(&mut self, key: &Arc<str>, due: Instant) {
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         // One that stands there already may be for a longer pause, before it opened again.
@@ -108,6 +122,7 @@ impl Scheduler {
         self.end_waiting(now);
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+        self.apart.forget(|url| self.lanes.contains_key(url));
         self.chains.forget(now.unix_ms);
         if self.horizon.is_some() {
             self.park_back(now);
@@ -135,21 +150,13 @@ impl Scheduler {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
         let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.leased) > most;
-        let due = |after: Duration| now.unix_ms + after.as_millis() as u64;
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
             old.extend(lane.extract(is_old));
         }
         self.ready -= old.len();
         for delivery in old {
-            if self.is_one_too_many(&delivery, now) {
-                self.bury_for_room(delivery, true, now);
-                continue;
-            }
-            // All of its key go after it.
-            let rank = delivery.message.overrides.order_key.as_ref().map(|_| 0);
-            let after = self.next_appointment(&delivery, rank, 0, now) - now.mono;
-            self.park(delivery, due(after), now);
+            self.put_away(delivery, now);
         }
         for (entry, made) in self.chains.renew(is_old, now.boot) {
             self.outbox.push_back(Record::Note(entry, made));
@@ -158,19 +165,24 @@ impl Scheduler {
 
     /// A delivery came back from its worker: its lane learns what that says of the endpoint.
     pub(super) fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
-        let key = &delivery.lane;
+        self.release_from(&delivery.lane, sign, now);
+    }
+
+    pub(super) fn release_from(&mut self, key: &Arc<str>, sign: Sign, now: Now) {
         let limits = self.limits.lanes;
-        let lane = self
-            .lanes
-            .get_mut(key)
-            .expect("it has a delivery in flight");
-        let (doubt, trusted) = (lane.doubt(), lane.is_trusted());
-        let probe = lane.is_closed() && lane.closed_until(now.mono).is_none();
-        let change = lane.release(sign, &limits, now.mono);
-        self.doubt = self.doubt - doubt + lane.doubt();
-        if lane.turn.is_some() && lane.is_trusted() != trusted {
-            // It goes to the end of the other list, below.
-            lane.turn = None;
+        let released = self.with_lane(key, |lane| {
+            let class = lane.class();
+            let probe = lane.is_closed() && lane.closed_until(now.mono).is_none();
+            let change = lane.release(sign, &limits, now.mono);
+            if lane.class() != class {
+                // If it has a turn, it goes to the end of another list, below.
+                lane.turn = None;
+            }
+            (probe, change)
+        });
+        let (probe, change) = released.expect("it has a delivery in flight");
+        if let Some(Change::Closed { .. }) = change {
+            self.defer_queue(key, now);
         }
         self.changes
             .extend(change.map(|change| (key.clone(), change)));

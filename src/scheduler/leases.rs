@@ -8,7 +8,8 @@
 //! looks whether it is still ours.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::types::What;
@@ -23,15 +24,15 @@ use crate::record::{Receipt, Record};
 pub struct Leases {
     /// Those of active deliveries.
     active: HashSet<EntryId>,
-    /// Those that the ledger is to move. Another copy that comes meanwhile would be moved too, and
-    /// delivered.
-    moving: HashSet<EntryId>,
+    /// Those that the ledger is to move, and to which backlog if to one. Another copy that comes
+    /// meanwhile would be moved too, and delivered.
+    moving: HashMap<EntryId, Option<Arc<str>>>,
 }
 
 impl Leases {
     /// An entry has come. False if it is here already.
     pub fn enter(&mut self, entry: EntryId) -> bool {
-        !self.moving.contains(&entry) && self.active.insert(entry)
+        !self.moving.contains_key(&entry) && self.active.insert(entry)
     }
 
     /// It is not active any more.
@@ -41,7 +42,12 @@ impl Leases {
 
     /// It is on its way to the ledger, to be moved. False if it was that already.
     pub fn hand_over(&mut self, entry: EntryId) -> bool {
-        self.moving.insert(entry)
+        self.moving.insert(entry, None).is_none()
+    }
+
+    /// The same, to the backlog of this name.
+    pub fn defer(&mut self, entry: EntryId, name: Arc<str>) {
+        self.moving.insert(entry, Some(name));
     }
 
     /// Active deliveries that are entries.
@@ -183,11 +189,14 @@ impl Scheduler {
     /// What the ledger has found out.
     pub fn take_receipt(&mut self, receipt: Receipt, now: Now) {
         for entry in &receipt.moved {
-            self.leases.moving.remove(entry);
+            if let Some(Some(name)) = self.leases.moving.remove(entry) {
+                self.note_deferred(&name);
+            }
         }
         self.stats.parked -= receipt.not_parked;
+        self.stats.deferred -= receipt.not_deferred;
         self.stats.dead -= receipt.not_buried;
-        self.stats.lapsed += receipt.not_parked + receipt.not_buried;
+        self.stats.lapsed += receipt.not_parked + receipt.not_deferred + receipt.not_buried;
         self.stats.parked -= receipt.copies + receipt.reused;
         self.stats.appended -= receipt.not_appended;
         self.stats.duplicates += receipt.copies;

@@ -7,6 +7,8 @@
 //! what must be written down, stands in the outbox, for the ledger. At all times
 //! `accepted = delivered + dead + parked + active`.
 
+mod apart;
+mod backlogs;
 mod chain;
 mod chains;
 mod ends;
@@ -18,6 +20,7 @@ mod saturation;
 mod strand;
 mod turns;
 mod types;
+mod workers;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -26,11 +29,12 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
 use crate::hold::Holds;
-use crate::lane::{Change, Lane, Sign, sign};
-use crate::record::{Fate, Record, Told};
+use crate::lane::{Change, Lane, Weight, sign};
+use crate::record::{Fate, Record, Told, Want};
 use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
+use apart::Apart;
 use chains::{Admission, Chains};
 use lanes::Lanes;
 use leases::Leases;
@@ -49,6 +53,7 @@ const SCAN: Duration = Duration::from_secs(1);
 pub struct Scheduler {
     limits: Limits,
     lanes: Lanes,
+    apart: Apart,
     chains: Chains,
     /// Those whose turn has come, within one call.
     released: VecDeque<Delivery>,
@@ -64,8 +69,16 @@ pub struct Scheduler {
     outbox: VecDeque<Record>,
     sequence: u64,
     in_flight: usize,
-    /// Of these, the ones to endpoints that are not trusted.
-    doubt: usize,
+    /// What all lanes weigh together.
+    tally: Weight,
+    /// What is to be asked of the store.
+    wants: Vec<Want>,
+    /// Lanes that may have room for more of their backlogs, once all else is done.
+    to_ask: Vec<Arc<str>>,
+    /// Lanes that are to have a probe when there is room for one.
+    line: VecDeque<Arc<str>>,
+    /// When one that was never tried may have a worker beyond what is there for such.
+    reserve: Option<Instant>,
     /// Lanes that closed or opened, endpoints held or lifted, for the log.
     changes: Vec<(Arc<str>, Change)>,
     ready: usize,
@@ -87,6 +100,7 @@ impl Scheduler {
         Scheduler {
             limits,
             lanes: Lanes::new(),
+            apart: Apart::default(),
             chains: Chains::default(),
             released: VecDeque::new(),
             rules,
@@ -99,7 +113,11 @@ impl Scheduler {
             outbox: VecDeque::new(),
             sequence: 0,
             in_flight: 0,
-            doubt: 0,
+            tally: Weight::default(),
+            wants: Vec::new(),
+            to_ask: Vec::new(),
+            line: VecDeque::new(),
+            reserve: None,
             changes: Vec::new(),
             ready: 0,
             bytes: 0,
@@ -127,6 +145,7 @@ impl Scheduler {
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
+        let is_free = delivery.message.overrides.order_key.is_none();
         // It has waited for room for too long, or this process was suspended.
         let has_lapsed = self.has_lapsed(&delivery, now);
         if has_lapsed
@@ -135,7 +154,7 @@ impl Scheduler {
                 .is_some_and(|entry| !self.leases.enter(entry))
         {
             self.stats.held_already += 1;
-            return;
+            return self.note_released(&delivery, now);
         }
         let age = self.age(&delivery, now);
         let late = self.limits.near.is_some_and(|near| age > near);
@@ -143,8 +162,11 @@ impl Scheduler {
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         self.place(&mut delivery, now);
+        self.note_released(&delivery, now);
         if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
+        } else if is_free {
+            self.route(delivery, now);
         } else if let Some(delivery) = self.appoint_if_crowded(delivery, now) {
             match self.chains.admit(delivery, now.unix_ms) {
                 Admission::Go(delivery) => self.route(delivery, now),
@@ -203,65 +225,18 @@ impl Scheduler {
     pub fn next_deadline(&self) -> Option<Instant> {
         let first = self.alarms.peek().map(|Reverse(first)| first.due);
         let load = self.saturation.deadline();
-        first.into_iter().chain(self.scan).chain(load).min()
-    }
-
-    /// The next delivery to attempt, if a worker is free for it. It must come back through
-    /// [`Scheduler::finish`], exactly once.
-    pub fn next(&mut self, now: Now) -> Option<Delivery> {
-        while self.in_flight < self.limits.workers {
-            // A customer who is not known to answer may not take the last of the workers from
-            // those who do.
-            let hope = self.doubt < self.untrusted_share();
-            let (place, key) = self.turns.next(hope)?;
-            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
-                continue;
-            };
-            let before = lane.doubt();
-            let delivery = lane.take(now.mono);
-            self.doubt = self.doubt - before + self.lanes[&key].doubt();
-            self.arrange(&key, now.mono);
-            let Some(delivery) = delivery else {
-                continue;
-            };
-            self.ready -= 1;
-            if let Some(mut delivery) = self.look_again(delivery, now) {
-                self.in_flight += 1;
-                // It may have changed while it stood there.
-                delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
-                return Some(delivery);
-            }
-        }
-        None
-    }
-
-    /// Its turn has come. Nothing if it is too late for it.
-    fn look_again(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
-        let lapsed = self.has_lapsed(&delivery, now);
-        let expired = self.is_expired(&delivery, now.unix_ms);
-        let too_old = self.is_too_old(&delivery, now);
-        let late = self.is_too_old_to_begin(&delivery, now);
-        if !lapsed && !expired && !too_old && !late {
-            return Some(delivery);
-        }
-        self.release(&delivery, Sign::NOTHING, now);
-        if lapsed {
-            self.lapse(&delivery);
-        } else if expired {
-            self.expire(delivery, now);
-        } else if too_old {
-            self.give_up_old(delivery, now);
-        } else {
-            self.park(delivery, now.unix_ms, now);
-        }
-        self.route_released(now);
-        None
+        let reserve = self.reserve.filter(|_| self.waits_for_reserve());
+        let all = first.into_iter().chain(self.scan).chain(load);
+        all.chain(reserve).min()
     }
 
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
         self.in_flight -= 1;
-        self.release(&delivery, sign(&attempt), now);
+        let sign = sign(&attempt);
+        if self.set_apart(&mut delivery, &attempt, sign, now).is_none() {
+            self.release(&delivery, sign, now);
+        }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
         if let Some(after) = attempt.postponed() {
             if let Some(FaultKind::Unresolved { .. }) = attempt.fault() {
@@ -275,9 +250,10 @@ impl Scheduler {
             {
                 delivery.last = Some(attempt);
             }
-            return self.put_off(delivery, after, now);
+            return self.wait(delivery, after, self.limits.near, now);
         }
         delivery.name_asked = None;
+        delivery.backlog = None;
         delivery.attempts += 1;
         self.stats.attempts += 1;
         if let Some(lane) = self.lanes.get_mut(&delivery.lane) {

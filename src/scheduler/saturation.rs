@@ -134,7 +134,7 @@ impl Scheduler {
                     workers: self.limits.workers,
                     busy: self.in_flight,
                     queued: self.ready,
-                    untrusted: self.doubt,
+                    untrusted: self.tally.doubt,
                     first: first.map(|(key, lane)| (key.clone(), lane.busy())),
                     per_second: attempts as f64 / lasted.as_secs_f64(),
                 }))
@@ -148,23 +148,18 @@ impl Scheduler {
         if self.in_flight >= self.limits.workers {
             return true;
         }
-        self.doubt >= self.untrusted_share() && self.has_untrusted_turn()
+        self.tally.doubt >= self.untrusted_share() && self.has_untrusted_turn()
     }
 
     /// Whether a lane that is not trusted has its turn.
     fn has_untrusted_turn(&mut self) -> bool {
         while let Some((place, key)) = self.turns.first_of_others() {
-            if self.lanes.get(key).is_some_and(|l| l.turn == Some(*place)) {
+            if self.lanes.get(&key).is_some_and(|l| l.turn == Some(place)) {
                 return true;
             }
             self.turns.drop_first_of_others();
         }
         false
-    }
-
-    /// Workers that endpoints may hold together that are not trusted.
-    pub(super) fn untrusted_share(&self) -> usize {
-        self.limits.workers.div_ceil(2)
     }
 }
 

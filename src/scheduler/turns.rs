@@ -1,51 +1,88 @@
 //! The lanes with work and room, in rotation.
 //!
-//! Trusted lanes and others stand in lists of their own, so that the others can be passed over.
+//! Lanes stand in lists by how far they are trusted with workers, so that some can be passed over.
 //! The number of each place keeps it one rotation all the same. A lane knows the place at
 //! which it stands: one that has changed lists leaves a place behind that is not its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::lane::Class;
+
+/// A lane's place in the rotation.
+pub type Turn = (u64, Arc<str>);
+
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Turns {
-    trusted: VecDeque<(u64, Arc<str>)>,
-    others: VecDeque<(u64, Arc<str>)>,
+    trusted: VecDeque<Turn>,
+    untried: VecDeque<Turn>,
+    unproven: VecDeque<Turn>,
+    failing: VecDeque<Turn>,
     place: u64,
 }
 
 impl Turns {
     /// To the end. Answers the place.
-    pub fn push(&mut self, key: Arc<str>, trusted: bool) -> u64 {
+    pub fn push(&mut self, key: Arc<str>, class: Class) -> u64 {
         self.place += 1;
-        let list = match trusted {
-            true => &mut self.trusted,
-            false => &mut self.others,
-        };
-        list.push_back((self.place, key));
-        self.place
+        let place = self.place;
+        self.list(class).push_back((place, key));
+        place
     }
 
-    /// The next place; those of lanes that are not trusted only if `hope`.
-    pub fn next(&mut self, hope: bool) -> Option<(u64, Arc<str>)> {
-        let first = |list: &VecDeque<(u64, Arc<str>)>| list.front().map(|(place, _)| *place);
-        let list = match (first(&self.trusted), first(&self.others).filter(|_| hope)) {
-            (Some(a), Some(b)) if b < a => &mut self.others,
-            (Some(_), _) => &mut self.trusted,
-            (None, _) if hope => &mut self.others,
-            (None, _) => return None,
+    fn list(&mut self, class: Class) -> &mut VecDeque<Turn> {
+        match class {
+            Class::Trusted => &mut self.trusted,
+            Class::Untried => &mut self.untried,
+            Class::Unproven => &mut self.unproven,
+            Class::Failing => &mut self.failing,
+        }
+    }
+
+    /// The next place. Of those that are not trusted, only if `others`, and of those that fail,
+    /// only if `failing` too. Who was never tried goes before who was slow, and who was slow before
+    /// who failed.
+    pub fn next(&mut self, others: bool, failing: bool) -> Option<Turn> {
+        let order = [
+            (Class::Untried, others),
+            (Class::Unproven, others),
+            (Class::Failing, others && failing),
+        ];
+        let mut allowed = order.into_iter().filter(|(_, is_allowed)| *is_allowed);
+        let other = allowed.find(|(class, _)| !self.list(*class).is_empty());
+        let first = |list: &VecDeque<Turn>| list.front().map(|(place, _)| *place);
+        let class = match (first(&self.trusted), other) {
+            (Some(a), Some((class, _))) if first(self.list(class)) < Some(a) => class,
+            (Some(_), _) => Class::Trusted,
+            (None, Some((class, _))) => class,
+            (None, None) => return None,
         };
-        list.pop_front()
+        self.list(class).pop_front()
+    }
+
+    /// Of those that were never tried, the one that came last.
+    pub fn newest(&mut self) -> Option<Turn> {
+        self.untried.pop_back()
+    }
+
+    pub fn has_untried(&self) -> bool {
+        !self.untried.is_empty()
     }
 
     /// The first place of those that are not trusted.
-    pub fn first_of_others(&self) -> Option<&(u64, Arc<str>)> {
-        self.others.front()
+    pub fn first_of_others(&mut self) -> Option<Turn> {
+        let classes = [Class::Untried, Class::Unproven, Class::Failing];
+        let mut classes = classes.into_iter();
+        classes.find_map(|class| self.list(class).front().cloned())
     }
 
-    /// Drops that place, which is nobody's any more.
+    /// Drops the place that [`Turns::first_of_others`] has answered, which is nobody's any more.
     pub fn drop_first_of_others(&mut self) {
-        self.others.pop_front();
+        for class in [Class::Untried, Class::Unproven, Class::Failing] {
+            if self.list(class).pop_front().is_some() {
+                return;
+            }
+        }
     }
 }

@@ -28,6 +28,8 @@ pub struct Limits {
     /// Bytes of messages held in memory.
     pub max_active_bytes: usize,
     pub schedule: RetrySchedule,
+    /// How long an attempt takes at most, for nearly all.
+    pub timeout: Duration,
     /// What has waited for longer is given up, unless its endpoint's rule says otherwise.
     pub max_age: Duration,
     /// What is to be done later than this is parked; `None` when the store cannot park.
@@ -57,6 +59,7 @@ impl Limits {
             max_active: 1000,
             max_active_bytes: 1 << 20,
             schedule: RetrySchedule::list(vec![], 0.0),
+            timeout: Duration::from_secs(15),
             max_age: Duration::MAX,
             near: None,
             tells: false,
@@ -85,7 +88,9 @@ pub struct Stats {
     pub dead: u64,
     /// Accepted, and handed to the store for later, or for another replica.
     pub parked: u64,
-    /// Of these, the ones that came while draining.
+    /// Accepted, and handed to the store to wait for their endpoints.
+    pub deferred: u64,
+    /// Of those parked, the ones that came while draining.
     pub appended: u64,
     /// Accepted, and dropped as others have taken over the entries meanwhile.
     pub lapsed: u64,

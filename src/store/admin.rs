@@ -108,10 +108,11 @@ impl Admin {
         Ok((letters, next))
     }
 
-    /// Puts the messages of these dead letters back on the stream. Answers how many were
-    /// still there.
+    /// Has the messages of these dead letters delivered as if they had never been tried. Answers
+    /// how many were still there.
     pub fn replay(&mut self, entries: &[String]) -> Result<u64, StoreError> {
-        self.script(scripts::REPLAY, &self.keys.dead.clone(), entries)
+        let keys = [self.keys.dead.clone(), self.keys.parked.clone()];
+        self.make_due(scripts::REPLAY, &keys, entries)
     }
 
     /// Deletes these dead letters. Answers how many were still there.
@@ -141,6 +142,53 @@ impl Admin {
         Ok(page)
     }
 
+    /// The backlogs that there are, and how many messages wait in each.
+    pub fn backlogs(&mut self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut range = cmd("ZRANGE");
+        range.arg(&self.keys.backlogs).arg(0).arg(-1);
+        let reply: RedisResult<Value> = range.query(&mut self.connection);
+        let names: Vec<String> = items(Some(self.done(reply)?)).filter_map(text).collect();
+        let mut all = Vec::new();
+        for names in names.chunks(PAGE) {
+            let mut pipe = redis::pipe();
+            for name in names {
+                pipe.cmd("LLEN").arg(self.keys.backlog(name));
+            }
+            let reply: RedisResult<Vec<u64>> = pipe.query(&mut self.connection);
+            all.extend(names.iter().cloned().zip(self.done(reply)?));
+        }
+        Ok(all)
+    }
+
+    /// Up to a page of the messages of a backlog, oldest first, from the `start`-th on.
+    pub fn backlog(&mut self, name: &str, start: usize) -> Result<Vec<ParkedMessage>, StoreError> {
+        let mut range = cmd("LRANGE");
+        range.arg(self.keys.backlog(name)).arg(start);
+        range.arg(start + PAGE - 1);
+        let reply: RedisResult<Value> = range.query(&mut self.connection);
+        let members = items(Some(self.done(reply)?)).map(bytes);
+        Ok(members.map(|member| parked(member, 0.0)).collect())
+    }
+
+    /// Deletes these messages, which are parked or, if a name is given, in that backlog. Answers
+    /// how many were still there.
+    pub fn purge_parked(
+        &mut self,
+        backlog: Option<&str>,
+        messages: &[ParkedMessage],
+    ) -> Result<u64, StoreError> {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            match backlog {
+                None => pipe.cmd("ZREM").arg(&self.keys.parked),
+                Some(name) => pipe.cmd("LREM").arg(self.keys.backlog(name)).arg(1),
+            };
+            pipe.arg(&message.member);
+        }
+        let reply: RedisResult<Vec<u64>> = pipe.query(&mut self.connection);
+        Ok(self.done(reply)?.iter().sum())
+    }
+
     /// How many messages are parked.
     pub fn parked_count(&mut self) -> Result<usize, StoreError> {
         let reply = cmd("ZCARD")
@@ -149,10 +197,11 @@ impl Admin {
         self.done(reply)
     }
 
-    /// Puts these parked messages on the stream, due now. Answers how many were still parked.
+    /// Makes these parked messages due now. Answers how many were still parked.
     pub fn flush(&mut self, messages: &[ParkedMessage]) -> Result<u64, StoreError> {
         let members: Vec<&[u8]> = messages.iter().map(|m| &m.member[..]).collect();
-        self.script(scripts::FLUSH, &self.keys.parked.clone(), &members)
+        let keys = [self.keys.parked.clone()];
+        self.make_due(scripts::FLUSH, &keys, &members)
     }
 
     /// What is known of message `id`; nothing where `--status-ttl` is not set, or is over.
@@ -175,20 +224,28 @@ impl Admin {
         Ok(consumers.into_iter().map(|(_, name)| name).collect())
     }
 
-    fn script<A: redis::ToRedisArgs>(
+    /// Runs a script after which something is due, and tells the replicas.
+    fn make_due<A: redis::ToRedisArgs>(
         &mut self,
         code: &str,
-        from: &str,
+        keys: &[String],
         args: &[A],
     ) -> Result<u64, StoreError> {
         let script = Script::new(code);
-        let mut call = script.key(from);
-        call.key(&self.keys.messages);
+        let mut call = script.prepare_invoke();
+        for key in keys {
+            call.key(key);
+        }
         for arg in args {
             call.arg(arg);
         }
         let reply = call.invoke(&mut self.connection);
-        self.done(reply)
+        let done = self.done(reply)?;
+        let mut publish = cmd("PUBLISH");
+        publish.arg(&self.keys.control).arg("due");
+        // Without it they find out a little later.
+        let _: RedisResult<u64> = publish.query(&mut self.connection);
+        Ok(done)
     }
 
     pub(super) fn done<T>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {

@@ -8,7 +8,7 @@ use redis::{RedisResult, Script, Value, pipe};
 use super::connection::Connection;
 use super::entries::{items, text};
 use super::{Keys, Redis, StoreError};
-use crate::entry::EntryId;
+use crate::entry::{EntryId, Stream};
 
 /// Pending entries looked at in one script.
 const PAGE: usize = 100;
@@ -116,7 +116,7 @@ impl Condition {
         {
             return None;
         }
-        let nothing = EntryId { ms: 0, seq: 0 };
+        let nothing = EntryId::new(0, 0);
         let read = match group.read {
             None if group.last_delivered == Some(nothing) => 0,
             read => read?,
@@ -138,10 +138,7 @@ impl Condition {
                  them; a producer must not add with MAXLEN or MINID"
             ));
         }
-        let end = EntryId {
-            ms: u64::MAX,
-            seq: u64::MAX,
-        };
+        let end = EntryId::new(u64::MAX, u64::MAX);
         if self.last_generated == Some(end) {
             advice.push(format!(
                 "{stream}: its last possible id is used up, so nothing can be added and nothing \
@@ -177,17 +174,23 @@ fn parse<T: FromStr>(text: &str) -> Option<T> {
 pub(super) fn take_back(
     connection: &mut Connection,
     keys: &Keys,
+    stream: Stream,
     consumer: &str,
 ) -> RedisResult<usize> {
     let script = Script::new(include_str!("lua/orphans.lua"));
+    let all_there_is = match stream {
+        Stream::Messages => "",
+        Stream::Again => "all",
+    };
     let (mut all, mut from) = (0, "0-0".to_owned());
     for _ in 0..MOST_PAGES {
         let (given, next): (usize, String) = script
-            .key(&keys.messages)
+            .key(keys.stream(stream))
             .arg(&keys.group)
             .arg(consumer)
             .arg(&from)
             .arg(PAGE)
+            .arg(all_there_is)
             .invoke(connection)?;
         all += given;
         if next.is_empty() {
@@ -206,7 +209,9 @@ pub fn find_wrong_types(
 ) -> Result<Vec<String>, StoreError> {
     let wanted = [
         (&keys.messages, "XLEN", "stream"),
+        (&keys.again, "XLEN", "stream"),
         (&keys.parked, "ZCARD", "sorted set"),
+        (&keys.backlogs, "ZCARD", "sorted set"),
         (&keys.dead, "XLEN", "stream"),
         (&keys.holds, "ZCARD", "sorted set"),
     ];

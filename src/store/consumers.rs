@@ -8,7 +8,7 @@ use redis::{Cmd, RedisResult, Script, Value, cmd};
 use super::connection::Connection;
 use super::entries::{items, text};
 use super::{Entries, Keys, Redis, StoreError};
-use crate::entry::Entry;
+use crate::entry::{Entry, Stream};
 
 /// Behind every entry: to read a consumer's own entries from here on is to read nothing. (The very
 /// last id is what the servers themselves take `>` for: it would read what is new.)
@@ -43,16 +43,30 @@ impl Entries {
         }
     }
 
-    /// The other consumers of the group.
+    /// The other consumers of the group: what of this stream they hold, and for how long they have
+    /// been silent.
     pub fn peers(&mut self) -> Result<Vec<Peer>, StoreError> {
+        let mut peers = self.consumers_of(self.stream)?;
+        peers.retain(|peer| peer.name != self.consumer);
+        if self.stream != Stream::Messages && !peers.is_empty() {
+            // Beats go to the other stream.
+            let heard = self.consumers_of(Stream::Messages)?;
+            for peer in &mut peers {
+                let same = heard.iter().find(|other| other.name == peer.name);
+                peer.silent = same.map_or(peer.silent, |other| other.silent.min(peer.silent));
+            }
+        }
+        Ok(peers)
+    }
+
+    fn consumers_of(&mut self, stream: Stream) -> Result<Vec<Peer>, StoreError> {
         let reply: RedisResult<Value> = cmd("XINFO")
             .arg("CONSUMERS")
-            .arg(&self.keys.messages)
+            .arg(self.keys.stream(stream))
             .arg(&self.keys.group)
             .query(&mut self.connection);
         let reply = reply.map_err(|e| self.stream_error(&e))?;
-        let peers = items(Some(reply)).filter_map(peer);
-        Ok(peers.filter(|peer| peer.name != self.consumer).collect())
+        Ok(items(Some(reply)).filter_map(peer).collect())
     }
 
     /// Takes over up to `count` entries of this consumer, if it is still silent for so long.
@@ -64,6 +78,7 @@ impl Entries {
     ) -> Result<Taken, StoreError> {
         let ids: RedisResult<Value> = Script::new(include_str!("lua/take.lua"))
             .key(&self.keys.messages)
+            .key(self.key())
             .arg(&self.keys.group)
             .arg(&self.consumer)
             .arg(name)

@@ -1,5 +1,5 @@
-//! The consumer's side of Redis: reading entries, taking over those of dead consumers, moving
-//! parked messages back. One [`Entries`] is one connection; after an error it is thrown away.
+//! The consumer's side of Redis: reading entries, taking over those of dead consumers. One
+//! [`Entries`] is one connection, and about one stream; after an error it is thrown away.
 //!
 //! Replies are read as plain values, entry by entry: a typed reply fails whole, and one odd
 //! entry would stop its batch.
@@ -15,8 +15,7 @@ use super::keys::digest;
 use super::permissions::{self, Lack, Part};
 use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::delivery::Delivery;
-use crate::entry::Entry;
-use crate::entry::EntryId;
+use crate::entry::{Entry, EntryId, Stream};
 
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
@@ -25,6 +24,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 pub struct Entries {
     pub(super) redis: Redis,
     pub(super) keys: Keys,
+    /// Which stream this is about.
+    pub(super) stream: Stream,
     pub(super) consumer: String,
     pub(super) connection: Connection,
     /// What the server calls this connection, if it tells.
@@ -57,6 +58,7 @@ impl Entries {
     pub fn open(
         redis: &Redis,
         keys: &Keys,
+        stream: Stream,
         consumer: &str,
         read_timeout: Duration,
     ) -> Result<Entries, StoreError> {
@@ -65,6 +67,7 @@ impl Entries {
         let mut entries = Entries {
             redis: redis.clone(),
             keys: keys.clone(),
+            stream,
             consumer: consumer.to_owned(),
             id: id.ok(),
             connection,
@@ -93,26 +96,14 @@ impl Entries {
     /// Makes entries that nobody holds ours, as if they had just been read. They are delivered
     /// when their lease is over: whoever lost them may still be about to settle them.
     pub fn take_back_orphans(&mut self) -> Result<usize, StoreError> {
-        let taken = condition::take_back(&mut self.connection, &self.keys, &self.consumer);
+        let (connection, keys) = (&mut self.connection, &self.keys);
+        let taken = condition::take_back(connection, keys, self.stream, &self.consumer);
         taken.map_err(|e| self.redis.error(&e))
     }
 
     /// What the server refuses of what these parts need.
     pub fn find_lacks(&mut self, parts: &[Part]) -> Result<Vec<Lack>, StoreError> {
         permissions::find_lacks(&mut self.connection, &self.redis, &self.keys, parts)
-    }
-
-    /// Moves parked messages that are due to the stream, `limit` at most. Answers how many,
-    /// and how long it is until the next one is due.
-    pub fn unpark(&mut self, limit: usize) -> Result<(usize, Option<Duration>), StoreError> {
-        let script = Script::new(scripts::UNPARK);
-        let (moved, next): (usize, i64) = script
-            .key(&self.keys.parked)
-            .key(&self.keys.messages)
-            .arg(limit)
-            .invoke(&mut self.connection)
-            .map_err(|e| self.redis.error(&e))?;
-        Ok((moved, u64::try_from(next).ok().map(Duration::from_millis)))
     }
 
     /// Takes over up to `count` entries that no one has renewed for `lease`.
@@ -124,7 +115,7 @@ impl Entries {
     ) -> Result<Swept, StoreError> {
         // JUSTID: being taken over is no attempt.
         let reply: Vec<Value> = cmd("XAUTOCLAIM")
-            .arg(&self.keys.messages)
+            .arg(self.key())
             .arg(&self.keys.group)
             .arg(&self.consumer)
             .arg(lease.as_millis() as u64)
@@ -156,7 +147,7 @@ impl Entries {
     ) -> Result<(Vec<Entry>, Option<EntryId>), StoreError> {
         let from = after.map_or("-".to_owned(), |id| format!("({id}"));
         let reply: Vec<Value> = cmd("XPENDING")
-            .arg(&self.keys.messages)
+            .arg(self.key())
             .arg(&self.keys.group)
             .arg(from)
             .arg("+")
@@ -168,7 +159,8 @@ impl Entries {
             .into_iter()
             .filter_map(|row| items(Some(row)).next().and_then(text))
             .collect();
-        let last = ids.last().and_then(|id| id.parse().ok());
+        let last = ids.last().and_then(|id| id.parse::<EntryId>().ok());
+        let last = last.map(|id| id.of(self.stream));
         let mut vanished = Vec::new();
         let entries = self.adopt(ids, &mut vanished)?;
         Ok((entries, last))
@@ -213,7 +205,8 @@ impl Entries {
 
     /// Deletes consumers that are long dead and hold nothing.
     pub fn tidy(&mut self) -> Result<(), StoreError> {
-        tidy(&mut self.connection, &self.keys, "").map_err(|e| self.redis.error(&e))
+        let (connection, keys) = (&mut self.connection, &self.keys);
+        tidy(connection, keys, self.stream, "").map_err(|e| self.redis.error(&e))
     }
 
     /// Reads entries that are ours already, with the attempts noted for each. Those without
@@ -223,19 +216,17 @@ impl Entries {
         ids: Vec<String>,
         vanished: &mut Vec<String>,
     ) -> Result<Vec<Entry>, StoreError> {
-        let Keys {
-            messages, group, ..
-        } = &self.keys;
+        let (stream, group) = (self.key().to_owned(), &self.keys.group);
         let mut request = pipe();
         for id in &ids {
             request
                 .cmd("XPENDING")
-                .arg(messages)
+                .arg(&stream)
                 .arg(group)
                 .arg(id)
                 .arg(id)
                 .arg(1);
-            request.cmd("XRANGE").arg(messages).arg(id).arg(id);
+            request.cmd("XRANGE").arg(&stream).arg(id).arg(id);
         }
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -251,13 +242,13 @@ impl Entries {
                 _ => 1,
             };
             match items(pair.get(1).cloned()).next() {
-                Some(value) => entries.extend(entry(value, count, true)),
+                Some(value) => entries.extend(entry(value, self.stream, count, true)),
                 None => gone.push(id),
             }
         }
         if !gone.is_empty() {
             cmd("XACK")
-                .arg(messages)
+                .arg(&stream)
                 .arg(group)
                 .arg(&gone)
                 .query::<()>(&mut self.connection)
@@ -267,10 +258,15 @@ impl Entries {
         Ok(entries)
     }
 
+    /// The stream's.
+    pub(super) fn key(&self) -> &str {
+        self.keys.stream(self.stream)
+    }
+
     pub(super) fn ensure_group(&mut self) -> Result<(), StoreError> {
         let made: RedisResult<()> = cmd("XGROUP")
             .arg("CREATE")
-            .arg(&self.keys.messages)
+            .arg(self.key())
             .arg(&self.keys.group)
             // From the first entry: what was added before anyone read is delivered too.
             .arg("0")
@@ -290,7 +286,7 @@ impl Entries {
     pub(super) fn stream_error(&self, e: &RedisError) -> StoreError {
         let error = self.redis.error(e);
         match error.code() {
-            "WRONGTYPE" => error.with(&format!("; it is {}", self.keys.messages)),
+            "WRONGTYPE" => error.with(&format!("; it is {}", self.key())),
             _ => error,
         }
     }
@@ -298,7 +294,7 @@ impl Entries {
     fn has_group(&mut self) -> Result<bool, StoreError> {
         let groups: RedisResult<Value> = cmd("XINFO")
             .arg("GROUPS")
-            .arg(&self.keys.messages)
+            .arg(self.key())
             .query(&mut self.connection);
         let groups = match groups {
             Err(e) if e.code() == Some("ERR") => return Ok(false),
@@ -314,13 +310,15 @@ impl Entries {
 pub fn forget_consumer(redis: &Redis, keys: &Keys, name: &str, limit: Duration) {
     // If it fails, others do it later.
     if let Ok(mut connection) = redis.connect(limit) {
-        let _ = tidy(&mut connection, keys, name);
+        for stream in [Stream::Messages, Stream::Again] {
+            let _ = tidy(&mut connection, keys, stream, name);
+        }
     }
 }
 
-fn tidy(connection: &mut Connection, keys: &Keys, name: &str) -> RedisResult<()> {
+fn tidy(connection: &mut Connection, keys: &Keys, stream: Stream, name: &str) -> RedisResult<()> {
     Script::new(include_str!("lua/tidy.lua"))
-        .key(&keys.messages)
+        .key(keys.stream(stream))
         .arg(&keys.group)
         .arg(name)
         .arg(FORGET_AFTER.as_millis() as u64)
@@ -328,12 +326,12 @@ fn tidy(connection: &mut Connection, keys: &Keys, name: &str) -> RedisResult<()>
 }
 
 /// `[id, [name, value, …]]`; nothing when it is not even that.
-pub(super) fn entry(value: Value, count: u32, suspect: bool) -> Option<Entry> {
+pub(super) fn entry(value: Value, stream: Stream, count: u32, suspect: bool) -> Option<Entry> {
     let mut parts = items(Some(value));
-    let id = parts.next().and_then(text)?.parse().ok()?;
+    let id: EntryId = parts.next().and_then(text)?.parse().ok()?;
     let fields = items(parts.next()).map(bytes).collect();
     Some(Entry {
-        id,
+        id: id.of(stream),
         count,
         suspect,
         fields,

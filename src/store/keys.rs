@@ -1,6 +1,8 @@
 //! The names of all Redis keys. They share one hash tag, so that a script or transaction
 //! over several of them works on a cluster.
 
+use crate::entry::Stream;
+
 /// What stands for bytes that are compared, on any replica and of any version.
 pub fn digest(bytes: &[u8]) -> String {
     sha1_smol::Sha1::from(bytes).digest().to_string()
@@ -13,8 +15,14 @@ pub struct Keys {
     pub messages: String,
     /// Its consumer group.
     pub group: String,
+    /// Messages that have come back, of the same group: a stream that nobody reads, as each entry is
+    /// handed to a consumer when it is added.
+    pub again: String,
     /// Messages to deliver later: a sorted set, by due time in Unix ms of Redis's clock.
     pub parked: String,
+    /// The backlogs that there are: a sorted set of their names, by when the oldest message of each
+    /// was received, in Unix ms.
+    pub backlogs: String,
     /// Dead letters: a stream, one entry a letter.
     pub dead: String,
     /// What every attempt came to: a capped stream.
@@ -33,7 +41,9 @@ impl Keys {
         Keys {
             messages: format!("{prefix}messages"),
             group: "outhook".into(),
+            again: format!("{prefix}again"),
             parked: format!("{prefix}parked"),
+            backlogs: format!("{prefix}backlogs"),
             dead: format!("{prefix}dead"),
             outcomes: format!("{prefix}outcomes"),
             holds: format!("{prefix}holds"),
@@ -47,6 +57,19 @@ impl Keys {
         match key.strip_prefix(&self.prefix) {
             Some(_) => format!("{}*", self.prefix),
             None => key.to_owned(),
+        }
+    }
+
+    /// Messages that wait for the endpoint of this name, oldest first: a list.
+    pub fn backlog(&self, name: &str) -> String {
+        format!("{}backlog:{name}", self.prefix)
+    }
+
+    /// The stream of that kind.
+    pub fn stream(&self, stream: Stream) -> &str {
+        match stream {
+            Stream::Messages => &self.messages,
+            Stream::Again => &self.again,
         }
     }
 

@@ -1,20 +1,21 @@
 //! The ledger's side of Redis: settle, note, park, bury, tell. What moves a message is one
 //! transaction or script, so that it happens whole or not at all; all may be repeated.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use redis::{RedisResult, Script, ScriptInvocation, Value};
 
+use super::appointment::Appointment;
 use super::connection::Connection;
 use super::entries::{bytes, items};
 use super::keys::digest;
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Field};
-use crate::entry::EntryId;
+use crate::entry::{EntryId, Stream};
 use crate::hold::Cause;
-use crate::record::{Parked, Told, Unmoved, Why};
+use crate::record::{Parked, Told, Unmoved, Until, Why};
 use crate::report::Report;
 use crate::when::unix_ms;
 
@@ -33,7 +34,7 @@ pub struct RedisLedger {
 }
 
 /// What a [`RedisLedger`] keeps to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LedgerConfig {
     /// Who holds the entries, among the group's consumers.
     pub consumer: String,
@@ -45,29 +46,6 @@ pub struct LedgerConfig {
     pub outcomes: Option<u64>,
     /// Told of what is parked.
     pub appointment: Appointment,
-}
-
-/// The due time of what was parked last, if it is the next: whoever moves parked messages back
-/// need not look before. In Unix milliseconds.
-#[derive(Debug, Clone, Default)]
-pub struct Appointment(Arc<AtomicU64>);
-
-impl Appointment {
-    fn note(&self, due: u64) {
-        // Kept as what is missing to the end of time, so that the default is never.
-        self.0.fetch_max(u64::MAX - due, Ordering::SeqCst);
-    }
-
-    /// When the next is due of those that were noted since the last [`Appointment::take`].
-    pub fn next(&self) -> Option<u64> {
-        let left = self.0.load(Ordering::SeqCst);
-        (left > 0).then_some(u64::MAX - left)
-    }
-
-    /// Forgets what was noted; to be called before looking at what is parked.
-    pub fn take(&self) {
-        self.0.store(0, Ordering::SeqCst);
-    }
 }
 
 impl RedisLedger {
@@ -83,30 +61,43 @@ impl RedisLedger {
             park: Script::new(scripts::PARK),
         }
     }
-}
 
-impl Store for RedisLedger {
-    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError> {
-        let ids: Vec<String> = entries.iter().map(EntryId::to_string).collect();
+    fn settle_in(
+        &mut self,
+        stream: String,
+        ids: &[String],
+        limit: Duration,
+    ) -> Result<(), StoreError> {
         // Both or neither: an entry that is acknowledged and not deleted would be delivered
         // again if the group had to be made anew.
         let mut pipe = redis::pipe();
-        let Keys {
-            messages, group, ..
-        } = &self.keys;
+        let group = &self.keys.group;
         pipe.atomic();
-        pipe.cmd("XACK").arg(messages).arg(group).arg(&ids).ignore();
-        pipe.cmd("XDEL").arg(messages).arg(&ids).ignore();
+        pipe.cmd("XACK").arg(&stream).arg(group).arg(ids).ignore();
+        pipe.cmd("XDEL").arg(&stream).arg(ids).ignore();
         let settled = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
         match settled {
             Err(e) if e.code() == "OOM" => {
                 let script = Script::new(scripts::SETTLE);
-                let mut call = script.key(messages);
-                call.arg(group).arg(&ids);
+                let mut call = script.key(&stream);
+                call.arg(group).arg(ids);
                 run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
             }
             settled => settled,
         }
+    }
+}
+
+impl Store for RedisLedger {
+    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError> {
+        for stream in [Stream::Messages, Stream::Again] {
+            let those = entries.iter().filter(|entry| entry.stream == stream);
+            let ids: Vec<String> = those.map(EntryId::to_string).collect();
+            if !ids.is_empty() {
+                self.settle_in(self.keys.stream(stream).to_owned(), &ids, limit)?;
+            }
+        }
+        Ok(())
     }
 
     fn note(
@@ -115,10 +106,12 @@ impl Store for RedisLedger {
         limit: Duration,
     ) -> Result<Vec<Unmoved>, StoreError> {
         let mut call = self.note.key(&self.keys.messages);
-        call.arg(&self.keys.group).arg(&self.config.consumer);
+        call.key(&self.keys.again)
+            .arg(&self.keys.group)
+            .arg(&self.config.consumer);
         for (entry, attempts) in notes {
             // Reading the entry has counted one that was no attempt.
-            call.arg(entry.to_string()).arg(attempts + 1);
+            call.arg(named(*entry)).arg(attempts + 1);
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         Ok(unmoved(reply))
@@ -127,14 +120,27 @@ impl Store for RedisLedger {
     fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
         let now = unix_ms(SystemTime::now());
         let mut call = self.park.key(&self.keys.parked);
-        call.key(&self.keys.messages).key(&self.keys.dead);
+        call.key(&self.keys.messages).key(&self.keys.again);
+        call.key(&self.keys.dead).key(&self.keys.backlogs);
         call.arg(&self.keys.group).arg(&self.config.consumer);
         call.arg(now).arg(self.config.dedup.as_millis() as u64);
-        let mut keys = 3;
+        let mut keys = 5;
+        let mut backlogs: HashMap<&str, usize> = HashMap::new();
         for p in parked {
             arg_entry(&mut call, p.entry);
-            // Relative, as only Redis's own clock counts there.
-            call.arg(p.due.saturating_sub(now));
+            match &p.until {
+                // Relative, as only Redis's own clock counts there.
+                Until::Due(due) => call.arg(due.saturating_sub(now)).arg("").arg(""),
+                Until::Released { name, first } => {
+                    let push = if *first { "LPUSH" } else { "RPUSH" };
+                    let key = *backlogs.entry(name).or_insert_with(|| {
+                        call.key(self.keys.backlog(name));
+                        keys += 1;
+                        keys
+                    });
+                    call.arg(push).arg(key).arg(&**name)
+                }
+            };
             if p.once {
                 let (seen, digest) = (self.keys.seen(&p.id, &p.url), digest(&p.message));
                 let bytes = format!("{seen}:{digest}");
@@ -149,7 +155,9 @@ impl Store for RedisLedger {
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         for p in parked {
-            self.config.appointment.note(p.due);
+            if let Until::Due(due) = p.until {
+                self.config.appointment.note(due);
+            }
         }
         Ok(unmoved(reply))
     }
@@ -160,8 +168,8 @@ impl Store for RedisLedger {
         limit: Duration,
     ) -> Result<Vec<Unmoved>, StoreError> {
         let mut call = self.bury.key(&self.keys.dead);
-        call.key(&self.keys.messages).arg(&self.keys.group);
-        call.arg(&self.config.consumer);
+        call.key(&self.keys.messages).key(&self.keys.again);
+        call.arg(&self.keys.group).arg(&self.config.consumer);
         for letter in letters {
             arg_entry(&mut call, letter.entry);
             let fields = letter.fields();
@@ -230,7 +238,15 @@ impl Store for RedisLedger {
 }
 
 fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
-    call.arg(entry.map(|e| e.to_string()).unwrap_or_default());
+    call.arg(entry.map(named).unwrap_or_default());
+}
+
+/// As scripts are told of it: see `place` in `lua/moves.lua`.
+fn named(entry: EntryId) -> String {
+    match entry.stream {
+        Stream::Messages => entry.to_string(),
+        Stream::Again => format!("+{entry}"),
+    }
 }
 
 /// What a script has left alone: indexes and reasons in turn.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod advice;
+mod appointment;
 mod condition;
 mod connection;
 mod consumers;
@@ -15,6 +16,7 @@ mod ndjson;
 mod odd;
 mod permissions;
 mod reading;
+mod recall;
 mod redis;
 mod scripts;
 mod socket;
@@ -32,12 +34,13 @@ use crate::report::Report;
 
 pub use admin::{Admin, Fields, ParkedMessage};
 pub use advice::advice;
+pub use appointment::Appointment;
 pub use condition::{Condition, find_wrong_types};
 pub use consumers::{Beats, Peer};
 pub use entries::{Entries, Seen, forget_consumer};
 pub use holds::fetch_holds;
 pub use keys::Keys;
-pub use ledger::{Appointment, LedgerConfig, RedisLedger};
+pub use ledger::{LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
 pub use permissions::{Lack, Part, find_lacks};
 pub use reading::Read;

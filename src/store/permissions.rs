@@ -31,7 +31,7 @@ pub enum Part {
 use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 41] = [
+const NEEDS: [(Part, &str); 61] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -50,6 +50,15 @@ const NEEDS: [(Part, &str); 41] = [
     (Deliveries, "XLEN {messages}"),
     (Deliveries, "XACK {messages} g 0-0"),
     (Deliveries, "XDEL {messages} 0-0"),
+    (Deliveries, "XADD {again} * message m"),
+    (Deliveries, "XGROUP CREATE {again} g 0 MKSTREAM"),
+    (Deliveries, "XINFO CONSUMERS {again} g"),
+    (Deliveries, "XAUTOCLAIM {again} g c 1000 0-0 COUNT 1 JUSTID"),
+    (Deliveries, "XCLAIM {again} g c 0 0-0 JUSTID"),
+    (Deliveries, "XPENDING {again} g"),
+    (Deliveries, "XLEN {again}"),
+    (Deliveries, "XACK {again} g 0-0"),
+    (Deliveries, "XDEL {again} 0-0"),
     (Deliveries, "SCRIPT LOAD return"),
     (Deliveries, "EVALSHA 0 1 {messages}"),
     (Deliveries, "EVALSHA 0 1 {parked}"),
@@ -61,6 +70,17 @@ const NEEDS: [(Part, &str); 41] = [
     (Deliveries, "ZSCORE {parked} m"),
     (Deliveries, "ZRANGE {parked} 0 0 WITHSCORES"),
     (Deliveries, "ZRANGEBYSCORE {parked} 0 0"),
+    (Deliveries, "EVALSHA 0 1 {backlog}"),
+    (Deliveries, "RPUSH {backlog} m"),
+    (Deliveries, "LPUSH {backlog} m"),
+    (Deliveries, "LRANGE {backlog} 0 0"),
+    (Deliveries, "LPOP {backlog}"),
+    (Deliveries, "LLEN {backlog}"),
+    (Deliveries, "LINDEX {backlog} 0"),
+    (Deliveries, "ZADD {backlogs} 0 m"),
+    (Deliveries, "ZREM {backlogs} m"),
+    (Deliveries, "ZCARD {backlogs}"),
+    (Deliveries, "ZRANGE {backlogs} 0 0 WITHSCORES"),
     (Deliveries, "XADD {dead} * reason r"),
     (Deliveries, "XTRIM {dead} MAXLEN ~ 1000000000"),
     (Deliveries, "XDEL {dead} 0-0"),
@@ -165,6 +185,9 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
         let key = match word {
             "{messages}" => keys.messages.clone(),
             "{parked}" => keys.parked.clone(),
+            "{again}" => keys.again.clone(),
+            "{backlogs}" => keys.backlogs.clone(),
+            "{backlog}" => keys.backlog(""),
             "{dead}" => keys.dead.clone(),
             "{holds}" => keys.holds.clone(),
             "{control}" => keys.control.clone(),

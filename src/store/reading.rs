@@ -6,7 +6,7 @@ use redis::{Cmd, RedisResult, Value, cmd};
 
 use super::StoreError;
 use super::entries::{Entries, entry, items};
-use crate::entry::Entry;
+use crate::entry::{Entry, Stream};
 
 /// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it,
 /// or to answer then by itself. (It takes longer if it hangs; entries that it gave us then are
@@ -45,7 +45,9 @@ impl Entries {
             .arg(">");
         match self.ask_until(&read, is_over) {
             Ok(reply) => Ok(Read::Entries(
-                streams(reply).filter_map(|e| entry(e, 1, false)).collect(),
+                streams(reply)
+                    .filter_map(|e| entry(e, Stream::Messages, 1, false))
+                    .collect(),
             )),
             Err(e) if matches!(e.code(), Some("NOGROUP" | "UNBLOCKED")) => {
                 self.ensure_group()?;

@@ -70,6 +70,8 @@ impl Run {
                 if self.timer.scheduler.has_store() {
                     self.ending.sources_until = Some(now.mono + SOURCE_GRACE);
                 }
+                // Nothing more is to come back, so that source ends.
+                self.timer.wants = None;
                 self.timer.scheduler.drain(until, now);
                 info!("drain: begins: {}", self.snapshot());
             }

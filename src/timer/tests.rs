@@ -73,6 +73,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         taker: takers.remove(0),
     };
     let timer = Timer {
+        wants: None,
         scheduler: Scheduler::new(limits, Rules::default()),
         eager: Arrivals::new(eager),
         patient: Arrivals::new(patient),
@@ -132,7 +133,7 @@ fn clog(run: &mut Run) {
     for _ in 0..CAPACITY {
         run.timer.ledger.send(None).unwrap();
     }
-    let record = Record::Settle(EntryId { ms: 1, seq: 1 });
+    let record = Record::Settle(EntryId::new(1, 1));
     run.timer.scheduler.outbox().push_back(record);
     run.turn();
     assert!(run.timer.scheduler.has_outbox());

@@ -222,13 +222,19 @@ fn without_redis_what_is_left_is_named_in_the_log_and_the_exit_code_is_1() {
 #[test]
 fn more_than_the_ledger_can_hold_is_named_too_when_redis_hangs_to_the_end() {
     let redis = Redis::start();
-    let receiver = Receiver::script([Reply::Hang]);
+    // It has answered, so what comes for it is held in memory.
+    let receiver = Receiver::script([status(200).into(), Reply::Hang]);
     let args = ["--timeout", "60s", "--drain-timeout", "1s", "--log", "info"];
     let mut service = serve(&redis, &args);
+    redis.send(message(&receiver.url("/"), "first", "1"));
+    until("it to be delivered", || {
+        service.signal(Signal::USR1);
+        (service.log.count(" delivered=1 ") > 0).then_some(())
+    });
     assert_eq!(redis.send_all(&numbered(&receiver, 2000)), 2000);
     until("all to be taken in", || {
         service.signal(Signal::USR1);
-        (service.log.count("accepted=2000 ") > 0).then_some(())
+        (service.log.count("accepted=2001 ") > 0).then_some(())
     });
     redis.stop();
     service.signal(Signal::TERM);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::support::proxy::Proxy;
 use crate::support::receiver::{Receiver, status};
-use crate::support::redis::{MESSAGES, PARKED, Redis};
+use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, unix_ms, until};
+use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, until};
 
 /// A drain that has nothing to wait for takes a fraction of this, and one that waits for its
 /// timeout much longer.
@@ -277,15 +277,11 @@ fn what_stands_behind_an_endpoint_that_fails_does_not_hold_up_the_end() {
         redis.send(message(&receiver.url("/"), &format!("m{n:03}"), "1"));
     }
     service.log.wait("closed for");
-    let closed = unix_ms();
     let (code, took) = service.terminate();
     assert_eq!(code, 0);
     assert!(took < SHORT, "{took:?}");
-    let kept = redis.wait_kept(100);
-    let waits = |ms: u64| kept.iter().filter(|k| k.due > Some(closed + ms)).count();
-    // Those that were tried wait for their own retry.
-    assert!(waits(25_000) >= 90, "{kept:?}");
-    assert!(service.log.wait("drain: done").contains(" parked=100 "));
+    redis.wait_kept(100);
+    service.log.wait("drain: done");
 }
 
 #[test]
@@ -310,10 +306,7 @@ fn what_is_over_the_rate_of_its_endpoint_does_not_hold_up_the_end() {
     let (code, took) = service.terminate();
     assert_eq!(code, 0);
     assert!(took < SHORT, "{took:?}");
-    let parked: usize = redis.command(&["ZCARD", PARKED]);
-    assert_eq!((parked, receiver.count()), (19, 1));
-    let left: usize = redis.command(&["XLEN", MESSAGES]);
-    assert_eq!(left, 0);
+    assert_eq!((redis.kept().len(), receiver.count()), (19, 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::receiver::{Receiver, Reply, status};
-use crate::support::redis::{PARKED, Redis};
+use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
 use crate::support::{Gate, MS, message, until};
@@ -178,19 +178,9 @@ fn a_disabled_endpoint_s_messages_wait_in_redis_until_it_is_enabled() {
     let mut service = serve_with(&redis, &rules, &[]);
     redis.send(message(&receiver.url("/"), "a", "1"));
     redis.add(message(&receiver.url("/"), "b", "1"));
-    until("both to be parked", || {
-        (redis.command::<usize>(&["ZCARD", PARKED]) == 2).then_some(())
-    });
+    redis.wait_deferred(2);
     rules.write("");
     reload(&mut service, 1);
-    let flush = [
-        "parked",
-        "flush",
-        "--all",
-        "--redis-address",
-        &redis.address(),
-    ];
-    assert_eq!(Outhook::new(&flush).run("").code, 0);
     receiver.wait_for(2);
     service.end_well();
     assert_eq!((receiver.count(), redis.kept().len()), (2, 0));
@@ -212,9 +202,7 @@ fn what_stands_in_a_queue_when_its_endpoint_is_disabled_is_not_sent() {
     receiver.wait_for(4);
     rules.write(&rule(&receiver, "disabled = true"));
     reload(&mut service, 1);
-    until("the rest to be parked", || {
-        (redis.command::<usize>(&["ZCARD", PARKED]) == 26).then_some(())
-    });
+    redis.wait_deferred(26);
     gate.open();
     service.end_well();
     assert_eq!(receiver.count(), 4);

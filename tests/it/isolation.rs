@@ -38,7 +38,9 @@ fn a_slow_receiver_with_a_backlog_does_not_slow_a_quick_one() {
     quick.wait_for(50);
     assert!(slow.count() < 100, "the backlog was not there any more");
     service.end_well();
-    assert_eq!((slow.count(), quick.count()), (100, 50));
+    // What waited for it in Redis is for the next start.
+    assert_eq!(slow.count() + redis.kept().len(), 100);
+    assert_eq!(quick.count(), 50);
 }
 
 /// `count` messages for an endpoint that nobody listens at.
@@ -51,9 +53,10 @@ fn pile(redis: &Redis, count: usize, more: &str) {
     }
 }
 
-fn parked_at_least(redis: &Redis, n: usize) {
-    until("the pile to be parked", || {
-        (redis.command::<usize>(&["ZCARD", PARKED]) >= n).then_some(())
+fn put_away_at_least(redis: &Redis, n: usize) {
+    until("the pile to be put away", || {
+        let parked: usize = redis.command(&["ZCARD", PARKED]);
+        (parked + redis.deferred() >= n).then_some(())
     });
 }
 
@@ -64,7 +67,7 @@ fn a_dead_endpoint_s_pile_of_large_messages_does_not_fill_the_memory_for_others(
     pile(&redis, 60, &format!(r#","pad":"{}""#, "x".repeat(900_000)));
     redis.add(message(&good.url("/"), "good", "1"));
     good.wait_for(1);
-    parked_at_least(&redis, 40);
+    put_away_at_least(&redis, 40);
     service.end_well();
 }
 
@@ -75,7 +78,7 @@ fn a_dead_endpoint_s_pile_of_one_order_key_does_not_either() {
     pile(&redis, 1000, r#","orderKey":"k""#);
     redis.add(message(&good.url("/"), "good", "1"));
     good.wait_for(1);
-    parked_at_least(&redis, 800);
+    put_away_at_least(&redis, 800);
     service.end_well();
 }
 
@@ -95,7 +98,7 @@ fn a_host_that_comes_back_to_a_pile_is_never_sent_more_than_its_window() {
     for n in 0..2000 {
         redis.add(message(&url, &format!("m{n}"), "1"));
     }
-    parked_at_least(&redis, 1500);
+    put_away_at_least(&redis, 1500);
     let back = Receiver::slow_at(&format!("127.0.0.1:{port}"), 5 * MS);
     until("all to be caught up", || {
         (back.count() == 2000).then_some(())

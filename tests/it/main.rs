@@ -40,6 +40,7 @@ mod redis_places;
 mod redis_trouble;
 mod redis_writes;
 mod retries;
+mod scripts;
 mod silence;
 mod support;
 mod surroundings;

@@ -4,7 +4,7 @@
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
 use crate::support::service::{Finished, Outhook, Service, serve};
-use crate::support::{message, until};
+use crate::support::{message, unix_ms, until};
 
 const FAR: &str = "2100-01-01T00:00:00Z";
 
@@ -126,7 +126,7 @@ fn tool(redis: &Redis, args: &[&str]) -> Finished {
 }
 
 #[test]
-fn what_the_stream_does_not_take_stays_parked_or_a_dead_letter() {
+fn what_cannot_be_parked_stays_a_dead_letter_and_is_due_when_it_is() {
     let (redis, receiver) = (Redis::start(), receiver());
     let mut service = serve(&redis, &[]);
     add_three(&redis, &receiver);
@@ -137,22 +137,23 @@ fn what_the_stream_does_not_take_stays_parked_or_a_dead_letter() {
         "1 5 retry stream\n{}",
         message(&receiver.url("/"), "retry", "1")
     );
-    redis.command::<()>(&["ZADD", PARKED, "4e12", &member]);
-    redis.command::<()>(&["DEL", MESSAGES]);
-    redis.command::<()>(&["SET", MESSAGES, "x"]);
-    for (act, key, length, left) in [
-        (["parked", "flush", "--all"], PARKED, "ZCARD", 2),
-        (["dead", "replay", "--all"], DEAD, "XLEN", 2),
-    ] {
+    redis.command::<()>(&["RENAME", PARKED, "elsewhere"]);
+    redis.command::<()>(&["SET", PARKED, "x"]);
+    for act in [["parked", "flush", "--all"], ["dead", "replay", "--all"]] {
         let run = tool(&redis, &act);
         assert_eq!(run.code, 1, "{run:?}");
         assert!(run.err.join(" ").contains("WRONGTYPE"), "{run:?}");
-        assert_eq!(count(&redis, length, key), left);
     }
-    redis.command::<()>(&["DEL", MESSAGES]);
+    assert_eq!(count(&redis, "XLEN", DEAD), 2);
+    redis.command::<()>(&["RENAME", "elsewhere", PARKED]);
+    redis.command::<()>(&["ZADD", PARKED, "4e12", &member]);
     assert_eq!(tool(&redis, &["dead", "replay", "--all"]).code, 0);
     assert_eq!(tool(&redis, &["parked", "flush", "--all"]).code, 0);
-    assert_eq!(count(&redis, "XLEN", MESSAGES), 3);
     assert_eq!(count(&redis, "XLEN", DEAD), 0);
-    assert_eq!(count(&redis, "ZCARD", PARKED), 1, "not its time yet");
+    let due: usize = redis.command(&["ZCOUNT", PARKED, "-inf", &unix_ms().to_string()]);
+    assert_eq!(
+        (due, count(&redis, "ZCARD", PARKED)),
+        (3, 4),
+        "one has its time to come"
+    );
 }

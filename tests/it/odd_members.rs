@@ -33,9 +33,7 @@ fn holds_that_are_not_ours_are_told_once_and_those_beside_them_obeyed() {
     redis.send(message(&receiver.url("/"), "m1", "1"));
     redis.send(message(&receiver.url("/held"), "m2", "1"));
     receiver.wait_for(1);
-    until("the other to be parked", || {
-        (redis.command::<usize>(&["ZCARD", PARKED]) == 1).then_some(())
-    });
+    redis.wait_deferred(1);
     // They are read again when it subscribes again.
     redis.command::<usize>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     service.log.wait_times("ready: subscribed", 2);

@@ -8,7 +8,7 @@ use super::*;
 use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::Hold;
-use crate::record::{Parked, Receipt};
+use crate::record::{Parked, Receipt, Until, Want};
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -31,10 +31,17 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
     for n in 0..3 {
         s.accept(delivery(&format!("calm{n}"), 2), now);
     }
-    let out: Vec<String> = std::iter::from_fn(|| s.next(now))
-        .map(|d| d.message.id.to_string())
-        .collect();
-    assert_eq!(out, ["busy0", "calm0", "busy1", "calm1"]);
+    let ids = |out: &[Delivery]| -> Vec<String> {
+        out.iter().map(|d| d.message.id.to_string()).collect()
+    };
+    // One each until it has answered, as there are few workers.
+    let out: Vec<Delivery> = std::iter::from_fn(|| s.next(now)).collect();
+    assert_eq!(ids(&out), ["busy0", "calm0"]);
+    for delivery in out {
+        s.finish(delivery, answered(), now);
+    }
+    let out: Vec<Delivery> = std::iter::from_fn(|| s.next(now)).collect();
+    assert_eq!(ids(&out), ["busy1", "calm1", "busy2", "calm2"]);
     assert_eq!(s.levels().in_flight, 4);
 }
 
@@ -64,7 +71,7 @@ fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
     let keyed = |n: usize| {
         let mut delivery = delivery(&n.to_string(), 1);
         delivery.message.overrides.order_key = Some("k".into());
-        (delivery.leased, delivery.entry) = (at.boot, Some(EntryId { ms: 1, seq: 0 }));
+        (delivery.leased, delivery.entry) = (at.boot, Some(EntryId::new(1, 0)));
         delivery
     };
     let first = keyed(0);
@@ -78,7 +85,7 @@ fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
     at.unix_ms += 31_000;
     s.tick(at);
     match s.outbox().pop_front() {
-        Some(Record::Park(parked)) => assert!(parked.due <= at.unix_ms + 1000, "{parked:?}"),
+        Some(Record::Park(parked)) => assert!(due(&parked) <= at.unix_ms + 1000, "{parked:?}"),
         other => panic!("{other:?}"),
     }
 }
@@ -99,19 +106,26 @@ fn parked(s: &mut Scheduler) -> Vec<Parked> {
     parked.collect()
 }
 
+fn due(parked: &Parked) -> u64 {
+    match parked.until {
+        Until::Due(due) => due,
+        Until::Released { .. } => panic!("deferred: {parked:?}"),
+    }
+}
+
 /// With a store, room for a hundred, and a lease of a minute.
 fn leasing() -> Scheduler {
     let mut limits = limits(1);
     (limits.near, limits.bridge) = (Some(Duration::from_secs(30)), false);
     (limits.workers, limits.max_active, limits.share) = (8, 100, 100);
     (limits.max_active_bytes, limits.share_bytes) = (1 << 20, 1 << 20);
-    limits.tells = false;
+    (limits.tells, limits.lane_by_url) = (false, false);
     Scheduler::new(limits, Rules::default())
 }
 
 fn entry(n: u64, now: Now) -> Delivery {
     Delivery {
-        entry: Some(EntryId { ms: n, seq: 0 }),
+        entry: Some(EntryId::new(n, 0)),
         leased: now.boot,
         ..delivery(&format!("m{n}"), n)
     }
@@ -134,7 +148,7 @@ fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
     // Its move is not confirmed: whoever took it in now would deliver it as well.
     s.accept(entry(1, at), at);
     assert_eq!((s.active(), s.stats().held_already), (0, 1));
-    let moved = vec![EntryId { ms: 1, seq: 0 }];
+    let moved = vec![EntryId::new(1, 0)];
     s.take_receipt(
         Receipt {
             moved,
@@ -189,7 +203,10 @@ fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
         until: at.mono.checked_add(Duration::from_secs(25)),
     };
     s.hold("http://h1".into(), hold(at), at);
-    s.accept(entry(1, at), at);
+    // One with a key waits for the end of the pause, and not in a backlog.
+    let mut keyed = entry(1, at);
+    keyed.message.overrides.order_key = Some("k".into());
+    s.accept(keyed, at);
     assert!(s.outbox().is_empty(), "its lease is new");
     for n in 1..5 {
         at = later(now(), 24 * n);
@@ -203,6 +220,33 @@ fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
     at = later(now(), 24 * 4 + 1 + 24);
     s.tick(at);
     assert!(s.next(at).unwrap().notes_first());
+}
+
+fn until(name: &str) -> Until {
+    Until::Released {
+        name: name.into(),
+        first: false,
+    }
+}
+
+fn release(name: &Arc<str>, count: usize) -> Want {
+    Want::Release {
+        name: name.clone(),
+        count,
+        latest: None,
+    }
+}
+
+fn answered() -> Attempt {
+    Attempt {
+        at: 0,
+        took: Duration::ZERO,
+        result: Exchange::Answer {
+            status: 200,
+            retry_after: None,
+            body: Box::default(),
+        },
+    }
 }
 
 fn refused() -> Attempt {
@@ -266,14 +310,24 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
     s.accept(later_one, at);
     assert_eq!(s.active(), 1);
     assert!(s.next(at).is_some());
-    // A pause of an hour ends with the message.
+    // What is paused is given up when it comes back.
     let hold = Hold {
         cause: crate::hold::Cause::Paused,
         until: None,
     };
     s.hold("http://h5".into(), hold, at);
     s.accept(received(10, 5), at);
-    assert_eq!(parked(&mut s)[0].due, at.unix_ms + 90_000);
+    let held = parked(&mut s).pop().unwrap();
+    assert_eq!(held.until, until("http://h5"));
+    s.released(&"http://h5".into(), 1, 0, None, at);
+    let back = Delivery {
+        backlog: Some("http://h5".into()),
+        received: at.unix_ms - 100_000,
+        ..delivery("m6", 5)
+    };
+    s.accept(back, at);
+    let detail = dead(&mut s)[0].detail.clone();
+    assert!(detail.ends_with("as its endpoint is paused"), "{detail}");
     // Behind a closed endpoint, in memory alone.
     close_host(&mut s, at);
     s.accept(
@@ -304,43 +358,192 @@ fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
     at.unix_ms = 10_000_000;
     (s.limits.share, s.limits.max_active) = (6, 1000);
     close_host(&mut s, at);
-    let of = |n: u64, host: u64, received: u64| Delivery {
-        entry: Some(EntryId { ms: n, seq: 0 }),
-        received,
+    let of = |n: u64, host: u64, backlog: Option<&str>| Delivery {
+        entry: Some(EntryId::new(n, 0)),
+        received: at.unix_ms - 1000,
+        backlog: backlog.map(Arc::from),
         ..delivery(&format!("m{n}"), host)
     };
     s.set_over_budget(true);
-    let active = s.active() as u64;
-    for n in active..6 {
-        s.accept(of(n, 1, 1000 + n), at);
+    for n in 1..4 {
+        s.accept(of(n, 1, None), at);
     }
-    assert!(s.outbox().is_empty());
-    s.accept(of(10, 1, 2000), at);
-    s.accept(of(11, 1, 999), at);
+    // The oldest of the backlog make room for what comes.
+    let deferred = parked(&mut s);
+    assert_eq!(deferred.len(), 3);
+    let moved = deferred.iter().filter_map(|p| p.entry).collect();
+    let receipt = Receipt {
+        moved,
+        ..Receipt::default()
+    };
+    s.take_receipt(receipt, at);
+    let name: Arc<str> = "http://h1".into();
+    assert_eq!(s.wants(at), [release(&name, 3)]);
+    s.released(&name, 3, 5, Some(at.unix_ms), at);
+    s.accept(of(10, 1, Some(&name)), at);
+    s.accept(of(11, 1, Some(&name)), at);
+    s.accept(of(12, 1, Some(&name)), at);
     let letters = dead(&mut s);
     let ids: Vec<&str> = letters.iter().map(|l| l.id.as_deref().unwrap()).collect();
-    assert_eq!(ids, [&*format!("m{active}"), "m11"], "the oldest");
+    assert_eq!(ids, ["m10", "m11", "m12"]);
     assert!(letters.iter().all(|l| l.reason == DeadReason::OverBudget));
     assert!(letters[0].detail.contains("--redis-budget"));
-    // A healthy one over its share, one for a time, and one that is paused.
-    for n in 20..27 {
-        s.accept(of(n, 2, 1000), at);
-    }
-    let mut timed = of(30, 1, 1000);
+    assert!(s.wants(at).is_empty());
+    // One that is for a time, and one that is paused, are kept.
+    let mut timed = of(30, 1, None);
     timed.message.deliver_at = Some(at.unix_ms + 3_600_000);
     s.accept(timed, at);
-    assert_eq!(parked(&mut s).len(), 2);
     let hold = Hold {
         cause: crate::hold::Cause::Paused,
         until: None,
     };
     s.hold("http://h1".into(), hold, at);
-    let left = parked(&mut s).len();
-    assert!(left >= 5, "{left}");
+    s.accept(of(40, 1, None), at);
+    let kept = parked(&mut s);
+    let ids: Vec<&str> = kept
+        .iter()
+        .filter(|p| p.entry.is_some())
+        .map(|p| &*p.id)
+        .collect();
+    assert_eq!(ids, ["m30", "m40"]);
+    assert!(dead(&mut s).is_empty() && s.wants(at).is_empty());
+    // Below it again, nobody is given up any more.
     s.set_over_budget(false);
     s.resume("http://h1", at);
-    for n in 40..60 {
-        s.accept(of(n, 1, 1000), at);
+    for n in 50..60 {
+        s.accept(of(n, 1, None), at);
     }
     assert!(dead(&mut s).is_empty());
+}
+
+/// What a healthy endpoint has ahead is in memory, and what a failing one has is not.
+#[test]
+fn memory_belongs_to_those_who_answer() {
+    let (mut s, at) = (leasing(), now());
+    s.limits.max_active = 800;
+    let of = |n: u64, host: u64| Delivery {
+        entry: Some(EntryId::new(n, 0)),
+        leased: at.boot,
+        ..delivery(&format!("m{n}"), host)
+    };
+    // A hundred endpoints of which nothing is known share an eighth.
+    for n in 0..2000 {
+        s.accept(of(n, n % 100), at);
+    }
+    assert!((90..=100).contains(&s.active()), "{}", s.active());
+    assert_eq!(parked(&mut s).len(), 2000 - s.active());
+    // The one that answers has room for what it does in two seconds.
+    let first = s.next(at).unwrap();
+    let lane = first.lane.clone();
+    s.finish(first, answered(), at);
+    let before = s.active();
+    let host = lane["http://h".len()..].parse().unwrap();
+    for n in 3000..3080 {
+        s.accept(of(n, host), at);
+    }
+    assert!(s.active() >= before + 40, "{} after {before}", s.active());
+}
+
+#[test]
+fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
+    let (mut s, mut at) = (leasing(), now());
+    (s.limits.workers, s.limits.max_active) = (16, 10_000);
+    for n in 0..100 {
+        s.accept(entry(n, at), at);
+    }
+    let hang: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+    // Half of the workers, and one of those that are kept.
+    assert_eq!(hang.len(), 9);
+    let new = |n: u64, now: Now| Delivery {
+        leased: now.boot,
+        ..entry(n, now)
+    };
+    at = later(at, 8);
+    s.accept(new(200, at), at);
+    assert_eq!(
+        s.next(at).map(|d| d.message.id),
+        Some("m200".into()),
+        "the last that came"
+    );
+    assert!(s.next(at).is_none(), "one in half a timeout");
+    assert!(
+        s.next_deadline()
+            .is_some_and(|due| due <= at.mono + Duration::from_secs(8))
+    );
+}
+
+fn at_url(n: u64, path: &str, now: Now) -> Delivery {
+    let raw = format!(r#"{{"url":"http://shared{path}","webhookId":"m{n}","data":1}}"#);
+    let endpoint = |url: &str| crate::endpoint::Endpoint::parse(url).map(Arc::new);
+    let message =
+        crate::message::Message::parse(raw.into_bytes(), 1000, || unreachable!(), endpoint);
+    Delivery {
+        entry: Some(EntryId::new(n, 0)),
+        ..Delivery::new(message.unwrap(), "test".into(), 0, now.boot)
+    }
+}
+
+fn too_many(after: Option<u64>) -> Attempt {
+    Attempt {
+        result: Exchange::Answer {
+            status: 429,
+            retry_after: after.map(Duration::from_secs),
+            body: Box::default(),
+        },
+        ..answered()
+    }
+}
+
+#[test]
+fn a_url_that_asks_for_a_pause_stands_apart_until_several_do() {
+    let (mut s, at) = (leasing(), now());
+    (s.limits.lanes.window, s.limits.max_active) = (8, 8000);
+    (s.limits.share, s.limits.schedule.attempts) = (1000, 5);
+    for n in 0..20 {
+        s.accept(at_url(n, &format!("/{}", n % 5), at), at);
+    }
+    let first = s.next(at).unwrap();
+    s.finish(first, too_many(Some(60)), at);
+    // Its others wait with it, and those of other URLs go on.
+    let waits = parked(&mut s);
+    assert_eq!(waits.len(), 4);
+    assert!(waits.iter().all(|p| &*p.url == "http://shared/0"));
+    let next = s.next(at).unwrap();
+    assert_eq!(&*next.message.endpoint.url, "http://shared/1");
+    s.finish(next, too_many(None), at);
+    let third = s.next(at).unwrap();
+    assert_eq!(&*third.message.endpoint.url, "http://shared/2");
+    // The third speaks for all.
+    s.finish(third, too_many(Some(60)), at);
+    assert!(s.next(at).is_none());
+    s.accept(at_url(30, "/9", at), at);
+    let last = parked(&mut s).pop().unwrap();
+    assert_eq!(last.until, until("http://shared"));
+}
+
+#[test]
+fn a_backlog_that_is_found_has_a_probe_and_then_its_part() {
+    let (mut s, at) = (leasing(), now());
+    let name: Arc<str> = "http://h7".into();
+    s.set_backlogs(vec![(name.clone(), at.unix_ms)], at);
+    s.tick(at);
+    assert_eq!(s.wants(at), [release(&name, 1)]);
+    s.released(&name, 1, 50, Some(at.unix_ms), at);
+    let back = |n: u64| Delivery {
+        backlog: Some(name.clone()),
+        entry: Some(EntryId::new(n, 0)),
+        ..delivery(&format!("m{n}"), 7)
+    };
+    s.accept(back(1), at);
+    let probe = s.next(at).unwrap();
+    assert!(s.wants(at).is_empty(), "one at a time");
+    s.finish(probe, answered(), at);
+    assert!(matches!(
+        &s.wants(at)[..],
+        [Want::Release {
+            count: 2..,
+            latest: None,
+            ..
+        }]
+    ));
 }

@@ -13,11 +13,11 @@ use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::lane::LaneLimits;
 use crate::message::Message;
-use crate::record::Receipt;
+use crate::record::{Receipt, Until, Want};
 use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
 use crate::when::BootTime;
-use hosts::Host;
+use hosts::{Hope, Host};
 
 /// xorshift64*: enough for choices, and the same on every machine.
 pub(super) struct Rng(pub u64);
@@ -40,6 +40,10 @@ enum State {
     Delivered,
     /// Until then, in Unix milliseconds.
     Parked(u64),
+    /// In its endpoint's backlog.
+    Deferred,
+    /// It may not stay, and where it goes depends on where it came from.
+    Leaving,
     Dead(DeadReason),
     /// Others have it.
     Lapsed,
@@ -125,7 +129,7 @@ fn answer(status: u16, retry_after: Option<Duration>) -> Exchange {
 impl Model {
     fn new(seed: u64) -> Self {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let workers = 1 + rng.below(8) as usize;
+        let workers = 1 + rng.below(7) as usize;
         let limits = Limits {
             workers,
             lanes: LaneLimits {
@@ -133,7 +137,8 @@ impl Model {
                 pause: Duration::from_millis(20),
                 longest_pause: Duration::from_millis(150),
             },
-            lane_by_url: false,
+            // Which URLs stand apart from their origin is tested by example.
+            lane_by_url: true,
             share: 1 + rng.below(40) as usize,
             share_bytes: 100 + rng.below(3000) as usize,
             max_active: 5 + rng.below(40) as usize,
@@ -146,6 +151,7 @@ impl Model {
                 },
                 jitter: 0.2,
             },
+            timeout: Duration::from_secs(15),
             max_age: Duration::MAX,
             near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
             tells: rng.below(4) == 0,
@@ -192,6 +198,7 @@ impl Model {
             0..=3 if self.rng.below(20) == 0 => self.arrive_again(),
             0..=3 if self.rng.below(20) == 0 => self.lose_one(),
             6..=7 if self.rng.below(60) == 0 => self.suspend(),
+            0..=3 if self.rng.below(4) == 0 => self.confirm(),
             0..=3 => self.arrive(),
             4..=5 => self.hand_out(),
             6..=7 => self.answer(),
@@ -211,7 +218,7 @@ impl Model {
         // A store that cannot park has no entries either.
         if self.limits.near.is_some() && self.rng.below(2) == 0 {
             let ms = self.states.len() as u64;
-            delivery.entry = Some(EntryId { ms, seq: 0 });
+            delivery.entry = Some(EntryId::new(ms, 0));
             delivery.carried = self.rng.below(3) as u32;
             delivery.attempts = delivery.carried + self.rng.below(2) as u32;
             delivery.suspect = delivery.attempts > delivery.carried;
@@ -231,6 +238,7 @@ impl Model {
             asks: delivery.notes_first(),
             postponed: false,
         };
+        self.meet(host, delivery.attempts, now);
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
         let exhausted = delivery.attempts >= self.limits.schedule.attempts;
@@ -248,13 +256,22 @@ impl Model {
             None if self.limits.bridge || known.late => State::Parked(now.unix_ms),
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
-            // When is the lane's to say; not before it opens.
-            _ if over_share => State::Parked(u64::MAX),
             Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
-            _ if wish > 0 => self.put_off(Duration::from_millis(wish), now),
+            entry if wish > 0 => {
+                let wish = Duration::from_millis(wish);
+                self.put_off_to((host, entry.is_some()), wish, now)
+            }
+            _ if over_share => State::Leaving,
             _ => State::Ready,
         };
         self.scheduler.accept(delivery, now);
+        let state = match state {
+            State::Parked(_) if known.entry.is_none() && !self.is_parked(&id) => {
+                // There was room for what memory alone holds.
+                State::Waiting(now.mono + Duration::from_millis(wish))
+            }
+            state => state,
+        };
         self.rank += 1;
         self.queued.insert(id.clone(), self.rank);
         self.states.insert(id.clone(), Known { state, ..known });
@@ -264,12 +281,19 @@ impl Model {
         self.records(&[id]);
     }
 
+    /// Whether the ledger is to park it.
+    fn is_parked(&mut self, id: &str) -> bool {
+        let mut records = self.scheduler.outbox().iter();
+        records.any(|record| matches!(record, Record::Park(parked) if *parked.id == *id))
+    }
+
     /// Another replica takes over an entry; the ledger finds out when it is to note or move it.
     fn lose_one(&mut self) {
         let mut found: Vec<(&String, &Known)> = self.states.iter().collect();
         found.sort_by_key(|(id, _)| *id);
         let found = found.into_iter().find(|(_, k)| {
-            let is_known = matches!(k.state, State::Ready | State::Waiting(_) | State::Parked(_));
+            let waits = matches!(k.state, State::Ready | State::Waiting(_));
+            let is_known = waits || matches!(k.state, State::Parked(_) | State::Deferred);
             is_known && k.entry.is_some()
         });
         let Some((id, known)) = found.map(|(id, k)| (id.clone(), k.clone())) else {
@@ -282,10 +306,35 @@ impl Model {
                 receipt.moved.push(entry);
                 receipt.not_parked = 1;
             }
+            State::Deferred => {
+                receipt.moved.push(entry);
+                receipt.not_deferred = 1;
+            }
             _ => receipt.lapsed.push(entry),
         }
         self.states.get_mut(&id).unwrap().state = State::Lapsed;
         self.scheduler.take_receipt(receipt, self.now());
+        self.records(&[]);
+    }
+
+    /// The ledger has moved all that it was to move, and what is asked of backlogs is not there: the
+    /// entries that come back are others' to test.
+    fn confirm(&mut self) {
+        let moved = self
+            .states
+            .values()
+            .filter(|k| matches!(k.state, State::Parked(_) | State::Deferred));
+        let receipt = Receipt {
+            moved: moved.filter_map(|k| k.entry).collect(),
+            ..Receipt::default()
+        };
+        let now = self.now();
+        self.scheduler.take_receipt(receipt, now);
+        for want in self.scheduler.wants(self.now()) {
+            if let Want::Release { name, .. } = want {
+                self.scheduler.released(&name, 0, 0, None, now);
+            }
+        }
         self.records(&[]);
     }
 
@@ -374,6 +423,19 @@ impl Model {
         self.records(&[]);
     }
 
+    /// The same for one whose endpoint may be closed: then it waits in the store.
+    fn put_off_to(&self, (host, is_entry): (u64, bool), after: Duration, now: Now) -> State {
+        let closed = self.hosts[host as usize]
+            .closed
+            .filter(|_| self.limits.near.is_some());
+        let left = closed.map(|until| until.saturating_duration_since(now.mono));
+        match left {
+            Some(left) if left >= after && is_entry => State::Deferred,
+            Some(_) if !after.is_zero() => State::Parked(now.unix_ms + after.as_millis() as u64),
+            _ => self.put_off(after, now),
+        }
+    }
+
     /// Where something must be that is to be done `after` now.
     fn put_off(&self, after: Duration, now: Now) -> State {
         let leaving = self.horizon.is_some_and(|h| now.mono + after > h);
@@ -391,7 +453,7 @@ impl Model {
         let gone = left.iter().filter_map(|(id, state)| match state {
             State::Dead(_) => Some((id.clone(), true)),
             State::Parked(_) if self.states[id].is_deduplicated(&self.limits) => None,
-            State::Parked(_) => Some((id.clone(), false)),
+            State::Parked(_) | State::Deferred => Some((id.clone(), false)),
             _ => None,
         });
         let gone: HashMap<_, _> = gone.filter(|_| self.limits.tells).collect();
@@ -405,6 +467,7 @@ impl Model {
         let mut asides = HashMap::new();
         let mut left: HashMap<String, State> = HashMap::new();
         let mut noted = HashMap::new();
+        let mut adapted = Vec::new();
         let by_entry = |entry: EntryId| format!("m{}", entry.ms);
         let records: Vec<Record> = self.scheduler.outbox().drain(..).collect();
         for record in records {
@@ -420,7 +483,14 @@ impl Model {
                     let known = &self.states[&*p.id];
                     assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
                     assert_eq!(p.once, known.is_deduplicated(&self.limits));
-                    (p.id.to_string(), State::Parked(p.due))
+                    let state = match p.until {
+                        Until::Due(due) => State::Parked(due),
+                        Until::Released { name, .. } => {
+                            assert_eq!(*name, format!("http://h{}/", known.host));
+                            State::Deferred
+                        }
+                    };
+                    (p.id.to_string(), state)
                 }
                 Record::Note(entry, attempts) => {
                     assert!(noted.insert(by_entry(entry), attempts).is_none());
@@ -440,16 +510,8 @@ impl Model {
                 }
                 Record::Gone(..) => unreachable!("not in this model"),
             };
-            let known = self.states.get_mut(&id).unwrap();
-            if let (State::Parked(u64::MAX), State::Parked(due)) = (known.state, state) {
-                let opens = self.hosts[known.host as usize].closed.map_or(0, |until| {
-                    until.saturating_duration_since(self.start).as_millis() as u64
-                });
-                assert!(
-                    due >= opens.max(self.elapsed.as_millis() as u64),
-                    "too early"
-                );
-                known.state = state;
+            if self.turn_away(&id, state) {
+                adapted.push(id.clone());
             }
             assert!(
                 left.insert(id, state).is_none(),
@@ -458,7 +520,7 @@ impl Model {
         }
         self.all_told(&left, &asides);
         let mut expected = HashMap::new();
-        for id in touched {
+        for id in touched.iter().chain(&adapted) {
             let known = &self.states[id];
             // What memory alone held, and is delivered, needs no record.
             let silent = known.state == State::Delivered && known.entry.is_none();
@@ -469,6 +531,27 @@ impl Model {
         assert_eq!(left, expected);
         assert_eq!(noted, std::mem::take(&mut self.notes));
         tells
+    }
+
+    /// Whether there is room for one is not for the model to say, but who may be turned away is.
+    /// True if this one has been.
+    fn turn_away(&mut self, id: &str, state: State) -> bool {
+        let known = &self.states[id];
+        let was_turned_away = match (known.state, state) {
+            (State::Ready | State::Leaving, State::Deferred) => known.entry.is_some(),
+            (State::Ready | State::Leaving, State::Parked(due)) => {
+                known.entry.is_none() && due == self.now().unix_ms
+            }
+            _ => false,
+        };
+        if was_turned_away {
+            let is_good = known.state == State::Ready && self.must_stay(id);
+            assert!(!is_good, "{id} was turned away");
+            self.states.get_mut(id).unwrap().state = state;
+            // Nor is what leaves renewed.
+            self.notes.remove(id);
+        }
+        was_turned_away
     }
 
     fn tick(&mut self) {
@@ -507,7 +590,7 @@ impl Model {
                     && known.entry.is_some()
                     && age > near - SCAN.min(near / 4)
                 {
-                    known.state = State::Parked(u64::MAX);
+                    known.state = State::Leaving;
                     old.push(id.clone());
                 }
             }
@@ -516,11 +599,16 @@ impl Model {
     }
 
     fn hand_out(&mut self) {
-        let doubt = self.flying.iter().filter(|d| {
-            let host = self.states[&*d.message.id].host;
-            !self.hosts[host as usize].trusted
-        });
-        let hope = doubt.count() < self.limits.workers.div_ceil(2);
+        let flying = |which: fn(&Host) -> bool| {
+            let hosts = self.flying.iter().map(|d| self.states[&*d.message.id].host);
+            hosts
+                .filter(|host| which(&self.hosts[*host as usize]))
+                .count()
+        };
+        let hope = Hope {
+            others: flying(|host| !host.trusted) < self.limits.workers.div_ceil(2),
+            failing: flying(|host| host.closed.is_some()) < self.limits.workers.div_ceil(4),
+        };
         let expected = self.flying.len() < self.limits.workers
             && self
                 .states
@@ -537,7 +625,6 @@ impl Model {
                 }
             }
             Some(delivery) => {
-                assert!(expected, "handed out over a limit");
                 let id = delivery.message.id.to_string();
                 let Known { state, host, .. } = self.states[&id];
                 assert_eq!(state, State::Ready, "{id} was handed out early or twice");
@@ -546,7 +633,9 @@ impl Model {
                     k.state == State::Ready && k.host == host && self.queued[other] < first
                 });
                 assert!(!earlier, "{id} overtook another of its lane");
-                assert!(self.can_fly(host, hope), "{id}: its lane may not");
+                let first = self.limits.lanes.window.min(4);
+                assert!(self.flying.len() < self.limits.workers);
+                assert!(self.may_fly(host, hope, first), "{id}: its lane may not");
                 self.pass_others(host, hope);
                 let known = self.states.get_mut(&id).unwrap();
                 assert_eq!(delivery.notes_first(), known.asks, "{id}");
@@ -612,6 +701,9 @@ impl Model {
         let cut = postponed.is_some();
         let now = self.now();
         let made = self.states[&id].attempts + u32::from(!cut);
+        let took = Duration::from_millis(self.rng.below(5) * 300);
+        let (host, is_entry) = (self.states[&id].host, self.states[&id].entry.is_some());
+        let has_failed = self.learn(host, &result, took);
         let expected = match judge(
             &result,
             &id,
@@ -622,17 +714,14 @@ impl Model {
             _ if cut => self.put_off(postponed.unwrap_or_default(), now),
             Verdict::Delivered => State::Delivered,
             Verdict::Dead { reason, .. } => State::Dead(reason),
-            Verdict::Retry { after } => self.put_off(after, now),
+            Verdict::Retry { after } => self.put_off_to((host, is_entry), after, now),
         };
-        let took = Duration::from_millis(self.rng.below(5) * 300);
         self.attempts += u64::from(!cut);
-        let again = matches!(
-            expected,
-            State::Waiting(_) | State::Parked(_) | State::Dead(DeadReason::Drained)
-        );
+        let is_over = matches!(expected, State::Delivered | State::Dead(_));
+        let again = !is_over || expected == State::Dead(DeadReason::Drained);
         self.retried += u64::from(again && !cut);
         let mut touched = vec![id.clone()];
-        if self.learn(self.states[&id].host, &result, took) && self.limits.near.is_none() {
+        if has_failed && self.limits.near.is_none() {
             touched.extend(self.count_for_all(self.states[&id].host));
         }
         touched.extend(self.strand());
@@ -646,7 +735,18 @@ impl Model {
             Fate::Delivered => State::Delivered,
             Fate::Waiting { after } => State::Waiting(now.mono + after),
             Fate::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
+            Fate::Deferred => State::Deferred,
             Fate::Dead(reason) => State::Dead(reason),
+        };
+        let expected = match (told, expected) {
+            (State::Waiting(_), State::Parked(due)) if !is_entry && self.limits.near.is_some() => {
+                let wait = Duration::from_millis(due - now.unix_ms);
+                assert!(
+                    self.hosts[host as usize].closed.is_some() && wait <= self.limits.near.unwrap()
+                );
+                told
+            }
+            (_, expected) => expected,
         };
         assert_eq!(told, expected);
         self.rank += 1;
@@ -676,13 +776,14 @@ impl Model {
             stats.parked,
             count(|s| matches!(s, State::Parked(_))) as u64
         );
+        assert_eq!(stats.deferred, count(|s| *s == State::Deferred) as u64);
         assert_eq!(stats.lapsed, count(|s| *s == State::Lapsed) as u64);
         let late = self.states.values().filter(|k| k.late).count();
         assert_eq!(stats.appended, late as u64);
         assert_eq!(stats.held_already, self.held_already);
         assert_eq!(stats.attempts, self.attempts);
         assert_eq!(stats.retried, self.retried);
-        let settled = stats.delivered + stats.dead + stats.parked + stats.lapsed;
+        let settled = stats.delivered + stats.dead + stats.parked + stats.deferred + stats.lapsed;
         assert_eq!(stats.accepted, settled + self.scheduler.active() as u64);
         let earliest = self.states.values().filter_map(|k| match k.state {
             State::Waiting(due) => Some(due),
@@ -770,7 +871,7 @@ impl Model {
             let host = &self.hosts[known.host as usize];
             let is_behind = host.closed.is_some() || host.paused.is_some_and(|at| at > brief);
             if known.state == State::Ready && is_behind {
-                known.state = State::Parked(u64::MAX);
+                known.state = State::Leaving;
                 stranded.push(id.clone());
             }
         }
@@ -788,7 +889,9 @@ impl Model {
                 _ => now.mono,
             };
             if which(&self.states[&id].state) && due > horizon {
-                let state = self.put_off(due.saturating_duration_since(now.mono), now);
+                let Known { host, entry, .. } = self.states[&id];
+                let after = due.saturating_duration_since(now.mono);
+                let state = self.put_off_to((host, entry.is_some()), after, now);
                 self.states.get_mut(&id).unwrap().state = state;
                 gone.push(id);
             }
@@ -828,6 +931,11 @@ pub(super) fn run(seed: u64, steps: usize) {
         model.check();
     }
     assert_eq!(model.scheduler.active(), 0, "seed {seed}");
+    model.confirm();
+    for host in 0..model.hosts.len() {
+        let (name, now) = (format!("http://h{host}/").into(), model.now());
+        model.scheduler.released(&name, 0, 0, None, now);
+    }
     // What is known of endpoints that rest is forgotten in the end.
     let mut ticks = 0..;
     while let Some(due) = model.scheduler.next_deadline() {

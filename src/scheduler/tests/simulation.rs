@@ -2,7 +2,7 @@
 //! are due, endpoints that fail for a while and then recover, and a clock. What is checked here
 //! is what users see over time; each single step is checked by `model`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::model::Rng;
@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
 use crate::message::Message;
-use crate::record::Parked;
+use crate::record::{Parked, Receipt, Until, Want};
 use crate::rules::{Match, Rule};
 use crate::scheduler::*;
 
@@ -25,6 +25,7 @@ struct World {
     /// When each attempt in flight is answered.
     flying: Vec<(Duration, Delivery)>,
     parked: BTreeMap<(u64, usize), Parked>,
+    backlogs: HashMap<Arc<str>, VecDeque<Parked>>,
     parkings: usize,
     entries: u64,
     /// Keys, in the order in which their messages came.
@@ -56,6 +57,7 @@ fn limits(rng: &mut Rng) -> Limits {
         share_bytes: 1 << 20,
         max_active: 100,
         max_active_bytes: 1 << 20,
+        timeout: Duration::from_secs(15),
         max_age: Duration::MAX,
         near: Some(Duration::from_millis(150)),
         bridge: false,
@@ -97,6 +99,7 @@ impl World {
             elapsed: Duration::ZERO,
             flying: Vec::new(),
             parked: BTreeMap::new(),
+            backlogs: HashMap::new(),
             parkings: 0,
             entries: 0,
             order: HashMap::new(),
@@ -117,17 +120,25 @@ impl World {
     }
 
     fn accept(&mut self, raw: Vec<u8>, key: Option<&str>, attempts: u32) {
+        self.accept_from(None, raw, key, attempts);
+    }
+
+    fn accept_from(
+        &mut self,
+        backlog: Option<Arc<str>>,
+        raw: Vec<u8>,
+        key: Option<&str>,
+        attempts: u32,
+    ) {
         let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
         let mut message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
         message.overrides.order_key = key.map(Arc::from);
         self.entries += 1;
         let delivery = Delivery {
-            entry: Some(EntryId {
-                ms: self.entries,
-                seq: 0,
-            }),
+            entry: Some(EntryId::new(self.entries, 0)),
             attempts,
             carried: attempts,
+            backlog,
             ..Delivery::new(message, "test".into(), 0, self.now().boot)
         };
         self.scheduler.accept(delivery, self.now());
@@ -191,13 +202,51 @@ impl World {
     /// What the ledger does.
     fn write(&mut self) {
         let now = self.now();
+        let mut receipt = Receipt::default();
         for record in self.scheduler.outbox().drain(..) {
-            if let Record::Park(parked) = record {
-                // What came just before this step was parked by the clock of then.
-                assert!(parked.due + 2 >= now.unix_ms);
-                self.parkings += 1;
-                self.parked.insert((parked.due, self.parkings), parked);
+            let Record::Park(parked) = record else {
+                continue;
+            };
+            receipt.moved.extend(parked.entry);
+            match parked.until.clone() {
+                Until::Due(due) => {
+                    // What came just before this step was parked by the clock of then.
+                    assert!(due + 2 >= now.unix_ms);
+                    self.parkings += 1;
+                    self.parked.insert((due, self.parkings), parked);
+                }
+                Until::Released { name, first } => {
+                    assert!(
+                        !self
+                            .order
+                            .contains_key(parked.id.split(':').next().unwrap())
+                    );
+                    let backlog = self.backlogs.entry(name).or_default();
+                    match first {
+                        true => backlog.push_front(parked),
+                        false => backlog.push_back(parked),
+                    }
+                }
             }
+        }
+        self.scheduler.take_receipt(receipt, now);
+        for want in self.scheduler.wants(self.now()) {
+            self.release(want);
+        }
+    }
+
+    /// What the recaller does.
+    fn release(&mut self, want: Want) {
+        let Want::Release { name, count, .. } = want else {
+            panic!("{want:?}");
+        };
+        let backlog = self.backlogs.entry(name.clone()).or_default();
+        let out: Vec<Parked> = backlog.drain(..count.min(backlog.len())).collect();
+        let left = backlog.len() as u64;
+        let now = self.now();
+        self.scheduler.released(&name, out.len(), left, None, now);
+        for parked in out {
+            self.accept_from(Some(name.clone()), parked.message, None, parked.attempts);
         }
     }
 

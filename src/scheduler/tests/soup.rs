@@ -8,7 +8,7 @@ use super::model::{Rng, boot, delivery, limits};
 use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
-use crate::record::{Parked, Receipt};
+use crate::record::{Parked, Receipt, Until, Want};
 use crate::scheduler::*;
 
 struct Soup {
@@ -33,6 +33,7 @@ impl Soup {
             max_age: Duration::from_millis(500 + rng.below(3000)),
             gone: Duration::from_millis(rng.below(300)),
             bridge: false,
+            lane_by_url: false,
             ..base
         };
         Soup {
@@ -64,7 +65,7 @@ impl Soup {
         new.leased = now.boot;
         if self.rng.below(4) > 0 {
             let (ms, seq) = (self.arrived, 0);
-            new.entry = Some(EntryId { ms, seq });
+            new.entry = Some(EntryId::new(ms, seq));
         }
         if self.rng.below(3) == 0 {
             let key = format!("k{}", self.rng.below(3));
@@ -81,7 +82,44 @@ impl Soup {
         if self.parked.is_empty() {
             return;
         }
-        let parked = self.parked.remove(0);
+        let at = self.rng.below(self.parked.len() as u64) as usize;
+        let parked = self.parked.remove(at);
+        self.bring_back(parked);
+    }
+
+    /// What was asked for comes, of the backlogs at least.
+    fn release(&mut self) {
+        for want in self.scheduler.wants(self.now()) {
+            let Want::Release {
+                name,
+                count,
+                latest,
+            } = want
+            else {
+                panic!("{want:?}");
+            };
+            let is_its = |p: &mut Parked| {
+                let is_old = latest.is_none_or(|latest| p.received <= latest);
+                is_old && is_in(p, &name)
+            };
+            let out: Vec<Parked> = self.parked.extract_if(.., is_its).take(count).collect();
+            let left = self
+                .parked
+                .iter_mut()
+                .filter_map(|p| is_its(p).then_some(()))
+                .count();
+            let now = self.now();
+            let its = self.parked.iter().filter(|p| is_in(p, &name));
+            let oldest = its.map(|p| p.received).min();
+            self.scheduler
+                .released(&name, out.len(), left as u64, oldest, now);
+            for parked in out {
+                self.bring_back(parked);
+            }
+        }
+    }
+
+    fn bring_back(&mut self, parked: Parked) {
         let now = self.now();
         let host: u64 = parked.url["http://h".len()..][..1].parse().unwrap();
         let mut back = delivery(&parked.id, host);
@@ -89,8 +127,11 @@ impl Soup {
         (back.carried, back.leased) = (parked.attempts, now.boot);
         self.arrived += 1;
         let (ms, seq) = (self.arrived, 0);
-        back.entry = Some(EntryId { ms, seq });
+        back.entry = Some(EntryId::new(ms, seq));
         self.left.remove(&*parked.id);
+        if let Until::Released { name, .. } = parked.until {
+            back.backlog = Some(name);
+        }
         self.scheduler.accept(back, now);
     }
 
@@ -141,7 +182,10 @@ impl Soup {
                 Record::Park(parked) => {
                     receipt.moved.extend(parked.entry);
                     let lost = lost && parked.entry.is_some();
-                    receipt.not_parked += u64::from(lost);
+                    match parked.until {
+                        Until::Due(_) => receipt.not_parked += u64::from(lost),
+                        Until::Released { .. } => receipt.not_deferred += u64::from(lost),
+                    }
                     let before = self.left.insert(parked.id.to_string(), "parked");
                     assert_eq!(before, None, "{} left twice", parked.id);
                     if !lost {
@@ -190,18 +234,24 @@ impl Soup {
         self.scheduler.wake(self.now());
         self.scheduler.tick(self.now());
         self.write();
+        self.release();
+        self.write();
         self.check();
     }
 
     fn check(&self) {
         let stats = self.scheduler.stats();
-        let gone = stats.delivered + stats.dead + stats.parked + stats.lapsed;
+        let gone = stats.delivered + stats.dead + stats.parked + stats.deferred + stats.lapsed;
         let active = self.scheduler.active() as u64;
         assert_eq!(stats.accepted, gone + active);
         let levels = self.scheduler.levels();
         assert_eq!(levels.in_flight, self.flying.len());
         assert_eq!(levels.bytes == 0, active == 0);
     }
+}
+
+fn is_in(parked: &Parked, backlog: &str) -> bool {
+    matches!(&parked.until, Until::Released { name, .. } if **name == *backlog)
 }
 
 #[test]

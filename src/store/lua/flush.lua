@@ -1,9 +1,11 @@
--- Moves these parked messages to the end of the stream, those that are still parked.
--- KEYS: parked, messages. ARGV: members. Answers how many were moved.
+-- Makes these parked messages due now, those that are still parked.
+-- KEYS: parked. ARGV: members. Answers how many were.
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local moved = 0
 for _, member in ipairs(ARGV) do
   if redis.call('ZSCORE', KEYS[1], member) then
-    unpark(KEYS[1], member, KEYS[2])
+    redis.call('ZADD', KEYS[1], now, member)
     moved = moved + 1
   end
 end

@@ -33,24 +33,33 @@ local function heard(key)
   return digest, entry
 end
 
--- Moves a parked message (a line with what is known of it, then its bytes) to the end of a
--- stream. What is not ours goes too: the consumer then says what is wrong with it.
-local function unpark(parked, member, stream)
-  redis.call('ZREM', parked, '\n' .. nothing)
+-- Where an entry is, and its id. One that has come back is named with a + before its id.
+local function place(messages, again, entry)
+  if string.sub(entry, 1, 1) == '+' then return again, string.sub(entry, 2) end
+  return messages, entry
+end
+
+-- How the message of a member (a line with what is known of it, then its bytes) is added to the end
+-- of a stream. What is not ours goes too: the consumer then says what is wrong with it.
+local function adding(stream, member)
   local attempts, received, id, source, message =
     string.match(member, '^(%d+) (%d+) (%S+) ([^\n]*)\n(.*)$')
-  if attempts then
-    local add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
-      'received_ms', received, 'id', id, 'source' }
-    local from, last = string.match(source, '^([^\t]*)\t(.*)$')
-    add[#add + 1] = from or source
-    if last then
-      add[#add + 1] = 'last'
-      add[#add + 1] = last
-    end
-    redis.call(unpack(add))
-  else
-    redis.call('XADD', stream, '*', 'message', member)
+  if not attempts then return { 'XADD', stream, '*', 'message', member } end
+  local from, last = string.match(source, '^([^\t]*)\t(.*)$')
+  local add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
+    'received_ms', received, 'id', id, 'source', from or source }
+  if last then
+    add[#add + 1] = 'last'
+    add[#add + 1] = last
   end
-  redis.call('ZREM', parked, member)
+  return add
+end
+
+-- Makes a member an entry of what has come back, held by a consumer as if it had just read it.
+-- Nobody reads that stream: each entry is somebody's from its beginning. Answers it as a read would.
+local function hand(again, group, consumer, member)
+  local add = adding(again, member)
+  local id = redis.call(unpack(add))
+  redis.call('XCLAIM', again, group, consumer, 0, id, 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
+  return { id, { unpack(add, 4) } }
 end

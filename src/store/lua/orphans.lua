@@ -2,7 +2,8 @@
 -- stand between two pending ones. An entry that is settled leaves the pending list and the stream
 -- at once, so what is left in the stream alone was lost from the list. Who is given one makes it
 -- pending, so no other replica finds it.
--- KEYS: messages. ARGV: group, consumer, id to go on after, how many pending ones to look at.
+-- KEYS: a stream. ARGV: group, consumer, id to go on after, how many pending ones to look at, 'all'
+-- if nobody reads the stream, so that what is behind the group's last delivered id is nobody's too.
 -- Answers how many were given, and the id to go on after, or '' at the end.
 local key, group, consumer, from = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
@@ -11,6 +12,12 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', key)) do
   local g = {}
   for i = 1, #info, 2 do g[info[i]] = info[i + 1] end
   if g.name == group then last = g['last-delivered-id'] end
+end
+if last and ARGV[5] == 'all' then
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+  end
 end
 if not last or last == '0-0' or from == last then return { 0, '' } end
 

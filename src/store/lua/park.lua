@@ -1,34 +1,44 @@
--- Parks messages, or appends those that are due to the stream; those that were entries of the
--- stream leave it in the same moment, if they are still ours. A parked message is one member: a
--- line with what is known of it, then its bytes.
--- KEYS: parked, messages, dead, then the keys that remember what was heard. ARGV: group, consumer,
--- time (Unix ms), for how long that is remembered (ms), then for each message: its entry or '',
--- delay (ms), which of KEYS remembers its id and URL (and the next one its bytes) or '', digest of
--- its bytes, attempts, received, id, URL, source, what its last attempt came to or '', bytes.
+-- Parks messages until a time, defers them to the end of a backlog, or appends them to the stream;
+-- those that were entries leave their stream in the same moment, if they are still ours. What is
+-- parked or deferred is one member: a line with what is known of it, then its bytes.
+-- KEYS: parked, messages, again, dead, backlogs, then backlogs, and keys that remember what was
+-- heard. ARGV: group, consumer, time (Unix ms), for how long that is remembered (ms), then for each
+-- message: its entry or '', delay (ms) or RPUSH or LPUSH, which of KEYS is its backlog or '', the name of that, which
+-- of KEYS remembers its id and URL (and the next one its bytes) or '', digest of its bytes,
+-- attempts, received, id, URL, source, what its last attempt came to or '', bytes.
 -- Answers for each that was not moved: its index, and why.
-local parked, messages, dead, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
+local parked, messages, again, dead, backlogs = unpack(KEYS, 1, 5)
+local group, consumer = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local reused = 'another message with this webhookId and url, and other bytes, came within '
   .. '--bridge-dedup; give each message an id of its own'
 
--- Before the first is moved: both must be what they are taken for.
+-- Before the first is moved: all must be what they are taken for.
 redis.call('ZCARD', parked)
+redis.call('ZCARD', backlogs)
 redis.call('XLEN', messages)
+local named = {}
 
 local unmoved = {}
 local function move(i)
-  local entry, delay, seen, digest, attempts, received, id, url, source, last, message =
-    unpack(ARGV, i, i + 10)
-  local why = entry ~= '' and lost(messages, group, entry, consumer)
+  local held, delay, backlog, name, seen, digest, attempts, received, id, url, source, last, message =
+    unpack(ARGV, i, i + 12)
+  local stream, entry = place(messages, again, held)
+  local why = entry ~= '' and lost(stream, group, entry, consumer)
   if why then return why end
   local add
-  if tonumber(delay) > 0 then
-    if last ~= '' then source = source .. '\t' .. last end
-    local member = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. source .. '\n' .. message
-    -- NX: a repetition changes nothing.
-    add = { 'ZADD', parked, 'NX', string.format('%.0f', now + delay), member }
+  if backlog ~= '' or tonumber(delay) > 0 then
+    local line = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. source
+    if last ~= '' then line = line .. '\t' .. last end
+    local member = line .. '\n' .. message
+    if backlog ~= '' then
+      add = { delay, KEYS[tonumber(backlog)], member }
+    else
+      -- NX: a repetition changes nothing.
+      add = { 'ZADD', parked, 'NX', string.format('%.0f', now + delay), member }
+    end
   else
     add = { 'XADD', messages, '*', 'message', message, 'attempts', attempts,
       'received_ms', received, 'id', id, 'source', source }
@@ -37,7 +47,7 @@ local function move(i)
       add[#add + 1] = last
     end
   end
-  if entry ~= '' then take(messages, group, nothing) end
+  if entry ~= '' then take(stream, group, nothing) end
   local key = tonumber(seen)
   local known = key and not redis.call('SET', KEYS[key], '- ' .. digest, 'NX', 'PX', ARGV[4])
     and heard(KEYS[key])
@@ -56,14 +66,18 @@ local function move(i)
     if key then redis.call('GETDEL', KEYS[key]) end
     return added
   end
-  if entry ~= '' then take(messages, group, entry) end
+  if backlog ~= '' and (delay == 'LPUSH' or not named[name]) then
+    redis.call('ZADD', backlogs, delay == 'LPUSH' and 'LT' or 'NX', received, name)
+    named[name] = true
+  end
+  if entry ~= '' then take(stream, group, entry) end
 end
 
-for i = 5, #ARGV, 11 do
+for i = 5, #ARGV, 13 do
   local why = move(i)
   if type(why) == 'table' then return why end
   if why then
-    unmoved[#unmoved + 1] = (i - 5) / 11
+    unmoved[#unmoved + 1] = (i - 5) / 13
     unmoved[#unmoved + 1] = why
   end
 end

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::MS;
-use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
+use crate::support::redis::{AGAIN, DEAD, MESSAGES, PARKED, Redis};
 use actors::Stage;
 use clock::{At, now};
 use endpoint::{Arrival, Endpoint};
@@ -173,9 +173,9 @@ fn watch(lives: &Lives, is_over: &AtomicBool) {
 }
 
 fn left(redis: &Redis) -> usize {
-    let stream: usize = redis.command(&["XLEN", MESSAGES]);
-    let parked: usize = redis.command(&["ZCARD", PARKED]);
-    stream + parked
+    let count = |command, key| redis.command::<usize>(&[command, key]);
+    let streams = count("XLEN", MESSAGES) + count("XLEN", AGAIN);
+    streams + count("ZCARD", PARKED) + redis.deferred()
 }
 
 fn settle(seed: u64, redis: &Redis) {

@@ -17,7 +17,9 @@ use super::{free_port, until};
 
 pub const DEAD: &str = "{outhook}:dead";
 pub const MESSAGES: &str = "{outhook}:messages";
+pub const AGAIN: &str = "{outhook}:again";
 pub const PARKED: &str = "{outhook}:parked";
+pub const BACKLOGS: &str = "{outhook}:backlogs";
 
 /// The server to test with: `REDIS_SERVER`, or the one on the PATH.
 pub fn server() -> String {
@@ -263,35 +265,72 @@ impl Redis {
 pub struct Kept {
     pub id: String,
     pub attempts: u64,
-    /// Unix milliseconds; `None` for one that is due, on the stream.
+    /// Unix milliseconds; `None` for one that waits for no time.
     pub due: Option<u64>,
     pub message: String,
 }
 
+impl Kept {
+    fn of(member: &str, due: Option<u64>) -> Kept {
+        let (line, message) = member.split_once('\n').expect("a line, then the message");
+        let words: Vec<&str> = line.split(' ').collect();
+        Kept {
+            id: words[2].to_owned(),
+            attempts: words[0].parse().expect("attempts first"),
+            due,
+            message: message.to_owned(),
+        }
+    }
+}
+
 impl Redis {
-    /// What waits: on the stream, then parked by due time.
+    /// What waits: on the streams, then for a time, then for endpoints.
     pub fn kept(&self) -> Vec<Kept> {
-        let Value::Array(entries) = self.command(&["XRANGE", MESSAGES, "-", "+"]) else {
-            panic!("XRANGE gives an array");
-        };
-        let on_stream = entries.into_iter().map(Dead::from_entry).map(|e| Kept {
+        let entries =
+            [MESSAGES, AGAIN].map(|stream| match self.command(&["XRANGE", stream, "-", "+"]) {
+                Value::Array(entries) => entries,
+                other => panic!("XRANGE gives an array: {other:?}"),
+            });
+        let entries = entries.into_iter().flatten();
+        let on_stream = entries.map(Dead::from_entry).map(|e| Kept {
             id: e.get("id").map(|_| e.text("id")).unwrap_or_default(),
             attempts: e.get("attempts").map_or(0, |_| e.number("attempts")),
             due: None,
             message: e.text("message"),
         });
         let parked: Vec<(String, f64)> = self.command(&["ZRANGE", PARKED, "0", "-1", "WITHSCORES"]);
-        let parked = parked.into_iter().map(|(member, due)| {
-            let (line, message) = member.split_once('\n').expect("a line, then the message");
-            let words: Vec<&str> = line.split(' ').collect();
-            Kept {
-                id: words[2].to_owned(),
-                attempts: words[0].parse().expect("attempts first"),
-                due: Some(due as u64),
-                message: message.to_owned(),
-            }
+        let parked = parked
+            .iter()
+            .map(|(member, due)| Kept::of(member, Some(*due as u64)));
+        let names: Vec<String> = self.command(&["ZRANGE", BACKLOGS, "0", "-1"]);
+        let deferred = names.iter().flat_map(|name| self.backlog(name));
+        on_stream.chain(parked).chain(deferred).collect()
+    }
+
+    /// What waits for the endpoint of this name, oldest first.
+    pub fn backlog(&self, name: &str) -> Vec<Kept> {
+        let key = format!("{{outhook}}:backlog:{name}");
+        let members: Vec<String> = self.command(&["LRANGE", &key, "0", "-1"]);
+        members
+            .iter()
+            .map(|member| Kept::of(member, None))
+            .collect()
+    }
+
+    /// Messages in all backlogs together.
+    pub fn deferred(&self) -> usize {
+        let names: Vec<String> = self.command(&["ZRANGE", BACKLOGS, "0", "-1"]);
+        let keys = names
+            .iter()
+            .map(|name| format!("{{outhook}}:backlog:{name}"));
+        keys.map(|key| self.command::<usize>(&["LLEN", &key])).sum()
+    }
+
+    /// Waits until there are so many.
+    pub fn wait_deferred(&self, n: usize) {
+        until(&format!("{n} messages to be deferred"), || {
+            (self.deferred() == n).then_some(())
         });
-        on_stream.chain(parked).collect()
     }
 
     /// Waits until exactly so many messages are kept for later.
@@ -302,12 +341,13 @@ impl Redis {
         })
     }
 
-    /// Until nothing is left on the stream, pending or parked.
+    /// Until nothing is left on the streams, pending, parked or deferred.
     pub fn wait_settled(&self) {
         until("everything to be settled", || {
-            let left: usize = self.command(&["XLEN", MESSAGES]);
-            let parked: usize = self.command(&["ZCARD", PARKED]);
-            (left + parked == 0).then_some(())
+            let count = |command, key| self.command::<usize>(&[command, key]);
+            let left = count("XLEN", MESSAGES) + count("XLEN", AGAIN);
+            let waiting = count("ZCARD", PARKED) + count("ZCARD", BACKLOGS);
+            (left + waiting == 0).then_some(())
         });
     }
 

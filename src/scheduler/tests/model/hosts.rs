@@ -5,6 +5,13 @@ use std::time::Duration;
 use super::*;
 use crate::delivery::Exchange;
 
+/// Whether endpoints may have one more worker that are not trusted, and that fail.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hope {
+    pub others: bool,
+    pub failing: bool,
+}
+
 /// What the model believes of an endpoint.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Host {
@@ -16,18 +23,25 @@ pub(super) struct Host {
     /// outhook is not ready for it until then.
     pub(super) paused: Option<Instant>,
     pub(super) trusted: bool,
+    /// It has answered.
+    pub(super) answers: bool,
     /// Others that were served since it could be.
     pub(super) passed: usize,
 }
 
 impl Model {
-    /// Whether the endpoint may get one more delivery.
-    pub(super) fn can_fly(&self, host: u64, hope: bool) -> bool {
+    /// Whether the endpoint must get one more delivery, if there is one.
+    pub(super) fn can_fly(&self, host: u64, hope: Hope) -> bool {
+        self.may_fly(host, hope, 1)
+    }
+
+    /// The same, if one that has never answered gets `first` at a time.
+    pub(super) fn may_fly(&self, host: u64, hope: Hope, first: usize) -> bool {
         let flying = |d: &&Delivery| self.states[&*d.message.id].host == host;
         let busy = self.flying.iter().filter(flying).count();
         let host = &self.hosts[host as usize];
         let window = match host.window {
-            0 => self.limits.lanes.window.min(4),
+            _ if !host.answers => first,
             known => known,
         };
         let room = match host.closed {
@@ -35,7 +49,33 @@ impl Model {
             Some(until) => busy == 0 && self.now().mono >= until,
         };
         let paused = host.paused.is_some_and(|until| until > self.now().mono);
-        room && !paused && (host.trusted || hope)
+        let is_allowed = host.trusted || hope.others && (host.closed.is_none() || hope.failing);
+        room && !paused && is_allowed
+    }
+
+    /// A message for an endpoint of which nothing is known yet: if others have failed there, it
+    /// begins with a probe.
+    pub(super) fn meet(&mut self, host: u64, attempts: u32, now: Now) {
+        let is_known = self.states.values().any(|known| known.host == host);
+        if !is_known && attempts > 0 && self.limits.near.is_some() {
+            let host = &mut self.hosts[host as usize];
+            (host.closed, host.window) = (Some(now.mono), 1);
+        }
+    }
+
+    /// Whether there is no reason to turn away one that is ready.
+    pub(super) fn must_stay(&self, id: &str) -> bool {
+        let host = self.states[id].host;
+        let is_healthy = |host: &Host| host.answers && host.closed.is_none();
+        let others = self
+            .states
+            .iter()
+            .filter(|(other, known)| *other != id && known.host == host && is_active(known.state));
+        let has_backlog = self.states.values();
+        let mut has_backlog = has_backlog.filter(|k| k.host == host && k.state == State::Deferred);
+        is_healthy(&self.hosts[host as usize])
+            && others.count() == 0
+            && has_backlog.next().is_none()
     }
 
     /// What an answer, or the lack of one, does to what is known of an endpoint.
@@ -63,6 +103,7 @@ impl Model {
                 *host = Host {
                     window: (host.window + 1).min(limits.window),
                     trusted: took < Duration::from_secs(1),
+                    answers: true,
                     passed: match host.trusted == (took < Duration::from_secs(1)) {
                         true => host.passed,
                         false => 0,
@@ -79,7 +120,12 @@ impl Model {
         }
         host.trusted = false;
         let probe = host.closed.is_some_and(|until| until <= now);
-        host.faults += 1.0 / host.window as f64;
+        let is_hopeless = !host.answers && took >= Duration::from_secs(1);
+        host.faults += if is_hopeless {
+            1.0
+        } else {
+            1.0 / host.window as f64
+        };
         match host.closed {
             Some(until) if until > now => {
                 host.closed = Some(until.max(now + wish.unwrap_or_default()));
@@ -116,10 +162,12 @@ impl Model {
 
     /// `host` is served. Of the others that could have been, none may be passed over again
     /// before each has had its turn.
-    pub(super) fn pass_others(&mut self, host: u64, hope: bool) {
+    pub(super) fn pass_others(&mut self, host: u64, hope: Hope) {
         for other in 0..self.hosts.len() as u64 {
             let ready = |k: &Known| k.host == other && k.state == State::Ready;
-            let could = self.states.values().any(ready) && self.can_fly(other, hope);
+            // Who is not trusted stands behind those who may be.
+            let trusted = self.hosts[other as usize].trusted;
+            let could = trusted && self.states.values().any(ready) && self.can_fly(other, hope);
             let passed = match could && other != host {
                 true => self.hosts[other as usize].passed + 1,
                 false => 0,
@@ -132,7 +180,7 @@ impl Model {
     /// What the model believes of each endpoint is what its lane does.
     pub(super) fn check_gates(&self) {
         for (n, host) in self.hosts.iter().enumerate() {
-            let lane = self.scheduler.lanes.get(&*format!("http://h{n}"));
+            let lane = self.scheduler.lanes.get(&*format!("http://h{n}/"));
             let closed = lane.and_then(|l| l.closed_until(self.now().mono));
             let believed = host.closed.filter(|t| *t > self.now().mono);
             assert_eq!(closed, believed, "{host:?} {lane:?}");

@@ -1,0 +1,292 @@
+//! The recaller: brings back what waits in Redis. What is due, of its own accord; what waits in
+//! the backlog of an endpoint, when the timer asks for it ([`Want`]).
+//!
+//! One thread and one connection, beside the consumer's: what comes back must not wait behind what
+//! is new. Each message that it brings back is an entry of a second stream, ours from its
+//! beginning, so what was lost in a reply that never came is what we hold there beyond the last
+//! entry seen. Handing on blocks while the timer has no room; otherwise it sleeps until something
+//! is due or asked for.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use log::warn;
+
+use super::takeover::{Step, Takeover};
+use super::{Arrival, End, Intake};
+use crate::clock::boot_time;
+use crate::control::{Order, Orders};
+use crate::drain::Drain;
+use crate::entry::{Entry, EntryId, Stream};
+use crate::pulse::Pulse;
+use crate::record::Want;
+use crate::store::{Appointment, Entries, Keys, Redis};
+use crate::trouble::Trouble;
+use crate::waker::Sleeper;
+use crate::when::{BootTime, unix_ms};
+
+/// Messages that are brought back at a time.
+const BATCH: usize = 128;
+
+/// What other replicas have parked, and may not live to bring back, is looked for so often.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What one request may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// See the module's header.
+pub struct Recaller {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    /// The name was given, and may have had an earlier life, whose entries it takes back.
+    pub stable: bool,
+    /// Entries that are not renewed for so long belong to a dead consumer.
+    pub lease: Duration,
+    /// When the next is due of what this process has parked.
+    pub appointment: Appointment,
+    pub wants: Receiver<Want>,
+    /// Woken by whoever sends to `wants`, and by `appointment`.
+    pub sleeper: Sleeper,
+    pub pulse: Pulse,
+    /// For what the timer is to know.
+    pub orders: Orders,
+    pub trouble: Trouble,
+    /// Of what the server refuses, and nothing else.
+    pub refusals: Trouble,
+}
+
+/// What outlives a connection.
+struct Progress {
+    /// The last entry that we were given; `None` before the first.
+    seen: Option<EntryId>,
+    takeover: Takeover,
+    wanted: VecDeque<Want>,
+    /// When to look at what is parked.
+    due: Instant,
+    /// When what is wanted may be asked for.
+    release_at: Instant,
+}
+
+impl Recaller {
+    /// Hands on what comes back, until the drain or the timer's end.
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        let mut progress = Progress {
+            seen: None,
+            takeover: Takeover::new(
+                self.keys.again.clone(),
+                self.lease,
+                BATCH,
+                self.pulse.clone(),
+                self.trouble.of("sweep of what came back"),
+            ),
+            wanted: VecDeque::new(),
+            due: Instant::now(),
+            release_at: Instant::now(),
+        };
+        let mut first = true;
+        while !drain.has_begun() {
+            match self.session(&mut progress, &mut first, intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                    progress.takeover.lose_contact(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        first: &mut bool,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys) = (&self.redis, &self.keys);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
+        self.trouble.end();
+        if !std::mem::take(first) || self.stable {
+            self.recover(&mut entries, progress.seen, intake)?;
+        }
+        while !drain.has_begun() {
+            if !self.take_wants(progress) {
+                return Ok(());
+            }
+            self.take_over(&mut entries, progress, intake, drain)?;
+            if let Some(due) = self.appointment.next() {
+                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
+                let due = Instant::now() + Duration::from_millis(wait);
+                progress.due = progress.due.min(due);
+            }
+            // One of each in turn, so that neither waits for all of the other.
+            let now = Instant::now();
+            if now >= progress.due {
+                match self.recall(&mut entries, progress, intake) {
+                    Err(End::Failed(e)) if e.is_refusal() => {
+                        progress.due = now + self.refusals.begin(&e);
+                    }
+                    result => result?,
+                }
+            }
+            if now >= progress.release_at {
+                match self.release(&mut entries, progress, intake) {
+                    Err(End::Failed(e)) if e.is_refusal() => {
+                        progress.release_at = now + self.refusals.begin(&e);
+                    }
+                    result => result?,
+                }
+            }
+            self.sleeper.sleep(Some(progress.next()));
+        }
+        Ok(())
+    }
+
+    /// False when the timer asks for nothing more.
+    fn take_wants(&self, progress: &mut Progress) -> bool {
+        loop {
+            match self.wants.try_recv() {
+                Ok(Want::Look) => progress.due = Instant::now(),
+                Ok(want) => progress.wanted.push_back(want),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Brings back what is due.
+    fn recall(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        self.appointment.take();
+        let asked = boot_time();
+        let recalled = entries.recall(BATCH)?;
+        self.refusals.end();
+        let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
+        progress.due = Instant::now() + pause;
+        progress.see(&recalled.entries);
+        self.hand_on(recalled.entries, asked, intake)
+    }
+
+    /// Brings back what was asked for first.
+    fn release(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let Some(Want::Release {
+            name,
+            count,
+            latest,
+        }) = progress.wanted.front().cloned()
+        else {
+            return Ok(());
+        };
+        let asked = boot_time();
+        let released = entries.release(&name, count, latest)?;
+        self.refusals.end();
+        progress.wanted.pop_front();
+        progress.see(&released.entries);
+        let read = released.entries.into_iter();
+        let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
+        // Told before they come, so that no more are asked for meanwhile.
+        self.orders.give(Order::Released {
+            name: name.clone(),
+            count: read.iter().filter(|arrival| arrival.is_ok()).count(),
+            left: released.left,
+            oldest: released.oldest,
+        });
+        for mut arrival in read {
+            if let Ok(delivery) = &mut arrival {
+                delivery.backlog = Some(name.clone());
+            }
+            intake.send(arrival)?;
+        }
+        Ok(())
+    }
+
+    fn hand_on(&self, read: Vec<Entry>, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
+        for entry in read {
+            let arrival = intake.read_entry(entry, asked);
+            intake.send(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on our own entries beyond `after`.
+    fn recover(
+        &self,
+        entries: &mut Entries,
+        after: Option<EntryId>,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let mut last = after;
+        loop {
+            let asked = boot_time();
+            let (own, end) = entries.own(last, BATCH)?;
+            self.hand_on(own, asked, intake)?;
+            match end {
+                Some(end) => last = Some(end),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes over what dead consumers hold, and what nobody does.
+    fn take_over(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let now = Instant::now();
+        if !progress.takeover.is_due(now) {
+            return Ok(());
+        }
+        if entries.length()? == 0 {
+            progress.takeover.rest(now);
+            return Ok(());
+        }
+        let mut hand_on = |_: &mut Entries, taken: Vec<Entry>, asked: BootTime| {
+            self.hand_on(taken, asked, intake)
+        };
+        let step = progress.takeover.run(entries, drain, &mut hand_on)?;
+        if step == Step::RoundOver && entries.may_have_unheld()? {
+            let taken = entries.take_back_orphans()?;
+            if taken > 0 {
+                let key = &self.keys.again;
+                warn!(
+                    "{taken} entries of {key} were nobody's (a consumer or the group was deleted): \
+                     taken back, to be delivered when their lease is over"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    fn see(&mut self, entries: &[Entry]) {
+        self.seen = entries.last().map(|entry| entry.id).or(self.seen);
+    }
+
+    /// When there is something to do, even if nobody asks for anything.
+    fn next(&self) -> Instant {
+        let next = self.due.min(self.takeover.next());
+        match self.wanted.is_empty() {
+            true => next,
+            false => next.min(self.release_at),
+        }
+    }
+}

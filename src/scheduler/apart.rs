@@ -1,0 +1,125 @@
+//! URLs that stand apart from their origin. Pure.
+//!
+//! On a shared host each URL may be somebody else. A 429, or a wish for a pause, is about the URL
+//! that said it: that one gets a lane, and so a backlog, of its own, and the others go on. Only when
+//! several URLs of an origin say so at once is it about the origin. What keeps an origin from being
+//! reached at all (connections, TLS, names, time-outs) is about the origin always.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Now, Scheduler};
+use crate::delivery::{Attempt, Delivery, Exchange};
+use crate::endpoint::Endpoint;
+use crate::lane::{Lane, Sign};
+
+/// So many URLs of an origin that ask for a pause at once speak for the origin.
+const SEVERAL: usize = 3;
+
+/// URLs that stand apart at most; beyond that each speaks for its origin.
+const MOST: usize = 10_000;
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Apart(HashSet<Arc<str>>);
+
+impl Apart {
+    /// The lane of its own that a URL has, if it has one.
+    pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<str>> {
+        // Most of the time there is none.
+        match self.0.is_empty() {
+            true => None,
+            false => self.0.get(&endpoint.url),
+        }
+    }
+
+    /// Forgets those that have no lane any more.
+    pub fn forget(&mut self, has_lane: impl Fn(&str) -> bool) {
+        self.0.retain(|url| has_lane(url));
+    }
+}
+
+impl Scheduler {
+    /// If what came of this attempt is about its URL alone, that one stands apart from now on, and
+    /// the origin has answered. Answers what it says of the lane that the delivery was in.
+    pub(super) fn set_apart(
+        &mut self,
+        delivery: &mut Delivery,
+        attempt: &Attempt,
+        sign: Sign,
+        now: Now,
+    ) -> Option<Sign> {
+        let Sign::Fault { wish, took } = sign else {
+            return None;
+        };
+        let is_its_own = match attempt.result {
+            Exchange::Answer { status, .. } => status == 429 || wish.is_some(),
+            Exchange::Fault { .. } => false,
+        };
+        if !is_its_own || !self.may_stand_apart(delivery, now) {
+            return None;
+        }
+        let url = delivery.message.endpoint.url.clone();
+        self.apart.0.insert(url.clone());
+        let origin = std::mem::replace(&mut delivery.lane, url.clone());
+        let bytes = delivery.message.raw().len();
+        let mut lane = Lane::new(&self.limits.lanes, now.mono);
+        let change = lane.close(wish, &self.limits.lanes, now.mono);
+        self.add_lane(url.clone(), lane, now.mono);
+        self.with_lane(&url, |lane| lane.enter(bytes));
+        self.changes.push((url.clone(), change));
+        self.release_from(&origin, Sign::Alive { took }, now);
+        self.with_lane(&origin, |lane| lane.leave(bytes));
+        self.move_queue(&origin, &url, now);
+        Some(Sign::Alive { took })
+    }
+
+    /// What stands in the origin's queue for it waits with it.
+    fn move_queue(&mut self, origin: &Arc<str>, url: &Arc<str>, now: Now) {
+        let Some(lane) = self.lanes.get_mut(origin) else {
+            return;
+        };
+        let queue = lane
+            .extract(|d| d.message.endpoint.url == *url && d.message.overrides.order_key.is_none());
+        self.ready -= queue.len();
+        for mut delivery in queue {
+            let bytes = delivery.message.raw().len();
+            self.with_lane(origin, |lane| lane.leave(bytes));
+            self.with_lane(url, |lane| lane.enter(bytes));
+            delivery.lane = url.clone();
+            self.defer(delivery, url.clone(), now);
+        }
+    }
+
+    fn may_stand_apart(&self, delivery: &Delivery, now: Now) -> bool {
+        let endpoint = &delivery.message.endpoint;
+        let is_of_origin = delivery.lane == endpoint.origin && endpoint.url != endpoint.origin;
+        // What an operator has set for the host holds for all of it together.
+        let rule = delivery.rule.as_ref();
+        let is_limited = rule.is_some_and(|r| r.max_in_flight.is_some() || r.pace.is_some());
+        if !is_of_origin || is_limited || !self.is_deferrable(delivery) {
+            return false;
+        }
+        let same = self.apart.0.iter().filter(|url| {
+            let lane = self
+                .lanes
+                .get(*url)
+                .and_then(|lane| lane.closed_until(now.mono));
+            lane.is_some() && crate::hold::covers(&endpoint.origin, url)
+        });
+        self.apart.0.len() < MOST && same.count() + 1 < SEVERAL
+    }
+
+    /// A backlog of a URL was found in the store: it stood apart, for others or before.
+    pub(super) fn note_apart(&mut self, name: &Arc<str>) {
+        if self.limits.lane_by_url || self.apart.0.len() >= MOST {
+            return;
+        }
+        if let Ok(endpoint) = Endpoint::parse(name)
+            && endpoint.url == *name
+            && endpoint.origin != *name
+        {
+            self.apart.0.insert(name.clone());
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What waits for its endpoint, and not for a time: who may stand in memory, what is deferred to the
+//! endpoint's backlog in Redis, and what is asked back from there. Pure.
+//!
+//! Memory belongs to those who answer. An endpoint that is closed holds one probe, one that has
+//! never answered a few messages, and all of these together an eighth of what may be held; a
+//! healthy one what it delivers within two seconds. All else is deferred as it comes, so nothing
+//! stops the intake for anybody's sake. When a pause is over the probe is fetched, and when the
+//! endpoint is healthy again, as much at a time as it has room for, oldest first.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Now, Scheduler};
+use crate::delivery::Delivery;
+use crate::lane::{Lane, Weight};
+use crate::record::{Fate, Parked, Record, Until, Want};
+
+/// Endpoints that are not healthy hold this part of what may be held.
+const UNPROVEN_PART: usize = 8;
+
+/// One endpoint that has never answered holds at most so many messages, and this part of what is
+/// left for all of them.
+const MOST_UNPROVEN: usize = 64;
+const UNPROVEN_EACH: usize = 8;
+
+/// Messages of a backlog that are for others, or are to be given up, at a time.
+const BATCH: usize = 64;
+
+/// Messages that are asked for at a time.
+const MOST_ASKED: usize = 1024;
+
+impl Scheduler {
+    /// What is to be asked of the store, now that all else is done.
+    pub fn wants(&mut self, now: Now) -> Vec<Want> {
+        for key in std::mem::take(&mut self.to_ask) {
+            if self.lanes.contains_key(&key) {
+                self.arrange(&key, now.mono);
+            }
+        }
+        self.ask_for_probes(now.mono);
+        std::mem::take(&mut self.wants)
+    }
+
+    /// Changes a lane, and with it what all lanes weigh together.
+    pub(super) fn with_lane<T>(
+        &mut self,
+        key: &Arc<str>,
+        change: impl FnOnce(&mut Lane) -> T,
+    ) -> Option<T> {
+        let lane = self.lanes.get_mut(key)?;
+        let before = lane.weight();
+        let answer = change(lane);
+        let after = lane.weight();
+        if after != before {
+            self.tally.replace(before, after);
+        }
+        Some(answer)
+    }
+
+    /// What has come may be what was asked of a backlog.
+    pub(super) fn note_released(&mut self, delivery: &Delivery, now: Now) {
+        let Some(name) = delivery.backlog.clone() else {
+            return;
+        };
+        let is_held = self.held_by(delivery, now).is_some();
+        let is_foreign = name != delivery.lane;
+        self.with_lane(&name, |lane| {
+            lane.backlog.coming -= 1;
+            lane.backlog.to_bury = lane.backlog.to_bury.saturating_sub(1);
+            if !is_held {
+                lane.backlog.is_foreign = is_foreign;
+            }
+        });
+        // When it has found its place, the next may be asked for.
+        self.to_ask.push(name);
+    }
+
+    /// Whether one that is due may stand in memory. Otherwise it is to be deferred.
+    pub(super) fn may_stay(&self, delivery: &Delivery, now: Now) -> bool {
+        let Some(lane) = self.lanes.get(&delivery.lane) else {
+            return true;
+        };
+        let is_back = delivery.backlog.is_some();
+        // It is counted already.
+        let others = lane.active().saturating_sub(1);
+        let is_full =
+            others > 0 && (others >= self.limits.share || lane.bytes() > self.limits.share_bytes);
+        if is_full {
+            return false;
+        }
+        if lane.is_closed() && delivery.entry.is_none() {
+            return others < MOST_UNPROVEN && self.has_unproven_room(Weight::default());
+        }
+        if lane.is_closed() {
+            let soon = self.limits.near.unwrap_or_default() / 2;
+            let is_soon = lane.closed_for(now.mono).is_some_and(|left| left <= soon);
+            let goes_first = is_back || lane.backlog.is_over();
+            return is_soon && goes_first && others == 0 && self.has_first_room();
+        }
+        if !lane.is_healthy() {
+            // What it holds is counted already, with this one.
+            let most = self.unproven_each() + usize::from(self.has_unproven_room(lane.weight()));
+            return others < most.max(usize::from(self.has_first_room()));
+        }
+        let ahead = self.ahead(lane);
+        // What waits in the backlog has its part.
+        let ahead = if lane.backlog.has && !is_back {
+            ahead.div_ceil(2)
+        } else {
+            ahead
+        };
+        lane.in_play() < ahead || delivery.attempts > 0
+    }
+
+    fn ahead(&self, lane: &Lane) -> usize {
+        let workers = self.limits.workers / self.tally.occupied.max(1);
+        lane.ahead(workers).min(self.limits.share)
+    }
+
+    /// Whether all that are not healthy hold less than they may, without `own`.
+    pub(super) fn has_unproven_room(&self, own: Weight) -> bool {
+        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
+        count - own.unproven < (self.limits.max_active / UNPROVEN_PART).max(1)
+            && bytes - own.unproven_bytes < (self.limits.max_active_bytes / UNPROVEN_PART).max(1)
+    }
+
+    /// Whether one that holds nothing may hold its first message, though others have used up what
+    /// there is for them together: whoever is new must be tried.
+    fn has_first_room(&self) -> bool {
+        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
+        count <= self.limits.max_active / 2 && bytes <= self.limits.max_active_bytes / 2
+    }
+
+    /// How many each of those may hold that have never answered.
+    fn unproven_each(&self) -> usize {
+        let most = (self.limits.max_active / UNPROVEN_PART).max(1);
+        let bytes = self.limits.max_active_bytes / UNPROVEN_PART;
+        if self.tally.unproven_bytes >= bytes {
+            return 0;
+        }
+        (most.saturating_sub(self.tally.unproven) / UNPROVEN_EACH).min(MOST_UNPROVEN)
+    }
+
+    /// Puts it at the end of the backlog of `name`, in the store. What memory alone holds goes to
+    /// the stream instead, from where it comes back as an entry: a request that is repeated would
+    /// double it in a list.
+    pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Fate {
+        self.defer_to(delivery, name, false, now)
+    }
+
+    /// The same, at the beginning if it is to be `first`.
+    fn defer_to(&mut self, mut delivery: Delivery, name: Arc<str>, first: bool, now: Now) -> Fate {
+        if delivery.entry.is_none() {
+            self.park(delivery, now.unix_ms, now);
+            return Fate::Parked {
+                after: Duration::ZERO,
+            };
+        }
+        if self.is_one_too_many(&delivery, now) {
+            if delivery.backlog.is_some() {
+                return self.bury_for_room(delivery, true, now);
+            }
+            // The oldest makes room for it.
+            self.lane(&name, now.mono).backlog.to_bury += 1;
+        }
+        if delivery.attempts == 0 {
+            // Whoever gives it up may know nothing of its endpoint.
+            delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
+        }
+        let told = self.told(&delivery, Fate::Deferred, now);
+        self.leave(&delivery);
+        if let Some(entry) = delivery.entry {
+            self.leases.defer(entry, name.clone());
+        }
+        self.stats.deferred += 1;
+        self.lane(&name, now.mono);
+        self.with_lane(&name, |lane| {
+            lane.backlog.deferring += 1;
+            lane.backlog.has = true;
+        });
+        if self.lanes[&name].backlog.oldest.is_none() {
+            self.set_oldest(&name, delivery.received, now);
+        }
+        let parked = Parked::new(delivery, Until::Released { name, first });
+        self.outbox.push_back(Record::Park(parked));
+        self.outbox.extend(told);
+        Fate::Deferred
+    }
+
+    /// All that is queued in a lane that has closed waits better in its backlog, before what is
+    /// there. What memory alone holds goes only if there is no room for it: it needs no store.
+    pub(super) fn defer_queue(&mut self, key: &Arc<str>, now: Now) {
+        let Some(lane) = self
+            .lanes
+            .get_mut(key)
+            .filter(|_| self.limits.near.is_some())
+        else {
+            return;
+        };
+        let queue = lane.extract(|d| d.entry.is_some() && d.message.overrides.order_key.is_none());
+        self.ready -= queue.len();
+        for delivery in queue.into_iter().rev() {
+            self.defer_to(delivery, key.clone(), true, now);
+        }
+        while !self.has_unproven_room(Weight::default())
+            && let Some(delivery) = self.lanes.get_mut(key).and_then(Lane::pop_free)
+        {
+            self.ready -= 1;
+            self.defer(delivery, key.clone(), now);
+        }
+    }
+
+    /// The ledger has made true that so much is in a backlog.
+    pub(super) fn note_deferred(&mut self, name: &Arc<str>) {
+        self.with_lane(name, |lane| lane.backlog.deferring -= 1);
+        self.to_ask.push(name.clone());
+    }
+
+    /// These backlogs are in the store. Who is not known here has failed, for others or before.
+    pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
+        for (name, oldest) in backlogs {
+            self.put_on_probation(&name, now);
+            self.note_apart(&name);
+            self.with_lane(&name, |lane| lane.backlog.has = true);
+            self.set_oldest(&name, oldest, now);
+            self.arrange(&name, now.mono);
+        }
+    }
+
+    fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
+        let most = self.limits.max_age;
+        self.with_lane(name, |lane| {
+            let age = lane.max_age().unwrap_or(most);
+            let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
+            // What is too old already is found now.
+            let until = now.mono.checked_add(age.unwrap_or_default());
+            lane.backlog.oldest = until.map(|until| (received, until));
+        });
+    }
+
+    /// If nothing is known of it, it begins with a probe.
+    pub(super) fn put_on_probation(&mut self, name: &Arc<str>, now: Now) {
+        if !self.lanes.contains_key(name) {
+            let lane = Lane::on_probation(&self.limits.lanes, now.mono);
+            self.add_lane(name.clone(), lane, now.mono);
+        }
+    }
+
+    /// So many messages come from a backlog, and so many are left there.
+    pub fn released(
+        &mut self,
+        name: &Arc<str>,
+        count: usize,
+        left: u64,
+        oldest: Option<u64>,
+        now: Now,
+    ) {
+        self.with_lane(name, |lane| {
+            lane.backlog.release(count, left);
+            lane.backlog.oldest = None;
+            if count == 0 {
+                lane.backlog.to_bury = 0;
+            }
+        });
+        if let Some(oldest) = oldest {
+            self.set_oldest(name, oldest, now);
+        }
+        self.to_ask.push(name.clone());
+    }
+
+    /// Asks for some of a lane's backlog, if it is time and there is room.
+    pub(super) fn ask(&mut self, key: &Arc<str>, now: Instant) {
+        let Some(lane) = self.lanes.get(key).filter(|l| l.backlog.is_askable()) else {
+            return;
+        };
+        if self.horizon.is_some() || self.limits.near.is_none() {
+            return;
+        }
+        if let Some(latest) = lane.backlog.expired(now) {
+            return self.want_until(key, BATCH, Some(latest));
+        }
+        let to_bury = (lane.backlog.to_bury as usize).min(BATCH);
+        let hold = self.holds.find_exact(key, now);
+        if hold.is_some() || lane.is_disabled {
+            let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
+            if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
+                self.wake_lane(key, alarm);
+            }
+            return self.want(key, to_bury);
+        }
+        if lane.backlog.is_foreign {
+            return self.want(key, BATCH);
+        }
+        if lane.is_closed() {
+            if to_bury > 0 {
+                return self.want(key, to_bury);
+            }
+            if lane.needs_probe(now) {
+                self.stand_in_line(key);
+            } else if let Some(alarm) = lane.backlog.alarm(lane.closed_until(now)) {
+                self.wake_lane(key, alarm);
+            }
+            return;
+        }
+        if !lane.is_healthy() {
+            let each = self.unproven_each();
+            return match each {
+                0 if lane.active() == 0 => self.stand_in_line(key),
+                _ => self.want(key, each.saturating_sub(lane.active())),
+            };
+        }
+        let (ahead, in_play) = (self.ahead(lane), lane.in_play());
+        let room = self
+            .limits
+            .share
+            .saturating_sub(lane.active())
+            .min(ahead - in_play.min(ahead));
+        if in_play * 4 <= ahead * 3 && lane.bytes() < self.limits.share_bytes {
+            self.want(key, room);
+        }
+    }
+
+    fn want(&mut self, key: &Arc<str>, count: usize) {
+        self.want_until(key, count, None);
+    }
+
+    fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
+        if count > 0 {
+            self.with_lane(key, |lane| lane.backlog.is_asked = true);
+            self.wants.push(Want::Release {
+                name: key.clone(),
+                count: count.min(MOST_ASKED),
+                latest,
+            });
+        }
+    }
+
+    /// There may be more endpoints to be tried than are good for the others.
+    fn stand_in_line(&mut self, key: &Arc<str>) {
+        self.with_lane(key, |lane| lane.backlog.is_in_line = true);
+        self.line.push_back(key.clone());
+    }
+
+    /// Asks for the probes of those who stand in line, as far as there is room for them.
+    pub(super) fn ask_for_probes(&mut self, now: Instant) {
+        let most = (self.failing_share() * 2)
+            .min(self.limits.max_active / UNPROVEN_PART)
+            .max(1);
+        while self.tally.probes < most && self.has_first_room() {
+            let Some(key) = self.line.pop_front() else {
+                return;
+            };
+            self.with_lane(&key, |lane| lane.backlog.is_in_line = false);
+            let is_meant = |lane: &Lane| {
+                let is_idle = lane.active() == 0 && !lane.is_healthy();
+                lane.backlog.is_askable() && (lane.needs_probe(now) || !lane.is_closed() && is_idle)
+            };
+            if self.lanes.get(&key).is_some_and(is_meant) && self.horizon.is_none() {
+                self.want(&key, 1);
+            } else if self.lanes.contains_key(&key) {
+                self.arrange(&key, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Who gets a worker. Pure.
+//!
+//! Those that are not known to answer may hold half of the workers together, those that are closed
+//! a quarter, so that neither takes them from those who do. One that was never tried goes before
+//! the others, and if all that half hangs, an eighth is kept for the last that came.
+
+use std::time::Instant;
+
+use super::turns::Turn;
+use super::{Now, Scheduler};
+use crate::delivery::Delivery;
+use crate::lane::Sign;
+
+impl Scheduler {
+    /// The next delivery to attempt, if a worker is free for it. It must come back through
+    /// [`Scheduler::finish`], exactly once.
+    pub fn next(&mut self, now: Now) -> Option<Delivery> {
+        while self.in_flight < self.limits.workers {
+            let (place, key) = self.next_turn(now)?;
+            let is_crowded = self.tally.doubt * 2 >= self.untrusted_share();
+            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
+                continue;
+            };
+            if is_crowded && lane.is_awaited() {
+                // It gets its turn back when it has answered, or has not.
+                lane.turn = None;
+                continue;
+            }
+            let taken = self.with_lane(&key, |lane| lane.take(now.mono));
+            let delivery = taken.flatten();
+            self.arrange(&key, now.mono);
+            let Some(delivery) = delivery else {
+                continue;
+            };
+            self.ready -= 1;
+            if let Some(mut delivery) = self.look_again(delivery, now) {
+                self.in_flight += 1;
+                // It may have changed while it stood there.
+                delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
+                return Some(delivery);
+            }
+        }
+        None
+    }
+
+    /// Its turn has come. Nothing if it is too late for it.
+    fn look_again(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let lapsed = self.has_lapsed(&delivery, now);
+        let expired = self.is_expired(&delivery, now.unix_ms);
+        let too_old = self.is_too_old(&delivery, now);
+        let late = self.is_too_old_to_begin(&delivery, now);
+        if !lapsed && !expired && !too_old && !late {
+            return Some(delivery);
+        }
+        self.release(&delivery, Sign::NOTHING, now);
+        if lapsed {
+            self.lapse(&delivery);
+        } else if expired {
+            self.expire(delivery, now);
+        } else if too_old {
+            self.give_up_old(delivery, now);
+        } else {
+            self.park(delivery, now.unix_ms, now);
+        }
+        self.route_released(now);
+        None
+    }
+
+    /// The next lane that may have a worker.
+    pub(super) fn next_turn(&mut self, now: Now) -> Option<Turn> {
+        // A customer who is not known to answer may not take the last of the workers from those
+        // who do, and one who is known to fail not from those who may answer.
+        let others = self.tally.doubt < self.untrusted_share();
+        let failing = self.tally.failing < self.failing_share();
+        let turn = self.turns.next(others, failing);
+        turn.or_else(|| self.take_from_reserve(now.mono))
+    }
+
+    /// Who was never tried need not wait until those who hang have been given up: some workers are
+    /// kept for the last that came. They are given out so slowly that there is always one, as each
+    /// is back when its attempt has timed out.
+    fn take_from_reserve(&mut self, now: Instant) -> Option<Turn> {
+        if !self.waits_for_reserve() || self.reserve.is_some_and(|at| at > now) {
+            return None;
+        }
+        while let Some((place, key)) = self.turns.newest() {
+            if self.lanes.get(&key).is_some_and(|l| l.turn == Some(place)) {
+                let pause = self.limits.timeout / self.reserved() as u32;
+                self.reserve = Some(now + pause);
+                return Some((place, key));
+            }
+        }
+        None
+    }
+
+    pub(super) fn waits_for_reserve(&self) -> bool {
+        let (doubt, share) = (self.tally.doubt, self.untrusted_share());
+        let is_free = self.in_flight < self.limits.workers;
+        is_free && doubt >= share && doubt < share + self.reserved() && self.turns.has_untried()
+    }
+
+    fn reserved(&self) -> usize {
+        self.limits.workers / 8
+    }
+
+    /// Workers that endpoints may hold together that are not trusted.
+    pub(super) fn untrusted_share(&self) -> usize {
+        self.limits.workers.div_ceil(2)
+    }
+
+    /// Workers that endpoints may hold together that are closed.
+    pub(super) fn failing_share(&self) -> usize {
+        self.limits.workers.div_ceil(4)
+    }
+}

@@ -1,0 +1,42 @@
+//! When the next parked message is due, as far as this process has parked it: whoever brings it back
+//! need not look before, and is woken when it is earlier than was known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Due times in Unix milliseconds. A clone is the same one.
+#[derive(Clone)]
+pub struct Appointment {
+    /// What is missing to the end of time, so that the default is never.
+    earliest: Arc<AtomicU64>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Appointment {
+    /// `wake`: wakes whoever brings back what is due.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Appointment {
+        Appointment {
+            earliest: Arc::default(),
+            wake: Arc::new(wake),
+        }
+    }
+
+    /// One was parked until then.
+    pub fn note(&self, due: u64) {
+        let left = u64::MAX - due;
+        if self.earliest.fetch_max(left, Ordering::SeqCst) < left {
+            (self.wake)();
+        }
+    }
+
+    /// When the next is due of those that were noted since the last [`Appointment::take`].
+    pub fn next(&self) -> Option<u64> {
+        let left = self.earliest.load(Ordering::SeqCst);
+        (left > 0).then_some(u64::MAX - left)
+    }
+
+    /// Forgets what was noted; to be called before looking at what is parked.
+    pub fn take(&self) {
+        self.earliest.store(0, Ordering::SeqCst);
+    }
+}

@@ -9,6 +9,7 @@
 
 mod pacing;
 mod queue;
+mod share;
 mod strand;
 
 use std::collections::VecDeque;
@@ -17,7 +18,6 @@ use std::time::{Duration, Instant};
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
 use crate::history::History;
 use crate::hold::Cause;
-use crate::rules::Rule;
 
 /// What a lane may have in flight before its first answer.
 const FIRST_WINDOW: usize = 4;
@@ -116,6 +116,7 @@ pub struct Lane {
     /// The time that was given to the last message put off for want of room.
     appointment: Option<Instant>,
     used: Instant,
+    share: Option<Box<share::Share>>,
 }
 
 impl Lane {
@@ -139,15 +140,8 @@ impl Lane {
             takes: None,
             appointment: None,
             used: now,
+            share: None,
         }
-    }
-
-    /// Takes over what the operator has set.
-    pub fn obey(&mut self, rule: Option<&Rule>, limits: &LaneLimits) {
-        let set = rule.and_then(|rule| rule.max_in_flight);
-        self.cap = set.unwrap_or(limits.window);
-        self.window = self.window.min(self.cap);
-        self.pace = rule.and_then(|rule| rule.pace);
     }
 
     /// A delivery for it has become active.
@@ -174,8 +168,7 @@ impl Lane {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        let paced = self.slot.is_some_and(|slot| slot > now);
-        !paced
+        !self.is_paced(now)
             && match self.closed {
                 None => self.busy < self.window,
                 Some(until) => now >= until && self.busy == 0,
@@ -189,11 +182,8 @@ impl Lane {
             true => self.ready.pop_front(),
             false => None,
         };
-        if let (Some(pace), Some(_)) = (self.pace, &next) {
-            // From the slot and not from now: what is late by a little does not make the
-            // rate lower.
-            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
-            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        if next.is_some() {
+            self.spend(now);
         }
         if self.ready.is_empty() {
             // Its room is as large as all the rest of the lane, of which there may be many.
@@ -267,8 +257,7 @@ impl Lane {
 
     /// When it has room again without an answer, if that is later than now.
     pub fn opens(&self, now: Instant) -> Option<Instant> {
-        let paced = self.slot.filter(|slot| *slot > now);
-        self.closed_until(now).max(paced)
+        self.closed_until(now).max(self.paced_until(now))
     }
 
     /// Whether it is to be tried with one delivery at a time, or not at all.

@@ -39,6 +39,7 @@ use crate::http::{Client, ClientConfig, Files, NamesConfig};
 use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
+use crate::lender::{Desk, Lender};
 use crate::places::Place;
 use crate::pulse::Pulse;
 use crate::rules::Rules;
@@ -120,6 +121,8 @@ pub struct Control {
     pub replica: String,
     /// Whether the others may think that this one is dead.
     pub pulse: Pulse,
+    /// Lends what limits allow that hold for all replicas. Without it each has its own.
+    pub lender: Option<Lender>,
 }
 
 /// A pipeline at work.
@@ -188,8 +191,13 @@ impl Pipeline {
         };
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
+        let desk = Desk::new(control.lender);
+        let mut scheduler = Scheduler::new(limits, control.rules);
+        if desk.has_lender() {
+            scheduler.share_limits(Instant::now());
+        }
         let timer = Timer {
-            scheduler: Scheduler::new(limits, control.rules),
+            scheduler,
             eager: Arrivals::new(eager),
             patient: Arrivals::new(patient),
             work,
@@ -203,6 +211,7 @@ impl Pipeline {
             sleeper: control.inbox.sleeper,
             replica: control.replica,
             pulse: control.pulse,
+            desk,
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };

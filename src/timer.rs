@@ -26,6 +26,7 @@ use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::intake::{Arrival, Arrivals};
 use crate::ledger;
+use crate::lender::Desk;
 use crate::places::{Place, extra_places};
 use crate::pulse::Pulse;
 use crate::record::{Fate, Receipt, Record};
@@ -69,6 +70,8 @@ pub struct Timer {
     pub replica: String,
     /// Whether the others may think that this one is dead, and take over what it holds.
     pub pulse: Pulse,
+    /// Limits that hold for all replicas are asked for there.
+    pub desk: Desk,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -149,6 +152,7 @@ impl Run {
         }
         self.advance(now);
         self.hand_out(now);
+        self.claim_shares(now);
         if let Some(event) = self.timer.scheduler.observe_load(now) {
             load::log_event(&event);
         }
@@ -246,6 +250,8 @@ impl Run {
             }
             Order::Copies(count) => scheduler.count_copies(count),
             Order::OverBudget(over) => scheduler.set_over_budget(over),
+            Order::Grants(grants) => scheduler.take_grants(grants, now),
+            Order::LenderAway => scheduler.lose_lender(now),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
             Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
@@ -338,6 +344,15 @@ impl Run {
             } else {
                 self.timer.work.give(delivery);
             }
+        }
+    }
+
+    /// Has asked for what lanes need of limits that hold for all replicas.
+    fn claim_shares(&mut self, now: Now) {
+        let claims = self.timer.scheduler.claims();
+        if !claims.is_empty() && !self.timer.desk.note(claims) {
+            self.timer.scheduler.lose_lender(now);
+            self.hand_out(now);
         }
     }
 

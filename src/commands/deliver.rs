@@ -61,6 +61,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             inbox,
             replica: "deliver".into(),
             pulse: Pulse::default(),
+            lender: None,
         },
     )?;
     let summary = pipeline.wait();

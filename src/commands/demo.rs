@@ -83,6 +83,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
             inbox,
             replica: "demo".into(),
             pulse: Pulse::default(),
+            lender: None,
         },
     )?;
     let customers = Arc::new(customers);

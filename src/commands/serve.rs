@@ -17,6 +17,7 @@ use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
+use crate::lender::Lender;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::rules_file::Bounds;
@@ -76,6 +77,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         inbox,
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
+        lender: Some(Lender {
+            redis: link.redis.clone(),
+            keys: link.keys.clone(),
+            replica: link.name.clone(),
+            orders: orders.clone(),
+            trouble: link.trouble.of("limits"),
+        }),
     };
     let (sources, keeper) = (sources(args, &config, &link, orders), keeper(args, &link));
     let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
@@ -169,6 +177,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
         (Part::Bridge, args.bridge),
         (Part::Status, args.status_ttl.is_some()),
         (Part::Outcomes, args.outcomes.is_some()),
+        (Part::Limits, args.delivery.endpoints.is_some()),
     ];
     let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
     let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];

@@ -2,16 +2,40 @@
 
 use std::time::{Duration, Instant};
 
-use super::Lane;
+use super::{CATCH_UP, Lane};
 
 impl Lane {
+    /// Whether its rate, its own or its part of one, lets another begin.
+    pub(super) fn is_paced(&self, now: Instant) -> bool {
+        self.slot.is_some_and(|slot| slot > now) || !self.is_granted(now)
+    }
+
+    /// When its rate lets another begin, if that is later than now, and known.
+    pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.slot
+            .filter(|slot| *slot > now)
+            .max(self.next_start(now))
+    }
+
+    /// One has begun.
+    pub(super) fn spend(&mut self, now: Instant) {
+        if let Some(pace) = self.pace
+            && !self.use_start(now)
+        {
+            // From the slot and not from now: what is late by a little does not make the
+            // rate lower.
+            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
+            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        }
+    }
+
     /// Nothing was sent: what that would have taken of its rate is given back, and for so long
     /// nothing else begins.
     pub(super) fn defer(&mut self, pause: Duration, now: Instant) {
         if pause.is_zero() {
             return;
         }
-        if let (Some(pace), Some(slot)) = (self.pace, self.slot) {
+        if let (Some(pace), Some(slot), false) = (self.pace, self.slot, self.return_start(now)) {
             self.slot = slot.checked_sub(pace);
         }
         self.slot = self.slot.max(Some(now + pause));

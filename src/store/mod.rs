@@ -17,6 +17,7 @@ mod permissions;
 mod reading;
 mod redis;
 mod scripts;
+mod shares;
 mod socket;
 mod subscription;
 mod upkeep;
@@ -42,6 +43,7 @@ pub use ndjson::{Ndjson, insert_bytes};
 pub use permissions::{Lack, Part, find_lacks};
 pub use reading::Read;
 pub use redis::{Redis, RedisConfig};
+pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};
 pub use upkeep::Memory;
 

@@ -335,10 +335,7 @@ fn whoever_has_as_much_to_do_gets_as_much() {
         world.run(Duration::from_secs(60), &mut seed);
         let began: Vec<u64> = world.replicas.iter().map(|r| r.began).collect();
         let (least, most) = (began.iter().min().unwrap(), began.iter().max().unwrap());
-        assert!(
-            2 * most <= 5 * least,
-            "{limit:?} {rate:?}: {began:?}"
-        );
+        assert!(2 * most <= 5 * least, "{limit:?} {rate:?}: {began:?}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::limits::{CALM, Claim, Grant, LEAD, LOAN, RENEW, RETRY, SLICE, Standin
 use crate::rules::Rule;
 
 /// Starts that were asked for what is queued are not used later than this: others follow.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(60);
 
 /// A few are asked for what is about to come, and wait for it so long.
 const WAITING: Duration = SLICE;
@@ -315,6 +315,7 @@ impl Lane {
 
     /// What it asks of the lender, if that is not what it asked last. `anew`: it has got an answer.
     pub fn claim(&mut self, anew: bool, now: Instant) -> Option<Claim> {
+        self.share.as_ref()?;
         let load = self.load(now);
         let share = self.share.as_mut()?;
         let claim = share.claim(load, now);

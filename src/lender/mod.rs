@@ -100,7 +100,7 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 impl Lender {
     fn run(mut self, table: &Mutex<Table>, woken: &Receiver<()>) {
         let mut shares = None;
-        let mut failures = 0u32;
+        let (mut failures, mut is_well) = (0u32, false);
         loop {
             let now = Instant::now();
             let questions = lock(table).take_due(now, MOST_ASKED);
@@ -113,7 +113,9 @@ impl Lender {
             }
             match self.ask(&mut shares, &questions) {
                 Ok(answers) => {
-                    self.trouble.end();
+                    if !std::mem::replace(&mut is_well, true) {
+                        self.trouble.end();
+                    }
                     failures = 0;
                     let grants = lock(table).take_answers(questions, answers);
                     if !grants.is_empty() {
@@ -121,7 +123,7 @@ impl Lender {
                     }
                 }
                 Err(pause) => {
-                    shares = None;
+                    (shares, is_well) = (None, false);
                     lock(table).take_back(&questions);
                     // A connection that broke is not yet a Redis that is away.
                     failures = failures.saturating_add(1);
@@ -149,7 +151,13 @@ impl Lender {
             None => Shares::open(&self.redis, &self.keys, &self.replica, LIMIT)
                 .and_then(|opened| shares.insert(opened).ask(questions)),
         };
-        let lent = lent.map_err(|e| self.trouble.begin(&e).min(LONGEST_PAUSE))?;
+        let lent = lent.map_err(|e| {
+            let pause = self.trouble.begin(&e);
+            match e.is_refusal() {
+                true => pause,
+                false => pause.min(LONGEST_PAUSE),
+            }
+        })?;
         let answered = Instant::now();
         let grants = lent.into_iter().map(|lent| grant(lent, asked, answered));
         Ok(grants.collect())

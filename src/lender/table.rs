@@ -104,3 +104,66 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn claim(held: u32, wanted: u32, at: Option<Instant>) -> Claim {
+        Claim {
+            limit: 4,
+            held,
+            wanted,
+            renew_at: at,
+            ..Claim::default()
+        }
+    }
+
+    fn grant(held: u32, at: Instant) -> Grant {
+        Grant {
+            asked: at,
+            answered: at,
+            held,
+            goal: held,
+            replicas: 1,
+            starts: 0,
+            wait: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_again_before_the_lane_has_taken_account_of_the_answer() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let key: Arc<str> = "h".into();
+        table.note(key.clone(), claim(0, 2, Some(now)), false);
+        let due = table.take_due(now, 9);
+        assert_eq!(due.len(), 1);
+        // On its way, answered, and changed in between.
+        assert!(table.take_due(now, 9).is_empty());
+        assert_eq!(table.take_answers(due, vec![grant(2, now)]).len(), 1);
+        table.note(key.clone(), claim(0, 3, Some(now)), false);
+        assert!(table.take_due(now, 9).is_empty() && table.next_due().is_none());
+        table.note(key, claim(2, 3, Some(now)), true);
+        assert_eq!(table.take_due(now, 9).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_held_any_more_is_returned_and_then_forgotten() {
+        let (now, mut table) = (Instant::now(), Table::default());
+        let key: Arc<str> = "h".into();
+        table.note(key.clone(), claim(0, 1, Some(now)), false);
+        let due = table.take_due(now, 9);
+        table.take_answers(due, vec![grant(1, now)]);
+        // Its lane was forgotten: it says nothing of a time.
+        table.note(key.clone(), Claim::default(), true);
+        let due = table.take_due(now, 9);
+        assert!(due[0].1.is_idle());
+        table.take_back(&due);
+        let due = table.take_due(now, 9);
+        assert_eq!(due.len(), 1, "the answer was lost");
+        assert!(table.take_answers(due, vec![grant(0, now)]).is_empty());
+        assert!(table.0.is_empty());
+    }
+}

@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 use super::table::{Question, Table};
 use crate::delivery::Delivery;
 use crate::endpoint::Endpoint;
-use crate::headers::Headers;
 use crate::lane::{Lane, LaneLimits, Sign};
 use crate::limits::book::Book;
 use crate::limits::{Grant, Standing};
 use crate::message::Message;
-use crate::rules::{Match, Rule};
+use crate::rules::Rule;
 use crate::when::BootTime;
 
 const STEP: Duration = Duration::from_millis(2);
@@ -91,20 +90,8 @@ struct World {
 
 /// Attempts at a time, and starts in a second.
 fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> Rule {
-    Rule {
-        matches: Match::Host("h".into()),
-        max_in_flight,
-        pace: rate.map(|rate| Duration::from_secs(1).div_f64(rate)),
-        timeout: None,
-        schedule: None,
-        max_age: None,
-        max_age_raised: false,
-        headers: Headers::default(),
-        method: None,
-        user_agent: None,
-        authorities: None,
-        disabled: false,
-    }
+    let pace = rate.map(|rate| Duration::from_secs(1).div_f64(rate));
+    Rule::of_limits(max_in_flight, pace)
 }
 
 fn delivery() -> Delivery {

@@ -372,10 +372,10 @@ impl Lane {
 
 #[cfg(test)]
 impl Lane {
-    /// Places that it has, or uses.
+    /// Places that it has by a loan that is not over.
     pub fn places(&self, now: Instant) -> u32 {
         let share = self.share.as_ref();
         let held = share.filter(|share| share.is_away || share.ends > now);
-        held.map_or(0, |share| share.held).max(self.busy as u32)
+        held.map_or(0, |share| share.held.max(self.busy as u32))
     }
 }

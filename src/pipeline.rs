@@ -191,13 +191,8 @@ impl Pipeline {
         };
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
-        let desk = Desk::new(control.lender);
-        let mut scheduler = Scheduler::new(limits, control.rules);
-        if desk.has_lender() {
-            scheduler.share_limits(Instant::now());
-        }
         let timer = Timer {
-            scheduler,
+            scheduler: Scheduler::new(limits, control.rules),
             eager: Arrivals::new(eager),
             patient: Arrivals::new(patient),
             work,
@@ -211,7 +206,7 @@ impl Pipeline {
             sleeper: control.inbox.sleeper,
             replica: control.replica,
             pulse: control.pulse,
-            desk,
+            desk: Desk::new(control.lender),
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };

@@ -111,7 +111,10 @@ impl Timer {
 }
 
 impl Run {
-    fn new(timer: Timer) -> Self {
+    fn new(mut timer: Timer) -> Self {
+        if timer.desk.has_lender() {
+            timer.scheduler.share_limits(Instant::now());
+        }
         Run {
             timer,
             ending: Ending::default(),

@@ -1,4 +1,4 @@
-//! The lender's arithmetic, as in `store/lua/share.lua`, for models: one endpoint.
+//! The lender's arithmetic, as in `store/lua/share.lua`, for models: what is lent of one endpoint.
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //!
 //! The lender is a script in Redis (`store/lua/share.lua`). It lends *places* for attempts at a
 //! time, for as long as a loan lasts; and *starts*, beginnings of attempts that have their place in
-//! time and that no other replica gets, a few at a time. [`crate::lane`] keeps what one replica has.
+//! time and that no other replica gets, a few at a time. `lane/share.rs` keeps what one replica has.
 
 #[cfg(test)]
 pub mod book;

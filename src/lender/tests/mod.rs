@@ -13,7 +13,7 @@ use crate::delivery::Delivery;
 use crate::endpoint::Endpoint;
 use crate::lane::{Lane, LaneLimits, Sign};
 use crate::limits::book::Book;
-use crate::limits::{Grant, Standing};
+use crate::limits::{CALM, Grant, Standing};
 use crate::message::Message;
 use crate::rules::Rule;
 use crate::when::BootTime;
@@ -52,6 +52,8 @@ impl Random {
     }
 }
 
+type Grants = Vec<(Arc<str>, Grant)>;
+
 /// What a replica has asked, on its way.
 enum Exchange {
     None,
@@ -66,10 +68,12 @@ struct Replica {
     lane: Lane,
     table: Table,
     exchange: Exchange,
-    orders: VecDeque<(Instant, Vec<(Arc<str>, Grant)>)>,
+    orders: VecDeque<(Instant, Grants)>,
     in_flight: Vec<Instant>,
     /// What stands in its queue at most.
     load: usize,
+    /// Redis cannot be reached until then.
+    cut: Instant,
     /// It does nothing until then.
     stalls: Instant,
     queued: usize,
@@ -87,6 +91,8 @@ struct World {
     replicas: Vec<Replica>,
     born: u32,
     starts: VecDeque<Instant>,
+    /// Starts that are too many once in a while, after an outage.
+    slack: u128,
     /// Of a hundred answers.
     lost: u64,
     answer: Duration,
@@ -105,6 +111,14 @@ fn delivery() -> Delivery {
     Delivery::new(message, "test".into(), 0, BootTime::default())
 }
 
+fn standing(is_away: bool, calm_until: Instant) -> Standing {
+    Standing {
+        is_away,
+        calm_until,
+        replicas: 3,
+    }
+}
+
 impl World {
     fn new(seed: u64, rule: Rule, lost: u64) -> World {
         let now = Instant::now();
@@ -117,6 +131,7 @@ impl World {
             replicas: Vec::new(),
             born: 0,
             starts: VecDeque::new(),
+            slack: 0,
             lost,
             answer: Duration::from_millis(20),
         }
@@ -124,11 +139,7 @@ impl World {
 
     fn add(&mut self, load: usize) {
         self.born += 1;
-        let standing = Standing {
-            is_away: false,
-            calm_until: self.now,
-            replicas: 1,
-        };
+        let standing = standing(false, self.now);
         let mut lane = Lane::new(&LIMITS, self.now);
         lane.obey(Some(&self.rule), &LIMITS, Some(standing), self.now);
         self.replicas.push(Replica {
@@ -139,11 +150,31 @@ impl World {
             orders: VecDeque::new(),
             in_flight: Vec::new(),
             load,
+            cut: self.now,
             stalls: self.now,
             queued: 0,
             has_places: self.rule.max_in_flight.is_some(),
             began: 0,
         });
+    }
+
+    /// Redis cannot be reached for so long, and for a little longer by some; it forgets all.
+    fn cut(&mut self, time: Duration) {
+        self.book = Book::default();
+        let now = self.now;
+        for replica in &mut self.replicas {
+            let exchange = std::mem::replace(&mut replica.exchange, Exchange::None);
+            if let Exchange::Question(questions, ..)
+            | Exchange::Answer(Some((questions, _)), ..)
+            | Exchange::Answer(None, questions, _) = exchange
+            {
+                replica.table.take_back(&questions);
+            }
+            replica.work(now + STEP * 3, self.answer, &mut self.random);
+            replica.lane.keep_share(standing(true, now), now);
+            replica.note(now);
+            replica.cut = now + time + self.random.ms(0, 500);
+        }
     }
 
     fn step(&mut self) {
@@ -173,6 +204,7 @@ impl World {
         let (now, random) = (self.now, &mut self.random);
         let replica = &mut self.replicas[n];
         replica.exchange = match std::mem::replace(&mut replica.exchange, Exchange::None) {
+            Exchange::None if replica.cut > now => Exchange::None,
             Exchange::None => match replica.table.take_due(now, 64) {
                 due if due.is_empty() => Exchange::None,
                 due => Exchange::Question(due, now, now + random.ms(0, 15)),
@@ -227,7 +259,7 @@ impl World {
             assert!(places <= limit as u32, "{places} places of {limit}");
         }
         if let Some(pace) = self.rule.pace {
-            let most = WINDOW.as_nanos().div_ceil(pace.as_nanos());
+            let most = WINDOW.as_nanos().div_ceil(pace.as_nanos()) + self.slack;
             let starts = self.starts.len();
             assert!(
                 starts as u128 <= most,
@@ -250,6 +282,7 @@ impl Replica {
     fn work(&mut self, now: Instant, answer: Duration, random: &mut Random) -> Vec<Instant> {
         while self.orders.front().is_some_and(|(at, _)| *at <= now) {
             for (key, grant) in self.orders.pop_front().unwrap().1 {
+                self.lane.share_again(standing(false, now + CALM), now);
                 self.lane.grant(&grant, now);
                 let claim = self.lane.claim(true, now).unwrap_or_default();
                 self.table.note(key, claim, true);
@@ -351,5 +384,37 @@ fn the_rate_is_used_when_one_of_three_is_killed() {
         world.run(Duration::from_secs(6), &mut seed);
         let starts = world.starts.len();
         assert!(starts >= 960, "{starts}");
+    }
+}
+
+#[test]
+fn stalls_of_replicas_that_are_all_busy_do_not_add_up() {
+    for number in 1..=8 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let mut world = World::new(number, rule(None, Some(100.0)), 1);
+        (0..3).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(30), &mut seed);
+    }
+}
+
+#[test]
+fn an_outage_of_redis_leaves_to_each_what_it_has() {
+    for number in 1..=20 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let rule = match number % 2 {
+            0 => rule(Some(7), None),
+            _ => rule(None, Some(100.0)),
+        };
+        let mut world = World::new(number, rule, 0);
+        (0..3).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(11), &mut seed);
+        // The lender does not know what was begun without it.
+        world.slack = 6;
+        let time = world.random.ms(200, 5000);
+        world.cut(time);
+        world.replicas.iter_mut().for_each(|r| r.began = 0);
+        world.run(Duration::from_secs(11), &mut seed);
+        let most = world.replicas.iter().map(|r| r.began).max().unwrap();
+        assert!(world.replicas.iter().all(|r| r.began * 5 >= most * 2));
     }
 }

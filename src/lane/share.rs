@@ -15,7 +15,7 @@ use crate::rules::Rule;
 const GRACE: Duration = Duration::from_millis(60);
 
 /// A few are asked for what is about to come, and wait for it so long.
-const WAITING: Duration = SLICE;
+const WAITING: Duration = Duration::from_millis(250);
 
 /// See the module's header.
 #[derive(Debug)]

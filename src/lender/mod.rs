@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::warn;
 
 use crate::control::{Order, Orders};
-use crate::limits::Grant;
+use crate::limits::{Grant, TOGETHER};
 use crate::scheduler::Notice;
 use crate::store::{Keys, Lent, MOST_ASKED, Redis, Shares};
 use crate::trouble::Trouble;
@@ -103,14 +103,14 @@ impl Lender {
         let (mut failures, mut is_well) = (0u32, false);
         loop {
             let now = Instant::now();
-            let questions = lock(table).take_due(now, MOST_ASKED);
-            if questions.is_empty() {
-                let due = lock(table).next_due();
+            let due = lock(table).next_due(now);
+            if due.is_none_or(|due| due > now) {
                 if !wait(woken, due) {
                     return;
                 }
                 continue;
             }
+            let questions = lock(table).take_due(now + TOGETHER, MOST_ASKED);
             match self.ask(&mut shares, &questions) {
                 Ok(answers) => {
                     if !std::mem::replace(&mut is_well, true) {

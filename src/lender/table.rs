@@ -53,13 +53,13 @@ impl Table {
         }
     }
 
-    /// What is to be asked now, up to `most`.
-    pub fn take_due(&mut self, now: Instant, most: usize) -> Vec<Question> {
-        let is_due = |e: &Entry| e.is_to_return() || e.due().is_some_and(|due| due <= now);
+    /// What is to be asked by then, up to `most`.
+    pub fn take_due(&mut self, by: Instant, most: usize) -> Vec<Question> {
+        let is_due = |e: &Entry| e.is_to_return() || e.due().is_some_and(|due| due <= by);
         let due = self.0.iter_mut().filter(|(_, entry)| is_due(entry));
         due.take(most)
             .map(|(endpoint, entry)| {
-                let claim = entry.claim.at(now);
+                let claim = entry.claim.at(by);
                 entry.asked = Some(claim);
                 (endpoint.clone(), claim)
             })
@@ -67,8 +67,12 @@ impl Table {
     }
 
     /// When there is something to be asked next.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.0.values().filter_map(Entry::due).min()
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        let due = |entry: &Entry| match entry.is_to_return() {
+            true => Some(now),
+            false => entry.due(),
+        };
+        self.0.values().filter_map(due).min()
     }
 
     /// They were answered. Answers what is to be told to the lanes.
@@ -144,7 +148,7 @@ mod tests {
         assert!(table.take_due(now, 9).is_empty());
         assert_eq!(table.take_answers(due, vec![grant(2, now)]).len(), 1);
         table.note(key.clone(), claim(0, 3, Some(now)), false);
-        assert!(table.take_due(now, 9).is_empty() && table.next_due().is_none());
+        assert!(table.take_due(now, 9).is_empty() && table.next_due(now).is_none());
         table.note(key, claim(2, 3, Some(now)), true);
         assert_eq!(table.take_due(now, 9).len(), 1);
     }

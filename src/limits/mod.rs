@@ -19,15 +19,19 @@ pub const RENEW: Duration = Duration::from_millis(400);
 /// Whoever has no place asks for one so often.
 pub const RETRY: Duration = Duration::from_millis(100);
 
-/// The starts that are given to all replicas at a time last so long. A replica that was killed
-/// takes its part of them with it.
-pub const SLICE: Duration = Duration::from_millis(250);
+/// The starts that are given to all replicas in one round last so long. A replica that was killed
+/// takes its part of them with it. Its part follows each other as fast as the rate of all allows, so
+/// a long round would need more places for as many attempts.
+pub const SLICE: Duration = Duration::from_millis(120);
 
 /// The next starts are asked for so long before the last ones are over.
-pub const LEAD: Duration = Duration::from_millis(100);
+pub const LEAD: Duration = Duration::from_millis(80);
 
 /// Starts are given so far ahead: a slice, and what comes of asking early.
-pub const AHEAD: Duration = Duration::from_millis(400);
+pub const AHEAD: Duration = Duration::from_millis(220);
+
+/// What is to be asked so soon is asked with what is to be asked now.
+pub const TOGETHER: Duration = Duration::from_millis(10);
 
 /// After Redis was away nobody gets more than before for so long, as the others may still be about
 /// to come back, and use what they had.

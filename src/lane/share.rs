@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Lane;
-use crate::limits::{CALM, Claim, Grant, LEAD, LOAN, RENEW, RETRY, SLICE, Standing, careful};
+use crate::limits::{
+    AHEAD, CALM, Claim, Grant, LEAD, LOAN, RENEW, RETRY, SLICE, Standing, careful,
+};
 use crate::rules::Rule;
 
 /// Starts that were asked for what is queued are not used later than this: others follow.
@@ -37,6 +39,8 @@ pub(super) struct Share {
     used: u32,
     /// No more are to be had before that.
     no_start_before: Instant,
+    /// What is lent next begins then at the earliest.
+    free_from: Instant,
     replicas: u32,
     answered: Instant,
     is_away: bool,
@@ -78,6 +82,7 @@ impl Share {
             slices: VecDeque::new(),
             used: 0,
             no_start_before: now,
+            free_from: now,
             replicas: standing.replicas.max(1),
             // Long ago.
             answered: now.checked_sub(RENEW).unwrap_or(now),
@@ -150,6 +155,9 @@ impl Share {
         self.ends = grant.asked + LOAN;
         if grant.starts == 0 {
             self.no_start_before = self.no_start_before.max(grant.answered + grant.wait);
+            if !grant.wait.is_zero() {
+                self.free_from = grant.answered + grant.wait + AHEAD;
+            }
             return;
         }
         let mut pace = self.pace.unwrap_or_default();
@@ -169,7 +177,7 @@ impl Share {
             end,
             until: end + grace,
         });
-        self.used = 0;
+        (self.used, self.free_from) = (0, end);
     }
 
     /// What is to be asked for, as things stand.
@@ -271,6 +279,13 @@ impl Lane {
     pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
         let share = self.share.as_ref().filter(|share| !share.is_away)?;
         share.next_start(now).filter(|at| *at > now)
+    }
+
+    /// When its next start is at the earliest, of those that it has or may be lent.
+    pub(super) fn first_start(&self, now: Instant) -> Instant {
+        let share = self.share.as_ref().filter(|share| !share.is_away);
+        let first = share.map(|share| share.next_start(now).unwrap_or(share.free_from));
+        first.map_or(now, |first| first.max(now))
     }
 
     /// One has begun: answers whether a start was used for it, and so no pace is to be kept.

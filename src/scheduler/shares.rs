@@ -65,6 +65,7 @@ impl Scheduler {
             let claim = lane.claim(true, now.mono).unwrap_or_default();
             self.shares.notices.push((key.clone(), claim, true));
             self.arrange(&key, now.mono);
+            self.park_stranded(&key, now);
         }
     }
 

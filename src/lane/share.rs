@@ -94,10 +94,8 @@ impl Share {
 
     fn set(&mut self, rule: Option<&Rule>) {
         self.limit = rule.and_then(|r| r.max_in_flight).map(|n| n as u32);
-        self.pace = rule.and_then(|rule| rule.pace).map(careful);
-        if self.is_away && self.held == 0 {
-            self.take_part();
-        }
+        let pace = rule.and_then(|rule| rule.pace).map(careful);
+        self.pace = pace.filter(|pace| !pace.is_zero());
     }
 
     /// Nobody can be asked, and it has nothing yet: a part as large as any other's.
@@ -186,6 +184,9 @@ impl Share {
             // Others may have it.
             self.goal = 0;
         }
+        if self.is_away && self.held == 0 && load.queued > 0 {
+            self.take_part();
+        }
         let kept = self.goal.max(load.busy);
         if kept < self.held {
             self.held = kept;
@@ -193,7 +194,8 @@ impl Share {
         }
         let mut claim = Claim {
             limit: self.limit.unwrap_or_default(),
-            held: self.held,
+            // What is under way is, whatever was lent.
+            held: self.held.max(load.busy),
             pace: self.pace.unwrap_or_default(),
             ..Claim::default()
         };
@@ -209,13 +211,16 @@ impl Share {
     }
 
     fn renew_at(&self, claim: &Claim) -> Option<Instant> {
-        if self.gives_back {
-            return Some(self.answered);
-        }
-        match self.held {
-            0 if self.peak.min(claim.limit) == 0 => None,
-            0 => Some(self.calm_until.max(self.answered + RETRY)),
-            _ => Some(self.answered + RENEW),
+        let is_wanted = self.peak.min(claim.limit) > 0;
+        let at = match claim.held {
+            _ if self.gives_back => self.answered,
+            0 if is_wanted => self.answered + RETRY,
+            0 => return None,
+            _ => self.answered + RENEW,
+        };
+        match claim.held == 0 && claim.wanted > 0 {
+            true => Some(at.max(self.calm_until)),
+            false => Some(at),
         }
     }
 
@@ -365,7 +370,6 @@ impl Lane {
         share.goal = share.held;
         if share.held == 0 {
             share.replicas = share.replicas.max(standing.replicas);
-            share.take_part();
         }
         self.pace = share.pace.map(|pace| pace * share.replicas);
         // The last start may have been just now.

@@ -3,7 +3,7 @@
 //! The timer notes claims in a table (it never waits for more than that), and takes the answers as
 //! orders, as it takes all that comes from outside. The thread is started with the first claim, so
 //! there is none where no endpoint has such a limit; it ends when the timer drops the [`Desk`].
-//! While Redis is away it says so once, and tries again.
+//! While Redis is away it says so once, and tries again until it can say that it is back.
 
 mod table;
 
@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::warn;
 
 use crate::control::{Order, Orders};
-use crate::limits::{Grant, TOGETHER};
+use crate::limits::{Claim, Grant, TOGETHER};
 use crate::scheduler::Notice;
 use crate::store::{Keys, Lent, MOST_ASKED, Redis, Shares};
 use crate::trouble::Trouble;
@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries. All replicas should be back at about the same time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// So many failures in a row are an outage: one is but a connection that broke.
+const AWAY: u32 = 2;
 
 /// What the thread needs.
 pub struct Lender {
@@ -103,14 +106,19 @@ impl Lender {
         let (mut failures, mut is_well) = (0u32, false);
         loop {
             let now = Instant::now();
+            let is_away = failures >= AWAY;
             let due = lock(table).next_due(now);
-            if due.is_none_or(|due| due > now) {
+            if !is_away && due.is_none_or(|due| due > now) {
                 if !wait(woken, due) {
                     return;
                 }
                 continue;
             }
-            let questions = lock(table).take_due(now + TOGETHER, MOST_ASKED);
+            let mut questions = lock(table).take_due(now + TOGETHER, MOST_ASKED);
+            if questions.is_empty() {
+                // Lanes at rest should hear too that it is back.
+                questions.push(("".into(), Claim::default()));
+            }
             match self.ask(&mut shares, &questions) {
                 Ok(answers) => {
                     if !std::mem::replace(&mut is_well, true) {
@@ -118,16 +126,15 @@ impl Lender {
                     }
                     failures = 0;
                     let grants = lock(table).take_answers(questions, answers);
-                    if !grants.is_empty() {
+                    if is_away || !grants.is_empty() {
                         self.orders.give(Order::Grants(grants));
                     }
                 }
                 Err(pause) => {
                     (shares, is_well) = (None, false);
                     lock(table).take_back(&questions);
-                    // A connection that broke is not yet a Redis that is away.
                     failures = failures.saturating_add(1);
-                    if failures == 2 {
+                    if failures == AWAY {
                         self.orders.give(Order::LenderAway);
                     }
                     // Claims that come meanwhile must not wake it.

@@ -280,9 +280,11 @@ impl World {
 impl Replica {
     /// All that its timer does in a moment. Answers what began.
     fn work(&mut self, now: Instant, answer: Duration, random: &mut Random) -> Vec<Instant> {
+        if self.cut <= now {
+            self.lane.share_again(standing(false, now + CALM), now);
+        }
         while self.orders.front().is_some_and(|(at, _)| *at <= now) {
             for (key, grant) in self.orders.pop_front().unwrap().1 {
-                self.lane.share_again(standing(false, now + CALM), now);
                 self.lane.grant(&grant, now);
                 let claim = self.lane.claim(true, now).unwrap_or_default();
                 self.table.note(key, claim, true);
@@ -408,10 +410,17 @@ fn an_outage_of_redis_leaves_to_each_what_it_has() {
         let mut world = World::new(number, rule, 0);
         (0..3).for_each(|_| world.add(50));
         world.run(Duration::from_secs(11), &mut seed);
+        // One has nothing to do until Redis is back, and then as much as the others.
+        if number % 4 == 0 {
+            world.replicas[2].load = 0;
+            world.run(Duration::from_secs(3), &mut seed);
+        }
         // The lender does not know what was begun without it.
         world.slack = 6;
         let time = world.random.ms(200, 5000);
         world.cut(time);
+        world.run(time + CALM / 2, &mut seed);
+        world.replicas[2].load = 50;
         world.replicas.iter_mut().for_each(|r| r.began = 0);
         world.run(Duration::from_secs(11), &mut seed);
         let most = world.replicas.iter().map(|r| r.began).max().unwrap();

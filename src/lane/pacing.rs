@@ -167,6 +167,9 @@ mod tests {
         let at = now + 150 * MS;
         assert!(lane.take(at).is_some() && lane.take(at).is_none());
         assert!(lane.take(at + 11 * MS).is_some());
+        // Two are under way, but places are not limited.
+        let claim = lane.claim(true, at + 11 * MS).unwrap();
+        assert_eq!((claim.held, claim.renew_at), (0, None));
         assert!(lane.take(at + 200 * MS).is_none(), "it has gone to waste");
     }
 

@@ -180,14 +180,15 @@ impl Share {
 
     /// What is to be asked for, as things stand.
     fn claim(&mut self, load: Load, now: Instant) -> Claim {
-        if !self.is_away && self.ends <= now {
+        if self.limit.is_none() || !self.is_away && self.ends <= now {
             // Others may have it.
             self.goal = 0;
         }
         if self.is_away && self.held == 0 && load.queued > 0 {
             self.take_part();
         }
-        let kept = self.goal.max(load.busy);
+        let busy = self.limit.map_or(0, |_| load.busy);
+        let kept = self.goal.max(busy);
         if kept < self.held {
             self.held = kept;
             self.gives_back = true;
@@ -195,7 +196,7 @@ impl Share {
         let mut claim = Claim {
             limit: self.limit.unwrap_or_default(),
             // What is under way is, whatever was lent.
-            held: self.held.max(load.busy),
+            held: self.held.max(busy),
             pace: self.pace.unwrap_or_default(),
             ..Claim::default()
         };
@@ -340,15 +341,14 @@ impl Lane {
         let share = self.share.as_mut()?;
         let claim = share.claim(load, now);
         // How many starts matters only when they are asked for: it is no news by itself.
-        let told = Claim {
+        let told = share.told;
+        let same = Claim {
             starts: claim.starts,
-            ..share.told
-        };
-        let is_news = anew || told != claim || (share.told.starts == 0) != (claim.starts == 0);
-        if is_news {
-            share.told = claim;
-        }
-        is_news.then_some(claim)
+            ..told
+        } == claim;
+        let is_news = anew || !same || (told.starts == 0) != (claim.starts == 0);
+        is_news.then(|| share.told = claim)?;
+        Some(claim)
     }
 
     /// The lender has answered.

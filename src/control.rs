@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::hold::Hold;
+use crate::limits::Grant;
 use crate::rules::Rules;
 use crate::scheduler::{Levels, Stats};
 use crate::waker::{Inlet, Sleeper, Waker, waker};
@@ -49,6 +50,10 @@ pub enum Order {
     Due,
     /// Whether Redis holds more than it should.
     OverBudget(bool),
+    /// What was lent of limits that hold for all replicas, by endpoint.
+    Grants(Vec<(Arc<str>, Grant)>),
+    /// Nothing is lent now, as Redis cannot be reached.
+    LenderAway,
 }
 
 /// Gives orders.

@@ -13,6 +13,7 @@ mod backlog;
 mod line;
 mod pacing;
 mod queue;
+mod share;
 mod sign;
 mod strand;
 
@@ -22,7 +23,6 @@ use std::time::{Duration, Instant};
 use crate::delivery::Delivery;
 use crate::history::History;
 use crate::hold::Cause;
-use crate::rules::Rule;
 
 pub use backlog::{Backlog, Weight};
 pub use sign::{Sign, sign};
@@ -110,6 +110,7 @@ pub struct Lane {
     /// What has waited for longer is given up, if that is not as for all.
     max_age: Option<Duration>,
     used: Instant,
+    share: Option<Box<share::Share>>,
 }
 
 impl Lane {
@@ -135,6 +136,7 @@ impl Lane {
             is_disabled: false,
             max_age: None,
             used: now,
+            share: None,
         }
     }
 
@@ -145,15 +147,6 @@ impl Lane {
             window: 1,
             ..Lane::new(limits, now)
         }
-    }
-
-    /// Takes over what the operator has set.
-    pub fn obey(&mut self, rule: Option<&Rule>, limits: &LaneLimits) {
-        let set = rule.and_then(|rule| rule.max_in_flight);
-        self.cap = set.unwrap_or(limits.window);
-        self.window = self.window.min(self.cap);
-        self.pace = rule.and_then(|rule| rule.pace);
-        self.max_age = rule.and_then(|rule| rule.max_age);
     }
 
     /// A delivery for it has become active.
@@ -180,8 +173,7 @@ impl Lane {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        let paced = self.slot.is_some_and(|slot| slot > now);
-        !paced
+        !self.is_paced(now)
             && match self.closed {
                 None => self.busy < self.window(),
                 Some(until) => now >= until && self.busy == 0,
@@ -195,11 +187,8 @@ impl Lane {
             true => self.ready.pop_front(),
             false => None,
         };
-        if let (Some(pace), Some(_)) = (self.pace, &next) {
-            // From the slot and not from now: what is late by a little does not make the
-            // rate lower.
-            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
-            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        if next.is_some() {
+            self.spend(now);
         }
         if self.ready.is_empty() {
             // Its room is as large as all the rest of the lane, of which there may be many.
@@ -286,8 +275,7 @@ impl Lane {
 
     /// When it has room again without an answer, if that is later than now.
     pub fn opens(&self, now: Instant) -> Option<Instant> {
-        let paced = self.slot.filter(|slot| *slot > now);
-        self.closed_until(now).max(paced)
+        self.closed_until(now).max(self.paced_until(now))
     }
 
     /// Whether it is to be tried with one delivery at a time, or not at all.

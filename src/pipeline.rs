@@ -39,6 +39,7 @@ use crate::http::{Client, ClientConfig, Files, NamesConfig};
 use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
+use crate::lender::{Desk, Lender};
 use crate::places::Place;
 use crate::pulse::Pulse;
 use crate::record::Want;
@@ -123,6 +124,8 @@ pub struct Control {
     pub pulse: Pulse,
     /// To whoever brings back what waits in the store.
     pub wants: Option<Inlet<Want>>,
+    /// Lends what limits allow that hold for all replicas. Without it each has its own.
+    pub lender: Option<Lender>,
 }
 
 /// A pipeline at work.
@@ -207,6 +210,7 @@ impl Pipeline {
             replica: control.replica,
             pulse: control.pulse,
             wants: control.wants,
+            desk: Desk::new(control.lender),
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };

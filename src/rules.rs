@@ -104,3 +104,24 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+impl Rule {
+    /// A rule of limits alone, for any host named `h`.
+    pub fn of_limits(max_in_flight: Option<usize>, pace: Option<Duration>) -> Rule {
+        Rule {
+            matches: Match::Host("h".into()),
+            max_in_flight,
+            pace,
+            timeout: None,
+            schedule: None,
+            max_age: None,
+            max_age_raised: false,
+            headers: Headers::default(),
+            method: None,
+            user_agent: None,
+            authorities: None,
+            disabled: false,
+        }
+    }
+}

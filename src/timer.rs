@@ -26,6 +26,7 @@ use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::intake::{Arrival, Arrivals};
 use crate::ledger;
+use crate::lender::Desk;
 use crate::places::{Place, extra_places};
 use crate::pulse::Pulse;
 use crate::record::{Fate, Receipt, Record, Want};
@@ -71,6 +72,8 @@ pub struct Timer {
     pub pulse: Pulse,
     /// To whoever brings back what waits in the store; until the drain begins.
     pub wants: Option<Inlet<Want>>,
+    /// Limits that hold for all replicas are asked for there.
+    pub desk: Desk,
     pub drain_timeout: Duration,
     /// Ends all attempts in flight.
     pub cut: Box<dyn Fn() + Send>,
@@ -110,7 +113,10 @@ impl Timer {
 }
 
 impl Run {
-    fn new(timer: Timer) -> Self {
+    fn new(mut timer: Timer) -> Self {
+        if timer.desk.has_lender() {
+            timer.scheduler.share_limits(Instant::now());
+        }
         Run {
             timer,
             ending: Ending::default(),
@@ -154,6 +160,7 @@ impl Run {
         for want in self.timer.scheduler.wants(now) {
             self.ask(want);
         }
+        self.claim_shares(now);
         if let Some(event) = self.timer.scheduler.observe_load(now) {
             load::log_event(&event);
         }
@@ -259,6 +266,8 @@ impl Run {
                 oldest,
             } => scheduler.released(&name, count, left, oldest, now),
             Order::Due => self.ask(Want::Look),
+            Order::Grants(grants) => scheduler.take_grants(grants, now),
+            Order::LenderAway => scheduler.lose_lender(now),
             // Whoever asked may have given up.
             Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
             Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
@@ -360,6 +369,15 @@ impl Run {
             } else {
                 self.timer.work.give(delivery);
             }
+        }
+    }
+
+    /// Has asked for what lanes need of limits that hold for all replicas.
+    fn claim_shares(&mut self, now: Now) {
+        let claims = self.timer.scheduler.claims();
+        if !claims.is_empty() && !self.timer.desk.note(claims) {
+            self.timer.scheduler.lose_lender(now);
+            self.hand_out(now);
         }
     }
 

@@ -62,6 +62,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             replica: "deliver".into(),
             pulse: Pulse::default(),
             wants: None,
+            lender: None,
         },
     )?;
     let summary = pipeline.wait();

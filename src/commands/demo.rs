@@ -84,6 +84,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
             replica: "demo".into(),
             pulse: Pulse::default(),
             wants: None,
+            lender: None,
         },
     )?;
     let customers = Arc::new(customers);

@@ -19,6 +19,7 @@ use crate::intake::pubsub::Subscriber;
 use crate::intake::recall::Recaller;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
+use crate::lender::Lender;
 use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::record::Want;
@@ -87,6 +88,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
         wants: Some(Inlet::new(ask, waker)),
+        lender: Some(Lender {
+            redis: link.redis.clone(),
+            keys: link.keys.clone(),
+            replica: link.name.clone(),
+            orders: orders.clone(),
+            trouble: link.trouble.of("limits"),
+        }),
     };
     let recaller = recaller(args, &link, orders.clone(), (wants, sleeper));
     let mut sources = sources(args, &config, &link, orders);
@@ -206,6 +214,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
         (Part::Bridge, args.bridge),
         (Part::Status, args.status_ttl.is_some()),
         (Part::Outcomes, args.outcomes.is_some()),
+        (Part::Limits, args.delivery.endpoints.is_some()),
     ];
     let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
     let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Lane;
+use crate::rules::Rule;
 
 /// A healthy endpoint has in memory what it delivers in so long (seconds).
 const AHEAD: f64 = 2.0;
@@ -134,6 +135,11 @@ impl Lane {
             ahead = ahead.min(AHEAD / pace.as_secs_f64());
         }
         (ahead as usize).max(LEAST)
+    }
+
+    /// Takes over how long its messages may wait.
+    pub fn set_max_age(&mut self, rule: Option<&Rule>) {
+        self.max_age = rule.and_then(|rule| rule.max_age);
     }
 
     /// How long its messages may wait, if that is not as for all.

@@ -2,16 +2,40 @@
 
 use std::time::{Duration, Instant};
 
-use super::Lane;
+use super::{CATCH_UP, Lane};
 
 impl Lane {
+    /// Whether its rate, its own or its part of one, lets another begin.
+    pub(super) fn is_paced(&self, now: Instant) -> bool {
+        self.slot.is_some_and(|slot| slot > now) || !self.is_granted(now)
+    }
+
+    /// When its rate lets another begin, if that is later than now, and known.
+    pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.slot
+            .filter(|slot| *slot > now)
+            .max(self.next_start(now))
+    }
+
+    /// One has begun.
+    pub(super) fn spend(&mut self, now: Instant) {
+        if let Some(pace) = self.pace
+            && !self.use_start(now)
+        {
+            // From the slot and not from now: what is late by a little does not make the
+            // rate lower.
+            let late = now.checked_sub(CATCH_UP).unwrap_or(now);
+            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+        }
+    }
+
     /// Nothing was sent: what that would have taken of its rate is given back, and for so long
     /// nothing else begins.
     pub(super) fn defer(&mut self, pause: Duration, now: Instant) {
         if pause.is_zero() {
             return;
         }
-        if let (Some(pace), Some(slot)) = (self.pace, self.slot) {
+        if let (Some(pace), Some(slot), false) = (self.pace, self.slot, self.return_start(now)) {
             self.slot = slot.checked_sub(pace);
         }
         self.slot = self.slot.max(Some(now + pause));
@@ -26,7 +50,9 @@ mod tests {
     use crate::delivery::Delivery;
     use crate::endpoint::Endpoint;
     use crate::lane::{LaneLimits, Sign};
+    use crate::limits::{Grant, LEAD, LOAN, RETRY, Standing};
     use crate::message::Message;
+    use crate::rules::Rule;
     use crate::when::BootTime;
 
     fn delivery() -> Delivery {
@@ -56,5 +82,124 @@ mod tests {
             lane.release(Sign::None { pause }, &limits, at);
             assert_eq!(lane.opens(at), Some(at + pause));
         }
+    }
+
+    fn shared(rule: Rule, now: Instant) -> Lane {
+        let mut lane = Lane::new(&LIMITS, now);
+        let standing = Standing {
+            is_away: false,
+            calm_until: now,
+            replicas: 1,
+        };
+        lane.obey(Some(&rule), &LIMITS, Some(standing), now);
+        for _ in 0..9 {
+            lane.push(delivery());
+        }
+        lane
+    }
+
+    fn grant(at: Instant) -> Grant {
+        Grant {
+            asked: at,
+            answered: at,
+            held: 0,
+            goal: 0,
+            replicas: 2,
+            starts: 0,
+            wait: Duration::ZERO,
+        }
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+    const LIMITS: LaneLimits = LaneLimits {
+        window: 8,
+        pause: MS,
+        longest_pause: MS,
+    };
+
+    #[test]
+    fn a_place_that_others_lack_is_not_used_again_once_it_is_given_back() {
+        let now = Instant::now();
+        let mut lane = shared(Rule::of_limits(Some(4), None), now);
+        let claim = lane.claim(false, now).unwrap();
+        assert_eq!((claim.held, claim.wanted), (0, 4));
+        assert!(claim.due().is_some_and(|due| due <= now + RETRY));
+        assert!(lane.take(now).is_none(), "it has none yet");
+        let (held, goal) = (3, 1);
+        lane.grant(
+            &Grant {
+                held,
+                goal,
+                ..grant(now)
+            },
+            now,
+        );
+        // Lent are three, but it has begun nothing with them.
+        let claim = lane.claim(true, now).unwrap();
+        assert_eq!(claim.held, 1);
+        assert!(claim.due().is_some_and(|due| due <= now), "at once");
+        assert!(lane.take(now).is_some() && lane.take(now).is_none());
+        // And nothing begins once the loan is over.
+        lane.release(Sign::NOTHING, &LIMITS, now);
+        assert!(lane.take(now + LOAN).is_none());
+        assert_eq!(lane.claim(false, now + LOAN).unwrap().held, 0);
+    }
+
+    #[test]
+    fn starts_are_used_at_their_times_and_not_much_later() {
+        let (now, pace) = (Instant::now(), 10 * MS);
+        let mut lane = shared(Rule::of_limits(None, Some(pace)), now);
+        let claim = lane.claim(false, now).unwrap();
+        assert!(claim.starts > 0 && claim.pace > pace, "{claim:?}");
+        lane.grant(
+            &Grant {
+                starts: 3,
+                wait: 150 * MS,
+                ..grant(now)
+            },
+            now,
+        );
+        let claim = lane.claim(true, now).unwrap();
+        assert!(lane.take(now).is_none());
+        assert_eq!(lane.opens(now), Some(now + 150 * MS));
+        // What is behind these is asked for before they are over.
+        assert_eq!(claim.due(), Some(now + 150 * MS + claim.pace * 3 - LEAD));
+        let at = now + 150 * MS;
+        assert!(lane.take(at).is_some() && lane.take(at).is_none());
+        assert!(lane.take(at + 11 * MS).is_some());
+        // Two are under way, but places are not limited.
+        let claim = lane.claim(true, at + 11 * MS).unwrap();
+        assert_eq!((claim.held, claim.renew_at), (0, None));
+        assert!(lane.take(at + 200 * MS).is_none(), "it has gone to waste");
+    }
+
+    #[test]
+    fn without_a_lender_it_keeps_its_part() {
+        let (now, pace) = (Instant::now(), 10 * MS);
+        let mut lane = shared(Rule::of_limits(Some(4), Some(pace)), now);
+        lane.claim(false, now);
+        let (held, goal) = (2, 2);
+        lane.grant(
+            &Grant {
+                held,
+                goal,
+                ..grant(now)
+            },
+            now,
+        );
+        let standing = Standing {
+            is_away: true,
+            calm_until: now,
+            replicas: 2,
+        };
+        lane.keep_share(standing, now);
+        let later = now + 10 * LOAN;
+        assert!(lane.take(later).is_some() && lane.take(later).is_none());
+        // It was late, and makes up for that.
+        let second = lane.opens(later).unwrap();
+        assert!(lane.take(second).is_some());
+        let next = lane.opens(second).unwrap();
+        assert!(next - later >= 2 * pace, "half of the rate");
+        assert!(lane.take(next + pace).is_none(), "two at a time");
     }
 }

@@ -10,6 +10,7 @@ impl Lane {
     /// itself is not ready, all; of one with a rate, what is over it.
     pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Delivery> {
         let first = self.slot.map_or(now, |slot| slot.max(now));
+        let first = first.max(self.first_start(now));
         let left = until.checked_duration_since(first);
         let stays = match (left.filter(|_| self.closed.is_none()), self.pace) {
             (None, _) => 0,

@@ -32,9 +32,10 @@ impl Scheduler {
         let key = delivery.lane.clone();
         let rule = delivery.rule.clone();
         self.ready += 1;
-        let limits = self.limits.lanes;
+        let (limits, standing) = (self.limits.lanes, self.shares.standing);
         let lane = self.lane(&key, now.mono);
-        lane.obey(rule.as_deref(), &limits);
+        lane.obey(rule.as_deref(), &limits, standing, now.mono);
+        lane.set_max_age(rule.as_deref());
         lane.push(delivery);
         self.arrange(&key, now.mono);
         self.scan_soon(now);
@@ -64,6 +65,7 @@ impl Scheduler {
     /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
     pub(super) fn arrange(&mut self, key: &Arc<str>, now: Instant) {
         let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
+        self.shares.note(key, lane, now);
         if lane.enters(now) {
             lane.turn = Some(self.turns.push(key.clone(), lane.class()));
         }

@@ -17,6 +17,7 @@ mod holds;
 mod lanes;
 mod leases;
 mod saturation;
+mod shares;
 mod strand;
 mod turns;
 mod types;
@@ -41,6 +42,8 @@ use leases::Leases;
 pub use leases::begin_within;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
+pub use shares::Notice;
+use shares::Shares;
 use turns::Turns;
 use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
@@ -92,6 +95,7 @@ pub struct Scheduler {
     /// The drain's time is over: nothing is queued any more.
     over: bool,
     saturation: Saturation,
+    shares: Shares,
     stats: Stats,
 }
 
@@ -126,6 +130,7 @@ impl Scheduler {
             horizon: None,
             over: false,
             saturation: Saturation::default(),
+            shares: Shares::default(),
             stats: Stats::default(),
         }
     }

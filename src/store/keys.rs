@@ -95,6 +95,11 @@ impl Keys {
         format!("{}hears:{channel}", self.prefix)
     }
 
+    /// The hash that says what is lent of the limits of an endpoint.
+    pub fn shares(&self, endpoint: &str) -> String {
+        format!("{}shares:{endpoint}", self.prefix)
+    }
+
     /// The hash that says where message `id` is.
     pub fn status(&self, id: &str) -> String {
         format!("{}status:{id}", self.prefix)

@@ -19,6 +19,7 @@ mod reading;
 mod recall;
 mod redis;
 mod scripts;
+mod shares;
 mod socket;
 mod subscription;
 mod upkeep;
@@ -45,6 +46,7 @@ pub use ndjson::{Ndjson, insert_bytes};
 pub use permissions::{Lack, Part, find_lacks};
 pub use reading::Read;
 pub use redis::{Redis, RedisConfig};
+pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};
 pub use upkeep::Memory;
 

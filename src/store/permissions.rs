@@ -22,16 +22,18 @@ pub enum Part {
     Status,
     /// `--outcomes`
     Outcomes,
+    /// `rate` and `max_in_flight` of `--endpoints`.
+    Limits,
     /// `outhook endpoints`, and other replicas.
     Operators,
     /// To find out whether a subscription stands.
     Subscriptions,
 }
 
-use Part::{Bridge, Deliveries, Operators, Outcomes, Status, Subscriptions};
+use Part::{Bridge, Deliveries, Limits, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 61] = [
+const NEEDS: [(Part, &str); 65] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -98,6 +100,10 @@ const NEEDS: [(Part, &str); 61] = [
     (Status, "HSET {status} f v"),
     (Status, "PEXPIRE {status} 1000"),
     (Outcomes, "XADD {outcomes} * f v"),
+    (Limits, "EVALSHA 0 1 {shares}"),
+    (Limits, "HSET {shares} f v"),
+    (Limits, "HDEL {shares} f"),
+    (Limits, "PEXPIRE {shares} 1000"),
     (Subscriptions, "PUBSUB NUMSUB c"),
 ];
 
@@ -194,6 +200,7 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
             "{outcomes}" => keys.outcomes.clone(),
             "{seen}" => keys.seen("0", ""),
             "{status}" => keys.status("0"),
+            "{shares}" => keys.shares("0"),
             "{reply}" => keys.reply(0),
             word => {
                 command.arg(word);
@@ -219,6 +226,7 @@ fn describe(
         Bridge => "--bridge needs it",
         Status => "--status-ttl needs it",
         Outcomes => "--outcomes needs it",
+        Limits => "without it rate and max_in_flight of --endpoints hold for each replica alone",
         Operators => "without it operators' commands reach no replica",
         Subscriptions => "without it a subscription that the server has dropped goes unnoticed",
     };

@@ -87,6 +87,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
         orders: taken,
         sleeper,
         replica: "test".into(),
+        desk: Desk::new(None),
         pulse: Pulse::default(),
         drain_timeout: Duration::from_millis(100),
         cut: Box::new(|| ()),

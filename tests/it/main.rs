@@ -26,6 +26,7 @@ mod isolation;
 mod json_shapes;
 mod keep_alive;
 mod ledger_waits;
+mod limits;
 mod listen_cli;
 mod listening;
 mod moves;

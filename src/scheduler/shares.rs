@@ -1,0 +1,95 @@
+//! Limits that hold for all replicas together: what lanes ask of the lender, and what it answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::lanes::Lanes;
+use super::{Now, Scheduler};
+use crate::lane::Lane;
+use crate::limits::{CALM, Claim, Grant, Standing};
+
+/// One lane's claim, and whether it takes account of the last answer.
+pub type Notice = (Arc<str>, Claim, bool);
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// None where each replica has its own limits.
+    pub standing: Option<Standing>,
+    notices: Vec<Notice>,
+}
+
+impl Shares {
+    /// To be called whenever a lane has changed.
+    pub fn note(&mut self, key: &Arc<str>, lane: &mut Lane, now: Instant) {
+        let claim = lane.claim(false, now);
+        self.notices
+            .extend(claim.map(|claim| (key.clone(), claim, false)));
+    }
+}
+
+impl Scheduler {
+    /// From now on there is a lender.
+    pub fn share_limits(&mut self, now: Instant) {
+        self.shares.standing = Some(Standing {
+            is_away: false,
+            calm_until: now,
+            replicas: 1,
+        });
+    }
+
+    /// What is to be asked of the lender, since the last call.
+    pub fn claims(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.shares.notices)
+    }
+
+    /// The lender's answers.
+    pub fn take_grants(&mut self, grants: Vec<(Arc<str>, Grant)>, now: Now) {
+        let Some(standing) = &mut self.shares.standing else {
+            return;
+        };
+        let most = grants.iter().map(|(_, grant)| grant.replicas).max();
+        standing.replicas = standing.replicas.max(most.unwrap_or(1));
+        if std::mem::take(&mut standing.is_away) {
+            standing.calm_until = now.mono + CALM;
+            let standing = *standing;
+            self.for_shared(now, |lane| lane.share_again(standing, now.mono));
+        }
+        for (key, grant) in grants {
+            let Some(lane) = self.lanes.get_mut(&key) else {
+                // It was forgotten meanwhile.
+                self.shares.notices.push((key, Claim::default(), true));
+                continue;
+            };
+            lane.grant(&grant, now.mono);
+            let claim = lane.claim(true, now.mono).unwrap_or_default();
+            self.shares.notices.push((key.clone(), claim, true));
+            self.arrange(&key, now.mono);
+            self.park_stranded(&key, now);
+        }
+    }
+
+    /// The lender cannot be reached.
+    pub fn lose_lender(&mut self, now: Now) {
+        let Some(standing) = self.shares.standing.as_mut().filter(|s| !s.is_away) else {
+            return;
+        };
+        standing.is_away = true;
+        let standing = *standing;
+        self.for_shared(now, |lane| lane.keep_share(standing, now.mono));
+    }
+
+    fn for_shared(&mut self, now: Now, mut act: impl FnMut(&mut Lane)) {
+        let lanes: &mut Lanes = &mut self.lanes;
+        let shared = lanes.iter_mut().filter(|(_, lane)| lane.is_shared());
+        let keys: Vec<Arc<str>> = shared
+            .map(|(key, lane)| {
+                act(lane);
+                key.clone()
+            })
+            .collect();
+        for key in keys {
+            self.arrange(&key, now.mono);
+        }
+    }
+}

@@ -10,13 +10,6 @@ use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::lane::Weight;
 use crate::record::{Fate, Parked, Record, Told, Until};
 
-/// How long messages are put off for an endpoint to which nothing is to be sent at all, before
-/// it is asked again.
-const DISABLED: Duration = Duration::from_secs(600);
-
-/// The same where `outhook endpoints resume` brings them back.
-const HELD: Duration = Duration::from_secs(3600);
-
 impl Scheduler {
     /// Finds a delivery's rule and lane.
     pub(super) fn place(&mut self, delivery: &mut Delivery, now: Now) {
@@ -96,51 +89,6 @@ impl Scheduler {
     pub(super) fn attempts(&self, delivery: &Delivery) -> u32 {
         let own = delivery.message.overrides.max_attempts;
         own.unwrap_or(self.schedule(delivery).attempts)
-    }
-
-    /// For whom it waits, if nothing is to be sent to its endpoint now: the URL or origin that is
-    /// held, or its lane.
-    pub(super) fn held_by(&self, delivery: &Delivery, now: Now) -> Option<Arc<str>> {
-        let endpoint = &delivery.message.endpoint;
-        if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
-            return Some(delivery.lane.clone());
-        }
-        let keys = [&endpoint.url, &endpoint.origin];
-        let mut keys = keys.into_iter().filter(|_| !self.holds.is_empty());
-        keys.find(|key| self.holds.find_exact(key, now.mono).is_some())
-            .cloned()
-    }
-
-    /// How long it is to wait, if nothing is to be sent to its endpoint now.
-    pub(super) fn held(&self, delivery: &Delivery, now: Now) -> Option<Duration> {
-        let endpoint = &delivery.message.endpoint;
-        if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
-            return Some(DISABLED);
-        }
-        let hold = self.holds.find(endpoint, now.mono)?;
-        Some(hold.left(now.mono).unwrap_or(HELD).min(HELD))
-    }
-
-    /// Puts off what is held; without a store it would wait here for ever.
-    pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
-        if let Some(name) = self
-            .held_by(&delivery, now)
-            .filter(|_| self.is_deferrable(&delivery))
-        {
-            let rule = self.rules.find(&delivery.message.endpoint);
-            let is_disabled = rule.is_some_and(|rule| rule.disabled);
-            self.lane(&name, now.mono).is_disabled |= is_disabled;
-            self.defer(delivery, name, now);
-        } else if self.limits.near.is_some() {
-            if let Some(key) = &delivery.message.overrides.order_key {
-                let url = delivery.message.endpoint.url.clone();
-                self.chains.hold(key, url);
-            }
-            self.put_off(delivery, after, now);
-        } else {
-            let detail = "its endpoint is disabled in the file of --endpoints";
-            self.bury(delivery, DeadReason::Disabled, detail.into(), now);
-        }
     }
 
     pub(super) fn is_expired(&self, delivery: &Delivery, at_ms: u64) -> bool {

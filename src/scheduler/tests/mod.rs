@@ -1,5 +1,6 @@
 //! The scheduler against its model, and a few of its promises by example.
 
+mod backlogs;
 pub(super) mod model;
 mod simulation;
 mod soup;
@@ -8,7 +9,7 @@ use super::*;
 use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::Hold;
-use crate::record::{Parked, Receipt, Until, Want};
+use crate::record::{Parked, Receipt, Until};
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -222,21 +223,6 @@ fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
     assert!(s.next(at).unwrap().notes_first());
 }
 
-fn until(name: &str) -> Until {
-    Until::Released {
-        name: name.into(),
-        first: false,
-    }
-}
-
-fn release(name: &Arc<str>, count: usize) -> Want {
-    Want::Release {
-        name: name.clone(),
-        count,
-        latest: None,
-    }
-}
-
 fn answered() -> Attempt {
     Attempt {
         at: 0,
@@ -310,24 +296,6 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
     s.accept(later_one, at);
     assert_eq!(s.active(), 1);
     assert!(s.next(at).is_some());
-    // What is paused is given up when it comes back.
-    let hold = Hold {
-        cause: crate::hold::Cause::Paused,
-        until: None,
-    };
-    s.hold("http://h5".into(), hold, at);
-    s.accept(received(10, 5), at);
-    let held = parked(&mut s).pop().unwrap();
-    assert_eq!(held.until, until("http://h5"));
-    s.released(&"http://h5".into(), 1, 0, None, at);
-    let back = Delivery {
-        backlog: Some("http://h5".into()),
-        received: at.unix_ms - 100_000,
-        ..delivery("m6", 5)
-    };
-    s.accept(back, at);
-    let detail = dead(&mut s)[0].detail.clone();
-    assert!(detail.ends_with("as its endpoint is paused"), "{detail}");
     // Behind a closed endpoint, in memory alone.
     close_host(&mut s, at);
     s.accept(
@@ -350,200 +318,4 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
         detail.contains("failing, with error=connect (refused)"),
         "{detail}"
     );
-}
-
-#[test]
-fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
-    let (mut s, mut at) = (leasing(), now());
-    at.unix_ms = 10_000_000;
-    (s.limits.share, s.limits.max_active) = (6, 1000);
-    close_host(&mut s, at);
-    let of = |n: u64, host: u64, backlog: Option<&str>| Delivery {
-        entry: Some(EntryId::new(n, 0)),
-        received: at.unix_ms - 1000,
-        backlog: backlog.map(Arc::from),
-        ..delivery(&format!("m{n}"), host)
-    };
-    s.set_over_budget(true);
-    for n in 1..4 {
-        s.accept(of(n, 1, None), at);
-    }
-    // The oldest of the backlog make room for what comes.
-    let deferred = parked(&mut s);
-    assert_eq!(deferred.len(), 3);
-    let moved = deferred.iter().filter_map(|p| p.entry).collect();
-    let receipt = Receipt {
-        moved,
-        ..Receipt::default()
-    };
-    s.take_receipt(receipt, at);
-    let name: Arc<str> = "http://h1".into();
-    assert_eq!(s.wants(at), [release(&name, 3)]);
-    s.released(&name, 3, 5, Some(at.unix_ms), at);
-    s.accept(of(10, 1, Some(&name)), at);
-    s.accept(of(11, 1, Some(&name)), at);
-    s.accept(of(12, 1, Some(&name)), at);
-    let letters = dead(&mut s);
-    let ids: Vec<&str> = letters.iter().map(|l| l.id.as_deref().unwrap()).collect();
-    assert_eq!(ids, ["m10", "m11", "m12"]);
-    assert!(letters.iter().all(|l| l.reason == DeadReason::OverBudget));
-    assert!(letters[0].detail.contains("--redis-budget"));
-    assert!(s.wants(at).is_empty());
-    // One that is for a time, and one that is paused, are kept.
-    let mut timed = of(30, 1, None);
-    timed.message.deliver_at = Some(at.unix_ms + 3_600_000);
-    s.accept(timed, at);
-    let hold = Hold {
-        cause: crate::hold::Cause::Paused,
-        until: None,
-    };
-    s.hold("http://h1".into(), hold, at);
-    s.accept(of(40, 1, None), at);
-    let kept = parked(&mut s);
-    let ids: Vec<&str> = kept
-        .iter()
-        .filter(|p| p.entry.is_some())
-        .map(|p| &*p.id)
-        .collect();
-    assert_eq!(ids, ["m30", "m40"]);
-    assert!(dead(&mut s).is_empty() && s.wants(at).is_empty());
-    // Below it again, nobody is given up any more.
-    s.set_over_budget(false);
-    s.resume("http://h1", at);
-    for n in 50..60 {
-        s.accept(of(n, 1, None), at);
-    }
-    assert!(dead(&mut s).is_empty());
-}
-
-/// What a healthy endpoint has ahead is in memory, and what a failing one has is not.
-#[test]
-fn memory_belongs_to_those_who_answer() {
-    let (mut s, at) = (leasing(), now());
-    s.limits.max_active = 800;
-    let of = |n: u64, host: u64| Delivery {
-        entry: Some(EntryId::new(n, 0)),
-        leased: at.boot,
-        ..delivery(&format!("m{n}"), host)
-    };
-    // A hundred endpoints of which nothing is known share an eighth.
-    for n in 0..2000 {
-        s.accept(of(n, n % 100), at);
-    }
-    assert!((90..=100).contains(&s.active()), "{}", s.active());
-    assert_eq!(parked(&mut s).len(), 2000 - s.active());
-    // The one that answers has room for what it does in two seconds.
-    let first = s.next(at).unwrap();
-    let lane = first.lane.clone();
-    s.finish(first, answered(), at);
-    let before = s.active();
-    let host = lane["http://h".len()..].parse().unwrap();
-    for n in 3000..3080 {
-        s.accept(of(n, host), at);
-    }
-    assert!(s.active() >= before + 40, "{} after {before}", s.active());
-}
-
-#[test]
-fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
-    let (mut s, mut at) = (leasing(), now());
-    (s.limits.workers, s.limits.max_active) = (16, 10_000);
-    for n in 0..100 {
-        s.accept(entry(n, at), at);
-    }
-    let hang: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
-    // Half of the workers, and one of those that are kept.
-    assert_eq!(hang.len(), 9);
-    let new = |n: u64, now: Now| Delivery {
-        leased: now.boot,
-        ..entry(n, now)
-    };
-    at = later(at, 8);
-    s.accept(new(200, at), at);
-    assert_eq!(
-        s.next(at).map(|d| d.message.id),
-        Some("m200".into()),
-        "the last that came"
-    );
-    assert!(s.next(at).is_none(), "one in half a timeout");
-    assert!(
-        s.next_deadline()
-            .is_some_and(|due| due <= at.mono + Duration::from_secs(8))
-    );
-}
-
-fn at_url(n: u64, path: &str, now: Now) -> Delivery {
-    let raw = format!(r#"{{"url":"http://shared{path}","webhookId":"m{n}","data":1}}"#);
-    let endpoint = |url: &str| crate::endpoint::Endpoint::parse(url).map(Arc::new);
-    let message =
-        crate::message::Message::parse(raw.into_bytes(), 1000, || unreachable!(), endpoint);
-    Delivery {
-        entry: Some(EntryId::new(n, 0)),
-        ..Delivery::new(message.unwrap(), "test".into(), 0, now.boot)
-    }
-}
-
-fn too_many(after: Option<u64>) -> Attempt {
-    Attempt {
-        result: Exchange::Answer {
-            status: 429,
-            retry_after: after.map(Duration::from_secs),
-            body: Box::default(),
-        },
-        ..answered()
-    }
-}
-
-#[test]
-fn a_url_that_asks_for_a_pause_stands_apart_until_several_do() {
-    let (mut s, at) = (leasing(), now());
-    (s.limits.lanes.window, s.limits.max_active) = (8, 8000);
-    (s.limits.share, s.limits.schedule.attempts) = (1000, 5);
-    for n in 0..20 {
-        s.accept(at_url(n, &format!("/{}", n % 5), at), at);
-    }
-    let first = s.next(at).unwrap();
-    s.finish(first, too_many(Some(60)), at);
-    // Its others wait with it, and those of other URLs go on.
-    let waits = parked(&mut s);
-    assert_eq!(waits.len(), 4);
-    assert!(waits.iter().all(|p| &*p.url == "http://shared/0"));
-    let next = s.next(at).unwrap();
-    assert_eq!(&*next.message.endpoint.url, "http://shared/1");
-    s.finish(next, too_many(None), at);
-    let third = s.next(at).unwrap();
-    assert_eq!(&*third.message.endpoint.url, "http://shared/2");
-    // The third speaks for all.
-    s.finish(third, too_many(Some(60)), at);
-    assert!(s.next(at).is_none());
-    s.accept(at_url(30, "/9", at), at);
-    let last = parked(&mut s).pop().unwrap();
-    assert_eq!(last.until, until("http://shared"));
-}
-
-#[test]
-fn a_backlog_that_is_found_has_a_probe_and_then_its_part() {
-    let (mut s, at) = (leasing(), now());
-    let name: Arc<str> = "http://h7".into();
-    s.set_backlogs(vec![(name.clone(), at.unix_ms)], at);
-    s.tick(at);
-    assert_eq!(s.wants(at), [release(&name, 1)]);
-    s.released(&name, 1, 50, Some(at.unix_ms), at);
-    let back = |n: u64| Delivery {
-        backlog: Some(name.clone()),
-        entry: Some(EntryId::new(n, 0)),
-        ..delivery(&format!("m{n}"), 7)
-    };
-    s.accept(back(1), at);
-    let probe = s.next(at).unwrap();
-    assert!(s.wants(at).is_empty(), "one at a time");
-    s.finish(probe, answered(), at);
-    assert!(matches!(
-        &s.wants(at)[..],
-        [Want::Release {
-            count: 2..,
-            latest: None,
-            ..
-        }]
-    ));
 }

@@ -88,13 +88,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
         wants: Some(Inlet::new(ask, waker)),
-        lender: Some(Lender {
-            redis: link.redis.clone(),
-            keys: link.keys.clone(),
-            replica: link.name.clone(),
-            orders: orders.clone(),
-            trouble: link.trouble.of("limits"),
-        }),
+        lender: Some(lender(&link, orders.clone())),
     };
     let recaller = recaller(args, &link, orders.clone(), (wants, sleeper));
     let mut sources = sources(args, &config, &link, orders);
@@ -184,6 +178,16 @@ fn sources(
             run: Box::new(move |_, ends| heartbeat.run(&ends.last)),
         },
     ]
+}
+
+fn lender(link: &Link, orders: Orders) -> Lender {
+    Lender {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        replica: link.name.clone(),
+        orders,
+        trouble: link.trouble.of("limits"),
+    }
 }
 
 fn recaller(

@@ -141,14 +141,16 @@ impl Scheduler {
         (most.saturating_sub(self.tally.unproven) / UNPROVEN_EACH).min(MOST_UNPROVEN)
     }
 
-    /// Puts it at the end of the backlog of `name`, in the store. What memory alone holds goes to
+    /// Puts it at the end of the backlog of `name`, in the store, or back at its beginning if it has
+    /// just come from one. What memory alone holds goes to
     /// the stream instead, from where it comes back as an entry: a request that is repeated would
     /// double it in a list.
     pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Fate {
-        self.defer_to(delivery, name, false, now)
+        let first = delivery.backlog.is_some();
+        self.defer_to(delivery, name, first, now)
     }
 
-    /// The same, at the beginning if it is to be `first`.
+    /// The same, at the beginning if it is `first`.
     fn defer_to(&mut self, mut delivery: Delivery, name: Arc<str>, first: bool, now: Now) -> Fate {
         if delivery.entry.is_none() {
             self.park(delivery, now.unix_ms, now);
@@ -303,10 +305,11 @@ impl Scheduler {
             return;
         }
         if !lane.is_healthy() {
-            let each = self.unproven_each();
-            return match each {
-                0 if lane.active() == 0 => self.stand_in_line(key),
-                _ => self.want(key, each.saturating_sub(lane.active())),
+            // One at a time, until it has answered.
+            return match (lane.active(), self.unproven_each()) {
+                (0, 0) => self.stand_in_line(key),
+                (0, _) => self.want(key, 1),
+                _ => {}
             };
         }
         let (ahead, in_play) = (self.ahead(lane), lane.in_play());

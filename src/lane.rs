@@ -264,7 +264,7 @@ impl Lane {
             .max(wish.unwrap_or_default());
         self.pauses += 1;
         self.window = 1;
-        self.closed = Some(now + pause);
+        self.closed = self.closed.max(Some(now + pause));
         Change::Closed { pause }
     }
 

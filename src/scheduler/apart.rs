@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::{Now, Scheduler};
 use crate::delivery::{Attempt, Delivery, Exchange};
 use crate::endpoint::Endpoint;
-use crate::lane::{Lane, Sign};
+use crate::hold::covers;
+use crate::lane::Sign;
 
 /// So many URLs of an origin that ask for a pause at once speak for the origin.
 const SEVERAL: usize = 3;
@@ -63,11 +64,17 @@ impl Scheduler {
         self.apart.0.insert(url.clone());
         let origin = std::mem::replace(&mut delivery.lane, url.clone());
         let bytes = delivery.message.raw().len();
-        let mut lane = Lane::new(&self.limits.lanes, now.mono);
-        let change = lane.close(wish, &self.limits.lanes, now.mono);
-        self.add_lane(url.clone(), lane, now.mono);
-        self.with_lane(&url, |lane| lane.enter(bytes));
-        self.changes.push((url.clone(), change));
+        // It may be known: others to it may have been under way when it was set apart.
+        let limits = self.limits.lanes;
+        self.lane(&url, now.mono);
+        let change = self.with_lane(&url, |lane| {
+            lane.enter(bytes);
+            let is_closed = lane.is_closed();
+            let change = lane.close(wish, &limits, now.mono);
+            (!is_closed).then_some(change)
+        });
+        let change = change.flatten().map(|change| (url.clone(), change));
+        self.changes.extend(change);
         self.release_from(&origin, Sign::Alive { took }, now);
         self.with_lane(&origin, |lane| lane.leave(bytes));
         self.move_queue(&origin, &url, now);
@@ -105,7 +112,7 @@ impl Scheduler {
                 .lanes
                 .get(*url)
                 .and_then(|lane| lane.closed_until(now.mono));
-            lane.is_some() && crate::hold::covers(&endpoint.origin, url)
+            lane.is_some() && **url != endpoint.url && covers(&endpoint.origin, url)
         });
         self.apart.0.len() < MOST && same.count() + 1 < SEVERAL
     }

@@ -243,3 +243,30 @@ fn what_is_paused_is_given_up_when_it_has_become_too_old() {
     let detail = dead(&mut s)[0].detail.clone();
     assert!(detail.ends_with("as its endpoint is paused"), "{detail}");
 }
+
+#[test]
+fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
+    let (mut s, at) = (leasing(), now());
+    (s.limits.max_active, s.limits.schedule.attempts) = (8000, 5);
+    s.limits.lanes.window = 8;
+    for n in 0..8 {
+        s.accept(at_url(n, "/0", at), at);
+    }
+    let first = s.next(at).unwrap();
+    s.finish(first, answered(), at);
+    let under_way: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+    assert!(under_way.len() > 1);
+    for delivery in under_way {
+        s.finish(delivery, too_many(Some(60)), at);
+    }
+    let moved: Vec<EntryId> = parked(&mut s).iter().filter_map(|p| p.entry).collect();
+    let count = moved.len() as u32;
+    assert_eq!(s.lanes["http://shared/0"].backlog.deferring, count);
+    let receipt = Receipt {
+        moved,
+        ..Receipt::default()
+    };
+    s.take_receipt(receipt, at);
+    assert_eq!(s.lanes["http://shared/0"].backlog.deferring, 0);
+    assert_eq!((s.active(), s.tally), (0, Weight::default()));
+}

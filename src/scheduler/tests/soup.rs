@@ -158,7 +158,7 @@ impl Soup {
         let result = match self.rng.below(8) {
             0..3 => answer(200),
             3 => answer(500),
-            4 => answer(410),
+            4 => answer([410, 429][self.rng.below(2) as usize]),
             _ => Exchange::Fault {
                 kind: FaultKind::Connect,
                 text: "refused".into(),
@@ -247,6 +247,11 @@ impl Soup {
         let levels = self.scheduler.levels();
         assert_eq!(levels.in_flight, self.flying.len());
         assert_eq!(levels.bytes == 0, active == 0);
+        let mut tally = crate::lane::Weight::default();
+        for lane in self.scheduler.lanes.values() {
+            tally.replace(Default::default(), lane.weight());
+        }
+        assert_eq!(self.scheduler.tally, tally);
     }
 }
 

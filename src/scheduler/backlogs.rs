@@ -214,7 +214,9 @@ impl Scheduler {
 
     /// The ledger has made true that so much is in a backlog.
     pub(super) fn note_deferred(&mut self, name: &Arc<str>) {
-        self.with_lane(name, |lane| lane.backlog.deferring -= 1);
+        self.with_lane(name, |lane| {
+            lane.backlog.deferring = lane.backlog.deferring.saturating_sub(1)
+        });
         self.to_ask.push(name.clone());
     }
 

@@ -193,12 +193,14 @@ fn settle(seed: u64, redis: &Redis) {
 
 fn assert_nothing_left(seed: u64, redis: &Redis) {
     assert_eq!(left(redis), 0, "seed {seed}");
-    let (pending, ..): (usize, redis::Value, redis::Value, redis::Value) =
-        redis.command(&["XPENDING", MESSAGES, "outhook"]);
-    assert_eq!(pending, 0, "seed {seed}: pending entries");
+    for stream in [MESSAGES, AGAIN] {
+        let (pending, ..): (usize, redis::Value, redis::Value, redis::Value) =
+            redis.command(&["XPENDING", stream, "outhook"]);
+        assert_eq!(pending, 0, "seed {seed}: pending entries of {stream}");
+    }
     let mut keys: Vec<String> = redis.command(&["KEYS", "*"]);
     keys.sort();
-    assert_eq!(keys, [DEAD, MESSAGES], "seed {seed}: keys");
+    assert_eq!(keys, [AGAIN, DEAD, MESSAGES], "seed {seed}: keys");
 }
 
 /// Accepted by Redis, and by no endpoint, though it could be.

@@ -52,9 +52,30 @@ impl Call {
         self.words.first().map_or(String::new(), |w| lossy(w))
     }
 
-    /// The entries that it names.
+    /// The entries that it names. Those of the second stream have a + before them, as in scripts.
     pub fn entries(&self) -> impl Iterator<Item = String> + '_ {
-        self.words.iter().filter_map(|word| entry_id(word))
+        let plus = if self.is_of_second_stream() { "+" } else { "" };
+        let found = self.words.iter().filter_map(|word| entry_id(word));
+        found.map(move |entry| format!("{plus}{entry}"))
+    }
+
+    /// Those that are given by its answer, and the ids of their messages.
+    fn given(&self) -> Vec<(String, String)> {
+        let is_script = self.name() == "EVALSHA";
+        let plus = match is_script || self.is_of_second_stream() {
+            true => "+",
+            false => "",
+        };
+        let given = self.answer.iter().flat_map(entries_of);
+        given
+            .map(|(entry, id)| (format!("{plus}{entry}"), id))
+            .collect()
+    }
+
+    /// A command about the entries of that stream alone.
+    fn is_of_second_stream(&self) -> bool {
+        let key = self.words.get(1).map_or(String::new(), |w| lossy(w));
+        key.ends_with(":again")
     }
 }
 
@@ -131,8 +152,8 @@ impl Trace {
         let mut settled: Vec<String> = Vec::new();
         for call in calls {
             match &*call.name() {
-                "XREADGROUP" | "XRANGE" => {
-                    for (entry, id) in call.answer.iter().flat_map(entries_of) {
+                "XREADGROUP" | "XRANGE" | "EVALSHA" if deed(call).is_none() => {
+                    for (entry, id) in call.given() {
                         let Some(at) = call.answered else {
                             continue;
                         };
@@ -189,9 +210,9 @@ fn deed(call: &Call) -> Option<Deed> {
     let ends = |n: usize, name: &str| key(n).ends_with(name);
     match &*key(2) {
         // Others act on the stream alone, and name the consumer last.
-        "1" if ends(3, ":messages") && call.entries().next().is_some() => Some(Deed::Note),
-        "2" if ends(3, ":dead") && ends(4, ":messages") => Some(Deed::Bury),
-        _ if ends(3, ":parked") && ends(5, ":dead") => Some(Deed::Park),
+        "2" if ends(3, ":messages") && call.entries().next().is_some() => Some(Deed::Note),
+        "3" if ends(3, ":dead") && ends(4, ":messages") => Some(Deed::Bury),
+        _ if ends(3, ":parked") && ends(6, ":dead") => Some(Deed::Park),
         _ => None,
     }
 }
@@ -219,10 +240,10 @@ fn webhook_id(text: &[u8]) -> Option<String> {
     Some(rest.split_once('"')?.0.to_owned())
 }
 
-/// `1700000000000-0`.
+/// `1700000000000-0`, perhaps with a + before it.
 fn entry_id(word: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(word).ok()?;
-    let (ms, seq) = text.split_once('-')?;
+    let (ms, seq) = text.strip_prefix('+').unwrap_or(text).split_once('-')?;
     let is_number = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
     (ms.len() == 13 && is_number(ms) && is_number(seq)).then(|| text.to_owned())
 }

@@ -139,6 +139,8 @@ impl Recaller {
                 match self.release(&mut entries, progress, intake) {
                     Err(End::Failed(e)) if e.is_refusal() => {
                         progress.release_at = now + self.refusals.begin(&e);
+                        // What is wrong with one backlog must not hold up the others.
+                        progress.wanted.rotate_left(1);
                     }
                     result => result?,
                 }

@@ -32,6 +32,10 @@ pub struct Backlog {
     pub to_bury: u32,
     /// When its oldest message was received, in Unix milliseconds, and when it is to be given up.
     pub oldest: Option<(u64, Instant)>,
+    /// It is not asked for what is too old before.
+    pub expire_after: Option<Instant>,
+    /// Something was added since something was asked for.
+    was_added: bool,
 }
 
 impl Backlog {
@@ -42,7 +46,7 @@ impl Backlog {
 
     /// Whether it is time to ask for some of it.
     pub fn is_askable(&self) -> bool {
-        self.has && !self.is_asked && !self.is_in_line && self.coming <= 0
+        self.has && !self.is_asked && self.coming <= 0
     }
 
     /// It was answered: so many come, and so many are left.
@@ -50,19 +54,30 @@ impl Backlog {
         self.is_asked = false;
         // Some may have come before this was told.
         self.coming += count as i32;
-        self.has = left > 0 || self.deferring > 0;
+        self.has = left > 0 || self.deferring > 0 || self.was_added;
+        self.was_added = false;
+    }
+
+    /// The ledger has added one.
+    pub fn note_added(&mut self) {
+        self.deferring = self.deferring.saturating_sub(1);
+        self.was_added |= self.is_asked;
     }
 
     /// Until when those were received that are to be given up now, in Unix milliseconds.
     pub fn expired(&self, now: Instant) -> Option<u64> {
         let (received, until) = self.oldest?;
         let late = now.checked_duration_since(until)?;
-        Some(received + late.as_millis() as u64)
+        let is_time = self.expire_after.is_none_or(|at| at <= now);
+        is_time.then_some(received + late.as_millis() as u64)
     }
 
     /// The earlier of this time and when something is to be given up.
     pub fn alarm(&self, at: Option<Instant>) -> Option<Instant> {
-        let expiry = self.oldest.map(|(_, until)| until);
+        let expiry = self
+            .oldest
+            .map(|(_, until)| Some(until).max(self.expire_after));
+        let expiry = expiry.flatten();
         at.into_iter().chain(expiry).min()
     }
 }
@@ -79,6 +94,8 @@ pub struct Weight {
     pub unproven_bytes: usize,
     /// 1 if it is closed and has a probe, or asks for one.
     pub probes: usize,
+    /// 1 if a message is under way for it, and it is not known to answer.
+    pub expected: usize,
     /// 1 if any delivery of it is active.
     pub occupied: usize,
 }
@@ -91,6 +108,7 @@ impl Weight {
         self.unproven = self.unproven - before.unproven + after.unproven;
         self.unproven_bytes = self.unproven_bytes - before.unproven_bytes + after.unproven_bytes;
         self.probes = self.probes - before.probes + after.probes;
+        self.expected = self.expected - before.expected + after.expected;
         self.occupied = self.occupied - before.occupied + after.occupied;
     }
 }
@@ -109,13 +127,14 @@ impl Lane {
     pub fn weight(&self) -> Weight {
         let (is_healthy, is_closed) = (self.is_healthy(), self.closed.is_some());
         let unless_healthy = |n: usize| if is_healthy { 0 } else { n };
-        let comes = self.backlog.is_asked || self.backlog.coming > 0 || self.active > 0;
+        let comes = self.backlog.is_asked || self.backlog.coming > 0;
         Weight {
             doubt: self.doubt(),
             failing: if is_closed { self.busy } else { 0 },
             unproven: unless_healthy(self.active),
             unproven_bytes: unless_healthy(self.bytes),
-            probes: usize::from(is_closed && comes),
+            probes: usize::from(is_closed && (comes || self.active > 0)),
+            expected: usize::from(!is_healthy && comes),
             occupied: usize::from(self.active > 0),
         }
     }
@@ -147,9 +166,9 @@ impl Lane {
         self.max_age
     }
 
-    /// Whether it is closed, has nothing in play, and may be tried.
+    /// Whether it is closed, has nothing here to be tried with, and may be tried.
     pub fn needs_probe(&self, now: Instant) -> bool {
-        self.closed.is_some_and(|until| until <= now) && self.in_play() == 0
+        self.closed.is_some_and(|until| until <= now) && self.active == 0
     }
 
     /// How long it stays closed.

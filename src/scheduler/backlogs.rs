@@ -8,7 +8,7 @@
 //! endpoint is healthy again, as much at a time as it has room for, oldest first.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
@@ -16,18 +16,12 @@ use crate::lane::{Lane, Weight};
 use crate::record::{Fate, Parked, Record, Until, Want};
 
 /// Endpoints that are not healthy hold this part of what may be held.
-const UNPROVEN_PART: usize = 8;
+pub(super) const UNPROVEN_PART: usize = 8;
 
 /// One endpoint that has never answered holds at most so many messages, and this part of what is
 /// left for all of them.
 const MOST_UNPROVEN: usize = 64;
 const UNPROVEN_EACH: usize = 8;
-
-/// Messages of a backlog that are for others, or are to be given up, at a time.
-const BATCH: usize = 64;
-
-/// Messages that are asked for at a time.
-const MOST_ASKED: usize = 1024;
 
 impl Scheduler {
     /// What is to be asked of the store, now that all else is done.
@@ -71,6 +65,9 @@ impl Scheduler {
                 lane.backlog.is_foreign = is_foreign;
             }
         });
+        if !self.is_too_old(delivery, now) {
+            self.note_young(&name, now);
+        }
         // When it has found its place, the next may be asked for.
         self.to_ask.push(name);
     }
@@ -80,9 +77,12 @@ impl Scheduler {
         let Some(lane) = self.lanes.get(&delivery.lane) else {
             return true;
         };
-        let is_back = delivery.backlog.is_some();
         // It is counted already.
         let others = lane.active().saturating_sub(1);
+        if delivery.backlog.is_some() {
+            // It was asked for.
+            return !lane.is_closed() || others == 0;
+        }
         let is_full =
             others > 0 && (others >= self.limits.share || lane.bytes() > self.limits.share_bytes);
         if is_full {
@@ -94,7 +94,7 @@ impl Scheduler {
         if lane.is_closed() {
             let soon = self.limits.near.unwrap_or_default() / 2;
             let is_soon = lane.closed_for(now.mono).is_some_and(|left| left <= soon);
-            let goes_first = is_back || lane.backlog.is_over();
+            let goes_first = lane.backlog.is_over();
             return is_soon && goes_first && others == 0 && self.has_first_room();
         }
         if !lane.is_healthy() {
@@ -104,15 +104,14 @@ impl Scheduler {
         }
         let ahead = self.ahead(lane);
         // What waits in the backlog has its part.
-        let ahead = if lane.backlog.has && !is_back {
-            ahead.div_ceil(2)
-        } else {
-            ahead
+        let ahead = match lane.backlog.has {
+            true => ahead.div_ceil(2),
+            false => ahead,
         };
         lane.in_play() < ahead || delivery.attempts > 0
     }
 
-    fn ahead(&self, lane: &Lane) -> usize {
+    pub(super) fn ahead(&self, lane: &Lane) -> usize {
         let workers = self.limits.workers / self.tally.occupied.max(1);
         lane.ahead(workers).min(self.limits.share)
     }
@@ -146,12 +145,18 @@ impl Scheduler {
     /// the stream instead, from where it comes back as an entry: a request that is repeated would
     /// double it in a list.
     pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Fate {
-        let first = delivery.backlog.is_some();
+        let first = delivery.backlog.as_ref() == Some(&name);
         self.defer_to(delivery, name, first, now)
     }
 
     /// The same, at the beginning if it is `first`.
-    fn defer_to(&mut self, mut delivery: Delivery, name: Arc<str>, first: bool, now: Now) -> Fate {
+    pub(super) fn defer_to(
+        &mut self,
+        mut delivery: Delivery,
+        name: Arc<str>,
+        first: bool,
+        now: Now,
+    ) -> Fate {
         if delivery.entry.is_none() {
             self.park(delivery, now.unix_ms, now);
             return Fate::Parked {
@@ -176,7 +181,9 @@ impl Scheduler {
         }
         self.stats.deferred += 1;
         self.lane(&name, now.mono);
+        let rule = delivery.rule.clone();
         self.with_lane(&name, |lane| {
+            lane.set_max_age(rule.as_deref());
             lane.backlog.deferring += 1;
             lane.backlog.has = true;
         });
@@ -204,7 +211,9 @@ impl Scheduler {
         for delivery in queue.into_iter().rev() {
             self.defer_to(delivery, key.clone(), true, now);
         }
+        // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
+            && self.outbox.len() < MOST_UNPROVEN
             && let Some(delivery) = self.lanes.get_mut(key).and_then(Lane::pop_free)
         {
             self.ready -= 1;
@@ -214,157 +223,7 @@ impl Scheduler {
 
     /// The ledger has made true that so much is in a backlog.
     pub(super) fn note_deferred(&mut self, name: &Arc<str>) {
-        self.with_lane(name, |lane| {
-            lane.backlog.deferring = lane.backlog.deferring.saturating_sub(1)
-        });
+        self.with_lane(name, |lane| lane.backlog.note_added());
         self.to_ask.push(name.clone());
-    }
-
-    /// These backlogs are in the store. Who is not known here has failed, for others or before.
-    pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
-        for (name, oldest) in backlogs {
-            self.put_on_probation(&name, now);
-            self.note_apart(&name);
-            self.with_lane(&name, |lane| lane.backlog.has = true);
-            self.set_oldest(&name, oldest, now);
-            self.arrange(&name, now.mono);
-        }
-    }
-
-    fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
-        let most = self.limits.max_age;
-        self.with_lane(name, |lane| {
-            let age = lane.max_age().unwrap_or(most);
-            let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
-            // What is too old already is found now.
-            let until = now.mono.checked_add(age.unwrap_or_default());
-            lane.backlog.oldest = until.map(|until| (received, until));
-        });
-    }
-
-    /// If nothing is known of it, it begins with a probe.
-    pub(super) fn put_on_probation(&mut self, name: &Arc<str>, now: Now) {
-        if !self.lanes.contains_key(name) {
-            let lane = Lane::on_probation(&self.limits.lanes, now.mono);
-            self.add_lane(name.clone(), lane, now.mono);
-        }
-    }
-
-    /// So many messages come from a backlog, and so many are left there.
-    pub fn released(
-        &mut self,
-        name: &Arc<str>,
-        count: usize,
-        left: u64,
-        oldest: Option<u64>,
-        now: Now,
-    ) {
-        self.with_lane(name, |lane| {
-            lane.backlog.release(count, left);
-            lane.backlog.oldest = None;
-            if count == 0 {
-                lane.backlog.to_bury = 0;
-            }
-        });
-        if let Some(oldest) = oldest {
-            self.set_oldest(name, oldest, now);
-        }
-        self.to_ask.push(name.clone());
-    }
-
-    /// Asks for some of a lane's backlog, if it is time and there is room.
-    pub(super) fn ask(&mut self, key: &Arc<str>, now: Instant) {
-        let Some(lane) = self.lanes.get(key).filter(|l| l.backlog.is_askable()) else {
-            return;
-        };
-        if self.horizon.is_some() || self.limits.near.is_none() {
-            return;
-        }
-        if let Some(latest) = lane.backlog.expired(now) {
-            return self.want_until(key, BATCH, Some(latest));
-        }
-        let to_bury = (lane.backlog.to_bury as usize).min(BATCH);
-        let hold = self.holds.find_exact(key, now);
-        if hold.is_some() || lane.is_disabled {
-            let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
-            if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
-                self.wake_lane(key, alarm);
-            }
-            return self.want(key, to_bury);
-        }
-        if lane.backlog.is_foreign {
-            return self.want(key, BATCH);
-        }
-        if lane.is_closed() {
-            if to_bury > 0 {
-                return self.want(key, to_bury);
-            }
-            if lane.needs_probe(now) {
-                self.stand_in_line(key);
-            } else if let Some(alarm) = lane.backlog.alarm(lane.closed_until(now)) {
-                self.wake_lane(key, alarm);
-            }
-            return;
-        }
-        if !lane.is_healthy() {
-            // One at a time, until it has answered.
-            return match (lane.active(), self.unproven_each()) {
-                (0, 0) => self.stand_in_line(key),
-                (0, _) => self.want(key, 1),
-                _ => {}
-            };
-        }
-        let (ahead, in_play) = (self.ahead(lane), lane.in_play());
-        let room = self
-            .limits
-            .share
-            .saturating_sub(lane.active())
-            .min(ahead - in_play.min(ahead));
-        if in_play * 4 <= ahead * 3 && lane.bytes() < self.limits.share_bytes {
-            self.want(key, room);
-        }
-    }
-
-    fn want(&mut self, key: &Arc<str>, count: usize) {
-        self.want_until(key, count, None);
-    }
-
-    fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
-        if count > 0 {
-            self.with_lane(key, |lane| lane.backlog.is_asked = true);
-            self.wants.push(Want::Release {
-                name: key.clone(),
-                count: count.min(MOST_ASKED),
-                latest,
-            });
-        }
-    }
-
-    /// There may be more endpoints to be tried than are good for the others.
-    fn stand_in_line(&mut self, key: &Arc<str>) {
-        self.with_lane(key, |lane| lane.backlog.is_in_line = true);
-        self.line.push_back(key.clone());
-    }
-
-    /// Asks for the probes of those who stand in line, as far as there is room for them.
-    pub(super) fn ask_for_probes(&mut self, now: Instant) {
-        let most = (self.failing_share() * 2)
-            .min(self.limits.max_active / UNPROVEN_PART)
-            .max(1);
-        while self.tally.probes < most && self.has_first_room() {
-            let Some(key) = self.line.pop_front() else {
-                return;
-            };
-            self.with_lane(&key, |lane| lane.backlog.is_in_line = false);
-            let is_meant = |lane: &Lane| {
-                let is_idle = lane.active() == 0 && !lane.is_healthy();
-                lane.backlog.is_askable() && (lane.needs_probe(now) || !lane.is_closed() && is_idle)
-            };
-            if self.lanes.get(&key).is_some_and(is_meant) && self.horizon.is_none() {
-                self.want(&key, 1);
-            } else if self.lanes.contains_key(&key) {
-                self.arrange(&key, now);
-            }
-        }
     }
 }

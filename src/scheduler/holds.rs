@@ -45,6 +45,12 @@ impl Scheduler {
         for (key, hold) in &all {
             self.holds.add(key.clone(), *hold, now.mono);
         }
+        for (key, _) in &all {
+            // It may end sooner than was known.
+            if self.lanes.contains_key(key) {
+                self.arrange(key, now.mono);
+            }
+        }
         for (key, hold) in all {
             if !before.iter().any(|(old, _)| *old == key) {
                 self.tell_held(key, hold, now);

@@ -157,7 +157,7 @@ impl Scheduler {
             old.extend(lane.extract(is_old));
         }
         self.ready -= old.len();
-        for delivery in old {
+        for delivery in old.into_iter().rev() {
             self.put_away(delivery, now);
         }
         for (entry, made) in self.chains.renew(is_old, now.boot) {

@@ -16,6 +16,7 @@ mod fates;
 mod holds;
 mod lanes;
 mod leases;
+mod recalls;
 mod saturation;
 mod shares;
 mod strand;
@@ -40,6 +41,7 @@ use chains::{Admission, Chains};
 use lanes::Lanes;
 use leases::Leases;
 pub use leases::begin_within;
+use recalls::Line;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 pub use shares::Notice;
@@ -79,7 +81,7 @@ pub struct Scheduler {
     /// Lanes that may have room for more of their backlogs, once all else is done.
     to_ask: Vec<Arc<str>>,
     /// Lanes that are to have a probe when there is room for one.
-    line: VecDeque<Arc<str>>,
+    line: Line,
     /// When one that was never tried may have a worker beyond what is there for such.
     reserve: Option<Instant>,
     /// Lanes that closed or opened, endpoints held or lifted, for the log.
@@ -120,7 +122,7 @@ impl Scheduler {
             tally: Weight::default(),
             wants: Vec::new(),
             to_ask: Vec::new(),
-            line: VecDeque::new(),
+            line: Line::default(),
             reserve: None,
             changes: Vec::new(),
             ready: 0,

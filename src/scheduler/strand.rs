@@ -53,7 +53,7 @@ impl Scheduler {
         };
         let stranded = lane.take_stranded(now.mono, now.mono + BRIEF);
         self.ready -= stranded.len();
-        for delivery in stranded {
+        for delivery in stranded.into_iter().rev() {
             self.put_away(delivery, now);
         }
     }
@@ -61,8 +61,9 @@ impl Scheduler {
     /// One that cannot go soon and must not stay waits for its endpoint in the store.
     pub(super) fn put_away(&mut self, delivery: Delivery, now: Now) {
         if delivery.message.overrides.order_key.is_none() {
+            // It came before what is in the backlog.
             let name = delivery.lane.clone();
-            self.defer(delivery, name, now);
+            self.defer_to(delivery, name, true, now);
         } else if self.is_one_too_many(&delivery, now) {
             self.bury_for_room(delivery, true, now);
         } else {

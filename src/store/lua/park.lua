@@ -61,6 +61,13 @@ local function move(i)
     return 'reused'
   end
   local added = redis.pcall(unpack(add))
+  if backlog ~= '' and type(added) == 'table' and added.err
+    and string.find(added.err, 'WRONGTYPE', 1, true) then
+    -- Something else has the name of this backlog. It must not hold up what waits for others: for a
+    -- minute this waits for a time.
+    added = redis.pcall('ZADD', parked, 'NX', string.format('%.0f', now + 60000), add[3])
+    backlog = ''
+  end
   if type(added) == 'table' and added.err then
     -- Not to be taken for one that has come already when it is offered again.
     if key then redis.call('GETDEL', KEYS[key]) end

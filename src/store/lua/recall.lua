@@ -14,9 +14,10 @@ if next ~= 0 then return { entries, next } end
 redis.call('XPENDING', again, group)
 take(again, group, nothing)
 local latest, bytes = string.format('%.0f', now), tonumber(ARGV[4])
-local due = redis.call('ZRANGEBYSCORE', parked, '-inf', latest, 'LIMIT', 0, ARGV[3])
-for _, member in ipairs(due) do
-  if bytes <= 0 then break end
+-- One by one: they may be large.
+for _ = 1, tonumber(ARGV[3]) do
+  local member = redis.call('ZRANGEBYSCORE', parked, '-inf', latest, 'LIMIT', 0, 1)[1]
+  if not member or bytes <= 0 then break end
   bytes = bytes - #member
   entries[#entries + 1] = hand(again, group, consumer, member)
   redis.call('ZREM', parked, member)

@@ -13,8 +13,10 @@ local function received(member)
 end
 local entries = {}
 take(again, group, nothing)
-for _, member in ipairs(redis.call('LRANGE', backlog, 0, ARGV[4] - 1)) do
-  if bytes <= 0 or latest and tonumber(received(member)) > latest then break end
+-- One by one: they may be large.
+for _ = 1, tonumber(ARGV[4]) do
+  local member = redis.call('LINDEX', backlog, 0)
+  if not member or bytes <= 0 or latest and tonumber(received(member)) > latest then break end
   bytes = bytes - #member
   entries[#entries + 1] = hand(again, group, consumer, member)
   redis.call('LPOP', backlog)

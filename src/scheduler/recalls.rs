@@ -1,0 +1,208 @@
+//! What is asked back from backlogs, and when. Pure.
+//!
+//! There is one question at a time for each lane, and its answer says how many messages come and what
+//! is left. Whatever a lane is asked for must find room when it comes, or it would go back and be
+//! asked for again: so what is under way is counted, and what has come back stays.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backlogs::UNPROVEN_PART;
+use super::{Now, Scheduler};
+use crate::lane::Lane;
+use crate::record::Want;
+
+/// Messages of a backlog that are for others, or are to be given up, at a time.
+const BATCH: usize = 64;
+
+/// Messages that are asked for at a time.
+const MOST_ASKED: usize = 1024;
+
+/// What comes at a time has about so many bytes at most.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A backlog whose first message was not too old is not looked at for so long for that reason.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Lanes that are to have one message to be tried with, when there is room for it.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// Those that have never answered.
+    new: VecDeque<Arc<str>>,
+    closed: VecDeque<Arc<str>>,
+}
+
+impl Scheduler {
+    /// These backlogs are in the store. Who is not known here has failed, for others or before.
+    pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
+        for (name, oldest) in backlogs {
+            self.put_on_probation(&name, now);
+            self.note_apart(&name);
+            self.with_lane(&name, |lane| lane.backlog.has = true);
+            self.set_oldest(&name, oldest, now);
+            self.arrange(&name, now.mono);
+        }
+    }
+
+    pub(super) fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
+        let most = self.limits.max_age;
+        self.with_lane(name, |lane| {
+            let age = lane.max_age().unwrap_or(most);
+            let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
+            // What is too old already is found now.
+            let until = now.mono.checked_add(age.unwrap_or_default());
+            lane.backlog.oldest = until.map(|until| (received, until));
+        });
+    }
+
+    /// Who asked for what is too old, and got something that is not, does not ask again at once: the
+    /// age of a message is not all that says how long it may wait.
+    pub(super) fn note_young(&mut self, name: &Arc<str>, now: Now) {
+        self.with_lane(name, |lane| {
+            lane.backlog.expire_after = now.mono.checked_add(YOUNG);
+        });
+    }
+
+    /// If nothing is known of it, it begins with a probe.
+    pub(super) fn put_on_probation(&mut self, name: &Arc<str>, now: Now) {
+        if !self.lanes.contains_key(name) {
+            let lane = Lane::on_probation(&self.limits.lanes, now.mono);
+            self.add_lane(name.clone(), lane, now.mono);
+        }
+    }
+
+    /// So many messages come from a backlog, and so many are left there.
+    pub fn released(
+        &mut self,
+        name: &Arc<str>,
+        count: usize,
+        left: u64,
+        oldest: Option<u64>,
+        now: Now,
+    ) {
+        self.with_lane(name, |lane| {
+            lane.backlog.release(count, left);
+            lane.backlog.oldest = None;
+            if count == 0 {
+                lane.backlog.to_bury = 0;
+            }
+        });
+        if let Some(oldest) = oldest {
+            self.set_oldest(name, oldest, now);
+        }
+        self.to_ask.push(name.clone());
+    }
+
+    /// Asks for some of a lane's backlog, if it is time and there is room.
+    pub(super) fn ask(&mut self, key: &Arc<str>, now: Instant) {
+        let Some(lane) = self.lanes.get(key).filter(|l| l.backlog.is_askable()) else {
+            return;
+        };
+        if self.horizon.is_some() || self.limits.near.is_none() {
+            return;
+        }
+        if let Some(latest) = lane.backlog.expired(now) {
+            return self.want_until(key, BATCH, Some(latest));
+        }
+        let to_bury = (lane.backlog.to_bury as usize).min(BATCH);
+        let hold = self.holds.find_exact(key, now);
+        if hold.is_some() || lane.is_disabled {
+            let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
+            if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
+                self.wake_lane(key, alarm);
+            }
+            return self.want(key, to_bury);
+        }
+        if lane.backlog.is_foreign {
+            return self.want(key, BATCH);
+        }
+        if lane.is_closed() {
+            if to_bury > 0 {
+                return self.want(key, to_bury);
+            }
+            if lane.needs_probe(now) {
+                self.stand_in_line(key);
+            } else if let Some(alarm) = lane.backlog.alarm(lane.closed_until(now)) {
+                self.wake_lane(key, alarm);
+            }
+            return;
+        }
+        if !lane.is_healthy() {
+            // One at a time, until it has answered.
+            if lane.active() == 0 {
+                self.stand_in_line(key);
+            }
+            return;
+        }
+        let (ahead, in_play) = (self.ahead(lane), lane.in_play());
+        let room = self
+            .limits
+            .share
+            .saturating_sub(lane.active())
+            .min(ahead - in_play.min(ahead));
+        let fits = lane.bytes() + MOST_BYTES <= self.limits.share_bytes || lane.active() == 0;
+        if in_play * 4 <= ahead * 3 && fits {
+            self.want(key, room);
+        }
+    }
+
+    fn want(&mut self, key: &Arc<str>, count: usize) {
+        self.want_until(key, count, None);
+    }
+
+    fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
+        if count > 0 {
+            self.with_lane(key, |lane| lane.backlog.is_asked = true);
+            self.wants.push(Want::Release {
+                name: key.clone(),
+                count: count.min(MOST_ASKED),
+                latest,
+            });
+        }
+    }
+
+    /// There may be more endpoints to be tried than are good for the others.
+    fn stand_in_line(&mut self, key: &Arc<str>) {
+        let Some(lane) = self.lanes.get_mut(key).filter(|l| !l.backlog.is_in_line) else {
+            return;
+        };
+        lane.backlog.is_in_line = true;
+        match lane.is_closed() {
+            true => self.line.closed.push_back(key.clone()),
+            false => self.line.new.push_back(key.clone()),
+        }
+    }
+
+    /// Asks for one message for those who stand in line, as far as there is room for them.
+    pub(super) fn ask_for_probes(&mut self, now: Instant) {
+        let most = (self.failing_share() * 2).min(self.limits.max_active / UNPROVEN_PART);
+        while self.has_room_for_one() {
+            let next = self.line.new.pop_front();
+            let next = next.or_else(|| match self.tally.probes < most.max(1) {
+                true => self.line.closed.pop_front(),
+                false => None,
+            });
+            let Some(key) = next else {
+                return;
+            };
+            let Some(lane) = self.lanes.get_mut(&key) else {
+                continue;
+            };
+            lane.backlog.is_in_line = false;
+            let is_new = !lane.is_closed() && !lane.is_healthy() && lane.active() == 0;
+            let is_meant = lane.needs_probe(now) || is_new;
+            match is_meant && lane.backlog.is_askable() && self.horizon.is_none() {
+                true => self.want(&key, 1),
+                false => self.arrange(&key, now),
+            }
+        }
+    }
+
+    /// Whether one more may be asked for that is not known to answer, besides those under way.
+    fn has_room_for_one(&self) -> bool {
+        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
+        count + self.tally.expected < (self.limits.max_active / 2).max(1)
+            && bytes < (self.limits.max_active_bytes / 2).max(1)
+    }
+}

@@ -61,43 +61,35 @@ impl RedisLedger {
             park: Script::new(scripts::PARK),
         }
     }
-
-    fn settle_in(
-        &mut self,
-        stream: String,
-        ids: &[String],
-        limit: Duration,
-    ) -> Result<(), StoreError> {
-        // Both or neither: an entry that is acknowledged and not deleted would be delivered
-        // again if the group had to be made anew.
-        let mut pipe = redis::pipe();
-        let group = &self.keys.group;
-        pipe.atomic();
-        pipe.cmd("XACK").arg(&stream).arg(group).arg(ids).ignore();
-        pipe.cmd("XDEL").arg(&stream).arg(ids).ignore();
-        let settled = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
-        match settled {
-            Err(e) if e.code() == "OOM" => {
-                let script = Script::new(scripts::SETTLE);
-                let mut call = script.key(&stream);
-                call.arg(group).arg(ids);
-                run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
-            }
-            settled => settled,
-        }
-    }
 }
 
 impl Store for RedisLedger {
     fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError> {
-        for stream in [Stream::Messages, Stream::Again] {
+        let streams = [Stream::Messages, Stream::Again].map(|stream| {
             let those = entries.iter().filter(|entry| entry.stream == stream);
             let ids: Vec<String> = those.map(EntryId::to_string).collect();
-            if !ids.is_empty() {
-                self.settle_in(self.keys.stream(stream).to_owned(), &ids, limit)?;
-            }
+            (self.keys.stream(stream).to_owned(), ids)
+        });
+        let all = streams.iter().filter(|(_, ids)| !ids.is_empty());
+        // All or nothing: an entry that is acknowledged and not deleted would be delivered again if
+        // the group had to be made anew.
+        let mut pipe = redis::pipe();
+        let group = &self.keys.group;
+        pipe.atomic();
+        for (stream, ids) in all.clone() {
+            pipe.cmd("XACK").arg(stream).arg(group).arg(ids).ignore();
+            pipe.cmd("XDEL").arg(stream).arg(ids).ignore();
         }
-        Ok(())
+        let settled = run(&self.redis, &mut self.connection, limit, |c| pipe.query(c));
+        match settled {
+            Err(e) if e.code() == "OOM" => all.clone().try_for_each(|(stream, ids)| {
+                let script = Script::new(scripts::SETTLE);
+                let mut call = script.key(stream);
+                call.arg(group).arg(ids);
+                run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
+            }),
+            settled => settled,
+        }
     }
 
     fn note(

@@ -1,5 +1,6 @@
 //! The scheduler against its model, and a few of its promises by example.
 
+mod asking;
 mod backlogs;
 pub(super) mod model;
 mod simulation;

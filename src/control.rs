@@ -38,6 +38,8 @@ pub enum Order {
     /// These backlogs are not empty; when the oldest message of each was received, in Unix
     /// milliseconds.
     Backlogs(Vec<(Arc<str>, u64)>),
+    /// This one is new, of whatever replica. Who does not know the endpoint has nothing to say of it.
+    NewBacklog(Arc<str>, u64),
     /// So many messages come from this backlog, and so many are left there.
     Released {
         name: Arc<str>,
@@ -131,7 +133,7 @@ impl Orders {
 
 impl Order {
     /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
-    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`.
+    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`, `backlog RECEIVED NAME`.
     pub fn parse(text: &str, now: Instant) -> Option<Order> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
@@ -144,6 +146,10 @@ impl Order {
                 Some(Order::Hold(words.next()?.into(), Hold { cause, until }))
             }
             "due" => Some(Order::Due),
+            "backlog" => {
+                let (received, name) = rest.split_once(' ')?;
+                Some(Order::NewBacklog(name.into(), received.parse().ok()?))
+            }
             "resume" => Some(Order::Resume(rest.into())),
             "report" => {
                 let (reply, prefix) = rest.split_once(' ')?;
@@ -214,6 +220,9 @@ mod tests {
         ));
         assert!(matches!(read("resume http://h"), Some(Order::Resume(_))));
         assert!(matches!(read("report {o}:r:1 "), Some(Order::Report(_, p)) if p.is_empty()));
+        assert!(
+            matches!(read("backlog 7 http://h"), Some(Order::NewBacklog(name, 7)) if &*name == "http://h")
+        );
         for text in [
             "",
             "hold",

@@ -259,6 +259,7 @@ impl Run {
             Order::Copies(count) => scheduler.count_copies(count),
             Order::OverBudget(over) => scheduler.set_over_budget(over),
             Order::Backlogs(names) => scheduler.set_backlogs(names, now),
+            Order::NewBacklog(name, oldest) => scheduler.note_backlog(&name, oldest, now),
             Order::Released {
                 name,
                 count,

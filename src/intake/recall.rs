@@ -66,8 +66,9 @@ struct Progress {
     wanted: VecDeque<Want>,
     /// When to look at what is parked.
     due: Instant,
-    /// When what is wanted may be asked for.
-    release_at: Instant,
+    /// What was refused, and when it may be asked for again. What is wrong with one backlog must not
+    /// hold up the others.
+    refused: VecDeque<(Instant, Want)>,
 }
 
 impl Recaller {
@@ -84,7 +85,7 @@ impl Recaller {
             ),
             wanted: VecDeque::new(),
             due: Instant::now(),
-            release_at: Instant::now(),
+            refused: VecDeque::new(),
         };
         let mut first = true;
         while !drain.has_begun() {
@@ -135,15 +136,13 @@ impl Recaller {
                     result => result?,
                 }
             }
-            if now >= progress.release_at {
-                match self.release(&mut entries, progress, intake) {
-                    Err(End::Failed(e)) if e.is_refusal() => {
-                        progress.release_at = now + self.refusals.begin(&e);
-                        // What is wrong with one backlog must not hold up the others.
-                        progress.wanted.rotate_left(1);
-                    }
-                    result => result?,
+            match self.release(&mut entries, progress, intake) {
+                Err(End::Failed(e)) if e.is_refusal() => {
+                    let at = now + self.refusals.begin(&e);
+                    let want = progress.wanted.pop_front();
+                    progress.refused.extend(want.map(|want| (at, want)));
                 }
+                result => result?,
             }
             self.sleeper.sleep(Some(progress.next()));
         }
@@ -152,6 +151,11 @@ impl Recaller {
 
     /// False when the timer asks for nothing more.
     fn take_wants(&self, progress: &mut Progress) -> bool {
+        let now = Instant::now();
+        while progress.refused.front().is_some_and(|(at, _)| *at <= now) {
+            let again = progress.refused.pop_front();
+            progress.wanted.extend(again.map(|(_, want)| want));
+        }
         loop {
             match self.wants.try_recv() {
                 Ok(Want::Look) => progress.due = Instant::now(),
@@ -172,7 +176,9 @@ impl Recaller {
         self.appointment.take();
         let asked = boot_time();
         let recalled = entries.recall(BATCH)?;
-        self.refusals.end();
+        if progress.refused.is_empty() {
+            self.refusals.end();
+        }
         let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
         progress.due = Instant::now() + pause;
         progress.see(&recalled.entries);
@@ -196,7 +202,9 @@ impl Recaller {
         };
         let asked = boot_time();
         let released = entries.release(&name, count, latest)?;
-        self.refusals.end();
+        if progress.refused.is_empty() {
+            self.refusals.end();
+        }
         progress.wanted.pop_front();
         progress.see(&released.entries);
         let read = released.entries.into_iter();
@@ -286,9 +294,10 @@ impl Progress {
     /// When there is something to do, even if nobody asks for anything.
     fn next(&self) -> Instant {
         let next = self.due.min(self.takeover.next());
+        let again = self.refused.front().map(|(at, _)| *at);
         match self.wanted.is_empty() {
-            true => next,
-            false => next.min(self.release_at),
+            true => again.map_or(next, |again| next.min(again)),
+            false => Instant::now(),
         }
     }
 }

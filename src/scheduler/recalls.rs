@@ -45,6 +45,18 @@ impl Scheduler {
         }
     }
 
+    /// Some replica has deferred the first message for an endpoint. If that answers here, it can have
+    /// it here.
+    pub fn note_backlog(&mut self, name: &Arc<str>, oldest: u64, now: Now) {
+        if self
+            .with_lane(name, |lane| lane.backlog.has = true)
+            .is_some()
+        {
+            self.set_oldest(name, oldest, now);
+            self.to_ask.push(name.clone());
+        }
+    }
+
     pub(super) fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
         let most = self.limits.max_age;
         self.with_lane(name, |lane| {

@@ -154,8 +154,16 @@ impl Admin {
             for name in names {
                 pipe.cmd("LLEN").arg(self.keys.backlog(name));
             }
-            let reply: RedisResult<Vec<u64>> = pipe.query(&mut self.connection);
-            all.extend(names.iter().cloned().zip(self.done(reply)?));
+            let packed = pipe.get_packed_pipeline();
+            let connection = &mut self.connection;
+            let reply =
+                redis::ConnectionLike::req_packed_commands(connection, &packed, 0, names.len());
+            // One that is no list stops no other.
+            let lengths = self.done(reply)?.into_iter().map(|length| match length {
+                Value::Int(n) => n.max(0) as u64,
+                _ => 0,
+            });
+            all.extend(names.iter().cloned().zip(lengths));
         }
         Ok(all)
     }

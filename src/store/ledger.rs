@@ -116,6 +116,7 @@ impl Store for RedisLedger {
         call.key(&self.keys.dead).key(&self.keys.backlogs);
         call.arg(&self.keys.group).arg(&self.config.consumer);
         call.arg(now).arg(self.config.dedup.as_millis() as u64);
+        call.arg(&self.keys.control);
         let mut keys = 5;
         let mut backlogs: HashMap<&str, usize> = HashMap::new();
         for p in parked {

@@ -129,7 +129,7 @@ impl World<'_> {
         let some: Vec<Held> = hand.drain(..hand.len().min(3)).collect();
         let (mut keys, mut args) = (vec![], vec![GROUP.to_owned(), replica.to_owned()]);
         keys.extend([PARKED, MESSAGES, AGAIN, DEAD, BACKLOGS].map(str::to_owned));
-        args.extend(["1000".to_owned(), "60000".to_owned()]);
+        args.extend(["1000", "60000", "control"].map(str::to_owned));
         for held in &some {
             args.push(held.entry.clone());
             match self.below(3) {

@@ -2,8 +2,8 @@
 -- those that were entries leave their stream in the same moment, if they are still ours. What is
 -- parked or deferred is one member: a line with what is known of it, then its bytes.
 -- KEYS: parked, messages, again, dead, backlogs, then backlogs, and keys that remember what was
--- heard. ARGV: group, consumer, time (Unix ms), for how long that is remembered (ms), then for each
--- message: its entry or '', delay (ms) or RPUSH or LPUSH, which of KEYS is its backlog or '', the name of that, which
+-- heard. ARGV: group, consumer, time (Unix ms), for how long that is remembered (ms), the channel on
+-- which replicas are told of backlogs that are new, then for each message: its entry or '', delay (ms) or RPUSH or LPUSH, which of KEYS is its backlog or '', the name of that, which
 -- of KEYS remembers its id and URL (and the next one its bytes) or '', digest of its bytes,
 -- attempts, received, id, URL, source, what its last attempt came to or '', bytes.
 -- Answers for each that was not moved: its index, and why.
@@ -74,17 +74,19 @@ local function move(i)
     return added
   end
   if backlog ~= '' and (delay == 'LPUSH' or not named[name]) then
-    redis.call('ZADD', backlogs, delay == 'LPUSH' and 'LT' or 'NX', received, name)
+    -- Whoever is not told finds it a little later: that must not fail what was moved.
+    local is_new = redis.call('ZADD', backlogs, delay == 'LPUSH' and 'LT' or 'NX', received, name)
+    if is_new == 1 then redis.pcall('PUBLISH', ARGV[5], 'backlog ' .. received .. ' ' .. name) end
     named[name] = true
   end
   if entry ~= '' then take(stream, group, entry) end
 end
 
-for i = 5, #ARGV, 13 do
+for i = 6, #ARGV, 13 do
   local why = move(i)
   if type(why) == 'table' then return why end
   if why then
-    unmoved[#unmoved + 1] = (i - 5) / 13
+    unmoved[#unmoved + 1] = (i - 6) / 13
     unmoved[#unmoved + 1] = why
   end
 end

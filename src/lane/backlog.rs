@@ -61,6 +61,12 @@ impl Backlog {
     /// The ledger has added one.
     pub fn note_added(&mut self) {
         self.deferring = self.deferring.saturating_sub(1);
+        self.note_more();
+    }
+
+    /// Something was added. The answer to a question that is under way may be older.
+    pub fn note_more(&mut self) {
+        self.has = true;
         self.was_added |= self.is_asked;
     }
 

@@ -39,7 +39,7 @@ impl Scheduler {
         for (name, oldest) in backlogs {
             self.put_on_probation(&name, now);
             self.note_apart(&name);
-            self.with_lane(&name, |lane| lane.backlog.has = true);
+            self.with_lane(&name, |lane| lane.backlog.note_more());
             self.set_oldest(&name, oldest, now);
             self.arrange(&name, now.mono);
         }
@@ -49,7 +49,7 @@ impl Scheduler {
     /// it here.
     pub fn note_backlog(&mut self, name: &Arc<str>, oldest: u64, now: Now) {
         if self
-            .with_lane(name, |lane| lane.backlog.has = true)
+            .with_lane(name, |lane| lane.backlog.note_more())
             .is_some()
         {
             self.set_oldest(name, oldest, now);

@@ -37,6 +37,8 @@ pub struct Delivery {
     pub rule: Option<Arc<Rule>>,
     /// The key of its lane.
     pub lane: Arc<str>,
+    /// The key (see [`Message::group`]) whose head it is: the others of that key wait for it.
+    pub head: Option<Arc<str>>,
     /// The backlog that it was released from.
     pub backlog: Option<Arc<str>>,
     pub last: Option<Attempt>,
@@ -158,6 +160,8 @@ pub struct DeadLetter {
     pub message: Vec<u8>,
     /// The stream entry that it was.
     pub entry: Option<EntryId>,
+    /// The key whose head it was: the next may go.
+    pub head: Option<Arc<str>>,
     pub id: Option<Box<str>>,
     pub url: Option<String>,
     pub source: Arc<str>,
@@ -254,6 +258,7 @@ impl Delivery {
             is_late: false,
             rule: None,
             lane,
+            head: None,
             backlog: None,
             last: None,
             name_asked: None,
@@ -291,6 +296,7 @@ impl Delivery {
             url: Some(self.message.endpoint.uri.to_string()),
             message: self.message.into_raw(),
             entry: self.entry,
+            head: self.head,
             source: self.source,
             received: self.received,
             attempts: self.attempts,
@@ -317,6 +323,7 @@ impl DeadLetter {
             detail: rejection.detail,
             message: rejection.raw,
             entry: None,
+            head: None,
             id: rejection.id,
             url: rejection.url,
             source,

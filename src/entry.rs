@@ -83,6 +83,8 @@ pub struct Held {
     pub source: Option<String>,
     /// What its last attempt came to.
     pub failure: Option<String>,
+    /// The key whose head it is, if it has come back.
+    pub head: Option<String>,
 }
 
 impl Entry {
@@ -90,6 +92,14 @@ impl Entry {
     pub fn was_moved(&self) -> bool {
         let mut pairs = self.fields.chunks_exact(2);
         pairs.any(|pair| pair[0] == b"received_ms")
+    }
+
+    /// The key whose head it is. Nobody but outhook adds to what has come back.
+    pub fn head(&self) -> Option<String> {
+        let mut pairs = self.fields.chunks_exact(2);
+        let head = pairs.find(|pair| pair[0] == b"head")?;
+        let is_ours = self.id.stream == Stream::Again;
+        String::from_utf8(head[1].clone()).ok().filter(|_| is_ours)
     }
 
     /// The error is what is wrong, a sentence for the producer, and all the bytes that there are.
@@ -108,6 +118,7 @@ impl Entry {
         let found = of("message").len();
         let (attempts, received) = (text("attempts"), text("received_ms"));
         let (id, source, failure) = (text("id"), text("source"), text("last"));
+        let head = self.head();
         let number = |text: Option<String>| text.and_then(|t| t.parse::<u64>().ok());
         if found == 0 && has_fields(&self.fields) {
             return match compose(&self.fields) {
@@ -118,6 +129,7 @@ impl Entry {
                     id: None,
                     source: None,
                     failure: None,
+                    head: None,
                 }),
                 Err((reason, detail)) => Err((reason, detail, self.fields.join(&b' '))),
             };
@@ -142,6 +154,7 @@ impl Entry {
             id: id.filter(|id| vet_id(id).is_ok()),
             source: source.filter(|s| is_line(s)),
             failure: failure.filter(|s| is_line(s)),
+            head,
         })
     }
 }

@@ -10,7 +10,6 @@
 //! a host that just came back is not run over.
 
 mod backlog;
-mod line;
 mod pacing;
 mod queue;
 mod share;

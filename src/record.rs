@@ -15,6 +15,10 @@ use crate::report::Report;
 pub enum Record {
     /// A stream entry's message was delivered: the entry may go.
     Settle(EntryId),
+    /// The same of the head of a key: the next of that key may come.
+    Advance(EntryId, Arc<str>),
+    /// An entry with a key: it is to be told whether it is its turn. Otherwise it waits in the store.
+    Queue(Delivery),
     /// So many attempts have been made at an entry, which a crash must not forget. Renews
     /// the lease.
     Note(EntryId, u32),
@@ -142,7 +146,8 @@ impl Told {
 /// What a message waits for in Redis.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Until {
-    /// A time, in Unix milliseconds; what is due already goes to the end of the stream.
+    /// A time, in Unix milliseconds; what is due already goes to the end of the stream, unless it is
+    /// the head of a key, which it stays so.
     Due(u64),
     /// The endpoint, or what else it is, of this name: it goes to the end of that one's backlog, or
     /// to its beginning if it came before what is there.
@@ -155,6 +160,10 @@ pub struct Parked {
     /// The stream entry that it is now, if it is one.
     pub entry: Option<EntryId>,
     pub until: Until,
+    /// The key whose head it is.
+    pub head: Option<Arc<str>>,
+    /// It has a key, and its turn is still to be found: it goes to what is dealt in order.
+    pub is_ordered: bool,
     pub id: Box<str>,
     pub url: Arc<str>,
     pub attempts: u32,
@@ -178,6 +187,8 @@ impl Parked {
         Parked {
             entry: delivery.entry,
             until,
+            is_ordered: delivery.entry.is_none() && delivery.message.overrides.order_key.is_some(),
+            head: delivery.head.clone(),
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.url.clone(),
             attempts: delivery.attempts,
@@ -226,6 +237,17 @@ pub enum Why {
     Reused,
 }
 
+/// What the store says of an entry with a key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Turn {
+    /// It is the head of its key.
+    Head,
+    /// Others are before it: it waits in the store now.
+    Follows,
+    /// Others have it.
+    Lost,
+}
+
 /// What the ledger tells the timer of what it was given: what is over, and what was lost.
 #[derive(Debug, Default)]
 pub struct Receipt {
@@ -244,11 +266,14 @@ pub struct Receipt {
     pub lapsed: Vec<EntryId>,
     /// The same, of attempts that were about to begin.
     pub not_begun: Vec<Delivery>,
+    /// Whose turn it is.
+    pub turns: Vec<(Delivery, Turn)>,
 }
 
 impl Receipt {
     pub fn is_empty(&self) -> bool {
         let entries = self.moved.len() + self.lapsed.len() + self.not_begun.len();
+        let entries = entries + self.turns.len();
         entries == 0 && self.copies + self.reused == 0
     }
 }
@@ -258,10 +283,11 @@ impl Record {
     pub fn len(&self) -> usize {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::LastCall => 0,
+            Record::Advance(_, key) => key.len(),
             Record::Tell(told) => told.url.len() + told.error.as_ref().map_or(0, String::len),
             Record::Gone(url, _) => url.len(),
             Record::Answer(_, report) => report.len(),
-            Record::Begin(delivery) => delivery.message.raw().len(),
+            Record::Begin(delivery) | Record::Queue(delivery) => delivery.message.raw().len(),
             Record::Bury(letter) => letter.message.len(),
             Record::Park(parked) => parked.message.len(),
         }
@@ -273,6 +299,8 @@ impl Record {
         match self {
             Record::Settle(_) | Record::Note(..) | Record::Tell(_) => None,
             Record::Gone(..) | Record::Answer(..) | Record::LastCall => None,
+            // Entries both.
+            Record::Advance(..) | Record::Queue(_) => None,
             Record::Begin(delivery) => match delivery.entry {
                 Some(_) => None,
                 None => Some(delivery.message.id.to_string()),

@@ -14,6 +14,7 @@ use super::{descriptors, exit_code, rules};
 use crate::cli::ServeArgs;
 use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
+use crate::intake::dealer::Dealer;
 use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::recall::Recaller;
@@ -160,7 +161,18 @@ fn sources(
         trouble: link.trouble.of("subscriber"),
         refusing: link.trouble.of("channels"),
     };
+    let dealer = Dealer {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        trouble: link.trouble.of("dealer"),
+    };
     vec![
+        Source {
+            name: "ordered".into(),
+            kind: SourceKind::Patient,
+            run: Box::new(move |intake, ends| dealer.run(intake, &ends.drain)),
+        },
         Source {
             name: "pubsub".into(),
             kind: SourceKind::Eager,

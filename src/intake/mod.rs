@@ -2,6 +2,7 @@
 //! parses, and sends to the timer; it ends, and with it its channel, when its input does or
 //! the drain begins.
 
+pub mod dealer;
 pub mod heartbeat;
 pub mod lines;
 pub mod pubsub;
@@ -174,6 +175,7 @@ impl Intake {
     /// `asked`: a moment before its lease began.
     pub fn read_entry(&mut self, entry: Entry, asked: BootTime) -> Arrival {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
+        let head = entry.head();
         let arrival = match entry.open() {
             Ok(held) => self.unpack(held, id, count, suspect, asked),
             Err((reason, detail, raw)) => {
@@ -189,6 +191,7 @@ impl Intake {
         };
         arrival.map_err(|mut letter: Box<DeadLetter>| {
             letter.entry = Some(id);
+            letter.head = head.map(Into::into);
             letter.died = unix_ms(SystemTime::now());
             letter
         })
@@ -227,6 +230,8 @@ impl Intake {
         };
         match self.parse(held.message, fresh) {
             Ok(message) => {
+                let head = message.group();
+                let head = head.filter(|head| held.head.as_deref() == Some(head));
                 // Reading the entry counted one that was no attempt.
                 let noted = count.saturating_sub(1);
                 Ok(Delivery {
@@ -234,6 +239,7 @@ impl Intake {
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
                     carried: held.attempts,
                     suspect,
+                    head,
                     failed_before: held.failure.map(Into::into),
                     ..Delivery::new(message, source, received, asked)
                 })

@@ -52,6 +52,9 @@ const BYTES: usize = 4 << 20;
 const BACKLOGS: usize = 1000;
 const FIRST_BACKLOGS: usize = 10_000;
 
+/// Pages of keys that are looked at in one round.
+const PAGES: usize = 50;
+
 /// See the module's header.
 pub struct Consumer {
     pub redis: Redis,
@@ -85,6 +88,8 @@ struct Progress {
     takeover: Takeover,
     /// Which of the backlogs are looked at next.
     backlogs: usize,
+    /// Where to go on with the keys, to see whether their heads are still there.
+    heads: u64,
     /// What the server refuses, as it was told.
     lacks: Vec<Lack>,
     /// What is wrong with the keys, the same.
@@ -106,6 +111,7 @@ impl Consumer {
                 self.trouble.of("sweep"),
             ),
             backlogs: 0,
+            heads: 0,
             lacks: Vec::new(),
             faults: Vec::new(),
             is_refused: true,
@@ -253,6 +259,7 @@ impl Consumer {
             Step::RoundOver => {
                 self.inspect(entries, progress)?;
                 self.tell_backlogs(entries, progress, BACKLOGS)?;
+                self.revive(entries, progress)?;
             }
         }
         Ok(())
@@ -273,6 +280,32 @@ impl Consumer {
         };
         if !names.is_empty() {
             self.orders.give(Order::Backlogs(names));
+        }
+        Ok(())
+    }
+
+    /// Lets keys go on whose heads somebody has deleted.
+    fn revive(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        let mut revived = 0;
+        for _ in 0..PAGES {
+            let (count, next) = match entries.revive(progress.heads) {
+                Err(e) if e.is_refusal() => {
+                    progress.is_refused = true;
+                    break;
+                }
+                done => done?,
+            };
+            (revived, progress.heads) = (revived + count, next);
+            if next == 0 {
+                break;
+            }
+        }
+        if revived > 0 {
+            self.orders.give(Order::Due);
+            warn!(
+                "{revived} messages that others of their orderKey waited for were deleted or \
+                 trimmed by someone else: the next of these keys go"
+            );
         }
         Ok(())
     }

@@ -17,11 +17,9 @@ impl Lane {
         std::mem::take(&mut self.ready)
     }
 
-    /// Takes out the last that is queued, unless it has a key.
-    pub fn pop_free(&mut self) -> Option<Delivery> {
-        let last = self.ready.back()?;
-        let is_free = last.message.overrides.order_key.is_none();
-        is_free.then(|| self.ready.pop_back())?
+    /// Takes out the last that is queued.
+    pub fn pop_last(&mut self) -> Option<Delivery> {
+        self.ready.pop_back()
     }
 
     /// Takes out of the queue what `which` says.

@@ -20,6 +20,8 @@ const BYTES: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Held {
     pub settled: Vec<EntryId>,
+    pub advanced: Vec<(EntryId, Arc<str>)>,
+    pub queued: Vec<Delivery>,
     pub notes: Vec<(EntryId, u32)>,
     pub begun: Vec<Delivery>,
     pub letters: Vec<DeadLetter>,
@@ -64,6 +66,8 @@ impl Held {
         self.bytes += record.len();
         match record {
             Record::Settle(entry) => self.settled.push(entry),
+            Record::Advance(entry, key) => self.advanced.push((entry, key)),
+            Record::Queue(delivery) => self.queued.push(delivery),
             Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
             Record::Begin(delivery) => self.begun.push(delivery),
             Record::Bury(letter) => self.letters.push(letter),
@@ -82,6 +86,8 @@ impl Held {
 
     pub fn recount(&mut self) {
         self.count = self.settled.len()
+            + self.advanced.len()
+            + self.queued.len()
             + self.notes.len()
             + self.begun.len()
             + self.letters.len()
@@ -91,8 +97,9 @@ impl Held {
             + self.answers.len();
         let letters = self.letters.iter().map(|l| l.message.len());
         let parked = self.parked.iter().map(|p| p.message.len());
-        let begun = self.begun.iter().map(|d| d.message.raw().len());
-        self.bytes = letters.chain(parked).chain(begun).sum();
+        let held = self.begun.iter().chain(&self.queued);
+        let held = held.map(|d| d.message.raw().len());
+        self.bytes = letters.chain(parked).chain(held).sum();
     }
 
     /// The end has come before the store: what memory alone held is lost, and is named at the end.
@@ -100,7 +107,7 @@ impl Held {
         let begun = self.begun.into_iter().map(Record::Begin);
         let letters = self.letters.into_iter().map(Record::Bury);
         let parked = self.parked.into_iter().map(Record::Park);
-        report.again += self.settled.len() as u64;
+        report.again += (self.settled.len() + self.advanced.len()) as u64;
         for record in begun.chain(letters).chain(parked) {
             if let Some(name) = record.loss() {
                 report.lost.push(name);

@@ -6,6 +6,7 @@
 //! then within [`Ledger::patience`] even if the store is gone.
 
 mod batch;
+mod keys;
 mod outcome;
 
 use std::collections::HashSet;
@@ -151,6 +152,12 @@ impl Ledger {
         let mut first = FirstError(Ok(()));
         if !held.settled.is_empty() && first.keep(self.store.settle(&held.settled, limit)) {
             held.settled.clear();
+        }
+        if first.lets_go_on() {
+            first.keep(self.advance(held, limit));
+        }
+        if first.lets_go_on() {
+            first.keep(self.queue(held, &mut receipt, limit));
         }
         // A store that does not answer would not answer the rest either, and each wait for it
         // would be one more of this length.

@@ -119,6 +119,25 @@ impl fmt::Display for RejectReason {
 }
 
 impl Message {
+    /// The key that it has with others of its origin, which go one after another: fit to stand in a
+    /// line, and in a key of the store.
+    pub fn group(&self) -> Option<Arc<str>> {
+        let key = self.overrides.order_key.as_ref()?;
+        let mut group = format!("{} ", self.endpoint.origin);
+        for c in key.chars() {
+            match c {
+                '%' => group.push_str("%25"),
+                c if c.is_control() => {
+                    for byte in c.to_string().bytes() {
+                        group.push_str(&format!("%{byte:02X}"));
+                    }
+                }
+                c => group.push(c),
+            }
+        }
+        Some(group.into())
+    }
+
     /// Reads one message. `max_bytes` bounds the whole message; `fresh_id` makes an id
     /// for a message that brings none, and `endpoint` turns its URL into an [`Endpoint`]
     /// (a function so that the caller may keep the ones it has seen).

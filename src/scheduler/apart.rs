@@ -86,8 +86,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(origin) else {
             return;
         };
-        let queue = lane
-            .extract(|d| d.message.endpoint.url == *url && d.message.overrides.order_key.is_none());
+        let queue = lane.extract(|d| d.message.endpoint.url == *url);
         self.ready -= queue.len();
         for mut delivery in queue {
             let bytes = delivery.message.raw().len();
@@ -104,7 +103,7 @@ impl Scheduler {
         // What an operator has set for the host holds for all of it together.
         let rule = delivery.rule.as_ref();
         let is_limited = rule.is_some_and(|r| r.max_in_flight.is_some() || r.pace.is_some());
-        if !is_of_origin || is_limited || !self.is_deferrable(delivery) {
+        if !is_of_origin || is_limited || !self.has_store() {
             return false;
         }
         let same = self.apart.0.iter().filter(|url| {

@@ -165,7 +165,7 @@ impl Scheduler {
         }
         if self.is_one_too_many(&delivery, now) {
             if delivery.backlog.is_some() {
-                return self.bury_for_room(delivery, true, now);
+                return self.bury_for_room(delivery, now);
             }
             // The oldest makes room for it.
             self.lane(&name, now.mono).backlog.to_bury += 1;
@@ -206,7 +206,7 @@ impl Scheduler {
         else {
             return;
         };
-        let queue = lane.extract(|d| d.entry.is_some() && d.message.overrides.order_key.is_none());
+        let queue = lane.extract(|d| d.entry.is_some());
         self.ready -= queue.len();
         for delivery in queue.into_iter().rev() {
             self.defer_to(delivery, key.clone(), true, now);
@@ -214,7 +214,7 @@ impl Scheduler {
         // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
-            && let Some(delivery) = self.lanes.get_mut(key).and_then(Lane::pop_free)
+            && let Some(delivery) = self.lanes.get_mut(key).and_then(Lane::pop_last)
         {
             self.ready -= 1;
             self.defer(delivery, key.clone(), now);

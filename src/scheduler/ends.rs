@@ -86,18 +86,14 @@ impl Scheduler {
         }
     }
 
-    /// Its endpoint fails, and there is no room to wait for that to end. `admitted`: others of its
-    /// order key wait for it here.
-    pub(super) fn bury_for_room(&mut self, delivery: Delivery, admitted: bool, now: Now) -> Fate {
+    /// Its endpoint fails, and there is no room to wait for that to end.
+    pub(super) fn bury_for_room(&mut self, delivery: Delivery, now: Now) -> Fate {
         let detail = format!(
             "Redis holds more than --redis-budget, and outhook parks nothing more for an endpoint \
              that fails: {}",
             self.why_not(&delivery, now)
         );
-        match admitted {
-            true => self.bury(delivery, DeadReason::OverBudget, detail, now),
-            false => self.bury_unadmitted(delivery, DeadReason::OverBudget, detail, now),
-        }
+        self.bury(delivery, DeadReason::OverBudget, detail, now);
         Fate::Dead(DeadReason::OverBudget)
     }
 

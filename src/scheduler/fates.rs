@@ -1,7 +1,7 @@
 //! What becomes of a delivery that is not to be attempted now: put off, parked, or buried.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::types::What;
 use super::{Now, Scheduler};
@@ -51,18 +51,12 @@ impl Scheduler {
             self.hold_back(delivery, after, now);
         } else if self.over {
             self.put_off(delivery, Duration::ZERO, now);
-        } else if self.is_deferrable(&delivery) && !self.may_stay(&delivery, now) {
+        } else if self.has_store() && !self.may_stay(&delivery, now) {
             let name = delivery.lane.clone();
             self.defer(delivery, name, now);
         } else {
             self.enqueue(delivery, now);
         }
-    }
-
-    /// Whether it may wait for its endpoint in the store. Those with a key keep their order there
-    /// by their times.
-    pub(super) fn is_deferrable(&self, delivery: &Delivery) -> bool {
-        self.limits.near.is_some() && delivery.message.overrides.order_key.is_none()
     }
 
     /// Routes those whose turn has come because others of their key are settled.
@@ -108,10 +102,7 @@ impl Scheduler {
     /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
     /// time if that is later.
     pub(super) fn put_off(&mut self, delivery: Delivery, after: Duration, now: Now) -> Fate {
-        let lane = self
-            .lanes
-            .get(&delivery.lane)
-            .filter(|_| self.is_deferrable(&delivery));
+        let lane = self.lanes.get(&delivery.lane).filter(|_| self.has_store());
         let closed = lane.and_then(|lane| lane.closed_for(now.mono));
         match closed {
             Some(left) if left >= after && delivery.entry.is_some() => {
@@ -147,7 +138,7 @@ impl Scheduler {
         let leaving = self.horizon.is_some_and(|horizon| due > horizon);
         match near {
             Some(near) if !leaving && after > near && self.is_one_too_many(&delivery, now) => {
-                self.bury_for_room(delivery, true, now)
+                self.bury_for_room(delivery, now)
             }
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
@@ -180,22 +171,16 @@ impl Scheduler {
         }
     }
 
-    /// Parks those that wait for others which will not come any more.
-    pub(super) fn park_back(&mut self, now: Now) {
-        for (delivery, due) in self.chains.give_back(now.unix_ms) {
-            self.park_follower(delivery, due, now);
-        }
-    }
-
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
         if self.limits.bridge || delivery.is_late && self.limits.near.is_some() {
             // The stream keeps their order, also of those that are not to be delivered yet.
-            self.park_follower(delivery, now.unix_ms, now);
+            self.park(delivery, now.unix_ms, now);
         } else if self.is_one_too_many(&delivery, now) {
-            self.bury_for_room(delivery, false, now);
+            self.bury_for_room(delivery, now);
         } else if self.limits.near.is_some() {
-            self.send_away(delivery, now.unix_ms, now);
+            let due = delivery.message.deliver_at.unwrap_or_default();
+            self.park(delivery, due.max(now.unix_ms), now);
         } else {
             let detail = "more messages came than are held in memory; --max-active and \
                           --max-active-bytes allow more";
@@ -203,58 +188,10 @@ impl Scheduler {
         }
     }
 
-    /// One with a key, if its lane holds its share of what is active, comes back when there may be
-    /// room. Otherwise it is answered.
-    pub(super) fn appoint_if_crowded(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
-        if !self.is_over_share(&delivery) {
-            return Some(delivery);
-        }
-        if self.is_one_too_many(&delivery, now) {
-            self.bury_for_room(delivery, false, now);
-            return None;
-        }
-        let here = self.lane(&delivery.lane, now.mono).active();
-        let rank = self.chains.rank(&delivery).unwrap_or_default();
-        let after = self.next_appointment(&delivery, rank, here, now) - now.mono;
-        self.send_away(delivery, now.unix_ms + after.as_millis() as u64, now);
-        None
-    }
-
-    /// When its lane may have room for one with a key, before which so many go.
-    pub(super) fn next_appointment(
-        &mut self,
-        delivery: &Delivery,
-        rank: usize,
-        here: usize,
-        now: Now,
-    ) -> Instant {
-        let keys = self.chains.len();
-        let lane = self.lane(&delivery.lane, now.mono);
-        lane.appoint_in_line(now.mono, here, rank, keys)
-    }
-
-    /// Parks one that has just come, before it has taken its place among others of its key.
-    fn send_away(&mut self, delivery: Delivery, due: u64, now: Now) {
-        let due = due.max(delivery.message.deliver_at.unwrap_or_default());
-        self.chains.send_away(&delivery, due);
-        self.park_follower(delivery, due, now);
-    }
-
-    /// Hands it to the store, and with it all that must not go before it.
-    pub(super) fn park(&mut self, delivery: Delivery, due: u64, now: Now) {
-        let followers = self.chains.parked(&delivery, due);
-        self.park_follower(delivery, due, now);
-        for (delivery, due) in followers {
-            self.park_follower(delivery, due, now);
-        }
-    }
-
-    pub(super) fn park_follower(&mut self, mut delivery: Delivery, due: u64, now: Now) {
-        // It comes back to be given up. The times of those with a key say in which order they go.
-        let due = match &delivery.message.overrides.order_key {
-            Some(_) => due,
-            None => due.min(self.latest(&delivery).max(now.unix_ms)),
-        };
+    /// Hands it to the store.
+    pub(super) fn park(&mut self, mut delivery: Delivery, due: u64, now: Now) {
+        // It comes back to be given up.
+        let due = due.min(self.latest(&delivery).max(now.unix_ms));
         if delivery.attempts == 0 {
             // Whoever gives it up may know nothing of its endpoint.
             delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
@@ -276,9 +213,7 @@ impl Scheduler {
     /// It is settled: the next of its key may go.
     pub(super) fn settle(&mut self, delivery: &Delivery) {
         self.leave(delivery);
-        if let Some(key) = &delivery.message.overrides.order_key {
-            self.released.extend(self.chains.settled(key));
-        }
+        self.advance(delivery);
     }
 
     pub(super) fn bury(
@@ -289,23 +224,6 @@ impl Scheduler {
         now: Now,
     ) {
         self.settle(&delivery);
-        self.write_off(delivery, reason, detail, now);
-    }
-
-    /// The same for one that has just come, before it has taken its place among others of its key.
-    pub(super) fn bury_unadmitted(
-        &mut self,
-        delivery: Delivery,
-        reason: DeadReason,
-        detail: String,
-        now: Now,
-    ) {
-        self.leave(&delivery);
-        self.chains.forget_away(&delivery);
-        self.write_off(delivery, reason, detail, now);
-    }
-
-    fn write_off(&mut self, delivery: Delivery, reason: DeadReason, detail: String, now: Now) {
         let told = self.told(&delivery, Fate::Dead(reason), now);
         self.hand_over(&delivery);
         self.stats.dead += 1;

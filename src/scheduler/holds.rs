@@ -59,7 +59,6 @@ impl Scheduler {
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
                 self.changes.push((key.clone(), Change::Lifted));
-                self.chains.lift(|url| covers(key, url), now.unix_ms);
                 if self.lanes.contains_key(key) {
                     self.arrange(key, now.mono);
                 }
@@ -95,7 +94,6 @@ impl Scheduler {
                 name.clone()
             })
             .collect();
-        self.chains.lift(|url| covers(key, url), now.unix_ms);
         for name in meant {
             self.arrange(&name, now.mono);
         }
@@ -126,19 +124,12 @@ impl Scheduler {
 
     /// Puts off what is held; without a store it would wait here for ever.
     pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
-        if let Some(name) = self
-            .held_by(&delivery, now)
-            .filter(|_| self.is_deferrable(&delivery))
-        {
+        if let Some(name) = self.held_by(&delivery, now).filter(|_| self.has_store()) {
             let rule = self.rules.find(&delivery.message.endpoint);
             let is_disabled = rule.is_some_and(|rule| rule.disabled);
             self.lane(&name, now.mono).is_disabled |= is_disabled;
             self.defer(delivery, name, now);
-        } else if self.limits.near.is_some() {
-            if let Some(key) = &delivery.message.overrides.order_key {
-                let url = delivery.message.endpoint.url.clone();
-                self.chains.hold(key, url);
-            }
+        } else if self.has_store() {
             self.put_off(delivery, after, now);
         } else {
             let detail = "its endpoint is disabled in the file of --endpoints";

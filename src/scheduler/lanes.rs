@@ -8,7 +8,6 @@ use super::types::{Alarm, What};
 use super::{Now, Reverse, SCAN, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::lane::{Change, Lane, Sign};
-use crate::record::Record;
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
 pub(super) const REST: Duration = Duration::from_secs(60);
@@ -98,45 +97,18 @@ impl Scheduler {
         }));
     }
 
-    /// Whether a lane holds so much, with the one that has just come, that others would be left
-    /// without. One message it may always hold.
-    pub(super) fn is_over_share(&self, delivery: &Delivery) -> bool {
-        // A little more for those for whom others wait; and if these wait here, it makes room.
-        let more = match self.chains.is_next(delivery) {
-            Some(1..) => return false,
-            Some(0) => 4,
-            None => usize::MAX,
-        };
-        let (most, most_bytes) = (self.limits.share, self.limits.share_bytes);
-        let full = self.lanes.get(&delivery.lane).is_some_and(|lane| {
-            let (count, bytes) = (lane.active(), lane.bytes());
-            count > 1 && (count > most + most / more || bytes > most_bytes + most_bytes / more)
-        });
-        full && self.limits.near.is_some()
-    }
-
-    /// Looks at all queues: parks entries that have stood there for so long that their lease
+    /// Looks at all queues: defers entries that have stood there for so long that their lease
     /// runs low (their endpoint is slower than what comes for it), and forgets lanes at rest.
     pub(super) fn look_through(&mut self, now: Now) {
         if let Some(near) = self.limits.near {
-            self.park_old(near, now);
+            self.defer_old(near, now);
         }
         self.end_waiting(now);
         self.lanes
             .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
         self.apart.forget(|url| self.lanes.contains_key(url));
-        self.chains.forget(now.unix_ms);
-        if self.horizon.is_some() {
-            self.park_back(now);
-        } else {
-            let (go, park) = self.chains.overdue(now.unix_ms);
-            self.released.extend(go);
-            for (delivery, due) in park {
-                self.park_follower(delivery, due, now);
-            }
-        }
         self.holds.forget(now.mono);
-        let busy = self.active() > 0 || !self.lanes.is_empty() || !self.chains.is_empty();
+        let busy = self.active() > 0 || !self.lanes.is_empty();
         let pause = match self.active() {
             0 => REST,
             _ => self.scan_pause(),
@@ -148,7 +120,7 @@ impl Scheduler {
         self.limits.near.map_or(SCAN, |near| SCAN.min(near / 4))
     }
 
-    fn park_old(&mut self, near: Duration, now: Now) {
+    fn defer_old(&mut self, near: Duration, now: Now) {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
         let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.leased) > most;
@@ -158,10 +130,9 @@ impl Scheduler {
         }
         self.ready -= old.len();
         for delivery in old.into_iter().rev() {
-            self.put_away(delivery, now);
-        }
-        for (entry, made) in self.chains.renew(is_old, now.boot) {
-            self.outbox.push_back(Record::Note(entry, made));
+            // It came before what is in the backlog.
+            let name = delivery.lane.clone();
+            self.defer_to(delivery, name, true, now);
         }
     }
 

@@ -137,7 +137,7 @@ impl Scheduler {
                 What::Delivery(delivery) => Some(&**delivery),
                 What::Lane(_) => None,
             });
-        queued.chain(waiting).chain(self.chains.all_queued())
+        queued.chain(waiting)
     }
 
     /// Drops those of these entries that stand here. Answers how many did.
@@ -146,8 +146,6 @@ impl Scheduler {
             return 0;
         }
         let is_lost = |d: &Delivery| d.entry.is_some_and(|entry| entries.contains(&entry));
-        // Followers first: they are nobody's turn.
-        let followers = self.chains.extract(is_lost);
         let mut lost = Vec::new();
         for lane in self.lanes.values_mut() {
             lost.extend(lane.extract(is_lost));
@@ -162,11 +160,7 @@ impl Scheduler {
             out.into_iter()
                 .filter_map(|Reverse(alarm)| alarm.into_delivery()),
         );
-        let count = followers.len() + lost.len();
-        for delivery in followers {
-            self.leave(&delivery);
-            self.stats.lapsed += 1;
-        }
+        let count = lost.len();
         for delivery in lost {
             self.lapse(&delivery);
         }
@@ -205,6 +199,9 @@ impl Scheduler {
             self.in_flight -= 1;
             self.release(&delivery, Sign::NOTHING, now);
             self.lapse(&delivery);
+        }
+        for (delivery, turn) in receipt.turns {
+            self.take_turn(delivery, turn, now);
         }
         self.drop_entries(&receipt.lapsed.into_iter().collect(), now);
         self.route_released(now);

@@ -9,11 +9,10 @@
 
 mod apart;
 mod backlogs;
-mod chain;
-mod chains;
 mod ends;
 mod fates;
 mod holds;
+mod keys;
 mod lanes;
 mod leases;
 mod recalls;
@@ -37,7 +36,7 @@ use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
 use apart::Apart;
-use chains::{Admission, Chains};
+use keys::Followers;
 use lanes::Lanes;
 use leases::Leases;
 pub use leases::begin_within;
@@ -59,7 +58,9 @@ pub struct Scheduler {
     limits: Limits,
     lanes: Lanes,
     apart: Apart,
-    chains: Chains,
+    followers: Followers,
+    /// Deliveries of which the store is to say whether it is their turn.
+    queueing: usize,
     /// Those whose turn has come, within one call.
     released: VecDeque<Delivery>,
     rules: Rules,
@@ -107,7 +108,8 @@ impl Scheduler {
             limits,
             lanes: Lanes::new(),
             apart: Apart::default(),
-            chains: Chains::default(),
+            followers: Followers::default(),
+            queueing: 0,
             released: VecDeque::new(),
             rules,
             holds: Holds::default(),
@@ -152,7 +154,6 @@ impl Scheduler {
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
-        let is_free = delivery.message.overrides.order_key.is_none();
         // It has waited for room for too long, or this process was suspended.
         let has_lapsed = self.has_lapsed(&delivery, now);
         if has_lapsed
@@ -168,18 +169,16 @@ impl Scheduler {
         let fits = self.has_room() && !self.limits.bridge && !delivery.is_late;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
+        if self.is_to_queue(&delivery) {
+            self.note_released(&delivery, now);
+            return self.queue(delivery, now);
+        }
         self.place(&mut delivery, now);
         self.note_released(&delivery, now);
         if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
-        } else if is_free {
-            self.route(delivery, now);
-        } else if let Some(delivery) = self.appoint_if_crowded(delivery, now) {
-            match self.chains.admit(delivery, now.unix_ms) {
-                Admission::Go(delivery) => self.route(delivery, now),
-                Admission::Queued => self.scan_soon(now),
-                Admission::Park(delivery, due) => self.park_follower(delivery, due, now),
-            }
+        } else {
+            self.line_up(delivery, now);
         }
         self.route_released(now);
     }
@@ -288,7 +287,11 @@ impl Scheduler {
             Verdict::Delivered => {
                 self.settle(&delivery);
                 self.stats.delivered += 1;
-                self.outbox.extend(delivery.entry.map(Record::Settle));
+                let record = match (delivery.entry, delivery.head) {
+                    (Some(entry), Some(key)) => Some(Record::Advance(entry, key)),
+                    (entry, _) => entry.map(Record::Settle),
+                };
+                self.outbox.extend(record);
                 Fate::Delivered
             }
             Verdict::Dead { reason, detail } => {
@@ -314,7 +317,6 @@ impl Scheduler {
             None => horizon,
         };
         self.horizon = Some(horizon);
-        self.park_back(now);
         self.put_off_waiting(now);
         self.park_all_stranded(now);
         self.route_released(now);
@@ -324,7 +326,6 @@ impl Scheduler {
     /// back unfinished.
     pub fn cut(&mut self, now: Now) {
         self.over = true;
-        self.park_back(now);
         // A moment before `now`, so that not even an immediate retry is kept.
         self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
         self.put_off_waiting(now);
@@ -339,7 +340,12 @@ impl Scheduler {
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting + self.chains.queued()
+        self.ready + self.in_flight + self.waiting + self.behind()
+    }
+
+    /// Those that are to wait for others of their keys, or may be.
+    fn behind(&self) -> usize {
+        self.queueing + self.followers.len()
     }
 
     pub fn stats(&self) -> &Stats {
@@ -350,7 +356,7 @@ impl Scheduler {
         Levels {
             ready: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting + self.chains.queued(),
+            waiting: self.waiting + self.behind(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
             unkept: self.active() - self.leases.len(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::types::What;
 use super::{Now, Scheduler};
-use crate::delivery::Delivery;
 
 /// A drain waits so long for a lane that has a rate. What would begin later leaves.
 pub(super) const BRIEF: Duration = Duration::from_millis(500);
@@ -54,22 +53,8 @@ impl Scheduler {
         let stranded = lane.take_stranded(now.mono, now.mono + BRIEF);
         self.ready -= stranded.len();
         for delivery in stranded.into_iter().rev() {
-            self.put_away(delivery, now);
-        }
-    }
-
-    /// One that cannot go soon and must not stay waits for its endpoint in the store.
-    pub(super) fn put_away(&mut self, delivery: Delivery, now: Now) {
-        if delivery.message.overrides.order_key.is_none() {
             // It came before what is in the backlog.
-            let name = delivery.lane.clone();
-            self.defer_to(delivery, name, true, now);
-        } else if self.is_one_too_many(&delivery, now) {
-            self.bury_for_room(delivery, true, now);
-        } else {
-            // All of its key go after it.
-            let after = self.next_appointment(&delivery, 0, 0, now) - now.mono;
-            self.park(delivery, now.unix_ms + after.as_millis() as u64, now);
+            self.defer_to(delivery, key.clone(), true, now);
         }
     }
 }

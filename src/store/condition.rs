@@ -212,6 +212,8 @@ pub fn find_wrong_types(
         (&keys.again, "XLEN", "stream"),
         (&keys.parked, "ZCARD", "sorted set"),
         (&keys.backlogs, "ZCARD", "sorted set"),
+        (&keys.ordered, "XLEN", "stream"),
+        (&keys.heads, "HLEN", "hash"),
         (&keys.dead, "XLEN", "stream"),
         (&keys.holds, "ZCARD", "sorted set"),
     ];

@@ -23,6 +23,11 @@ pub struct Keys {
     /// The backlogs that there are: a sorted set of their names, by when the oldest message of each
     /// was received, in Unix ms.
     pub backlogs: String,
+    /// Messages that are to be delivered in the order in which they are added, of their keys: a
+    /// stream without a group.
+    pub ordered: String,
+    /// Where the head of each key is that has one: a hash.
+    pub heads: String,
     /// Dead letters: a stream, one entry a letter.
     pub dead: String,
     /// What every attempt came to: a capped stream.
@@ -44,6 +49,8 @@ impl Keys {
             again: format!("{prefix}again"),
             parked: format!("{prefix}parked"),
             backlogs: format!("{prefix}backlogs"),
+            ordered: format!("{prefix}ordered"),
+            heads: format!("{prefix}heads"),
             dead: format!("{prefix}dead"),
             outcomes: format!("{prefix}outcomes"),
             holds: format!("{prefix}holds"),
@@ -63,6 +70,11 @@ impl Keys {
     /// Messages that wait for the endpoint of this name, oldest first: a list.
     pub fn backlog(&self, name: &str) -> String {
         format!("{}backlog:{name}", self.prefix)
+    }
+
+    /// Messages that follow the head of this key, oldest first: a list.
+    pub fn followers(&self, key: &str) -> String {
+        format!("{}key:{key}", self.prefix)
     }
 
     /// The stream of that kind.

@@ -11,11 +11,12 @@ use super::appointment::Appointment;
 use super::connection::Connection;
 use super::entries::{bytes, items};
 use super::keys::digest;
+use super::turns::{member, named};
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
-use crate::delivery::{DeadLetter, Field};
+use crate::delivery::{DeadLetter, Delivery, Field};
 use crate::entry::{EntryId, Stream};
 use crate::hold::Cause;
-use crate::record::{Parked, Told, Unmoved, Until, Why};
+use crate::record::{Parked, Told, Turn, Unmoved, Until, Why};
 use crate::report::Report;
 use crate::when::unix_ms;
 
@@ -28,6 +29,8 @@ pub struct RedisLedger {
     keys: Keys,
     config: LedgerConfig,
     connection: Option<Connection>,
+    advance: Script,
+    queue: Script,
     note: Script,
     bury: Script,
     park: Script,
@@ -56,9 +59,18 @@ impl RedisLedger {
             keys,
             config,
             connection: None,
+            advance: Script::new(scripts::ADVANCE),
+            queue: Script::new(scripts::QUEUE),
             note: Script::new(scripts::NOTE),
             bury: Script::new(scripts::BURY),
             park: Script::new(scripts::PARK),
+        }
+    }
+
+    /// So many are parked and due, as their turn has come.
+    fn note_promoted(&self, promoted: u64) {
+        if promoted > 0 {
+            self.config.appointment.note(unix_ms(SystemTime::now()));
         }
     }
 }
@@ -92,6 +104,47 @@ impl Store for RedisLedger {
         }
     }
 
+    fn advance(
+        &mut self,
+        heads: &[(EntryId, Arc<str>)],
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = self.advance.key(&self.keys.heads);
+        call.key(&self.keys.parked).key(&self.keys.messages);
+        call.key(&self.keys.again).arg(&self.keys.group);
+        for (entry, key) in heads {
+            call.key(self.keys.followers(key));
+            call.arg(named(*entry)).arg(&**key);
+        }
+        let promoted: u64 = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        self.note_promoted(promoted);
+        Ok(())
+    }
+
+    fn queue(
+        &mut self,
+        deliveries: &[Delivery],
+        limit: Duration,
+    ) -> Result<Vec<Result<Turn, Why>>, StoreError> {
+        let mut call = self.queue.key(&self.keys.heads);
+        call.key(&self.keys.messages).key(&self.keys.again);
+        call.arg(&self.keys.group).arg(&self.config.consumer);
+        for delivery in deliveries {
+            let key = delivery.message.group().unwrap_or_default();
+            call.key(self.keys.followers(&key));
+            arg_entry(&mut call, delivery.entry);
+            call.arg(&*key).arg(member(delivery));
+        }
+        let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
+        let turns = items(Some(reply)).map(|word| match &bytes(word)[..] {
+            b"go" => Ok(Turn::Head),
+            b"queued" => Ok(Turn::Follows),
+            b"taken" => Err(Why::Taken),
+            _ => Err(Why::Gone),
+        });
+        Ok(turns.collect())
+    }
+
     fn note(
         &mut self,
         notes: &[(EntryId, u32)],
@@ -114,14 +167,17 @@ impl Store for RedisLedger {
         let mut call = self.park.key(&self.keys.parked);
         call.key(&self.keys.messages).key(&self.keys.again);
         call.key(&self.keys.dead).key(&self.keys.backlogs);
+        call.key(&self.keys.heads).key(&self.keys.ordered);
         call.arg(&self.keys.group).arg(&self.config.consumer);
         call.arg(now).arg(self.config.dedup.as_millis() as u64);
         call.arg(&self.keys.control);
-        let mut keys = 5;
+        let mut keys = 7;
         let mut backlogs: HashMap<&str, usize> = HashMap::new();
         for p in parked {
             arg_entry(&mut call, p.entry);
+            call.arg(p.head.as_deref().unwrap_or_default());
             match &p.until {
+                _ if p.is_ordered => call.arg("ORDERED").arg("").arg(""),
                 // Relative, as only Redis's own clock counts there.
                 Until::Due(due) => call.arg(due.saturating_sub(now)).arg("").arg(""),
                 Until::Released { name, first } => {
@@ -152,6 +208,18 @@ impl Store for RedisLedger {
                 self.config.appointment.note(due);
             }
         }
+        // Whoever parks what is due is about to leave: others are to take it.
+        let is_due =
+            |p: &Parked| p.head.is_some() && matches!(p.until, Until::Due(due) if due <= now);
+        if parked.iter().any(is_due)
+            && let Some(connection) = &mut self.connection
+        {
+            // Without it they find out a little later.
+            let _: RedisResult<u64> = redis::cmd("PUBLISH")
+                .arg(&self.keys.control)
+                .arg("due")
+                .query(connection);
+        }
         Ok(unmoved(reply))
     }
 
@@ -162,9 +230,17 @@ impl Store for RedisLedger {
     ) -> Result<Vec<Unmoved>, StoreError> {
         let mut call = self.bury.key(&self.keys.dead);
         call.key(&self.keys.messages).key(&self.keys.again);
+        call.key(&self.keys.heads).key(&self.keys.parked);
         call.arg(&self.keys.group).arg(&self.config.consumer);
+        let mut lists = 5;
         for letter in letters {
             arg_entry(&mut call, letter.entry);
+            if let Some(key) = &letter.head {
+                lists += 1;
+                call.key(self.keys.followers(key)).arg(&**key).arg(lists);
+            } else {
+                call.arg("").arg("");
+            }
             let fields = letter.fields();
             call.arg(fields.len() * 2);
             for (name, field) in fields {
@@ -177,7 +253,11 @@ impl Store for RedisLedger {
             }
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
-        Ok(unmoved(reply))
+        let mut words = items(Some(reply));
+        if let Some(Value::Int(promoted)) = words.next() {
+            self.note_promoted(promoted as u64);
+        }
+        Ok(unmoved(Value::Array(words.collect())))
     }
 
     fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError> {
@@ -232,14 +312,6 @@ impl Store for RedisLedger {
 
 fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
     call.arg(entry.map(named).unwrap_or_default());
-}
-
-/// As scripts are told of it: see `place` in `lua/moves.lua`.
-fn named(entry: EntryId) -> String {
-    match entry.stream {
-        Stream::Messages => entry.to_string(),
-        Stream::Again => format!("+{entry}"),
-    }
 }
 
 /// What a script has left alone: indexes and reasons in turn.

@@ -22,15 +22,16 @@ mod scripts;
 mod shares;
 mod socket;
 mod subscription;
+mod turns;
 mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::DeadLetter;
+use crate::delivery::{DeadLetter, Delivery};
 use crate::entry::EntryId;
-use crate::record::{Parked, Told, Unmoved};
+use crate::record::{Parked, Told, Turn, Unmoved, Why};
 use crate::report::Report;
 
 pub use admin::{Admin, Fields, ParkedMessage};
@@ -48,6 +49,7 @@ pub use reading::Read;
 pub use redis::{Redis, RedisConfig};
 pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};
+pub use turns::{Card, member};
 pub use upkeep::Memory;
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why
@@ -56,6 +58,17 @@ pub use upkeep::Memory;
 pub trait Store: Send {
     /// Entries whose messages were delivered go.
     fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError>;
+
+    /// The same of heads of keys: the next of each may come.
+    fn advance(&mut self, heads: &[(EntryId, Arc<str>)], limit: Duration)
+    -> Result<(), StoreError>;
+
+    /// Whose turn it is of these entries with keys, for each. The others wait in the store then.
+    fn queue(
+        &mut self,
+        deliveries: &[Delivery],
+        limit: Duration,
+    ) -> Result<Vec<Result<Turn, Why>>, StoreError>;
 
     /// Entries get their lease renewed, and the number of attempts begun.
     fn note(

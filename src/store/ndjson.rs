@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
-use crate::delivery::{DeadLetter, Field};
+use crate::delivery::{DeadLetter, Delivery, Field};
 use crate::entry::EntryId;
-use crate::record::{Parked, Told, Unmoved};
+use crate::record::{Parked, Told, Turn, Unmoved, Why};
 use crate::report::Report;
 
 /// Writes one JSON object a line.
@@ -35,6 +35,14 @@ impl<W: Write> Ndjson<W> {
 impl<W: Write + Send> Store for Ndjson<W> {
     fn settle(&mut self, _: &[EntryId], _: Duration) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn advance(&mut self, _: &[(EntryId, Arc<str>)], _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn queue(&mut self, _: &[Delivery], _: Duration) -> Result<Vec<Result<Turn, Why>>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<Vec<Unmoved>, StoreError> {

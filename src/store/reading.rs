@@ -106,7 +106,7 @@ impl Entries {
 }
 
 /// The entries of an XREADGROUP reply: `[[key, [entry, …]]]`, or nil.
-fn streams(reply: Value) -> impl Iterator<Item = Value> {
+pub(super) fn streams(reply: Value) -> impl Iterator<Item = Value> {
     let stream = items(Some(reply)).next();
     items(items(stream).nth(1))
 }

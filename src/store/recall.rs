@@ -33,7 +33,8 @@ impl Entries {
     pub fn recall(&mut self, count: usize) -> Result<Recalled, StoreError> {
         let script = Script::new(scripts::RECALL);
         let mut call = script.key(&self.keys.parked);
-        call.key(&self.keys.again).arg(&self.keys.group);
+        call.key(&self.keys.again).key(&self.keys.heads);
+        call.arg(&self.keys.group);
         call.arg(&self.consumer).arg(count).arg(BYTES);
         let reply: RedisResult<Value> = call.invoke(&mut self.connection);
         let (entries, next) = self.brought(reply)?;
@@ -52,6 +53,7 @@ impl Entries {
         let script = Script::new(scripts::RELEASE);
         let mut call = script.key(self.keys.backlog(name));
         call.key(&self.keys.backlogs).key(&self.keys.again);
+        call.key(&self.keys.heads);
         call.arg(name).arg(&self.keys.group);
         call.arg(&self.consumer).arg(count).arg(BYTES);
         call.arg(latest.map_or(String::new(), |latest| latest.to_string()));
@@ -70,7 +72,10 @@ impl Entries {
 
     /// The group was deleted, with the stream or alone. What was in it is nobody's, and is found
     /// by [`Entries::take_back_orphans`].
-    fn brought(&mut self, reply: RedisResult<Value>) -> Result<(Vec<Entry>, i64), StoreError> {
+    pub(super) fn brought(
+        &mut self,
+        reply: RedisResult<Value>,
+    ) -> Result<(Vec<Entry>, i64), StoreError> {
         let reply = match reply {
             Err(e) if e.to_string().contains("NOGROUP") => {
                 self.ensure_group()?;

@@ -1,22 +1,28 @@
 -- Keeps dead letters; those that were entries of the stream leave it in the same moment, if they
--- are still ours.
--- KEYS: dead, messages, again. ARGV: group, consumer, then for each letter: its entry or '', n, n names
--- and values. Answers for each that is not ours: its index, and why.
-local dead, group, consumer = KEYS[1], ARGV[1], ARGV[2]
-local unmoved = {}
+-- are still ours, and if one was the head of its key, the next may go.
+-- KEYS: dead, messages, again, heads, parked, then lists of keys. ARGV: group, consumer, then for
+-- each letter: its entry or '', the key whose head it was or '', which of KEYS is its list or '', n,
+-- n names and values. Answers whether a next one may go, then for each letter that is not ours: its
+-- index, and why.
+local dead, messages, again, heads, parked = unpack(KEYS, 1, 5)
+local group, consumer = ARGV[1], ARGV[2]
+local answer = { 0 }
 local i, index = 3, 0
 while i <= #ARGV do
-  local n = tonumber(ARGV[i + 1])
-  local stream, entry = place(KEYS[2], KEYS[3], ARGV[i])
-  local why = entry ~= '' and lost(stream, group, entry, consumer)
+  local held, key, list, n = unpack(ARGV, i, i + 3)
+  local stream, entry = place(messages, again, held)
+  local why = held ~= '' and lost(stream, group, entry, consumer)
   if why then
-    unmoved[#unmoved + 1] = index
-    unmoved[#unmoved + 1] = why
+    answer[#answer + 1] = index
+    answer[#answer + 1] = why
   else
-    if entry ~= '' then take(stream, group, nothing) end
-    redis.call('XADD', dead, '*', unpack(ARGV, i + 2, i + 1 + n))
-    if entry ~= '' then take(stream, group, entry) end
+    if held ~= '' then take(stream, group, nothing) end
+    redis.call('XADD', dead, '*', unpack(ARGV, i + 4, i + 3 + n))
+    if key ~= '' then
+      answer[1] = answer[1] + promote(heads, parked, KEYS[tonumber(list)], key, held)
+    end
+    if held ~= '' then take(stream, group, entry) end
   end
-  i, index = i + 2 + n, index + 1
+  i, index = i + 4 + n, index + 1
 end
-return unmoved
+return answer

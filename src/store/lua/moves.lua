@@ -39,27 +39,74 @@ local function place(messages, again, entry)
   return messages, entry
 end
 
--- How the message of a member (a line with what is known of it, then its bytes) is added to the end
--- of a stream. What is not ours goes too: the consumer then says what is wrong with it.
-local function adding(stream, member)
-  local attempts, received, id, source, message =
-    string.match(member, '^(%d+) (%d+) (%S+) ([^\n]*)\n(.*)$')
-  if not attempts then return { 'XADD', stream, '*', 'message', member } end
-  local from, last = string.match(source, '^([^\t]*)\t(.*)$')
-  local add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
-    'received_ms', received, 'id', id, 'source', from or source }
-  if last then
-    add[#add + 1] = 'last'
-    add[#add + 1] = last
-  end
-  return add
+-- The time (Unix ms), as a score.
+local function clock()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
--- Makes a member an entry of what has come back, held by a consumer as if it had just read it.
--- Nobody reads that stream: each entry is somebody's from its beginning. Answers it as a read would.
-local function hand(again, group, consumer, member)
-  local add = adding(again, member)
-  local id = redis.call(unpack(add))
+-- What a member says: a line with what is known of it, then its bytes. Behind the source, with a
+-- tab before each, may stand what its last attempt came to, and the key whose head it is.
+local function read(member)
+  local attempts, received, id, source, message =
+    string.match(member, '^(%d+) (%d+) (%S+) ([^\n]*)\n(.*)$')
+  if not attempts then return end
+  local from, rest = string.match(source, '^([^\t]*)\t?(.*)$')
+  local last, key = string.match(rest, '^([^\t]*)\t?(.*)$')
+  return attempts, received, id, from, last, key, message
+end
+
+-- The same member as the head of a key, and what tells it from others of that key.
+local function marked(member, key)
+  local attempts, received, id, from, last, _, message = read(member)
+  if not attempts then return member, '' end
+  local line = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. from
+  return line .. '\t' .. last .. '\t' .. key .. '\n' .. message, received .. ' ' .. id
+end
+
+-- Lets the next of a key go, as its head is settled, if that is still where it was. The next is
+-- parked and due: whoever brings back what is due takes it. Answers how many that are.
+local function promote(heads, parked, list, key, head)
+  if redis.call('HGET', heads, key) ~= head then return 0 end
+  local member = redis.call('LINDEX', list, 0)
+  if not member then
+    redis.call('HDEL', heads, key)
+    return 0
+  end
+  local new, which = marked(member, key)
+  redis.call('ZADD', parked, clock(), new)
+  redis.call('HSET', heads, key, 'parked ' .. which)
+  redis.call('LPOP', list)
+  return 1
+end
+
+-- Adds an entry to what has come back, held by a consumer as if it had just read it. Nobody reads
+-- that stream: each entry is somebody's from its beginning. Answers it as a read would.
+local function hold(again, group, consumer, fields)
+  local id = redis.call('XADD', again, '*', unpack(fields))
   redis.call('XCLAIM', again, group, consumer, 0, id, 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
-  return { id, { unpack(add, 4) } }
+  return { id, fields }
+end
+
+-- Makes such an entry of a member that is `where`. The head of a key stays that, unless it was
+-- skipped: then it stands behind the others, like one that is new. What is not ours goes too: the
+-- consumer then says what is wrong with it.
+local function hand(again, group, consumer, heads, where, member)
+  local attempts, received, id, from, last, key, message = read(member)
+  if not attempts then return hold(again, group, consumer, { 'message', member }) end
+  local fields = { 'message', message, 'attempts', attempts, 'received_ms', received, 'id', id,
+    'source', from }
+  if last ~= '' then
+    fields[#fields + 1] = 'last'
+    fields[#fields + 1] = last
+  end
+  local head = key ~= '' and redis.call('HGET', heads, key)
+  local is_head = key ~= '' and (not head or head == where .. ' ' .. received .. ' ' .. id)
+  if is_head then
+    fields[#fields + 1] = 'head'
+    fields[#fields + 1] = key
+  end
+  local entry = hold(again, group, consumer, fields)
+  if is_head then redis.call('HSET', heads, key, '+' .. entry[1]) end
+  return entry
 end

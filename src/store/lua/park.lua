@@ -1,16 +1,17 @@
--- Parks messages until a time, defers them to the end of a backlog, or appends them to the stream;
+-- Parks messages until a time, defers them to the end of a backlog, or appends them to a stream;
 -- those that were entries leave their stream in the same moment, if they are still ours. What is
 -- parked or deferred is one member: a line with what is known of it, then its bytes.
--- KEYS: parked, messages, again, dead, backlogs, then backlogs, and keys that remember what was
--- heard. ARGV: group, consumer, time (Unix ms), for how long that is remembered (ms), the channel on
--- which replicas are told of backlogs that are new, then for each message: its entry or '', delay (ms) or RPUSH or LPUSH, which of KEYS is its backlog or '', the name of that, which
--- of KEYS remembers its id and URL (and the next one its bytes) or '', digest of its bytes,
+-- KEYS: parked, messages, again, dead, backlogs, heads, ordered, then backlogs, and keys that remember
+-- what was heard. ARGV: group, consumer, time (Unix ms), for how long that is remembered (ms), the
+-- channel on which replicas are told of what is new, then for each message: its entry or '', the key
+-- whose head it is or '', delay (ms) or RPUSH or LPUSH or ORDERED, which of KEYS is its backlog or '',
+-- the name of that, which of KEYS remembers its id and URL (and the next one its bytes) or '', digest
+-- of its bytes,
 -- attempts, received, id, URL, source, what its last attempt came to or '', bytes.
 -- Answers for each that was not moved: its index, and why.
-local parked, messages, again, dead, backlogs = unpack(KEYS, 1, 5)
+local parked, messages, again, dead, backlogs, heads, ordered = unpack(KEYS, 1, 7)
 local group, consumer = ARGV[1], ARGV[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = tonumber(clock())
 
 local reused = 'another message with this webhookId and url, and other bytes, came within '
   .. '--bridge-dedup; give each message an id of its own'
@@ -23,15 +24,19 @@ local named = {}
 
 local unmoved = {}
 local function move(i)
-  local held, delay, backlog, name, seen, digest, attempts, received, id, url, source, last, message =
-    unpack(ARGV, i, i + 12)
+  local held, key, delay, backlog, name, seen, digest, attempts, received, id, url, source, last,
+    message = unpack(ARGV, i, i + 13)
   local stream, entry = place(messages, again, held)
   local why = entry ~= '' and lost(stream, group, entry, consumer)
   if why then return why end
   local add
-  if backlog ~= '' or tonumber(delay) > 0 then
+  -- One that was skipped is no head any more.
+  local head = key ~= '' and redis.call('HGET', heads, key)
+  local is_head = key ~= '' and (not head or head == held)
+  if backlog ~= '' or key ~= '' or delay ~= 'ORDERED' and tonumber(delay) > 0 then
     local line = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. source
-    if last ~= '' then line = line .. '\t' .. last end
+    if last ~= '' or is_head then line = line .. '\t' .. last end
+    if is_head then line = line .. '\t' .. key end
     local member = line .. '\n' .. message
     if backlog ~= '' then
       add = { delay, KEYS[tonumber(backlog)], member }
@@ -40,7 +45,8 @@ local function move(i)
       add = { 'ZADD', parked, 'NX', string.format('%.0f', now + delay), member }
     end
   else
-    add = { 'XADD', messages, '*', 'message', message, 'attempts', attempts,
+    local stream = delay == 'ORDERED' and ordered or messages
+    add = { 'XADD', stream, '*', 'message', message, 'attempts', attempts,
       'received_ms', received, 'id', id, 'source', source }
     if last ~= '' then
       add[#add + 1] = 'last'
@@ -48,16 +54,16 @@ local function move(i)
     end
   end
   if entry ~= '' then take(stream, group, nothing) end
-  local key = tonumber(seen)
-  local known = key and not redis.call('SET', KEYS[key], '- ' .. digest, 'NX', 'PX', ARGV[4])
-    and heard(KEYS[key])
+  local memory = tonumber(seen)
+  local known = memory and not redis.call('SET', KEYS[memory], '- ' .. digest, 'NX', 'PX', ARGV[4])
+    and heard(KEYS[memory])
   if known then
-    if known == digest or redis.call('GET', KEYS[key + 1]) then return 'copy' end
+    if known == digest or redis.call('GET', KEYS[memory + 1]) then return 'copy' end
     -- Each replica hears it: one of them keeps it.
     redis.call('XADD', dead, '*', 'reason', 'id_reused', 'detail', reused, 'id', id, 'url', url,
       'attempts', attempts, 'source', source, 'received_ms', received, 'dead_ms', ARGV[3],
       'message', message)
-    redis.call('SET', KEYS[key + 1], '', 'PX', ARGV[4])
+    redis.call('SET', KEYS[memory + 1], '', 'PX', ARGV[4])
     return 'reused'
   end
   local added = redis.pcall(unpack(add))
@@ -70,7 +76,7 @@ local function move(i)
   end
   if type(added) == 'table' and added.err then
     -- Not to be taken for one that has come already when it is offered again.
-    if key then redis.call('GETDEL', KEYS[key]) end
+    if memory then redis.call('GETDEL', KEYS[memory]) end
     return added
   end
   if backlog ~= '' and (delay == 'LPUSH' or not named[name]) then
@@ -79,14 +85,18 @@ local function move(i)
     if is_new == 1 then redis.pcall('PUBLISH', ARGV[5], 'backlog ' .. received .. ' ' .. name) end
     named[name] = true
   end
+  if is_head then
+    local where = backlog ~= '' and 'backlog ' or 'parked '
+    redis.call('HSET', heads, key, where .. received .. ' ' .. id)
+  end
   if entry ~= '' then take(stream, group, entry) end
 end
 
-for i = 6, #ARGV, 13 do
+for i = 6, #ARGV, 14 do
   local why = move(i)
   if type(why) == 'table' then return why end
   if why then
-    unmoved[#unmoved + 1] = (i - 6) / 13
+    unmoved[#unmoved + 1] = (i - 6) / 14
     unmoved[#unmoved + 1] = why
   end
 end

@@ -1,5 +1,5 @@
 -- Hands parked messages that are due to a consumer.
--- KEYS: parked, again. ARGV: group, consumer, how many at most, and how many bytes.
+-- KEYS: parked, again, heads. ARGV: group, consumer, how many at most, and how many bytes.
 -- Answers the entries, and the ms until the next is due, or -1.
 local parked, again, group, consumer = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
@@ -19,7 +19,7 @@ for _ = 1, tonumber(ARGV[3]) do
   local member = redis.call('ZRANGEBYSCORE', parked, '-inf', latest, 'LIMIT', 0, 1)[1]
   if not member or bytes <= 0 then break end
   bytes = bytes - #member
-  entries[#entries + 1] = hand(again, group, consumer, member)
+  entries[#entries + 1] = hand(again, group, consumer, KEYS[3], 'parked', member)
   redis.call('ZREM', parked, member)
 end
 return { entries, first() }

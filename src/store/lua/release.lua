@@ -1,5 +1,5 @@
 -- Hands the oldest messages that wait for an endpoint to a consumer.
--- KEYS: backlog, backlogs, again. ARGV: name of the backlog, group, consumer, how many at most, how
+-- KEYS: backlog, backlogs, again, heads. ARGV: name of the backlog, group, consumer, how many at most, how
 -- many bytes, and until when they were received (Unix ms) or ''. Answers the entries, how many are
 -- left, and when the oldest of these was received.
 local backlog, backlogs, again = KEYS[1], KEYS[2], KEYS[3]
@@ -18,7 +18,7 @@ for _ = 1, tonumber(ARGV[4]) do
   local member = redis.call('LINDEX', backlog, 0)
   if not member or bytes <= 0 or latest and tonumber(received(member)) > latest then break end
   bytes = bytes - #member
-  entries[#entries + 1] = hand(again, group, consumer, member)
+  entries[#entries + 1] = hand(again, group, consumer, KEYS[4], 'backlog', member)
   redis.call('LPOP', backlog)
 end
 local left = redis.call('LLEN', backlog)

@@ -1,0 +1,158 @@
+//! The dealer: the stream of messages whose order is kept across replicas (`{outhook}:ordered`).
+//!
+//! It has no group: all replicas look at its beginning, and one script deals what stands there, in
+//! order. What is the first of its key is handed to whoever has dealt it, the others follow it in
+//! Redis. So an order that was kept by adding cannot be lost by reading. Handing on blocks while the
+//! timer has no room, and nothing is dealt meanwhile; others may have room.
+
+use std::time::Duration;
+
+use super::{End, Intake};
+use crate::clock::boot_time;
+use crate::drain::Drain;
+use crate::entry::{Entry, EntryId, Stream};
+use crate::store::{Card, Entries, Keys, Redis, member};
+use crate::trouble::Trouble;
+use crate::when::BootTime;
+
+/// How long one look waits. Nobody hears of us by it.
+const BLOCK: Duration = Duration::from_secs(5);
+
+/// What Redis may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Messages in one look.
+const BATCH: usize = 128;
+
+/// The same in the first look of a connection, which knows nothing of their sizes.
+const FIRST: usize = 16;
+
+/// Bytes in one look, as far as the last one foretells, and in one script.
+const BYTES: usize = 1 << 20;
+
+/// Who finds that another replica deals leaves it alone for so long.
+const YIELD: Duration = Duration::from_millis(10);
+
+/// See the module's header.
+pub struct Dealer {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    pub trouble: Trouble,
+}
+
+impl Dealer {
+    /// Hands on what it deals, until the drain or the timer's end.
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        // The last entry that we were given.
+        let mut seen = None;
+        let mut first = true;
+        while !drain.has_begun() {
+            match self.session(&mut seen, &mut first, intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(
+        &mut self,
+        seen: &mut Option<EntryId>,
+        first: &mut bool,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
+        if !std::mem::take(first) {
+            recover(&mut entries, *seen, intake)?;
+        }
+        let mut count = FIRST;
+        let mut block = Duration::from_millis(1);
+        while !drain.has_begun() {
+            let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
+            // The first look is the proof that the trouble is over.
+            if std::mem::replace(&mut block, BLOCK) != BLOCK {
+                self.trouble.end();
+            }
+            let bytes: usize = read.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+            if let Some(average) = bytes.checked_div(read.len()) {
+                count = (BYTES / average.max(1)).clamp(1, BATCH);
+            }
+            let cards: Vec<Card> = read.into_iter().map(|e| card(e, intake)).collect();
+            if !deal(&mut entries, &cards, seen, intake)? {
+                drain.wait(YIELD);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What it is to the script. A message that brings no id gets one here, which it keeps.
+fn card(entry: Entry, intake: &mut Intake) -> Card {
+    let id = entry.id;
+    let (key, member) = match intake.read_entry(entry, boot_time()) {
+        Ok(delivery) => (delivery.message.group(), member(&delivery)),
+        Err(_) => (None, Vec::new()),
+    };
+    Card {
+        entry: id,
+        key,
+        member,
+    }
+}
+
+/// Deals them in batches. False when another replica was ahead.
+fn deal(
+    entries: &mut Entries,
+    mut cards: &[Card],
+    seen: &mut Option<EntryId>,
+    intake: &mut Intake,
+) -> Result<bool, End> {
+    while !cards.is_empty() {
+        let mut bytes = 0;
+        let fits = cards.iter().take_while(|card| {
+            bytes += card.member.len();
+            bytes <= BYTES
+        });
+        let (batch, rest) = cards.split_at(fits.count().max(1));
+        let asked = boot_time();
+        let (heads, dealt) = entries.deal(batch)?;
+        *seen = heads.last().map(|entry| entry.id).or(*seen);
+        hand_on(heads, asked, intake)?;
+        if dealt < batch.len() {
+            return Ok(false);
+        }
+        cards = rest;
+    }
+    Ok(true)
+}
+
+fn hand_on(read: Vec<Entry>, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
+    for entry in read {
+        let arrival = intake.read_entry(entry, asked);
+        intake.send(arrival)?;
+    }
+    Ok(())
+}
+
+/// Hands on our own entries beyond `after`: what was lost in a reply that never came is among them.
+fn recover(entries: &mut Entries, after: Option<EntryId>, intake: &mut Intake) -> Result<(), End> {
+    let mut last = after;
+    loop {
+        let asked = boot_time();
+        let (own, end) = entries.own(last, BATCH)?;
+        hand_on(own, asked, intake)?;
+        match end {
+            Some(end) => last = Some(end),
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Messages that go one after another (`orderKey`). Pure.
+//!
+//! Of each key and origin one message, the head, is in play. Where there is a store it says who that
+//! is, and keeps those that follow: what comes with a key is given to it, and what it gives back, as
+//! the head, is treated like any other message. Without one the followers stand here.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::{Now, Scheduler};
+use crate::delivery::Delivery;
+use crate::record::{Fate, Record, Turn};
+
+/// Those that follow the head of each key, where there is no store.
+#[derive(Debug, Default)]
+pub struct Followers {
+    keys: HashMap<Arc<str>, VecDeque<Delivery>>,
+    count: usize,
+}
+
+impl Followers {
+    /// One has come. It is answered, as the head, if there is none.
+    fn admit(&mut self, key: Arc<str>, mut delivery: Delivery) -> Option<Delivery> {
+        if let Some(others) = self.keys.get_mut(&key) {
+            others.push_back(delivery);
+            self.count += 1;
+            return None;
+        }
+        self.keys.insert(key.clone(), VecDeque::new());
+        delivery.head = Some(key);
+        Some(delivery)
+    }
+
+    /// The head is settled: the next one is it.
+    fn advance(&mut self, key: &Arc<str>) -> Option<Delivery> {
+        let Some(mut next) = self.keys.get_mut(key)?.pop_front() else {
+            self.keys.remove(key);
+            return None;
+        };
+        self.count -= 1;
+        next.head = Some(key.clone());
+        Some(next)
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+}
+
+impl Scheduler {
+    /// Routes what has come, as far as it is its turn.
+    pub(super) fn line_up(&mut self, delivery: Delivery, now: Now) {
+        let key = delivery.message.group().filter(|_| delivery.head.is_none());
+        let go = match key {
+            Some(key) => self.followers.admit(key, delivery),
+            None => Some(delivery),
+        };
+        if let Some(delivery) = go {
+            self.route(delivery, now);
+        }
+    }
+
+    /// Whether the store must say whether it is its turn.
+    pub(super) fn is_to_queue(&self, delivery: &Delivery) -> bool {
+        let has_key = delivery.message.overrides.order_key.is_some();
+        has_key && delivery.head.is_none() && self.has_store()
+    }
+
+    /// Asks the store whether it is its turn. What memory alone holds is added to what is dealt in
+    /// order, and comes back from there.
+    pub(super) fn queue(&mut self, mut delivery: Delivery, now: Now) {
+        if delivery.entry.is_some() {
+            self.queueing += 1;
+            self.outbox.push_back(Record::Queue(delivery));
+            return;
+        }
+        self.place(&mut delivery, now);
+        match self.is_one_too_many(&delivery, now) {
+            true => drop(self.bury_for_room(delivery, now)),
+            false => self.park(delivery, now.unix_ms, now),
+        }
+    }
+
+    /// The store has said whose turn it is.
+    pub(super) fn take_turn(&mut self, mut delivery: Delivery, turn: Turn, now: Now) {
+        self.queueing -= 1;
+        if turn == Turn::Follows {
+            self.stats.deferred += 1;
+            self.outbox
+                .extend(self.told(&delivery, Fate::Deferred, now));
+            return self.forget(&delivery);
+        }
+        if turn == Turn::Lost || self.has_lapsed(&delivery, now) {
+            self.stats.lapsed += 1;
+            return self.forget(&delivery);
+        }
+        delivery.head = delivery.message.group();
+        self.place(&mut delivery, now);
+        self.route(delivery, now);
+    }
+
+    /// It leaves without ever having stood in a lane.
+    fn forget(&mut self, delivery: &Delivery) {
+        self.bytes -= delivery.message.raw().len();
+        if let Some(entry) = delivery.entry {
+            self.leases.leave(entry);
+        }
+    }
+
+    /// A delivery is settled: the next of its key may go. The store sees to that itself.
+    pub(super) fn advance(&mut self, delivery: &Delivery) {
+        let key = delivery.head.as_ref().filter(|_| !self.has_store());
+        let next = key.and_then(|key| self.followers.advance(key));
+        self.released.extend(next);
+    }
+}

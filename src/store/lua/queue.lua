@@ -1,0 +1,27 @@
+-- Says of entries with a key whose turn it is. What is not the head of its key leaves the stream, for
+-- the list of those that follow.
+-- KEYS: heads, messages, again, then for each the list of its key. ARGV: group, consumer, then for
+-- each: its entry, the key, and what it is in that list.
+-- Answers for each: 'go', 'queued', or why it is not ours.
+local heads, messages, again = unpack(KEYS, 1, 3)
+local group, consumer = ARGV[1], ARGV[2]
+local answers = {}
+for i = 3, #ARGV, 3 do
+  local held, key, member = unpack(ARGV, i, i + 2)
+  local stream, entry = place(messages, again, held)
+  local answer = lost(stream, group, entry, consumer)
+  if not answer then
+    local head = redis.call('HGET', heads, key)
+    take(stream, group, nothing)
+    if not head or head == held then
+      redis.call('HSET', heads, key, held)
+      answer = 'go'
+    else
+      redis.call('RPUSH', KEYS[3 + i / 3], member)
+      take(stream, group, entry)
+      answer = 'queued'
+    end
+  end
+  answers[#answers + 1] = answer
+end
+return answers

@@ -88,6 +88,37 @@ pub enum ParkedAct {
 }
 
 #[derive(Debug, Args)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    pub act: KeyAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyAct {
+    /// One line a key: where its head is (an entry, parked, or in a backlog), and how many follow
+    List {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// All that is known of the messages of one, in their order
+    Show {
+        /// Origin and orderKey, as keys list names it
+        #[arg(value_name = "KEY", value_parser = nonempty)]
+        key: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Wait no longer for the head of one, wherever it is: the next goes
+    Skip {
+        /// Origin and orderKey, as keys list names it
+        #[arg(value_name = "KEY", value_parser = nonempty)]
+        key: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
+
+#[derive(Debug, Args)]
 pub struct StatusArgs {
     /// The message's webhookId
     #[arg(value_name = "WEBHOOK_ID", value_parser = nonempty)]
@@ -113,7 +144,7 @@ pub enum EndpointAct {
         #[arg(long, value_name = "PREFIX")]
         url: Option<String>,
         #[command(flatten)]
-        common: EndpointCommon,
+        common: CommonArgs,
     },
     /// All that is known of one
     Show {
@@ -121,7 +152,7 @@ pub enum EndpointAct {
         #[arg(value_name = "URL")]
         url: String,
         #[command(flatten)]
-        common: EndpointCommon,
+        common: CommonArgs,
     },
     /// Send nothing there; messages for it wait in Redis
     Pause {
@@ -132,7 +163,7 @@ pub enum EndpointAct {
         #[arg(long = "for", value_name = "DURATION", value_parser = keep)]
         length: Option<Duration>,
         #[command(flatten)]
-        common: EndpointCommon,
+        common: CommonArgs,
     },
     /// Send there again, at once: lifts a pause, or what an answer of 410 has set
     Resume {
@@ -140,12 +171,12 @@ pub enum EndpointAct {
         #[arg(value_name = "URL")]
         url: String,
         #[command(flatten)]
-        common: EndpointCommon,
+        common: CommonArgs,
     },
 }
 
 #[derive(Debug, Args)]
-pub struct EndpointCommon {
+pub struct CommonArgs {
     /// As JSON objects
     #[arg(long)]
     pub json: bool,

@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Budget;
 pub use admin::{
-    DeadAct, DeadArgs, EndpointAct, EndpointsArgs, ParkedAct, ParkedArgs, SelectArgs, SendArgs,
-    StatusArgs,
+    DeadAct, DeadArgs, EndpointAct, EndpointsArgs, KeyAct, KeysArgs, ParkedAct, ParkedArgs,
+    SelectArgs, SendArgs, StatusArgs,
 };
 pub use delivery::{DeliveryArgs, WorkersArgs};
 pub use redis::RedisArgs;
@@ -61,6 +61,8 @@ pub enum Command {
     Dead(DeadArgs),
     /// List messages that wait in Redis, or make them due now
     Parked(ParkedArgs),
+    /// List keys (orderKey) with messages in play, show those of one, or let one go on
+    Keys(KeysArgs),
     /// Tell what became of a message
     Status(StatusArgs),
     /// List endpoints as the running replicas see them; pause and resume some

@@ -6,6 +6,7 @@ mod deliver;
 mod demo;
 mod descriptors;
 mod endpoints;
+mod keys;
 mod listen;
 mod parked;
 mod print;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Parked(args) => parked::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Endpoints(args) => endpoints::run(&args),
     };

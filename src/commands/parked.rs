@@ -193,7 +193,7 @@ fn peek_at(fields: &Fields) -> Option<(String, Option<u64>)> {
 }
 
 /// The URL is in the message alone.
-fn with_url(mut fields: Fields) -> Fields {
+pub(super) fn with_url(mut fields: Fields) -> Fields {
     if let Some(url) = url(&fields) {
         fields.push(("url".into(), url.into_bytes()));
     }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::store::{Fields, StoreError, insert_bytes};
 
 /// Fields that are numbers in JSON, beside those whose names end in `_ms`.
-const NUMBERS: [&str; 7] = [
+const NUMBERS: [&str; 8] = [
+    "followers",
     "attempts",
     "status",
     "replayed",

@@ -11,7 +11,7 @@ use super::print::{Out, Stop, ended};
 use crate::cli::SendArgs;
 use crate::endpoint::Endpoint;
 use crate::message::{Alias, Message};
-use crate::store::{Admin, Fields};
+use crate::store::{Admin, Fields, NewMessage};
 
 /// Messages in one request.
 const BATCH: usize = 500;
@@ -50,7 +50,7 @@ struct Sender<'a> {
     admin: Admin,
     args: &'a SendArgs,
     out: Out,
-    batch: Vec<Vec<u8>>,
+    batch: Vec<NewMessage>,
     /// Nothing was refused, and everything published was heard.
     good: bool,
     /// Names of fields that were told of; there are not many ways to write them.
@@ -64,11 +64,14 @@ impl Sender<'_> {
             return Ok(());
         }
         match check(&line) {
-            Ok(aliases) => {
-                for alias in aliases {
+            Ok(checked) => {
+                for alias in checked.aliases {
                     self.tell_alias(number, alias);
                 }
-                self.take(line)
+                self.take(NewMessage {
+                    is_ordered: checked.has_key,
+                    message: line,
+                })
             }
             Err(why) => {
                 self.good = false;
@@ -87,7 +90,7 @@ impl Sender<'_> {
         }
     }
 
-    fn take(&mut self, message: Vec<u8>) -> Result<(), Stop> {
+    fn take(&mut self, message: NewMessage) -> Result<(), Stop> {
         self.batch.push(message);
         match self.batch.len() < BATCH {
             true => Ok(()),
@@ -127,7 +130,7 @@ impl Sender<'_> {
 }
 
 /// A message of what the options say. The error is one line.
-fn compose(args: &SendArgs, url: &str) -> Result<Vec<u8>, String> {
+fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
     let data = match args.data.as_deref().unwrap_or_default() {
         text if text.starts_with('@') => std::fs::read_to_string(&text[1..])
             .map_err(|e| format!("--data {text}: {e}; it must be a readable file"))?,
@@ -170,13 +173,25 @@ fn compose(args: &SendArgs, url: &str) -> Result<Vec<u8>, String> {
     fields.push(("data", data.get().to_owned()));
     let fields: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
     let message = format!("{{{}}}", fields.join(",")).into_bytes();
-    check(&message).map(|_| message)
+    check(&message).map(|checked| NewMessage {
+        is_ordered: checked.has_key,
+        message,
+    })
+}
+
+/// What a message turned out to be.
+struct Checked {
+    aliases: Box<[Alias]>,
+    has_key: bool,
 }
 
 /// The same rules as everywhere; how large a message may be is the server's to say.
-fn check(message: &[u8]) -> Result<Box<[Alias]>, String> {
+fn check(message: &[u8]) -> Result<Checked, String> {
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     Message::parse(message.to_vec(), usize::MAX, || "made".into(), endpoint)
-        .map(|message| message.aliases)
+        .map(|message| Checked {
+            has_key: message.overrides.order_key.is_some(),
+            aliases: message.aliases,
+        })
         .map_err(|rejection| rejection.detail)
 }

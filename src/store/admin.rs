@@ -35,6 +35,8 @@ pub struct ParkedMessage {
     /// Unix milliseconds, by Redis's clock.
     pub due: u64,
     pub fields: Fields,
+    /// The key whose head it is.
+    head: Option<String>,
     member: Vec<u8>,
 }
 
@@ -46,6 +48,14 @@ impl ParkedMessage {
         let rest: Vec<u8> = rest.copied().collect();
         BuildHasherDefault::<DefaultHasher>::default().hash_one(rest)
     }
+}
+
+/// A message to be sent.
+#[derive(Debug)]
+pub struct NewMessage {
+    /// It has a key, so the order in which it is added is kept.
+    pub is_ordered: bool,
+    pub message: Vec<u8>,
 }
 
 /// One connection, and the keys.
@@ -66,11 +76,19 @@ impl Admin {
         })
     }
 
-    /// Adds messages to the stream. Answers the entries' ids.
-    pub fn add(&mut self, messages: &[Vec<u8>]) -> Result<Vec<String>, StoreError> {
+    /// Adds messages to their streams. Answers the entries' ids.
+    pub fn add(&mut self, messages: &[NewMessage]) -> Result<Vec<String>, StoreError> {
         let mut pipe = redis::pipe();
-        for message in messages {
-            pipe.cmd("XADD").arg(&self.keys.messages).arg("*");
+        for NewMessage {
+            is_ordered,
+            message,
+        } in messages
+        {
+            let stream = match is_ordered {
+                true => &self.keys.ordered,
+                false => &self.keys.messages,
+            };
+            pipe.cmd("XADD").arg(stream).arg("*");
             pipe.arg("message").arg(message);
         }
         let reply = pipe.query(&mut self.connection);
@@ -78,9 +96,13 @@ impl Admin {
     }
 
     /// Publishes messages. Answers how many subscribers heard each.
-    pub fn publish(&mut self, channel: &str, messages: &[Vec<u8>]) -> Result<Vec<u64>, StoreError> {
+    pub fn publish(
+        &mut self,
+        channel: &str,
+        messages: &[NewMessage],
+    ) -> Result<Vec<u64>, StoreError> {
         let mut pipe = redis::pipe();
-        for message in messages {
+        for NewMessage { message, .. } in messages {
             pipe.cmd("PUBLISH").arg(channel).arg(message);
         }
         let reply = pipe.query(&mut self.connection);
@@ -185,8 +207,20 @@ impl Admin {
         backlog: Option<&str>,
         messages: &[ParkedMessage],
     ) -> Result<u64, StoreError> {
+        let (heads, others): (Vec<_>, Vec<_>) = messages.iter().partition(|m| m.head.is_some());
+        let mut purged = 0;
+        for message in heads {
+            let key = message.head.as_deref().unwrap_or_default();
+            purged += self.purge_head(backlog, key, &message.member)?;
+        }
+        if purged > 0 {
+            self.tell_due();
+        }
+        if others.is_empty() {
+            return Ok(purged);
+        }
         let mut pipe = redis::pipe();
-        for message in messages {
+        for message in others {
             match backlog {
                 None => pipe.cmd("ZREM").arg(&self.keys.parked),
                 Some(name) => pipe.cmd("LREM").arg(self.keys.backlog(name)).arg(1),
@@ -194,7 +228,7 @@ impl Admin {
             pipe.arg(&message.member);
         }
         let reply: RedisResult<Vec<u64>> = pipe.query(&mut self.connection);
-        Ok(self.done(reply)?.iter().sum())
+        Ok(purged + self.done(reply)?.iter().sum::<u64>())
     }
 
     /// How many messages are parked.
@@ -249,11 +283,15 @@ impl Admin {
         }
         let reply = call.invoke(&mut self.connection);
         let done = self.done(reply)?;
+        self.tell_due();
+        Ok(done)
+    }
+
+    /// Tells the replicas that something may be due. Without it they find out a little later.
+    pub(super) fn tell_due(&mut self) {
         let mut publish = cmd("PUBLISH");
         publish.arg(&self.keys.control).arg("due");
-        // Without it they find out a little later.
         let _: RedisResult<u64> = publish.query(&mut self.connection);
-        Ok(done)
     }
 
     pub(super) fn done<T>(&self, reply: RedisResult<T>) -> Result<T, StoreError> {
@@ -283,7 +321,7 @@ fn letter(value: Value) -> Option<Letter> {
 }
 
 /// Names and values in turn; a name that is not UTF-8 is shown as well as it can be.
-fn fields(values: impl Iterator<Item = Value>) -> Fields {
+pub(super) fn fields(values: impl Iterator<Item = Value>) -> Fields {
     let mut values = values.map(bytes);
     let mut fields = Fields::new();
     while let (Some(name), Some(value)) = (values.next(), values.next()) {
@@ -294,23 +332,27 @@ fn fields(values: impl Iterator<Item = Value>) -> Fields {
 
 /// The line that `park.lua` writes, taken apart; of a member that is not ours there are only
 /// its bytes.
-fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
+pub(super) fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
     let end = member.iter().position(|b| *b == b'\n').unwrap_or_default();
     let line = String::from_utf8_lossy(&member[..end]).into_owned();
     let words: Vec<&str> = line.splitn(4, ' ').collect();
     let mut fields = Fields::new();
+    let mut head = None;
     if let [attempts, received, id, source] = words[..] {
-        let (source, last) = source.split_once('\t').unwrap_or((source, ""));
+        let (source, rest) = source.split_once('\t').unwrap_or((source, ""));
+        let (last, key) = rest.split_once('\t').unwrap_or((rest, ""));
+        head = Some(key.to_owned()).filter(|key| !key.is_empty());
         for (name, value) in [
             ("id", id),
             ("attempts", attempts),
             ("received_ms", received),
             ("source", source),
             ("last", last),
+            ("head", key),
         ] {
             fields.push((name.into(), value.into()));
         }
-        fields.retain(|(name, value)| name != "last" || !value.is_empty());
+        fields.retain(|(name, value)| !["last", "head"].contains(&&**name) || !value.is_empty());
         fields.push(("message".into(), member[end + 1..].to_vec()));
     } else {
         fields.push(("message".into(), member.clone()));
@@ -318,6 +360,7 @@ fn parked(member: Vec<u8>, due: f64) -> ParkedMessage {
     ParkedMessage {
         due: due.max(0.0) as u64,
         fields,
+        head,
         member,
     }
 }

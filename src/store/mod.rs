@@ -11,6 +11,7 @@ mod discovery;
 mod entries;
 mod holds;
 mod keys;
+mod keys_admin;
 mod ledger;
 mod ndjson;
 mod odd;
@@ -34,7 +35,7 @@ use crate::entry::EntryId;
 use crate::record::{Parked, Told, Turn, Unmoved, Why};
 use crate::report::Report;
 
-pub use admin::{Admin, Fields, ParkedMessage};
+pub use admin::{Admin, Fields, NewMessage, ParkedMessage};
 pub use advice::advice;
 pub use appointment::Appointment;
 pub use condition::{Condition, find_wrong_types};

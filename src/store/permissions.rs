@@ -33,7 +33,7 @@ pub enum Part {
 use Part::{Bridge, Deliveries, Limits, Operators, Outcomes, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 65] = [
+const NEEDS: [(Part, &str); 80] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -83,6 +83,21 @@ const NEEDS: [(Part, &str); 65] = [
     (Deliveries, "ZREM {backlogs} m"),
     (Deliveries, "ZCARD {backlogs}"),
     (Deliveries, "ZRANGE {backlogs} 0 0 WITHSCORES"),
+    (Deliveries, "EVALSHA 0 1 {ordered}"),
+    (Deliveries, "XADD {ordered} * message m"),
+    (Deliveries, "XREAD COUNT 1 STREAMS {ordered} 0-0"),
+    (Deliveries, "XRANGE {ordered} - + COUNT 1"),
+    (Deliveries, "XDEL {ordered} 0-0"),
+    (Deliveries, "EVALSHA 0 1 {heads}"),
+    (Deliveries, "HGET {heads} f"),
+    (Deliveries, "HSET {heads} f v"),
+    (Deliveries, "HDEL {heads} f"),
+    (Deliveries, "HSCAN {heads} 0"),
+    (Deliveries, "EVALSHA 0 1 {key}"),
+    (Deliveries, "RPUSH {key} m"),
+    (Deliveries, "LINDEX {key} 0"),
+    (Deliveries, "LPOP {key}"),
+    (Deliveries, "XRANGE {again} 0-1 0-1"),
     (Deliveries, "XADD {dead} * reason r"),
     (Deliveries, "XTRIM {dead} MAXLEN ~ 1000000000"),
     (Deliveries, "XDEL {dead} 0-0"),
@@ -194,6 +209,9 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
             "{again}" => keys.again.clone(),
             "{backlogs}" => keys.backlogs.clone(),
             "{backlog}" => keys.backlog(""),
+            "{ordered}" => keys.ordered.clone(),
+            "{heads}" => keys.heads.clone(),
+            "{key}" => keys.followers(""),
             "{dead}" => keys.dead.clone(),
             "{holds}" => keys.holds.clone(),
             "{control}" => keys.control.clone(),

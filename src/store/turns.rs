@@ -47,7 +47,7 @@ pub fn named(entry: EntryId) -> String {
 }
 
 /// The entry that is named so.
-fn meant(name: &str) -> Option<EntryId> {
+pub(super) fn meant(name: &str) -> Option<EntryId> {
     let (stream, id) = match name.strip_prefix('+') {
         Some(id) => (Stream::Again, id),
         None => (Stream::Messages, name),

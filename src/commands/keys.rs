@@ -1,0 +1,104 @@
+//! `outhook keys`: look at messages that go one after another (`orderKey`), and let a key go on
+//! whose head does not come.
+
+use std::process::ExitCode;
+
+use super::parked::with_url;
+use super::print::{Out, Stop, ended};
+use crate::cli::{KeyAct, KeysArgs};
+use crate::store::{Admin, Fields};
+
+const COLUMNS: [&str; 3] = ["key", "head", "followers"];
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &KeysArgs) -> Result<ExitCode, String> {
+    let (KeyAct::List { common } | KeyAct::Show { common, .. } | KeyAct::Skip { common, .. }) =
+        &args.act;
+    let (redis, keys) = (common.redis.open()?, common.redis.keys()?);
+    let work = || -> Result<bool, Stop> {
+        let mut admin = Admin::open(redis, keys)?;
+        let mut out = Out::new(common.json);
+        let good = match &args.act {
+            KeyAct::List { .. } => list(&mut admin, &mut out),
+            KeyAct::Show { key, .. } => show(&mut admin, &mut out, key),
+            KeyAct::Skip { key, .. } => skip(&mut admin, &mut out, key),
+        }?;
+        out.flush()?;
+        Ok(good)
+    };
+    Ok(ended(work()))
+}
+
+fn list(admin: &mut Admin, out: &mut Out) -> Result<bool, Stop> {
+    let mut cursor = 0;
+    loop {
+        let (page, next) = admin.keys(cursor)?;
+        for found in page {
+            let followers = found.followers.to_string();
+            let mut fields = place(&found.key, &found.head);
+            fields.push(("followers".into(), followers.into_bytes()));
+            out.line(&fields, &COLUMNS)?;
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn show(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
+    let head = admin.head(key)?;
+    if let Some(head) = &head {
+        let mut fields = place(key, head);
+        let entry = admin.head_entry(head)?;
+        fields.extend(
+            with_url(entry)
+                .into_iter()
+                .filter(|(name, _)| name != "head"),
+        );
+        out.block(&fields)?;
+    }
+    let mut start = 0;
+    loop {
+        let page = admin.followers(key, start)?;
+        if page.is_empty() {
+            break;
+        }
+        start += page.len();
+        for message in page {
+            out.block(&with_url(message.fields))?;
+        }
+    }
+    if head.is_none() && start == 0 {
+        tell_unknown(key);
+    }
+    Ok(head.is_some() || start > 0)
+}
+
+fn skip(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
+    let head = admin.head(key)?;
+    let Some(head) = head else {
+        tell_unknown(key);
+        return Ok(false);
+    };
+    if !admin.skip(key, &head)? {
+        eprintln!("outhook: it has just moved by itself; see outhook keys list");
+        return Ok(false);
+    }
+    let mut fields = place(key, &head);
+    fields[1].0 = "skipped".into();
+    out.line(&fields, &["key", "skipped"])?;
+    eprintln!(
+        "outhook: the next of its key goes; the one that was skipped may still be delivered, after \
+         others or beside them"
+    );
+    Ok(true)
+}
+
+fn place(key: &str, head: &str) -> Fields {
+    vec![("key".into(), key.into()), ("head".into(), head.into())]
+}
+
+fn tell_unknown(key: &str) {
+    eprintln!("outhook: no message of the key {key:?} is in play; see outhook keys list");
+}

@@ -354,6 +354,6 @@ mod tests {
         assert!(text.ends_with("; ACL SETUSER u +time"), "{text}");
         let text = describe_with(|name, _| when(name == "XADD", Missing)).unwrap();
         assert!(text.starts_with("Redis does not know XADD:"), "{text}");
-        assert!(describe_with(|name, _| when(name == "HSET", Denied)).is_none());
+        assert!(describe_with(|name, _| when(name == "GETDEL", Denied)).is_none());
     }
 }

@@ -9,8 +9,7 @@ mod soup;
 use super::*;
 use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
-use crate::hold::Hold;
-use crate::record::{Parked, Receipt, Until};
+use crate::record::{Parked, Receipt, Turn};
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;
@@ -62,34 +61,93 @@ fn bytes_bound_what_is_held_as_well_as_the_count() {
     assert!(!s.has_room());
 }
 
-#[test]
-fn the_first_of_a_key_that_has_waited_too_long_is_back_before_all_behind_it() {
-    let (mut limits, mut at) = (limits(1), now());
-    (limits.near, limits.bridge) = (Some(Duration::from_secs(30)), false);
-    (limits.workers, limits.max_active, limits.share) = (0, 100, 100);
-    limits.max_active_bytes = 1 << 20;
-    limits.share_bytes = 1 << 20;
-    let mut s = Scheduler::new(limits, Rules::default());
-    let keyed = |n: usize| {
-        let mut delivery = delivery(&n.to_string(), 1);
-        delivery.message.overrides.order_key = Some("k".into());
-        (delivery.leased, delivery.entry) = (at.boot, Some(EntryId::new(1, 0)));
-        delivery
-    };
-    let first = keyed(0);
-    let behind: Vec<Delivery> = (1..10_000).map(keyed).collect();
-    s.accept(first, at);
-    for delivery in &behind {
-        s.chains.send_away(delivery, at.unix_ms + 60_000);
+fn keyed(id: &str, entry: Option<u64>, at: Now) -> Delivery {
+    let mut delivery = delivery(id, 1);
+    delivery.message.overrides.order_key = Some("k".into());
+    delivery.entry = entry.map(|n| EntryId::new(n, 0));
+    delivery.leased = at.boot;
+    delivery
+}
+
+/// The ledger asks the store whose turn it is.
+fn answer_turns(s: &mut Scheduler, turn: Turn, at: Now) -> usize {
+    let mut turns = Vec::new();
+    for record in s.outbox().drain(..) {
+        match record {
+            Record::Queue(delivery) => turns.push((delivery, turn)),
+            other => panic!("{other:?}"),
+        }
     }
-    at.mono += Duration::from_secs(31);
-    at.boot = model::boot(Duration::from_secs(31));
-    at.unix_ms += 31_000;
-    s.tick(at);
+    let count = turns.len();
+    let receipt = Receipt {
+        turns,
+        ..Receipt::default()
+    };
+    s.take_receipt(receipt, at);
+    count
+}
+
+#[test]
+fn the_store_says_whose_turn_it_is_and_is_told_when_that_one_is_settled() {
+    let (mut s, at) = (leasing(), now());
+    s.accept(keyed("a", Some(1), at), at);
+    assert!(s.next(at).is_none(), "nobody knows yet");
+    assert_eq!((s.active(), s.levels().lanes), (1, 0));
+    assert_eq!(answer_turns(&mut s, Turn::Head, at), 1);
+    let head = s.next(at).unwrap();
+    assert_eq!(head.head.as_deref(), Some("http://h1 k"));
+    s.accept(keyed("b", Some(2), at), at);
+    assert_eq!(answer_turns(&mut s, Turn::Follows, at), 1);
+    assert_eq!((s.active(), s.stats().deferred), (1, 1));
+    s.accept(keyed("c", Some(3), at), at);
+    assert_eq!(answer_turns(&mut s, Turn::Lost, at), 1);
+    assert_eq!((s.active(), s.stats().lapsed), (1, 1));
+    s.finish(head, answered(), at);
     match s.outbox().pop_front() {
-        Some(Record::Park(parked)) => assert!(due(&parked) <= at.unix_ms + 1000, "{parked:?}"),
+        Some(Record::Advance(entry, key)) => {
+            assert_eq!((entry.ms, &*key), (1, "http://h1 k"));
+        }
         other => panic!("{other:?}"),
     }
+    assert_eq!((s.active(), s.levels().bytes), (0, 0));
+}
+
+#[test]
+fn a_head_leaves_as_one_and_what_memory_alone_holds_is_added_in_order() {
+    let (mut s, at) = (leasing(), now());
+    s.accept(keyed("new", None, at), at);
+    let mut head = keyed("head", Some(1), at);
+    head.head = head.message.group();
+    head.message.deliver_at = Some(at.unix_ms + 60_000);
+    s.accept(head, at);
+    let parked = parked(&mut s);
+    let seen: Vec<_> = parked
+        .iter()
+        .map(|p| (p.is_ordered, p.head.as_deref()))
+        .collect();
+    assert_eq!(seen, [(true, None), (false, Some("http://h1 k"))]);
+    assert_eq!((s.active(), s.levels().bytes), (0, 0));
+}
+
+#[test]
+fn without_a_store_the_next_of_a_key_goes_when_the_one_before_it_is_settled() {
+    let at = now();
+    let mut s = Scheduler::new(Limits::of_one_attempt(8, 8), Rules::default());
+    for id in ["a", "b", "c"] {
+        s.accept(keyed(id, None, at), at);
+    }
+    s.accept(delivery("free", 1), at);
+    for (turn, attempt) in [("a", answered()), ("b", refused()), ("c", answered())] {
+        let mut out: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+        if turn == "a" {
+            s.finish(out.pop().unwrap(), answered(), at);
+        }
+        let ids: Vec<&str> = out.iter().map(|d| &*d.message.id).collect();
+        assert_eq!(ids, [turn]);
+        s.finish(out.pop().unwrap(), attempt, at);
+    }
+    assert_eq!((s.active(), s.followers.len()), (0, 0));
+    assert_eq!((s.stats().delivered, s.stats().dead), (3, 1));
 }
 
 fn dead(s: &mut Scheduler) -> Vec<DeadLetter> {
@@ -106,13 +164,6 @@ fn parked(s: &mut Scheduler) -> Vec<Parked> {
         _ => None,
     });
     parked.collect()
-}
-
-fn due(parked: &Parked) -> u64 {
-    match parked.until {
-        Until::Due(due) => due,
-        Until::Released { .. } => panic!("deferred: {parked:?}"),
-    }
 }
 
 /// With a store, room for a hundred, and a lease of a minute.
@@ -163,65 +214,50 @@ fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
 }
 
 #[test]
-fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands_and_lets_those_behind_go_on() {
+fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands() {
     let (mut s, at) = (leasing(), now());
     assert_eq!(s.wake(at), None);
-    let keyed = |n: u64, at: Now| {
-        let mut delivery = entry(n, at);
-        delivery.message.overrides.order_key = Some("k".into());
-        delivery
-    };
-    // Queued, behind it, in flight, waiting for its time, and one that memory alone holds.
-    s.accept(keyed(1, at), at);
-    s.accept(keyed(2, at), at);
+    // Queued, waiting for its turn, for its time, and one that memory alone holds.
+    s.accept(entry(1, at), at);
+    s.accept(keyed("m2", Some(2), at), at);
     let mut waiting = entry(3, at);
     waiting.message.deliver_at = Some(at.unix_ms + 20_000);
     s.accept(waiting, at);
     s.accept(delivery("memory", 9), at);
     let soon = later(at, 25);
-    s.accept(keyed(4, soon), soon);
+    s.accept(entry(4, soon), soon);
     let wakes = later(at, 61);
     let (length, dropped) = s.wake(wakes).unwrap();
-    assert_eq!((length, dropped), (Duration::from_secs(61), 3));
+    assert_eq!((length, dropped), (Duration::from_secs(61), 2));
+    // It may have been its turn, but others have it by now.
+    answer_turns(&mut s, Turn::Head, wakes);
     s.tick(wakes);
     let mut out: Vec<(String, bool)> = std::iter::from_fn(|| s.next(wakes))
         .map(|d| (d.message.id.to_string(), d.notes_first()))
         .collect();
     out.sort();
     assert_eq!(s.stats().lapsed, 3);
-    // The one behind it is old, and asks before it is tried.
-    assert_eq!(out, [("m4".into(), true), ("memory".into(), false)]);
-    assert!(matches!(s.outbox().pop_front(), Some(Record::Note(entry, 0)) if entry.ms == 4));
+    // That one is old, and waits better in the store.
+    assert_eq!(out, [("memory".into(), false)]);
+    let left: Vec<Box<str>> = parked(&mut s).into_iter().map(|p| p.id).collect();
+    assert_eq!(left, ["m4".into()]);
     // What comes now was read before.
     s.accept(entry(5, at), wakes);
-    assert_eq!((s.active(), s.stats().held_already), (2, 1));
+    assert_eq!((s.active(), s.stats().held_already), (1, 1));
 }
 
 #[test]
-fn what_waits_through_pauses_is_renewed_and_asks_before_its_first_attempt() {
-    let (mut s, mut at) = (leasing(), now());
-    let hold = |at: Now| Hold {
-        cause: crate::hold::Cause::Paused,
-        until: at.mono.checked_add(Duration::from_secs(25)),
-    };
-    s.hold("http://h1".into(), hold(at), at);
-    // One with a key waits for the end of the pause, and not in a backlog.
-    let mut keyed = entry(1, at);
-    keyed.message.overrides.order_key = Some("k".into());
-    s.accept(keyed, at);
-    assert!(s.outbox().is_empty(), "its lease is new");
-    for n in 1..5 {
-        at = later(now(), 24 * n);
-        s.hold("http://h1".into(), hold(at), at);
-        at = later(now(), 24 * n + 1);
-        s.tick(at);
-        let note = s.outbox().pop_front();
-        assert!(matches!(note, Some(Record::Note(_, 0))), "{n}: {note:?}");
-    }
-    s.resume("http://h1", at);
-    at = later(now(), 24 * 4 + 1 + 24);
-    s.tick(at);
-    assert!(s.next(at).unwrap().notes_first());
+fn what_would_outlive_its_lease_is_renewed_and_asks_before_its_first_attempt() {
+    let (mut s, read) = (leasing(), now());
+    let mut timed = entry(1, read);
+    timed.message.deliver_at = Some(read.unix_ms + 35_000);
+    let at = later(read, 10);
+    s.accept(timed, at);
+    let note = s.outbox().pop_front();
+    assert!(matches!(note, Some(Record::Note(_, 0))), "{note:?}");
+    let due = later(read, 35);
+    s.tick(due);
+    assert!(s.next(due).unwrap().notes_first());
 }
 
 fn answered() -> Attempt {

@@ -508,7 +508,9 @@ impl Model {
                 Record::Begin(_) | Record::Answer(..) | Record::LastCall => {
                     unreachable!("the timer's, not the scheduler's")
                 }
-                Record::Gone(..) => unreachable!("not in this model"),
+                Record::Gone(..) | Record::Queue(_) | Record::Advance(..) => {
+                    unreachable!("not in this model")
+                }
             };
             if self.turn_away(&id, state) {
                 adapted.push(id.clone());

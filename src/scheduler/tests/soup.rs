@@ -8,7 +8,7 @@ use super::model::{Rng, boot, delivery, limits};
 use crate::delivery::{Exchange, FaultKind};
 use crate::entry::EntryId;
 use crate::hold::{Cause, Hold};
-use crate::record::{Parked, Receipt, Until, Want};
+use crate::record::{Parked, Receipt, Turn, Until, Want};
 use crate::scheduler::*;
 
 struct Soup {
@@ -22,6 +22,7 @@ struct Soup {
     left: HashMap<String, &'static str>,
     /// Parked, and not back yet, with what the ledger has not confirmed.
     parked: Vec<Parked>,
+    keys: HashMap<String, Arc<str>>,
 }
 
 impl Soup {
@@ -45,6 +46,7 @@ impl Soup {
             arrived: 0,
             left: HashMap::new(),
             parked: Vec::new(),
+            keys: HashMap::new(),
         }
     }
 
@@ -69,6 +71,8 @@ impl Soup {
         }
         if self.rng.below(3) == 0 {
             let key = format!("k{}", self.rng.below(3));
+            self.keys
+                .insert(new.message.id.to_string(), key.clone().into());
             new.message.overrides.order_key = Some(key.into());
         }
         if self.rng.below(6) == 0 {
@@ -128,6 +132,8 @@ impl Soup {
         self.arrived += 1;
         let (ms, seq) = (self.arrived, 0);
         back.entry = Some(EntryId::new(ms, seq));
+        back.message.overrides.order_key = self.keys.get(&*parked.id).cloned();
+        back.head = parked.head.clone();
         self.left.remove(&*parked.id);
         if let Until::Released { name, .. } = parked.until {
             back.backlog = Some(name);
@@ -200,6 +206,19 @@ impl Soup {
                     assert_eq!(before, None, "{id} left twice");
                 }
                 Record::Note(entry, _) if lost => receipt.lapsed.push(entry),
+                Record::Queue(delivery) => {
+                    let turn = match self.rng.below(4) {
+                        _ if lost => Turn::Lost,
+                        0 => Turn::Follows,
+                        _ => Turn::Head,
+                    };
+                    if turn != Turn::Head {
+                        let id = delivery.message.id.to_string();
+                        let before = self.left.insert(id.clone(), "queued");
+                        assert_eq!(before, None, "{id} left twice");
+                    }
+                    receipt.turns.push((delivery, turn));
+                }
                 _ => {}
             }
         }

@@ -239,8 +239,8 @@ fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands() {
     assert_eq!(s.stats().lapsed, 3);
     // That one is old, and waits better in the store.
     assert_eq!(out, [("memory".into(), false)]);
-    let left: Vec<Box<str>> = parked(&mut s).into_iter().map(|p| p.id).collect();
-    assert_eq!(left, ["m4".into()]);
+    let left = parked(&mut s);
+    assert!(left.len() == 1 && &*left[0].id == "m4", "{left:?}");
     // What comes now was read before.
     s.accept(entry(5, at), wakes);
     assert_eq!((s.active(), s.stats().held_already), (1, 1));

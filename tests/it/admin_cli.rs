@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::receiver::{Receiver, status};
-use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
+use crate::support::redis::{DEAD, MESSAGES, ORDERED, PARKED, Redis};
 use crate::support::service::{Finished, Outhook, serve};
 use crate::support::{free_port, message, unix_ms, until};
 
@@ -417,7 +417,7 @@ fn all_that_a_producer_may_set_can_be_sent() {
     let args = [&["send"], &options.concat()[..]].concat();
     let run = tool(&redis, &args, "");
     assert_eq!(run.code, 0, "{run:?}");
-    let sent: Vec<(String, Vec<(String, String)>)> = redis.command(&["XRANGE", MESSAGES, "-", "+"]);
+    let sent: Vec<(String, Vec<(String, String)>)> = redis.command(&["XRANGE", ORDERED, "-", "+"]);
     let sent: serde_json::Value = serde_json::from_str(&sent[0].1[0].1).unwrap();
     let expected = r#"{"url":"http://h/","webhookId":"a","deliverAt":1800000000000,"timeout":"3s",
         "expiresAt":"2100-01-01T00:00:00Z","maxAttempts":7,"orderKey":"k\"1",

@@ -78,7 +78,11 @@ fn a_dead_endpoint_s_pile_of_one_order_key_does_not_either() {
     pile(&redis, 1000, r#","orderKey":"k""#);
     redis.add(message(&good.url("/"), "good", "1"));
     good.wait_for(1);
-    put_away_at_least(&redis, 800);
+    until("the others of the key to follow", || {
+        let keys: Vec<String> = redis.command(&["KEYS", "{outhook}:key:*"]);
+        let list = keys.first()?;
+        (redis.command::<usize>(&["LLEN", list]) == 999).then_some(())
+    });
     service.end_well();
 }
 

@@ -25,6 +25,7 @@ mod ends;
 mod isolation;
 mod json_shapes;
 mod keep_alive;
+mod keys;
 mod ledger_waits;
 mod limits;
 mod listen_cli;

@@ -1,7 +1,7 @@
 //! What a message may ask for itself: timeout, maxAttempts, expiresAt, orderKey.
 
 use crate::support::receiver::{Receiver, Reply, status};
-use crate::support::redis::{PARKED, Redis};
+use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::{unix_ms, until};
 
@@ -155,9 +155,11 @@ fn keys_go_on_where_several_replicas_share_their_messages() {
         let key = format!(r#""orderKey":"k{}""#, n % 6);
         redis.add(with(&receiver.url("/"), &format!("m{n}"), &key));
     }
-    until("all to be parked", || {
-        let parked: usize = redis.command(&["ZCARD", PARKED]);
-        (parked == 300).then_some(())
+    let origin = receiver.url("");
+    until("all to wait", || {
+        let lists = (0..6).map(|n| format!("{{outhook}}:key:{origin} k{n}"));
+        let follow: usize = lists.map(|l| redis.command::<usize>(&["LLEN", &l])).sum();
+        (follow + redis.deferred() == 300).then_some(())
     });
     endpoints("resume");
     receiver.wait_for(300);

@@ -1,15 +1,16 @@
-//! The scripts that move messages, alone, on a real Redis: random replicas that read, park, defer,
-//! bring back, settle and bury, whose answers get lost so that they ask again, and who are killed
-//! between any two steps. After each step every message is in exactly one place, and every backlog
-//! that holds something is known.
+//! The scripts that move messages, alone, on a real Redis: random replicas that read, deal, queue,
+//! park, defer, bring back, settle and bury, whose answers get lost so that they ask again, and who
+//! are killed between any two steps. After each step every message is in exactly one place, every
+//! backlog that holds something is known, and of each key one message is the head, where the hash of
+//! heads says. What was added in order is settled in order.
 
 use std::collections::HashMap;
 
 use redis::Value;
 
-use crate::support::redis::{AGAIN, BACKLOGS, DEAD, MESSAGES, PARKED, Redis};
+use crate::support::redis::{AGAIN, BACKLOGS, DEAD, HEADS, MESSAGES, ORDERED, PARKED, Redis};
 
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 12;
 const STEPS: usize = 1500;
 const GROUP: &str = "outhook";
 const ENDPOINTS: [&str; 3] = ["http://a", "http://b", "http://c/d"];
@@ -30,6 +31,28 @@ struct Held {
     /// With a + before it, if it has come back.
     entry: String,
     id: String,
+    /// It is the head of its key.
+    is_head: bool,
+}
+
+impl Held {
+    /// The key whose head it is.
+    fn head(&self) -> &str {
+        if self.is_head { key(&self.id) } else { "" }
+    }
+}
+
+/// The key of a message. Those that begin with `o` are added in order.
+fn key(id: &str) -> &str {
+    id.split_once('.').map_or("", |(key, _)| key)
+}
+
+fn followers(key: &str) -> String {
+    format!("{{outhook}}:key:{key}")
+}
+
+fn member(id: &str) -> String {
+    format!("0 7 {id} s\n{id}")
 }
 
 struct World<'a> {
@@ -38,8 +61,14 @@ struct World<'a> {
     /// By replica. One that is killed forgets.
     hands: HashMap<String, Vec<Held>>,
     added: usize,
+    number: usize,
     settled: usize,
     killed: usize,
+    /// What was seen of what is to be dealt, perhaps a while ago.
+    cards: Vec<(String, String)>,
+    /// By key, what was added in order, and what came to its end.
+    added_in_order: HashMap<String, Vec<String>>,
+    ended: HashMap<String, Vec<String>>,
 }
 
 impl World<'_> {
@@ -61,16 +90,110 @@ impl World<'_> {
     }
 
     fn add(&mut self) {
-        self.added += 1;
-        self.redis.add(format!("m{}", self.added));
+        (self.added, self.number) = (self.added + 1, self.number + 1);
+        let n = self.number;
+        match self.below(6) {
+            0..3 => drop(self.redis.add(format!("m{n}"))),
+            3 => drop(self.redis.add(format!("k{}.{n}", n % 2))),
+            _ => {
+                let id = format!("o{}.{n}", n % 3);
+                let key = key(&id).to_owned();
+                self.added_in_order.entry(key).or_default().push(id.clone());
+                let add = ["XADD", ORDERED, "*", "message", &id];
+                self.redis.command::<String>(&add);
+            }
+        }
+    }
+
+    /// Looks at what is to be dealt, or deals what was seen when it looked last.
+    fn deal(&mut self, replica: &str) {
+        if self.below(3) == 0 || self.cards.is_empty() {
+            let range = ["XRANGE", ORDERED, "-", "+", "COUNT", "6"];
+            self.cards = entries(self.redis.command(&range))
+                .into_iter()
+                .map(|(entry, id, _)| (entry, id))
+                .collect();
+        }
+        if self.cards.is_empty() {
+            return;
+        }
+        let mut keys = [ORDERED, AGAIN, HEADS].map(str::to_owned).to_vec();
+        let mut args = vec![GROUP.to_owned(), replica.to_owned()];
+        for (entry, id) in &self.cards {
+            keys.push(followers(key(id)));
+            args.extend([entry.clone(), key(id).to_owned(), member(id)]);
+        }
+        let reply = self.eval_owned(script!("deal"), &keys, &args);
+        self.take_first(replica, reply);
+    }
+
+    /// Asks whose turn it is of those with a key in its hands.
+    fn queue(&mut self, replica: &str) {
+        let hand = self.hands.entry(replica.to_owned()).or_default();
+        let asked: Vec<Held> = hand
+            .extract_if(.., |held| !key(&held.id).is_empty() && !held.is_head)
+            .collect();
+        let mut keys = [HEADS, MESSAGES, AGAIN].map(str::to_owned).to_vec();
+        let mut args = vec![GROUP.to_owned(), replica.to_owned()];
+        for held in &asked {
+            keys.push(followers(key(&held.id)));
+            args.extend([
+                held.entry.clone(),
+                key(&held.id).to_owned(),
+                member(&held.id),
+            ]);
+        }
+        for _ in 0..=self.below(2) {
+            self.eval_owned(script!("queue"), &keys, &args);
+        }
+        let Value::Array(answers) = self.eval_owned(script!("queue"), &keys, &args) else {
+            panic!("answers");
+        };
+        for (held, answer) in asked.into_iter().zip(answers) {
+            if text(answer) == "go" {
+                let is_head = true;
+                let hand = self.hands.entry(replica.to_owned()).or_default();
+                hand.push(Held { is_head, ..held });
+            }
+        }
+    }
+
+    fn eval_owned(&self, code: &str, keys: &[String], args: &[String]) -> Value {
+        let keys: Vec<&str> = keys.iter().map(|k| &**k).collect();
+        let args: Vec<&str> = args.iter().map(|a| &**a).collect();
+        self.eval(code, &keys, &args)
+    }
+
+    /// Takes one out of its hands that may be moved: with a key only the head.
+    fn pop(&mut self, replica: &str) -> Option<Held> {
+        let hand = self.hands.entry(replica.to_owned()).or_default();
+        let is_free = |held: &Held| key(&held.id).is_empty() || held.is_head;
+        let at = hand.iter().position(is_free)?;
+        Some(hand.remove(at))
+    }
+
+    /// It is about to be settled or buried, unless others have done so.
+    fn end(&mut self, replica: &str, held: &Held, is_ours: bool) -> bool {
+        let (stream, entry) = match held.entry.strip_prefix('+') {
+            Some(entry) => (AGAIN, entry),
+            None => (MESSAGES, &*held.entry),
+        };
+        let ask = ["XPENDING", stream, GROUP, entry, entry, "1"];
+        let rows: Vec<(String, String, u64, u64)> = self.redis.command(&ask);
+        let ends = rows.iter().any(|row| !is_ours || row.1 == replica);
+        if ends && held.id.starts_with('o') {
+            let ended = self.ended.entry(key(&held.id).to_owned()).or_default();
+            ended.push(held.id.clone());
+        }
+        ends
     }
 
     fn take(&mut self, replica: &str, reply: Value, plus: &str) {
         let hand = self.hands.entry(replica.to_owned()).or_default();
-        for (entry, id) in entries(reply) {
+        for (entry, id, is_head) in entries(reply) {
             let entry = format!("{plus}{entry}");
             if !hand.iter().any(|held| held.entry == entry) {
-                hand.push(Held { entry, id });
+                hand.push(Held { entry, id, is_head });
             }
         }
     }
@@ -89,13 +212,13 @@ impl World<'_> {
 
     fn recall(&mut self, replica: &str) {
         let args = [GROUP, replica, "3", "1000000"];
-        let reply = self.eval(script!("recall"), &[PARKED, AGAIN], &args);
+        let reply = self.eval(script!("recall"), &[PARKED, AGAIN, HEADS], &args);
         self.take_first(replica, reply);
     }
 
     fn release(&mut self, replica: &str) {
         let name = ENDPOINTS[self.below(3)];
-        let keys = [&Self::backlog(name), BACKLOGS, AGAIN];
+        let keys = [&Self::backlog(name), BACKLOGS, AGAIN, HEADS];
         let args = [name, GROUP, replica, "4", "1000000", ""];
         let reply = self.eval(script!("release"), &keys, &args);
         self.take_first(replica, reply);
@@ -125,13 +248,12 @@ impl World<'_> {
 
     /// Moves up to three held messages, and asks again at times, as if no answer had come.
     fn put_away(&mut self, replica: &str) {
-        let hand = self.hands.entry(replica.to_owned()).or_default();
-        let some: Vec<Held> = hand.drain(..hand.len().min(3)).collect();
+        let some: Vec<Held> = (0..3).filter_map(|_| self.pop(replica)).collect();
         let (mut keys, mut args) = (vec![], vec![GROUP.to_owned(), replica.to_owned()]);
-        keys.extend([PARKED, MESSAGES, AGAIN, DEAD, BACKLOGS].map(str::to_owned));
+        keys.extend([PARKED, MESSAGES, AGAIN, DEAD, BACKLOGS, HEADS, ORDERED].map(str::to_owned));
         args.extend(["1000", "60000", "control"].map(str::to_owned));
         for held in &some {
-            args.push(held.entry.clone());
+            args.extend([held.entry.clone(), held.head().to_owned()]);
             match self.below(3) {
                 0 => args.extend(["1".into(), String::new(), String::new()]),
                 _ => {
@@ -146,27 +268,43 @@ impl World<'_> {
                 ["", "", "2", &received, &held.id, "u", "s", "", &held.id].map(str::to_owned),
             );
         }
-        let keys: Vec<&str> = keys.iter().map(|k| &**k).collect();
-        let args: Vec<&str> = args.iter().map(|a| &**a).collect();
         if !some.is_empty() {
             for _ in 0..=self.below(2) {
-                self.eval(script!("park"), &keys, &args);
+                self.eval_owned(script!("park"), &keys, &args);
             }
         }
     }
 
     fn bury(&mut self, replica: &str) {
-        let hand = self.hands.entry(replica.to_owned()).or_default();
-        let Some(held) = hand.pop() else { return };
-        let args = [GROUP, replica, &held.entry, "2", "id", &held.id];
+        let Some(held) = self.pop(replica) else {
+            return;
+        };
+        self.end(replica, &held, true);
+        let list = followers(held.head());
+        let at = if held.is_head { "6" } else { "" };
+        let (head, id) = (held.head(), &*held.id);
+        let args = [GROUP, replica, &held.entry, head, at, "2", "id", id];
         for _ in 0..=self.below(2) {
-            self.eval(script!("bury"), &[DEAD, MESSAGES, AGAIN], &args);
+            let keys = [DEAD, MESSAGES, AGAIN, HEADS, PARKED, &list];
+            self.eval(script!("bury"), &keys, &args);
         }
     }
 
     fn settle(&mut self, replica: &str) {
-        let hand = self.hands.entry(replica.to_owned()).or_default();
-        let Some(held) = hand.pop() else { return };
+        let Some(held) = self.pop(replica) else {
+            return;
+        };
+        let ends = self.end(replica, &held, false);
+        if held.is_head {
+            let list = followers(held.head());
+            let keys = [HEADS, PARKED, MESSAGES, AGAIN, &list];
+            for _ in 0..=self.below(2) {
+                let args = [GROUP, &held.entry, held.head()];
+                self.eval(script!("advance"), &keys, &args);
+            }
+            self.settled += usize::from(ends);
+            return;
+        }
         let (stream, entry) = match held.entry.strip_prefix('+') {
             Some(entry) => (AGAIN, entry),
             None => (MESSAGES, &*held.entry),
@@ -194,9 +332,54 @@ impl World<'_> {
         }
     }
 
+    /// Somebody deletes the head of a key, wherever it is, and its key goes on.
+    fn delete(&mut self) {
+        let heads: HashMap<String, String> = self.redis.command(&["HGETALL", HEADS]);
+        let mut heads: Vec<_> = heads.into_iter().collect();
+        heads.sort();
+        if heads.is_empty() {
+            return;
+        }
+        let (key, place) = heads.swap_remove(self.below(heads.len()));
+        let list = followers(&key);
+        if place.contains(' ') {
+            let members: Vec<String> = self.redis.command(&["ZRANGE", PARKED, "0", "-1"]);
+            let end = format!("\t{key}");
+            let is_head = |m: &&String| m.split('\n').next().unwrap().ends_with(&end);
+            if let Some(member) = members.iter().find(is_head) {
+                let keys = [PARKED, HEADS, PARKED, &list];
+                let gone = self.eval(script!("purge"), &keys, &["parked", &key, member]);
+                assert_eq!(gone, Value::Int(1));
+                self.added -= 1;
+            }
+            return;
+        }
+        let keys = [HEADS, PARKED, MESSAGES, AGAIN, &list];
+        let args = [GROUP, &key, &place, ""];
+        let revived = self.eval(script!("revive"), &keys, &args);
+        assert_eq!(revived, Value::Int(0), "it is there");
+        let (stream, entry) = match place.strip_prefix('+') {
+            Some(entry) => (AGAIN, entry),
+            None => (MESSAGES, &*place),
+        };
+        let gone: usize = self.redis.command(&["XDEL", stream, entry]);
+        self.added -= gone;
+        let revived = self.eval(script!("revive"), &keys, &args);
+        assert_eq!(revived, Value::Int(0), "it is pending");
+        let _: usize = self.redis.command(&["XACK", stream, GROUP, entry]);
+        for expected in [1, 0] {
+            let revived = self.eval(script!("revive"), &keys, &args);
+            assert_eq!(revived, Value::Int(expected));
+        }
+    }
+
     fn step(&mut self) {
         let replica = format!("r{}", self.below(3));
-        match self.below(16) {
+        match self.below(26) {
+            16 | 17 => self.deal(&replica),
+            18..21 => self.queue(&replica),
+            21..25 => self.settle(&replica),
+            25 => self.delete(),
             0..3 => self.add(),
             3..6 => self.read(&replica),
             6..9 => self.put_away(&replica),
@@ -218,9 +401,9 @@ impl World<'_> {
     fn places(&self) -> HashMap<String, usize> {
         let mut places = HashMap::new();
         let mut found = |id: String| *places.entry(id).or_default() += 1;
-        for stream in [MESSAGES, AGAIN, DEAD] {
+        for stream in [MESSAGES, AGAIN, DEAD, ORDERED] {
             let all = entries(self.redis.command(&["XRANGE", stream, "-", "+"]));
-            all.into_iter().for_each(|(_, id)| found(id));
+            all.into_iter().for_each(|(_, id, _)| found(id));
         }
         let parked: Vec<String> = self.redis.command(&["ZRANGE", PARKED, "0", "-1"]);
         let mut members = parked;
@@ -234,10 +417,59 @@ impl World<'_> {
             );
             members.extend(list);
         }
+        for key in ["k0", "k1", "o0", "o1", "o2"] {
+            let list = ["LRANGE", &followers(key), "0", "-1"];
+            members.extend(self.redis.command::<Vec<String>>(&list));
+        }
         for member in members {
             found(member.split('\n').nth(1).unwrap().to_owned());
         }
         places
+    }
+}
+
+/// Which heads there are, by key, and where each is as the hash says.
+fn check_heads(world: &World<'_>) {
+    let said: HashMap<String, String> = world.redis.command(&["HGETALL", HEADS]);
+    let mut found: HashMap<String, Vec<String>> = HashMap::new();
+    for (entry, id, is_head) in entries(world.redis.command(&["XRANGE", AGAIN, "-", "+"])) {
+        if is_head {
+            let place = format!("+{entry}");
+            found.entry(key(&id).to_owned()).or_default().push(place);
+        }
+    }
+    let parked: Vec<String> = world.redis.command(&["ZRANGE", PARKED, "0", "-1"]);
+    let mut members: Vec<_> = parked.into_iter().map(|m| ("parked", m)).collect();
+    for name in ENDPOINTS {
+        let list = ["LRANGE", &World::backlog(name), "0", "-1"];
+        let list: Vec<String> = world.redis.command(&list);
+        members.extend(list.into_iter().map(|m| ("backlog", m)));
+    }
+    for (kind, member) in members {
+        let line = member.split('\n').next().unwrap();
+        if let Some(key) = line.split('\t').nth(2) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let place = format!("{kind} {} {}", words[1], words[2]);
+            found.entry(key.to_owned()).or_default().push(place);
+        }
+    }
+    for (key, place) in &said {
+        // One that has never left the first stream has no mark.
+        if !place.starts_with(|c: char| c.is_ascii_digit()) {
+            assert_eq!(found.remove(key), Some(vec![place.clone()]), "{key}");
+        }
+    }
+    assert!(found.is_empty(), "in play beside the head: {found:?}");
+    for key in ["k0", "k1", "o0", "o1", "o2"] {
+        let waits: usize = world.redis.command(&["LLEN", &followers(key)]);
+        assert!(waits == 0 || said.contains_key(key), "{key} stands still");
+    }
+    for (key, ended) in &world.ended {
+        let added = &world.added_in_order[key];
+        let place = |id: &String| added.iter().position(|a| a == id);
+        // Some were deleted.
+        let in_order = ended.is_sorted_by(|a, b| place(a) < place(b));
+        assert!(in_order, "order of {key}: {ended:?}");
     }
 }
 
@@ -248,8 +480,8 @@ fn text(value: Value) -> String {
     }
 }
 
-/// Their ids, and those of the messages, which are the messages here.
-fn entries(reply: Value) -> Vec<(String, String)> {
+/// Their ids, those of the messages, which are the messages here, and whether each is a head.
+fn entries(reply: Value) -> Vec<(String, String, bool)> {
     let Value::Array(entries) = reply else {
         return Vec::new();
     };
@@ -265,7 +497,8 @@ fn entries(reply: Value) -> Vec<(String, String)> {
         let fields: Vec<String> = fields.into_iter().map(text).collect();
         let mut pairs = fields.chunks_exact(2);
         let id = pairs.find(|pair| ["message", "id"].contains(&&*pair[0]));
-        (entry, id.unwrap()[1].clone())
+        let is_head = fields.chunks_exact(2).any(|pair| pair[0] == "head");
+        (entry, id.unwrap()[1].clone(), is_head)
     });
     read.collect()
 }
@@ -282,8 +515,12 @@ fn whatever_replicas_do_and_wherever_they_end_each_message_is_in_one_place() {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             hands: HashMap::new(),
             added: 0,
+            number: 0,
             settled: 0,
             killed: 0,
+            cards: Vec::new(),
+            added_in_order: HashMap::new(),
+            ended: HashMap::new(),
         };
         for step in 0..STEPS {
             world.step();
@@ -293,9 +530,12 @@ fn whatever_replicas_do_and_wherever_they_end_each_message_is_in_one_place() {
             let places = world.places();
             let twice = places.iter().find(|(_, count)| **count > 1);
             assert_eq!(twice, None, "seed {seed}, step {step}");
+            check_heads(&world);
             let here = places.len() + world.settled;
             assert_eq!(here, world.added, "seed {seed}, step {step}");
         }
+        let in_order: usize = world.ended.values().map(Vec::len).sum();
+        assert!(in_order > 5, "seed {seed}: {in_order}");
         assert!(world.settled > 10 && world.killed > 10, "seed {seed}");
     }
 }

@@ -505,12 +505,7 @@ impl Model {
                     }
                     continue;
                 }
-                Record::Begin(_) | Record::Answer(..) | Record::LastCall => {
-                    unreachable!("the timer's, not the scheduler's")
-                }
-                Record::Gone(..) | Record::Queue(_) | Record::Advance(..) => {
-                    unreachable!("not in this model")
-                }
+                other => unreachable!("the timer's, or not in this model: {other:?}"),
             };
             if self.turn_away(&id, state) {
                 adapted.push(id.clone());

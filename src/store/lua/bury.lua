@@ -10,6 +10,7 @@ local answer = { 0 }
 local i, index = 3, 0
 while i <= #ARGV do
   local held, key, list, n = unpack(ARGV, i, i + 3)
+  n = tonumber(n)
   local stream, entry = place(messages, again, held)
   local why = held ~= '' and lost(stream, group, entry, consumer)
   if why then

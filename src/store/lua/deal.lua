@@ -15,7 +15,10 @@ for i = 3, #ARGV, 3 do
   local first = redis.call('XRANGE', ordered, '-', '+', 'COUNT', 1)[1]
   if not first or first[1] ~= entry then break end
   if member == '' then
-    entries[#entries + 1] = hold(again, group, consumer, first[2])
+    local fields = first[2]
+    -- More would be too many for a call.
+    if #fields > 1000 then fields = { 'fields', table.concat(fields, ' ') } end
+    entries[#entries + 1] = hold(again, group, consumer, fields)
   elseif key == '' then
     entries[#entries + 1] = hand(again, group, consumer, heads, '', member)
   elseif redis.call('HGET', heads, key) then

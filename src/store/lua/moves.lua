@@ -59,7 +59,7 @@ end
 -- The same member as the head of a key, and what tells it from others of that key.
 local function marked(member, key)
   local attempts, received, id, from, last, _, message = read(member)
-  if not attempts then return member, '' end
+  if not attempts then return member end
   local line = attempts .. ' ' .. received .. ' ' .. id .. ' ' .. from
   return line .. '\t' .. last .. '\t' .. key .. '\n' .. message, received .. ' ' .. id
 end
@@ -69,15 +69,17 @@ end
 local function promote(heads, parked, list, key, head)
   if redis.call('HGET', heads, key) ~= head then return 0 end
   local member = redis.call('LINDEX', list, 0)
-  if not member then
-    redis.call('HDEL', heads, key)
-    return 0
+  while member do
+    local new, which = marked(member, key)
+    redis.call('ZADD', parked, clock(), new)
+    if which then redis.call('HSET', heads, key, 'parked ' .. which) end
+    redis.call('LPOP', list)
+    if which then return 1 end
+    -- It is not ours, and nobody waits for it.
+    member = redis.call('LINDEX', list, 0)
   end
-  local new, which = marked(member, key)
-  redis.call('ZADD', parked, clock(), new)
-  redis.call('HSET', heads, key, 'parked ' .. which)
-  redis.call('LPOP', list)
-  return 1
+  redis.call('HDEL', heads, key)
+  return 0
 end
 
 -- Adds an entry to what has come back, held by a consumer as if it had just read it. Nobody reads

@@ -11,6 +11,6 @@ else
 end
 if gone == 1 then
   local _, which = marked(member, key)
-  promote(heads, parked, list, key, where .. ' ' .. which)
+  promote(heads, parked, list, key, where .. ' ' .. (which or ''))
 end
 return gone

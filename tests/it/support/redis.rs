@@ -20,6 +20,8 @@ pub const MESSAGES: &str = "{outhook}:messages";
 pub const AGAIN: &str = "{outhook}:again";
 pub const PARKED: &str = "{outhook}:parked";
 pub const BACKLOGS: &str = "{outhook}:backlogs";
+pub const ORDERED: &str = "{outhook}:ordered";
+pub const HEADS: &str = "{outhook}:heads";
 
 /// The server to test with: `REDIS_SERVER`, or the one on the PATH.
 pub fn server() -> String {

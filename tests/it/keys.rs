@@ -67,9 +67,9 @@ impl Judge {
         Receiver::answering(move |r, _| {
             let mut judge = judge.lock().unwrap();
             judge.tries += 1;
-            let (key, n) = r.id().split_once('.').unwrap();
+            let (key, n) = r.id().split_once('_').unwrap();
             let n: usize = n.parse().unwrap();
-            let before = format!("{key}.{}", n.saturating_sub(1));
+            let before = format!("{key}_{}", n.saturating_sub(1));
             let is_early = n > 0 && !judge.delivered.contains(&before);
             if is_early && !judge.delivered.contains(r.id()) {
                 judge.overtaken.push(r.id().to_owned());
@@ -103,7 +103,7 @@ fn order_is_kept_over_replicas_that_are_killed_and_a_redis_that_is_restarted() {
             let url = receivers[key % 2].url("/");
             add(
                 &redis,
-                &keyed(&url, &format!("{key}.{n}"), &format!("k{key}")),
+                &keyed(&url, &format!("{key}_{n}"), &format!("k{key}")),
             );
         }
         if n % 12 == 11 {

@@ -157,7 +157,7 @@ fn sources(
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         channels: args.channels.names.clone(),
-        orders,
+        orders: orders.clone(),
         trouble: link.trouble.of("subscriber"),
         refusing: link.trouble.of("channels"),
     };
@@ -165,6 +165,8 @@ fn sources(
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         name: link.name.clone(),
+        dedup: args.dedup,
+        orders,
         trouble: link.trouble.of("dealer"),
     };
     vec![

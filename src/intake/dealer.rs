@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use super::stream::refuse_reused;
 use super::{End, Intake};
 use crate::clock::boot_time;
+use crate::control::{Order, Orders};
 use crate::drain::Drain;
 use crate::entry::{Entry, EntryId, Stream};
-use crate::store::{Card, Entries, Keys, Redis, member};
+use crate::store::{Card, Dealt, Entries, Keys, Redis};
 use crate::trouble::Trouble;
 use crate::when::BootTime;
 
@@ -39,6 +41,10 @@ pub struct Dealer {
     pub keys: Keys,
     /// Among the group's consumers.
     pub name: String,
+    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    pub dedup: Option<Duration>,
+    /// For what the timer is to know.
+    pub orders: Orders,
     pub trouble: Trouble,
 }
 
@@ -86,53 +92,67 @@ impl Dealer {
             if let Some(average) = bytes.checked_div(read.len()) {
                 count = (BYTES / average.max(1)).clamp(1, BATCH);
             }
-            let cards: Vec<Card> = read.into_iter().map(|e| card(e, intake)).collect();
-            if !deal(&mut entries, &cards, seen, intake)? {
+            let cards: Vec<Card> = read.into_iter().map(|e| self.card(e, intake)).collect();
+            if !self.deal(&mut entries, &cards, seen, intake)? {
                 drain.wait(YIELD);
             }
         }
         Ok(())
     }
-}
 
-/// What it is to the script. A message that brings no id gets one here, which it keeps.
-fn card(entry: Entry, intake: &mut Intake) -> Card {
-    let id = entry.id;
-    let (key, member) = match intake.read_entry(entry, boot_time()) {
-        Ok(delivery) => (delivery.message.group(), member(&delivery)),
-        Err(_) => (None, Vec::new()),
-    };
-    Card {
-        entry: id,
-        key,
-        member,
-    }
-}
-
-/// Deals them in batches. False when another replica was ahead.
-fn deal(
-    entries: &mut Entries,
-    mut cards: &[Card],
-    seen: &mut Option<EntryId>,
-    intake: &mut Intake,
-) -> Result<bool, End> {
-    while !cards.is_empty() {
-        let mut bytes = 0;
-        let fits = cards.iter().take_while(|card| {
-            bytes += card.member.len();
-            bytes <= BYTES
-        });
-        let (batch, rest) = cards.split_at(fits.count().max(1));
-        let asked = boot_time();
-        let (heads, dealt) = entries.deal(batch)?;
-        *seen = heads.last().map(|entry| entry.id).or(*seen);
-        hand_on(heads, asked, intake)?;
-        if dealt < batch.len() {
-            return Ok(false);
+    /// What it is to the script. A message that brings no id gets one here, which it keeps.
+    fn card(&self, entry: Entry, intake: &mut Intake) -> Card {
+        let id = entry.id;
+        // What outhook has moved itself was looked at before.
+        let looks = self.dedup.is_some() && !entry.was_moved();
+        match intake.read_entry(entry, boot_time()) {
+            Ok(delivery) => Card::of(id, &delivery, looks.then_some(&self.keys)),
+            Err(_) => Card::odd(id),
         }
-        cards = rest;
     }
-    Ok(true)
+
+    /// Deals them in batches. False when another replica was ahead.
+    fn deal(
+        &self,
+        entries: &mut Entries,
+        mut cards: &[Card],
+        seen: &mut Option<EntryId>,
+        intake: &mut Intake,
+    ) -> Result<bool, End> {
+        while !cards.is_empty() {
+            let mut bytes = 0;
+            let fits = cards.iter().take_while(|card| {
+                bytes += card.member.len();
+                bytes <= BYTES
+            });
+            let (batch, rest) = cards.split_at(fits.count().max(1));
+            let asked = boot_time();
+            let dealt = entries.deal(batch, self.dedup.unwrap_or_default())?;
+            *seen = dealt.entries.last().map(|entry| entry.id).or(*seen);
+            let count = dealt.count;
+            self.hand_on_dealt(dealt, asked, intake)?;
+            if count < batch.len() {
+                return Ok(false);
+            }
+            cards = rest;
+        }
+        Ok(true)
+    }
+
+    fn hand_on_dealt(&self, dealt: Dealt, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
+        if dealt.copies > 0 {
+            self.orders.give(Order::Copies(dealt.copies));
+        }
+        for entry in dealt.entries {
+            let is_reused = dealt.reused.contains(&entry.id.to_string());
+            let arrival = intake.read_entry(entry, asked);
+            intake.send(match is_reused {
+                true => arrival.and_then(refuse_reused),
+                false => arrival,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 fn hand_on(read: Vec<Entry>, asked: BootTime, intake: &mut Intake) -> Result<(), End> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{info, warn};
 
 use super::takeover::{Step, Takeover};
-use super::upkeep::Upkeep;
+use super::upkeep::{Upkeep, revive};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
@@ -51,9 +51,6 @@ const BYTES: usize = 4 << 20;
 /// Names of backlogs that are read at a time, and at the start.
 const BACKLOGS: usize = 1000;
 const FIRST_BACKLOGS: usize = 10_000;
-
-/// Pages of keys that are looked at in one round.
-const PAGES: usize = 50;
 
 /// See the module's header.
 pub struct Consumer {
@@ -259,7 +256,7 @@ impl Consumer {
             Step::RoundOver => {
                 self.inspect(entries, progress)?;
                 self.tell_backlogs(entries, progress, BACKLOGS)?;
-                self.revive(entries, progress)?;
+                progress.is_refused |= !revive(entries, &self.orders, &mut progress.heads)?;
             }
         }
         Ok(())
@@ -280,32 +277,6 @@ impl Consumer {
         };
         if !names.is_empty() {
             self.orders.give(Order::Backlogs(names));
-        }
-        Ok(())
-    }
-
-    /// Lets keys go on whose heads somebody has deleted.
-    fn revive(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
-        let mut revived = 0;
-        for _ in 0..PAGES {
-            let (count, next) = match entries.revive(progress.heads) {
-                Err(e) if e.is_refusal() => {
-                    progress.is_refused = true;
-                    break;
-                }
-                done => done?,
-            };
-            (revived, progress.heads) = (revived + count, next);
-            if next == 0 {
-                break;
-            }
-        }
-        if revived > 0 {
-            self.orders.give(Order::Due);
-            warn!(
-                "{revived} messages that others of their orderKey waited for were deleted or \
-                 trimmed by someone else: the next of these keys go"
-            );
         }
         Ok(())
     }
@@ -392,7 +363,7 @@ impl Consumer {
     }
 }
 
-fn refuse_reused(delivery: Delivery) -> Arrival {
+pub(super) fn refuse_reused(delivery: Delivery) -> Arrival {
     let detail = "another message with this webhookId and url, and other bytes, came within \
                   --dedup; give each message an id of its own";
     let now = unix_ms(SystemTime::now());

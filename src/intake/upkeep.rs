@@ -1,5 +1,5 @@
-//! What the consumer looks after beside messages: how full Redis is, and how many dead letters it
-//! keeps. It has the connection, and time.
+//! What the consumer looks after beside messages: how full Redis is, how many dead letters it keeps,
+//! and keys that stand still. It has the connection, and time.
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const OFTEN: Duration = Duration::from_secs(1);
 
 /// How often dead letters are deleted in one go; messages wait meanwhile.
 const ROUNDS: usize = 20;
+
+/// Pages of keys that are looked at in one round.
+const PAGES: usize = 50;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -98,6 +101,33 @@ impl Upkeep {
             info!("Redis holds {used} bytes again, below --redis-budget");
         }
     }
+}
+
+/// Lets keys go on (`orderKey`) whose heads somebody has deleted. Answers whether the server lets us.
+pub fn revive(
+    entries: &mut Entries,
+    orders: &Orders,
+    cursor: &mut u64,
+) -> Result<bool, StoreError> {
+    let mut revived = 0;
+    for _ in 0..PAGES {
+        let (count, next) = match entries.revive(*cursor) {
+            Err(e) if e.is_refusal() => return Ok(false),
+            done => done?,
+        };
+        (revived, *cursor) = (revived + count, next);
+        if next == 0 {
+            break;
+        }
+    }
+    if revived > 0 {
+        orders.give(Order::Due);
+        warn!(
+            "{revived} messages that others of their orderKey waited for were deleted or trimmed by \
+             someone else: the next of these keys go"
+        );
+    }
+    Ok(true)
 }
 
 /// Deletes the oldest dead letters while Redis is nearly full. Answers how many.

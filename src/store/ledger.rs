@@ -208,18 +208,6 @@ impl Store for RedisLedger {
                 self.config.appointment.note(due);
             }
         }
-        // Whoever parks what is due is about to leave: others are to take it.
-        let is_due =
-            |p: &Parked| p.head.is_some() && matches!(p.until, Until::Due(due) if due <= now);
-        if parked.iter().any(is_due)
-            && let Some(connection) = &mut self.connection
-        {
-            // Without it they find out a little later.
-            let _: RedisResult<u64> = redis::cmd("PUBLISH")
-                .arg(&self.keys.control)
-                .arg("due")
-                .query(connection);
-        }
         Ok(unmoved(reply))
     }
 

@@ -50,7 +50,7 @@ pub use reading::Read;
 pub use redis::{Redis, RedisConfig};
 pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};
-pub use turns::{Card, member};
+pub use turns::{Card, Dealt};
 pub use upkeep::Memory;
 
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
 use super::entries::{bytes, entry, items, text};
+use super::keys::digest;
 use super::{Entries, Keys, StoreError, scripts};
 use crate::delivery::Delivery;
 use crate::entry::{Entry, EntryId, Stream};
@@ -21,10 +22,50 @@ pub struct Card {
     /// Its key, and what it is among those that follow. Nothing for what is no message.
     pub key: Option<Arc<str>>,
     pub member: Vec<u8>,
+    /// The key that remembers its id and URL, and the digest of its bytes.
+    seen: Option<(String, String)>,
+}
+
+impl Card {
+    /// Of what is no message.
+    pub fn odd(entry: EntryId) -> Card {
+        Card {
+            entry,
+            key: None,
+            member: Vec::new(),
+            seen: None,
+        }
+    }
+
+    /// `keys`: it is looked at whether the same message came before.
+    pub fn of(entry: EntryId, delivery: &Delivery, keys: Option<&Keys>) -> Card {
+        let (message, member) = (&delivery.message, member(delivery));
+        Card {
+            entry,
+            key: message.group(),
+            member,
+            seen: keys.map(|keys| {
+                let seen = keys.seen(&message.id, &message.endpoint.url);
+                (seen, digest(message.raw()))
+            }),
+        }
+    }
+}
+
+/// What came of dealing.
+pub struct Dealt {
+    /// The heads of keys, which are ours now, and what has no key.
+    pub entries: Vec<Entry>,
+    /// How many cards were still there: another replica may be ahead.
+    pub count: usize,
+    /// Of these, the copies of what came before.
+    pub copies: u64,
+    /// Of the entries, those with the id and URL of another message.
+    pub reused: Vec<String>,
 }
 
 /// A message as a member of what waits in Redis.
-pub fn member(delivery: &Delivery) -> Vec<u8> {
+pub(super) fn member(delivery: &Delivery) -> Vec<u8> {
     let (attempts, received) = (delivery.attempts, delivery.received);
     let (id, source) = (&delivery.message.id, &delivery.source);
     let mut member = format!("{attempts} {received} {id} {source}");
@@ -39,7 +80,7 @@ pub fn member(delivery: &Delivery) -> Vec<u8> {
 }
 
 /// How a script is told of an entry: see `place` in `lua/moves.lua`.
-pub fn named(entry: EntryId) -> String {
+pub(super) fn named(entry: EntryId) -> String {
     match entry.stream {
         Stream::Messages => entry.to_string(),
         Stream::Again => format!("+{entry}"),
@@ -94,21 +135,40 @@ impl Entries {
         }
     }
 
-    /// Takes these, which were the first of what is to be dealt. Answers the heads of keys among
-    /// them, which are ours now, and how many were still there: another replica may be ahead.
-    pub fn deal(&mut self, cards: &[Card]) -> Result<(Vec<Entry>, usize), StoreError> {
+    /// Takes these, which were the first of what is to be dealt. Ids are remembered for `memory`.
+    pub fn deal(&mut self, cards: &[Card], memory: Duration) -> Result<Dealt, StoreError> {
         let script = Script::new(scripts::DEAL);
         let mut call = script.key(&self.keys.ordered);
         call.key(&self.keys.again).key(&self.keys.heads);
         call.arg(&self.keys.group).arg(&self.consumer);
+        call.arg(memory.as_millis() as u64);
         for card in cards {
             let key = card.key.as_deref().unwrap_or_default();
             call.key(self.keys.followers(key));
             call.arg(card.entry.to_string()).arg(key).arg(&card.member);
+            let (seen, digest) = card.seen.clone().unwrap_or_default();
+            // No key may be named outside of ours.
+            let seen = if seen.is_empty() {
+                self.keys.seen("", "")
+            } else {
+                seen
+            };
+            call.key(seen).arg(digest);
         }
         let reply: RedisResult<Value> = call.invoke(&mut self.connection);
-        let (entries, dealt) = self.brought(reply)?;
-        Ok((entries, dealt.max(0) as usize))
+        let mut rest = items(reply.as_ref().ok().cloned()).skip(2);
+        let copies = match rest.next() {
+            Some(Value::Int(copies)) => copies.max(0) as u64,
+            _ => 0,
+        };
+        let reused = items(rest.next()).filter_map(text).collect();
+        let (entries, count) = self.brought(reply)?;
+        Ok(Dealt {
+            entries,
+            count: count.max(0) as usize,
+            copies,
+            reused,
+        })
     }
 
     /// Looks at some keys from `cursor` on, whether their heads are still anywhere, and lets the next

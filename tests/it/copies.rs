@@ -2,7 +2,7 @@
 //! dead letter.
 
 use crate::support::receiver::{Receiver, status};
-use crate::support::redis::{DEAD, MESSAGES, PARKED, Redis};
+use crate::support::redis::{DEAD, MESSAGES, ORDERED, PARKED, Redis};
 use crate::support::service::{Service, serve};
 use crate::support::sys::Signal;
 use crate::support::{MS, message, until};
@@ -84,6 +84,29 @@ fn with_a_bridge_other_bytes_under_a_known_id_and_url_are_one_dead_letter() {
         .iter()
         .map(|r| r.log.count("dead (id_reused): inv-7"));
     assert_eq!(named.sum::<usize>(), 1);
+}
+
+#[test]
+fn what_is_dealt_in_order_drops_copies_too() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let url = receiver.url("/");
+    for (id, data) in [("a", "1"), ("b", "1"), ("a", "1"), ("a", "2"), ("c", "1")] {
+        let more = format!(r#"{data},"orderKey":"k""#);
+        let entry = message(&url, id, &more);
+        redis.command::<String>(&["XADD", ORDERED, "*", "message", &entry]);
+    }
+    let mut service = serve(&redis, &["--dedup", "10m"]);
+    receiver.wait_for(3);
+    let dead = &redis.wait_dead(1)[0];
+    assert_eq!(dead.text("reason"), "id_reused");
+    assert_eq!(snapshot(&mut service, "duplicates"), 1);
+    service.end_well();
+    let came: Vec<String> = receiver
+        .requests()
+        .iter()
+        .map(|r| r.id().to_owned())
+        .collect();
+    assert_eq!(came, ["a", "b", "c"]);
 }
 
 #[test]

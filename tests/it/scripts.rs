@@ -118,10 +118,11 @@ impl World<'_> {
             return;
         }
         let mut keys = [ORDERED, AGAIN, HEADS].map(str::to_owned).to_vec();
-        let mut args = vec![GROUP.to_owned(), replica.to_owned()];
+        let mut args = [GROUP, replica, "60000"].map(str::to_owned).to_vec();
         for (entry, id) in &self.cards {
-            keys.push(followers(key(id)));
+            keys.extend([followers(key(id)), "{outhook}:seen:".to_owned()]);
             args.extend([entry.clone(), key(id).to_owned(), member(id)]);
+            args.push(String::new());
         }
         let reply = self.eval_owned(script!("deal"), &keys, &args);
         self.take_first(replica, reply);

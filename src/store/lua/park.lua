@@ -20,7 +20,7 @@ local reused = 'another message with this webhookId and url, and other bytes, ca
 redis.call('ZCARD', parked)
 redis.call('ZCARD', backlogs)
 redis.call('XLEN', messages)
-local named = {}
+local named, is_due = {}, false
 
 local unmoved = {}
 local function move(i)
@@ -85,6 +85,8 @@ local function move(i)
     if is_new == 1 then redis.pcall('PUBLISH', ARGV[5], 'backlog ' .. received .. ' ' .. name) end
     named[name] = true
   end
+  -- Whoever parks what is due is about to leave: others are to take it.
+  is_due = is_due or key ~= '' and backlog == '' and tonumber(delay) <= 0
   if is_head then
     local where = backlog ~= '' and 'backlog ' or 'parked '
     redis.call('HSET', heads, key, where .. received .. ' ' .. id)
@@ -100,4 +102,5 @@ for i = 6, #ARGV, 14 do
     unmoved[#unmoved + 1] = why
   end
 end
+if is_due then redis.pcall('PUBLISH', ARGV[5], 'due') end
 return unmoved

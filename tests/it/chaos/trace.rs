@@ -211,7 +211,7 @@ fn deed(call: &Call) -> Option<Deed> {
     match &*key(2) {
         // Others act on the stream alone, and name the consumer last.
         "2" if ends(3, ":messages") && call.entries().next().is_some() => Some(Deed::Note),
-        "3" if ends(3, ":dead") && ends(4, ":messages") => Some(Deed::Bury),
+        _ if ends(3, ":dead") && ends(4, ":messages") => Some(Deed::Bury),
         _ if ends(3, ":parked") && ends(6, ":dead") => Some(Deed::Park),
         _ => None,
     }

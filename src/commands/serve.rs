@@ -14,6 +14,8 @@ use super::{descriptors, exit_code, rules};
 use crate::cli::ServeArgs;
 use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Orders;
+use crate::drain::Drain;
+use crate::intake::Intake;
 use crate::intake::dealer::Dealer;
 use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
@@ -93,11 +95,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     };
     let recaller = recaller(args, &link, orders.clone(), (wants, sleeper));
     let mut sources = sources(args, &config, &link, orders);
-    sources.push(Source {
-        name: "recall".into(),
-        kind: SourceKind::Patient,
-        run: Box::new(move |intake, ends| recaller.run(intake, &ends.drain)),
-    });
+    sources.push(patient("recall", |intake, drain| {
+        recaller.run(intake, drain)
+    }));
     let keeper = keeper(args, &link);
     let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
     let summary = pipeline.wait();
@@ -153,38 +153,23 @@ fn sources(
         orders: orders.clone(),
         trouble: link.trouble.of("consumer"),
     };
+    let dealer = dealer(args, link, orders.clone());
     let subscriber = Subscriber {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         channels: args.channels.names.clone(),
-        orders: orders.clone(),
+        orders,
         trouble: link.trouble.of("subscriber"),
         refusing: link.trouble.of("channels"),
     };
-    let dealer = Dealer {
-        redis: link.redis.clone(),
-        keys: link.keys.clone(),
-        name: link.name.clone(),
-        dedup: args.dedup,
-        orders,
-        trouble: link.trouble.of("dealer"),
-    };
     vec![
-        Source {
-            name: "ordered".into(),
-            kind: SourceKind::Patient,
-            run: Box::new(move |intake, ends| dealer.run(intake, &ends.drain)),
-        },
         Source {
             name: "pubsub".into(),
             kind: SourceKind::Eager,
             run: Box::new(move |intake, ends| subscriber.run(intake, ends)),
         },
-        Source {
-            name: "stream".into(),
-            kind: SourceKind::Patient,
-            run: Box::new(move |intake, ends| consumer.run(intake, &ends.drain)),
-        },
+        patient("stream", |intake, drain| consumer.run(intake, drain)),
+        patient("ordered", |intake, drain| dealer.run(intake, drain)),
         // It brings nothing, and is needed to the last, as the subscriber is.
         Source {
             name: "heartbeat".into(),
@@ -192,6 +177,26 @@ fn sources(
             run: Box::new(move |_, ends| heartbeat.run(&ends.last)),
         },
     ]
+}
+
+/// A source that keeps what is not taken from it, and ends when the drain begins.
+fn patient(name: &str, run: impl FnOnce(&mut Intake, &Drain) + Send + 'static) -> Source {
+    Source {
+        name: name.into(),
+        kind: SourceKind::Patient,
+        run: Box::new(move |intake, ends| run(intake, &ends.drain)),
+    }
+}
+
+fn dealer(args: &ServeArgs, link: &Link, orders: Orders) -> Dealer {
+    Dealer {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        dedup: args.dedup,
+        orders,
+        trouble: link.trouble.of("dealer"),
+    }
 }
 
 fn lender(link: &Link, orders: Orders) -> Lender {

@@ -264,8 +264,9 @@ fn an_idle_service_leaves_redis_alone() {
     let before = commands();
     std::thread::sleep(Duration::from_secs(10));
     let rate = (commands() - before) as f64 / 10.0;
-    // A read a second, a sign of life, a look at the others, and what keeps subscriptions alive.
-    assert!(rate < 3.0, "{rate} commands a second");
+    // A read a second, a sign of life, a look at the others and at what is to be dealt, and what keeps
+    // subscriptions alive.
+    assert!(rate < 3.3, "{rate} commands a second");
     service.end_well();
 }
 

@@ -74,7 +74,7 @@ impl Judge {
             if is_early && !judge.delivered.contains(r.id()) {
                 judge.overtaken.push(r.id().to_owned());
             }
-            if judge.tries % 5 == 0 {
+            if judge.tries.is_multiple_of(5) {
                 return status(500);
             }
             judge.delivered.insert(r.id().to_owned());

@@ -73,7 +73,13 @@ struct Progress {
 
 impl Recaller {
     /// Hands on what comes back, until the drain or the timer's end.
-    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+    pub fn run(self, intake: &mut Intake, drain: &Drain) {
+        let appointment = self.appointment.clone();
+        self.bring_back(intake, drain);
+        appointment.end();
+    }
+
+    fn bring_back(mut self, intake: &mut Intake, drain: &Drain) {
         let mut progress = Progress {
             seen: None,
             takeover: Takeover::new(

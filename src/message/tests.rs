@@ -242,3 +242,25 @@ fn each_refusal_names_the_field_and_what_is_wrong_with_it() {
     let e = parse(b"{\"url\":\"\xff\"}").unwrap_err().detail;
     assert!(e.contains("byte 0xff at 8"), "{e}");
 }
+
+#[test]
+fn a_key_holds_for_one_origin_and_stands_in_a_line() {
+    let group = |url: &str, key: &str| {
+        let raw = format!(r#"{{"url":"{url}","orderKey":"{key}","data":1}}"#);
+        parse(raw.as_bytes())
+            .unwrap()
+            .group()
+            .map(|group| group.to_string())
+    };
+    let of = |url| group(url, "k").unwrap();
+    assert_eq!(of("http://H:80/a"), of("http://h/b"));
+    assert_ne!(of("http://h/"), of("https://h/"));
+    assert_eq!(
+        group("http://h/", r"a b\t\n%\u0085é{}").unwrap(),
+        "http://h a b%09%0A%25%C2%85é{}"
+    );
+    assert_eq!(
+        parse(br#"{"url":"http://h/","data":1}"#).unwrap().group(),
+        None
+    );
+}

@@ -2,13 +2,15 @@
 //! need not look before, and is woken when it is earlier than was known.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Due times in Unix milliseconds. A clone is the same one.
 #[derive(Clone)]
 pub struct Appointment {
     /// What is missing to the end of time, so that the default is never.
     earliest: Arc<AtomicU64>,
+    /// Nobody here brings back anything any more.
+    is_over: Arc<AtomicBool>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -17,6 +19,7 @@ impl Appointment {
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Appointment {
         Appointment {
             earliest: Arc::default(),
+            is_over: Arc::default(),
             wake: Arc::new(wake),
         }
     }
@@ -33,6 +36,16 @@ impl Appointment {
     pub fn next(&self) -> Option<u64> {
         let left = self.earliest.load(Ordering::SeqCst);
         (left > 0).then_some(u64::MAX - left)
+    }
+
+    /// Nothing is brought back here from now on: what is due is for others.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// See [`Appointment::end`].
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
     }
 
     /// Forgets what was noted; to be called before looking at what is parked.

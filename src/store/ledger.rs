@@ -67,10 +67,18 @@ impl RedisLedger {
         }
     }
 
-    /// So many are parked and due, as their turn has come.
-    fn note_promoted(&self, promoted: u64) {
-        if promoted > 0 {
-            self.config.appointment.note(unix_ms(SystemTime::now()));
+    /// So many are parked and due, as their turn has come. While this drains they are for others,
+    /// who look now and then if they are not told.
+    fn note_promoted(&mut self, promoted: u64) {
+        let is_over = self.config.appointment.is_over();
+        match &mut self.connection {
+            _ if promoted == 0 => {}
+            Some(connection) if is_over => {
+                let mut publish = redis::cmd("PUBLISH");
+                publish.arg(&self.keys.control).arg("due");
+                let _: RedisResult<u64> = publish.query(connection);
+            }
+            _ => self.config.appointment.note(unix_ms(SystemTime::now())),
         }
     }
 }

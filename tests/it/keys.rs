@@ -126,6 +126,26 @@ fn order_is_kept_over_replicas_that_are_killed_and_a_redis_that_is_restarted() {
 }
 
 #[test]
+fn a_key_goes_on_at_once_where_the_replica_that_had_it_drains() {
+    let redis = Redis::start();
+    let receiver = Receiver::answering(|_, _| status(200).after(50 * MS));
+    let mut first = serve(&redis, &[]);
+    for n in 0..40 {
+        add(&redis, &keyed(&receiver.url("/"), &format!("m{n}"), "k"));
+    }
+    receiver.wait_for(10);
+    let mut second = serve(&redis, &[]);
+    first.end_well();
+    let begun = std::time::Instant::now();
+    receiver.wait_for(40);
+    assert!(begun.elapsed() < 5000 * MS, "{:?}", begun.elapsed());
+    let expected: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
+    assert_eq!(ids(&receiver), expected);
+    wait_empty(&redis);
+    second.end_well();
+}
+
+#[test]
 fn one_that_cannot_be_delivered_lets_the_next_go() {
     let redis = Redis::start();
     let receiver = Receiver::answering(|r, _| match r.id() {

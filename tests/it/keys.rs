@@ -146,6 +146,35 @@ fn a_key_goes_on_at_once_where_the_replica_that_had_it_drains() {
 }
 
 #[test]
+fn a_full_redis_does_not_keep_keys_from_going_on() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let mut service = serve(&redis, &[]);
+    let url = receiver.url("/");
+    add(&redis, &keyed(&url, "x", "k"));
+    receiver.wait_for(1);
+    wait_empty(&redis);
+    service.end_well();
+    let (mut ordered, mut read) = (Vec::new(), Vec::new());
+    for n in 0..20 {
+        add(&redis, &keyed(&url, &format!("o{n}"), "o"));
+        redis.add(keyed(&url, &format!("r{n}"), "r"));
+        ordered.push(format!("o{n}"));
+        read.push(format!("r{n}"));
+    }
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut service = serve(&redis, &[]);
+    receiver.wait_for(41);
+    wait_empty(&redis);
+    let of = |prefix: &str| -> Vec<String> {
+        let came = ids(&receiver).into_iter();
+        came.filter(|id| id.starts_with(prefix)).collect()
+    };
+    assert_eq!((of("o"), of("r")), (ordered, read));
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
+    service.end_well();
+}
+
+#[test]
 fn one_that_cannot_be_delivered_lets_the_next_go() {
     let redis = Redis::start();
     let receiver = Receiver::answering(|r, _| match r.id() {

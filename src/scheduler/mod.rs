@@ -3,9 +3,10 @@
 //! Pure: no clock, channel or I/O; every method that depends on time takes `now`. The
 //! scheduler owns each delivery from [`Scheduler::accept`] on, lends it out in
 //! [`Scheduler::next`], and takes it back in [`Scheduler::finish`]; in between it stands
-//! either in its lane (due) or in the heap (waiting for its time). What leaves for good, and
-//! what must be written down, stands in the outbox, for the ledger. At all times
-//! `accepted = delivered + dead + parked + active`.
+//! either in its lane (due) or in the heap (waiting for its time), or, if it has a key, with the
+//! ledger, which asks whose turn it is. What leaves for good, and what must be written down, stands
+//! in the outbox, for the ledger. At all times
+//! `accepted = delivered + dead + parked + deferred + lapsed + duplicates + active`.
 
 mod apart;
 mod backlogs;

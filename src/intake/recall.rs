@@ -21,7 +21,7 @@ use crate::drain::Drain;
 use crate::entry::{Entry, EntryId, Stream};
 use crate::pulse::Pulse;
 use crate::record::Want;
-use crate::store::{Appointment, Entries, Keys, Redis};
+use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
 use crate::trouble::Trouble;
 use crate::waker::Sleeper;
 use crate::when::{BootTime, unix_ms};
@@ -32,8 +32,9 @@ const BATCH: usize = 128;
 /// What other replicas have parked, and may not live to bring back, is looked for so often.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What one request may take.
+/// What one request may take, and the last one.
 const ANSWER: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_millis(300);
 
 /// See the module's header.
 pub struct Recaller {
@@ -74,9 +75,14 @@ struct Progress {
 impl Recaller {
     /// Hands on what comes back, until the drain or the timer's end.
     pub fn run(self, intake: &mut Intake, drain: &Drain) {
+        let (redis, keys) = (self.redis.clone(), self.keys.clone());
         let appointment = self.appointment.clone();
         self.bring_back(intake, drain);
-        appointment.end();
+        let now = unix_ms(SystemTime::now());
+        if appointment.end().is_some_and(|due| due <= now) {
+            // It was for us, and the others look only now and then.
+            tell_due(&redis, &keys, GOODBYE);
+        }
     }
 
     fn bring_back(mut self, intake: &mut Intake, drain: &Drain) {

@@ -38,9 +38,11 @@ impl Appointment {
         (left > 0).then_some(u64::MAX - left)
     }
 
-    /// Nothing is brought back here from now on: what is due is for others.
-    pub fn end(&self) {
+    /// Nothing is brought back here from now on: what is due is for others. Answers when the next is
+    /// due of what was noted for us.
+    pub fn end(&self) -> Option<u64> {
         self.is_over.store(true, Ordering::SeqCst);
+        self.next()
     }
 
     /// See [`Appointment::end`].

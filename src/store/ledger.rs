@@ -11,6 +11,7 @@ use super::appointment::Appointment;
 use super::connection::Connection;
 use super::entries::{bytes, items};
 use super::keys::digest;
+use super::recall::publish_due;
 use super::turns::{member, named};
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Delivery, Field};
@@ -70,15 +71,14 @@ impl RedisLedger {
     /// So many are parked and due, as their turn has come. While this drains they are for others,
     /// who look now and then if they are not told.
     fn note_promoted(&mut self, promoted: u64) {
+        if promoted == 0 {
+            return;
+        }
+        // In this order: whoever ends meanwhile finds it noted, or we find that it has ended.
+        self.config.appointment.note(unix_ms(SystemTime::now()));
         let is_over = self.config.appointment.is_over();
-        match &mut self.connection {
-            _ if promoted == 0 => {}
-            Some(connection) if is_over => {
-                let mut publish = redis::cmd("PUBLISH");
-                publish.arg(&self.keys.control).arg("due");
-                let _: RedisResult<u64> = publish.query(connection);
-            }
-            _ => self.config.appointment.note(unix_ms(SystemTime::now())),
+        if let Some(connection) = self.connection.as_mut().filter(|_| is_over) {
+            let _: RedisResult<u64> = publish_due(&self.keys).query(connection);
         }
     }
 }

@@ -47,6 +47,7 @@ pub use ledger::{LedgerConfig, RedisLedger};
 pub use ndjson::{Ndjson, insert_bytes};
 pub use permissions::{Lack, Part, find_lacks};
 pub use reading::Read;
+pub use recall::tell_due;
 pub use redis::{Redis, RedisConfig};
 pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};

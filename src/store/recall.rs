@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{RedisResult, Script, Value, cmd};
+use redis::{Cmd, RedisResult, Script, Value, cmd};
 
 use super::entries::{entry, items, text};
-use super::{Entries, StoreError, scripts};
+use super::{Entries, Keys, Redis, StoreError, scripts};
 use crate::entry::{Entry, Stream};
 
 /// Bytes that come back at a time, about: no script should block Redis for everyone.
@@ -26,6 +26,19 @@ pub struct Released {
     /// Messages that it still holds, and when the oldest was received, in Unix milliseconds.
     pub left: u64,
     pub oldest: Option<u64>,
+}
+
+/// Has the other replicas look whether something is due. If it fails, they look later.
+pub fn tell_due(redis: &Redis, keys: &Keys, limit: Duration) {
+    if let Ok(mut connection) = redis.connect(limit) {
+        let _: RedisResult<u64> = publish_due(keys).query(&mut connection);
+    }
+}
+
+pub(super) fn publish_due(keys: &Keys) -> Cmd {
+    let mut publish = cmd("PUBLISH");
+    publish.arg(&keys.control).arg("due");
+    publish
 }
 
 impl Entries {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::stream::refuse_reused;
+use super::takeover::recover;
 use super::{End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
@@ -78,7 +79,9 @@ impl Dealer {
         let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
         let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
         if !std::mem::take(first) {
-            recover(&mut entries, *seen, intake)?;
+            recover(&mut entries, *seen, BATCH, &mut |_, own, asked| {
+                Ok(intake.send_entries(own, asked)?)
+            })?;
         }
         let mut count = FIRST;
         let mut block = Duration::from_millis(1);
@@ -152,27 +155,5 @@ impl Dealer {
             })?;
         }
         Ok(())
-    }
-}
-
-fn hand_on(read: Vec<Entry>, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
-    for entry in read {
-        let arrival = intake.read_entry(entry, asked);
-        intake.send(arrival)?;
-    }
-    Ok(())
-}
-
-/// Hands on our own entries beyond `after`: what was lost in a reply that never came is among them.
-fn recover(entries: &mut Entries, after: Option<EntryId>, intake: &mut Intake) -> Result<(), End> {
-    let mut last = after;
-    loop {
-        let asked = boot_time();
-        let (own, end) = entries.own(last, BATCH)?;
-        hand_on(own, asked, intake)?;
-        match end {
-            Some(end) => last = Some(end),
-            None => return Ok(()),
-        }
     }
 }

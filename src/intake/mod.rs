@@ -197,6 +197,15 @@ impl Intake {
         })
     }
 
+    /// Hands on entries that have come back. Blocks while the channel is full.
+    pub fn send_entries(&mut self, read: Vec<Entry>, asked: BootTime) -> Result<(), Closed> {
+        for entry in read {
+            let arrival = self.read_entry(entry, asked);
+            self.send(arrival)?;
+        }
+        Ok(())
+    }
+
     /// Hands on what was read. Blocks while the channel is full.
     pub fn send(&self, arrival: Arrival) -> Result<(), Closed> {
         let bytes = match &arrival {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, TryRecvError};
 use log::warn;
 
-use super::takeover::{Step, Takeover};
+use super::takeover::{Step, Takeover, recover};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
@@ -126,7 +126,9 @@ impl Recaller {
         let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
         self.trouble.end();
         if !std::mem::take(first) || self.stable {
-            self.recover(&mut entries, progress.seen, intake)?;
+            recover(&mut entries, progress.seen, BATCH, &mut |_, own, asked| {
+                Ok(intake.send_entries(own, asked)?)
+            })?;
         }
         while !drain.has_begun() {
             if !self.take_wants(progress) {
@@ -194,7 +196,7 @@ impl Recaller {
         let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
         progress.due = Instant::now() + pause;
         progress.see(&recalled.entries);
-        self.hand_on(recalled.entries, asked, intake)
+        Ok(intake.send_entries(recalled.entries, asked)?)
     }
 
     /// Brings back what was asked for first.
@@ -237,33 +239,6 @@ impl Recaller {
         Ok(())
     }
 
-    fn hand_on(&self, read: Vec<Entry>, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
-        for entry in read {
-            let arrival = intake.read_entry(entry, asked);
-            intake.send(arrival)?;
-        }
-        Ok(())
-    }
-
-    /// Hands on our own entries beyond `after`.
-    fn recover(
-        &self,
-        entries: &mut Entries,
-        after: Option<EntryId>,
-        intake: &mut Intake,
-    ) -> Result<(), End> {
-        let mut last = after;
-        loop {
-            let asked = boot_time();
-            let (own, end) = entries.own(last, BATCH)?;
-            self.hand_on(own, asked, intake)?;
-            match end {
-                Some(end) => last = Some(end),
-                None => return Ok(()),
-            }
-        }
-    }
-
     /// Takes over what dead consumers hold, and what nobody does.
     fn take_over(
         &self,
@@ -281,7 +256,7 @@ impl Recaller {
             return Ok(());
         }
         let mut hand_on = |_: &mut Entries, taken: Vec<Entry>, asked: BootTime| {
-            self.hand_on(taken, asked, intake)
+            Ok(intake.send_entries(taken, asked)?)
         };
         let step = progress.takeover.run(entries, drain, &mut hand_on)?;
         if step == Step::RoundOver && entries.may_have_unheld()? {

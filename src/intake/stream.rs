@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::takeover::{Step, Takeover};
+use super::takeover::{Step, Takeover, recover};
 use super::upkeep::{Upkeep, revive};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
@@ -227,16 +227,9 @@ impl Consumer {
         after: Option<EntryId>,
         intake: &mut Intake,
     ) -> Result<(), End> {
-        let mut last = after;
-        loop {
-            let asked = boot_time();
-            let (own, end) = entries.own(last, self.batch)?;
-            self.hand_on(entries, own, asked, intake)?;
-            match end {
-                Some(end) => last = Some(end),
-                None => return Ok(()),
-            }
-        }
+        recover(entries, after, self.batch, &mut |entries, own, asked| {
+            self.hand_on(entries, own, asked, intake)
+        })
     }
 
     /// Takes over what dead consumers hold, and looks at the condition of it all once a round.

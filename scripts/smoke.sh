@@ -94,7 +94,7 @@ the_gone_is_resumed() {
     step "after 410 its messages wait, until the operator resumes the endpoint"
     restart receiver
     publish held 5
-    wait_until 10 "5 messages to wait in Redis" parked 5
+    wait_until 10 "5 messages to wait in Redis" deferred 5
     outhook endpoints resume "$(endpoint)"
     wait_until 60 "5 deliveries after the resume" answered held 200
     delivered_once held
@@ -243,7 +243,7 @@ answers() { sed -n "s/^$2 //p" "$work/receiver.log" | grep -xF -f "$work/$1" | s
 answered() { answers "$1" "$2" | uniq | cmp -s - <(sort "$work/$1"); }
 delivered_once() { answers "$1" 200 | diff - <(sort "$work/$1") || die "not once each, see above"; }
 
-parked() { [ "$(redis ZCARD '{outhook}:parked')" = "$1" ]; }
+deferred() { [ "$(redis LLEN "{outhook}:backlog:$(endpoint)")" = "$1" ]; }
 # The endpoint as the webhooks name it.
 endpoint() { sed -n '/^{"url":"/{s///;s/".*//p;q;}' "$work/payments.http"; }
 outhook() { "${backend}_outhook" "$@"; }

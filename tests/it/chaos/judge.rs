@@ -257,9 +257,15 @@ impl Judge {
         let starved = starved(&record.waits, heard, end, &life.name);
         let stop = stopped(&record.stops, heard, end);
         drop(record);
-        // Settlements are written first: had others been, this one would have been too.
+        // Settlements are written first: had others been, this one would have been too. But for a
+        // path on which each write takes a while: then it may stand in the channel behind others.
         if self.has_settled(before.life, heard + SOON, end) {
-            return starved;
+            let path = On::RedisPath(self.lives[before.life].replica);
+            let slow = self.fault(path, heard, end).filter(|f| f.what == "slow");
+            return match slow {
+                Some(slow) => cause("its settle stood behind others on a slow path", slow.line()),
+                None => starved,
+            };
         }
         if killed.is_some() {
             return cause(UNSETTLED_BY_DEATH, &*life.name);

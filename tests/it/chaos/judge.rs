@@ -114,10 +114,12 @@ impl Judge {
         given.rfind(|g| g.at <= arrival.sent)
     }
 
-    /// Who was given the same entry next.
+    /// Who was given the same entry next: another life, or the same again after a lost answer.
     fn taker(&self, id: &str, before: &Given) -> Option<&Given> {
-        let mut given = self.trace.given.get(id)?.iter();
-        given.find(|g| g.entry == before.entry && g.at > before.at)
+        let given = self.trace.given.get(id)?.iter();
+        let mut given = given.filter(|g| g.entry == before.entry && g.at > before.at);
+        let again = given.clone().next();
+        given.find(|g| g.life != before.life).or(again)
     }
 
     /// When it was decided that this one tries it: its first note, or else when it was given.

@@ -17,6 +17,7 @@ use crate::control::Orders;
 use crate::drain::Drain;
 use crate::intake::Intake;
 use crate::intake::dealer::Dealer;
+use crate::intake::hands::Hands;
 use crate::intake::heartbeat::Heartbeat;
 use crate::intake::pubsub::Subscriber;
 use crate::intake::recall::Recaller;
@@ -84,6 +85,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         }),
         trouble: Trouble::new("ledger"),
         pulse: Pulse::default(),
+        hands: Hands::new(args.consumer.is_none()),
     };
     let control = Control {
         rules,
@@ -93,7 +95,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         wants: Some(Inlet::new(ask, waker)),
         lender: Some(lender(&link, orders.clone())),
     };
-    let recaller = recaller(args, &link, orders.clone(), (wants, sleeper));
+    let recaller = recaller(&link, orders.clone(), (wants, sleeper));
     let mut sources = sources(args, &config, &link, orders);
     sources.push(patient("recall", |intake, drain| {
         recaller.run(intake, drain)
@@ -117,6 +119,7 @@ struct Link {
     appointment: Appointment,
     trouble: Trouble,
     pulse: Pulse,
+    hands: Hands,
 }
 
 fn sources(
@@ -194,6 +197,7 @@ fn dealer(args: &ServeArgs, link: &Link, orders: Orders) -> Dealer {
         keys: link.keys.clone(),
         name: link.name.clone(),
         dedup: args.dedup,
+        hands: link.hands.clone(),
         orders,
         trouble: link.trouble.of("dealer"),
     }
@@ -209,17 +213,12 @@ fn lender(link: &Link, orders: Orders) -> Lender {
     }
 }
 
-fn recaller(
-    args: &ServeArgs,
-    link: &Link,
-    orders: Orders,
-    (wants, sleeper): (Receiver<Want>, Sleeper),
-) -> Recaller {
+fn recaller(link: &Link, orders: Orders, (wants, sleeper): (Receiver<Want>, Sleeper)) -> Recaller {
     Recaller {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         name: link.name.clone(),
-        stable: args.consumer.is_some(),
+        hands: link.hands.clone(),
         lease: link.lease,
         appointment: link.appointment.clone(),
         wants,

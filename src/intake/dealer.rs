@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use super::hands::Hands;
 use super::stream::refuse_reused;
-use super::takeover::recover;
 use super::{End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
 use crate::drain::Drain;
-use crate::entry::{Entry, EntryId, Stream};
+use crate::entry::{Entry, Stream};
 use crate::store::{Card, Dealt, Entries, Keys, Redis};
 use crate::trouble::Trouble;
 use crate::when::BootTime;
@@ -44,6 +44,7 @@ pub struct Dealer {
     pub name: String,
     /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
     pub dedup: Option<Duration>,
+    pub hands: Hands,
     /// For what the timer is to know.
     pub orders: Orders,
     pub trouble: Trouble,
@@ -52,11 +53,8 @@ pub struct Dealer {
 impl Dealer {
     /// Hands on what it deals, until the drain or the timer's end.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
-        // The last entry that we were given.
-        let mut seen = None;
-        let mut first = true;
         while !drain.has_begun() {
-            match self.session(&mut seen, &mut first, intake, drain) {
+            match self.session(intake, drain) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
                     let pause = self.trouble.begin(&e);
@@ -69,20 +67,12 @@ impl Dealer {
     }
 
     /// One connection, from connecting to its end. `Ok`: the drain began.
-    fn session(
-        &mut self,
-        seen: &mut Option<EntryId>,
-        first: &mut bool,
-        intake: &mut Intake,
-        drain: &Drain,
-    ) -> Result<(), End> {
+    fn session(&mut self, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
         let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
         let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
-        if !std::mem::take(first) {
-            recover(&mut entries, *seen, BATCH, &mut |_, own, asked| {
-                Ok(intake.send_entries(own, asked)?)
-            })?;
-        }
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
         let mut count = FIRST;
         let mut block = Duration::from_millis(1);
         while !drain.has_begun() {
@@ -96,7 +86,7 @@ impl Dealer {
                 count = (BYTES / average.max(1)).clamp(1, BATCH);
             }
             let cards: Vec<Card> = read.into_iter().map(|e| self.card(e, intake)).collect();
-            if !self.deal(&mut entries, &cards, seen, intake)? {
+            if !self.deal(&mut entries, &cards, intake)? {
                 drain.wait(YIELD);
             }
         }
@@ -119,7 +109,6 @@ impl Dealer {
         &self,
         entries: &mut Entries,
         mut cards: &[Card],
-        seen: &mut Option<EntryId>,
         intake: &mut Intake,
     ) -> Result<bool, End> {
         while !cards.is_empty() {
@@ -130,8 +119,9 @@ impl Dealer {
             });
             let (batch, rest) = cards.split_at(fits.count().max(1));
             let asked = boot_time();
-            let dealt = entries.deal(batch, self.dedup.unwrap_or_default())?;
-            *seen = dealt.entries.last().map(|entry| entry.id).or(*seen);
+            let memory = self.dedup.unwrap_or_default();
+            let dealt = || entries.deal(batch, memory);
+            let dealt = self.hands.take(dealt, |dealt| &dealt.entries)?;
             let count = dealt.count;
             self.hand_on_dealt(dealt, asked, intake)?;
             if count < batch.len() {

@@ -3,6 +3,7 @@
 //! the drain begins.
 
 pub mod dealer;
+pub mod hands;
 pub mod heartbeat;
 pub mod lines;
 pub mod pubsub;

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, TryRecvError};
 use log::warn;
 
-use super::takeover::{Step, Takeover, recover};
+use super::hands::Hands;
+use super::takeover::{Step, Takeover};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
 use crate::control::{Order, Orders};
 use crate::drain::Drain;
-use crate::entry::{Entry, EntryId, Stream};
+use crate::entry::{Entry, Stream};
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
@@ -42,8 +43,6 @@ pub struct Recaller {
     pub keys: Keys,
     /// Among the group's consumers.
     pub name: String,
-    /// The name was given, and may have had an earlier life, whose entries it takes back.
-    pub stable: bool,
     /// Entries that are not renewed for so long belong to a dead consumer.
     pub lease: Duration,
     /// When the next is due of what this process has parked.
@@ -51,6 +50,7 @@ pub struct Recaller {
     pub wants: Receiver<Want>,
     /// Woken by whoever sends to `wants`, and by `appointment`.
     pub sleeper: Sleeper,
+    pub hands: Hands,
     pub pulse: Pulse,
     /// For what the timer is to know.
     pub orders: Orders,
@@ -61,8 +61,6 @@ pub struct Recaller {
 
 /// What outlives a connection.
 struct Progress {
-    /// The last entry that we were given; `None` before the first.
-    seen: Option<EntryId>,
     takeover: Takeover,
     wanted: VecDeque<Want>,
     /// When to look at what is parked.
@@ -87,7 +85,6 @@ impl Recaller {
 
     fn bring_back(mut self, intake: &mut Intake, drain: &Drain) {
         let mut progress = Progress {
-            seen: None,
             takeover: Takeover::new(
                 self.keys.again.clone(),
                 self.lease,
@@ -99,9 +96,8 @@ impl Recaller {
             due: Instant::now(),
             refused: VecDeque::new(),
         };
-        let mut first = true;
         while !drain.has_begun() {
-            match self.session(&mut progress, &mut first, intake, drain) {
+            match self.session(&mut progress, intake, drain) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
                     let pause = self.trouble.begin(&e);
@@ -118,18 +114,15 @@ impl Recaller {
     fn session(
         &mut self,
         progress: &mut Progress,
-        first: &mut bool,
         intake: &mut Intake,
         drain: &Drain,
     ) -> Result<(), End> {
         let (redis, keys) = (&self.redis, &self.keys);
         let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
         self.trouble.end();
-        if !std::mem::take(first) || self.stable {
-            recover(&mut entries, progress.seen, BATCH, &mut |_, own, asked| {
-                Ok(intake.send_entries(own, asked)?)
-            })?;
-        }
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
         while !drain.has_begun() {
             if !self.take_wants(progress) {
                 return Ok(());
@@ -189,13 +182,13 @@ impl Recaller {
     ) -> Result<(), End> {
         self.appointment.take();
         let asked = boot_time();
-        let recalled = entries.recall(BATCH)?;
+        let recalled = || entries.recall(BATCH);
+        let recalled = self.hands.take(recalled, |recalled| &recalled.entries)?;
         if progress.refused.is_empty() {
             self.refusals.end();
         }
         let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
         progress.due = Instant::now() + pause;
-        progress.see(&recalled.entries);
         Ok(intake.send_entries(recalled.entries, asked)?)
     }
 
@@ -215,12 +208,12 @@ impl Recaller {
             return Ok(());
         };
         let asked = boot_time();
-        let released = entries.release(&name, count, latest)?;
+        let released = || entries.release(&name, count, latest);
+        let released = self.hands.take(released, |released| &released.entries)?;
         if progress.refused.is_empty() {
             self.refusals.end();
         }
         progress.wanted.pop_front();
-        progress.see(&released.entries);
         let read = released.entries.into_iter();
         let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
         // Told before they come, so that no more are asked for meanwhile.
@@ -274,10 +267,6 @@ impl Recaller {
 }
 
 impl Progress {
-    fn see(&mut self, entries: &[Entry]) {
-        self.seen = entries.last().map(|entry| entry.id).or(self.seen);
-    }
-
     /// When there is something to do, even if nobody asks for anything.
     fn next(&self) -> Instant {
         let next = self.due.min(self.takeover.next());

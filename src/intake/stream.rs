@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
-use super::takeover::{Step, Takeover, recover};
+use super::takeover::{Step, Takeover};
 use super::upkeep::{Upkeep, revive};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
@@ -220,16 +220,24 @@ impl Consumer {
         Ok(count)
     }
 
-    /// Hands on our own pending entries beyond `after`.
+    /// Hands on our own pending entries beyond `after`: what Redis has given us in an answer that
+    /// never came, or to an earlier life of this name.
     fn recover(
         &self,
         entries: &mut Entries,
         after: Option<EntryId>,
         intake: &mut Intake,
     ) -> Result<(), End> {
-        recover(entries, after, self.batch, &mut |entries, own, asked| {
-            self.hand_on(entries, own, asked, intake)
-        })
+        let mut last = after;
+        loop {
+            let asked = boot_time();
+            let (own, end) = entries.own(last, self.batch)?;
+            self.hand_on(entries, own, asked, intake)?;
+            match end {
+                Some(end) => last = Some(end),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Takes over what dead consumers hold, and looks at the condition of it all once a round.

@@ -9,7 +9,7 @@ use super::End;
 use super::silence::{SILENT, Silence};
 use crate::clock::boot_time;
 use crate::drain::Drain;
-use crate::entry::{Entry, EntryId};
+use crate::entry::Entry;
 use crate::pulse::Pulse;
 use crate::store::{Entries, Peer};
 use crate::trouble::Trouble;
@@ -34,26 +34,6 @@ pub struct Takeover {
     cursor: String,
     /// Who of the others has been silent. Not where leases are as short as that.
     silence: Option<Silence>,
-}
-
-/// Hands on our own pending entries beyond `after`, up to `batch` at a time: what Redis has given us
-/// in an answer that never came, or to an earlier life of this name.
-pub fn recover(
-    entries: &mut Entries,
-    after: Option<EntryId>,
-    batch: usize,
-    hand_on: HandOn<'_>,
-) -> Result<(), End> {
-    let mut last = after;
-    loop {
-        let asked = boot_time();
-        let (own, end) = entries.own(last, batch)?;
-        hand_on(entries, own, asked)?;
-        match end {
-            Some(end) => last = Some(end),
-            None => return Ok(()),
-        }
-    }
 }
 
 /// What came of a step.

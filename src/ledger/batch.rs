@@ -16,6 +16,10 @@ use crate::waker::Room;
 /// Bytes held at most: one request should not block Redis for everyone.
 const BYTES: usize = 1 << 20;
 
+/// What is refused may stand here beside so much else.
+const MOST_REFUSED: usize = 2048;
+const MOST_REFUSED_BYTES: usize = 8 << 20;
+
 /// Records that are not written yet, by kind.
 #[derive(Default)]
 pub(super) struct Held {
@@ -33,6 +37,8 @@ pub(super) struct Held {
     pub has_last_call: bool,
     count: usize,
     bytes: usize,
+    /// Of these, what was left by the last write.
+    refused: (usize, usize),
 }
 
 impl Held {
@@ -48,7 +54,10 @@ impl Held {
                 Err(_) => return false,
             }
         }
-        while self.count < CAPACITY && self.bytes < BYTES {
+        // What a full server refuses must not keep out the settlements that make room there.
+        let count = CAPACITY + self.refused.0.min(MOST_REFUSED);
+        let bytes = BYTES + self.refused.1.min(MOST_REFUSED_BYTES);
+        while self.count < count && self.bytes < bytes {
             match records.try_recv() {
                 Ok(place) => self.add(place),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
@@ -100,6 +109,7 @@ impl Held {
         let held = self.begun.iter().chain(&self.queued);
         let held = held.map(|d| d.message.raw().len());
         self.bytes = letters.chain(parked).chain(held).sum();
+        self.refused = (self.count, self.bytes);
     }
 
     /// The end has come before the store: what memory alone held is lost, and is named at the end.
@@ -134,5 +144,22 @@ mod tests {
         room.want();
         assert!(Held::default().fill(&from, &room));
         sleeper.sleep_until_woken();
+    }
+
+    #[test]
+    fn what_a_full_server_refuses_does_not_keep_out_what_makes_room_there() {
+        let room = Room::new(waker().0);
+        let (to, from) = bounded(CAPACITY);
+        let mut held = Held::default();
+        let mut offer = |held: &mut Held, seq| {
+            to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
+            held.fill(&from, &room)
+        };
+        for seq in 0..CAPACITY as u64 {
+            assert!(offer(&mut held, seq));
+        }
+        held.recount();
+        assert!(offer(&mut held, 10_000));
+        assert_eq!(held.settled.len(), CAPACITY + 1);
     }
 }

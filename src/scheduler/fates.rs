@@ -51,6 +51,9 @@ impl Scheduler {
             self.hold_back(delivery, after, now);
         } else if self.over {
             self.put_off(delivery, Duration::ZERO, now);
+        } else if delivery.head.is_some() && self.is_one_too_many(&delivery, now) {
+            // Those that follow it fill Redis, and are its to make room.
+            self.bury_for_room(delivery, now);
         } else if self.has_store() && !self.may_stay(&delivery, now) {
             let name = delivery.lane.clone();
             self.defer(delivery, name, now);

@@ -195,7 +195,10 @@ impl Entries {
             request.arg(&id).arg(&id).arg(1);
             request.cmd("XRANGE").arg(stream).arg(&id).arg(&id);
         }
-        let replies: RedisResult<Vec<Value>> = request.query(&mut self.connection);
+        let packed = request.get_packed_pipeline();
+        let (connection, count) = (&mut self.connection, held.len() * 2);
+        let replies = redis::ConnectionLike::req_packed_commands(connection, &packed, 0, count);
+        // Where the group or the stream is gone, so is what was in it: that answer is an error.
         let replies = replies.map_err(|e| self.redis.error(&e))?;
         let mut revived = 0;
         for ((key, head, _), pair) in held.iter().zip(replies.chunks(2)) {

@@ -210,6 +210,27 @@ fn one_that_cannot_be_delivered_lets_the_next_go() {
 }
 
 #[test]
+fn where_nobody_can_follow_nobody_waits() {
+    let (redis, receiver) = (Redis::start(), Receiver::slow_at("127.0.0.1:0", 200 * MS));
+    let url = receiver.url("/");
+    let group = format!("{{outhook}}:key:{} k", url.trim_end_matches('/'));
+    redis.command::<()>(&["SET", &group, "not a list"]);
+    for n in 0..4 {
+        add(&redis, &keyed(&url, &format!("o{n}"), "k"));
+        redis.add(keyed(&url, &format!("r{n}"), "k"));
+    }
+    let mut service = serve(&redis, &[]);
+    let came: HashSet<String> = receiver
+        .wait_for(8)
+        .iter()
+        .map(|r| r.id().to_owned())
+        .collect();
+    assert_eq!(came.len(), 8);
+    wait_empty(&redis);
+    service.end_well();
+}
+
+#[test]
 fn a_key_waits_at_one_endpoint_and_not_at_another() {
     let (redis, good) = (Redis::start(), Receiver::ok());
     let gone = format!("http://127.0.0.1:{}/", free_port());

@@ -42,10 +42,17 @@ for i = 4, #ARGV, 4 do
     entries[#entries + 1] = hold(again, group, consumer, fields)
   elseif key == '' then
     entries[#entries + 1] = hand(again, group, consumer, heads, '', member)
-  elseif redis.call('HGET', heads, key) then
-    redis.call('RPUSH', list, member)
   else
-    entries[#entries + 1] = hand(again, group, consumer, heads, '', (marked(member, key)))
+    local queued = redis.call('HGET', heads, key) and redis.pcall('RPUSH', list, member)
+    if type(queued) == 'table' then
+      if not string.find(queued.err, 'WRONGTYPE', 1, true) then return queued end
+      -- Something else has the name of the list: nobody can follow, and nobody waits.
+      redis.call('HDEL', heads, key)
+      queued = false
+    end
+    if not queued then
+      entries[#entries + 1] = hand(again, group, consumer, heads, '', (marked(member, key)))
+    end
   end
   redis.call('XDEL', ordered, entry)
   dealt = dealt + 1

@@ -68,7 +68,9 @@ end
 -- parked and due: whoever brings back what is due takes it. Answers how many that are.
 local function promote(heads, parked, list, key, head)
   if redis.call('HGET', heads, key) ~= head then return 0 end
-  local member = redis.call('LINDEX', list, 0)
+  local member = redis.pcall('LINDEX', list, 0)
+  -- Something else has the name of this list: nobody follows.
+  if type(member) == 'table' then member = nil end
   while member do
     local new, which = marked(member, key)
     redis.call('ZADD', parked, clock(), new)

@@ -13,13 +13,16 @@ for i = 3, #ARGV, 3 do
   if not answer then
     local head = redis.call('HGET', heads, key)
     take(stream, group, nothing)
-    if not head or head == held then
+    local queued = head and head ~= held and redis.pcall('RPUSH', KEYS[3 + i / 3], member)
+    if type(queued) == 'number' then
+      take(stream, group, entry)
+      answer = 'queued'
+    elseif not queued or string.find(queued.err, 'WRONGTYPE', 1, true) then
+      -- Or something else has the name of the list: then nobody can follow, and nobody waits.
       redis.call('HSET', heads, key, held)
       answer = 'go'
     else
-      redis.call('RPUSH', KEYS[3 + i / 3], member)
-      take(stream, group, entry)
-      answer = 'queued'
+      return queued
     end
   end
   answers[#answers + 1] = answer

@@ -15,7 +15,8 @@ for _, entry in ipairs(ARGV) do
     -- A line of what is known of it, if that is a line. It begins anew, and with it the time for
     -- which it may wait.
     if string.find(id, '^%S+$') and not string.find(source, '[%c]') then
-      local rest, received = ' ' .. id .. ' ' .. source .. '\n' .. member, now
+      -- Of those that are due at the same time the first to be received goes first.
+      local rest, received = ' ' .. id .. ' ' .. source .. '\n' .. member, now + moved
       repeat
         -- Another that is the same is another all the same.
         member = '0 ' .. string.format('%.0f', received) .. rest

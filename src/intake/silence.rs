@@ -18,10 +18,14 @@ pub const SILENT: Duration = Duration::from_secs(5);
 /// Whoever is silent stops trusting in what it holds before anybody takes that over.
 const _: () = assert!(TRUSTED.as_millis() < SILENT.as_millis());
 
-/// How often consumers are looked at, and how soon again when one may be dead: later than the next
-/// sign of life is due, as Redis's clock may have jumped.
+/// How often consumers are looked at, if none of them would be silent for too long before; and how
+/// soon again when one may be dead: later than the next sign of life is due, as Redis's clock may have
+/// jumped.
 const LOOK: Duration = Duration::from_secs(4);
 const LOOK_AGAIN: Duration = Duration::from_millis(3500);
+
+/// Redis counts silence in milliseconds.
+const TICK: Duration = Duration::from_millis(2);
 
 /// Who was cut off from Redis, or found it away, gives the others so long to come back too.
 const OTHERS_TIME: Duration = Duration::from_secs(8);
@@ -78,8 +82,10 @@ impl Silence {
         let mut findings = Findings::default();
         let before = std::mem::take(&mut self.suspects);
         let is_first = std::mem::take(&mut self.is_first);
+        let mut pause = LOOK;
         for peer in peers.into_iter().filter(|peer| peer.entries > 0) {
             if peer.silent < SILENT {
+                pause = pause.min(SILENT - peer.silent + TICK);
                 if is_first && peer.silent >= WORTH_TELLING {
                     findings.suspected.push(peer);
                 }
@@ -96,11 +102,9 @@ impl Silence {
                 None => findings.suspected.push(peer),
             }
         }
-        let pause = if self.suspects.is_empty() {
-            LOOK
-        } else {
-            LOOK_AGAIN
-        };
+        if !self.suspects.is_empty() {
+            pause = LOOK_AGAIN;
+        }
         self.next = now + pause;
         findings
     }
@@ -174,12 +178,14 @@ mod tests {
         let found = silence.look(vec![peer("a", 3, 3 * S)], start);
         assert_eq!(names(&found.suspected), ["a"]);
         assert_eq!(Silence::left(&found.suspected[0]), 2 * S + LOOK_AGAIN);
-        let found = silence.look(vec![peer("a", 3, 4 * S)], start + 4 * S);
+        assert_eq!(silence.next_look(), start + 2 * S + TICK);
+        let found = silence.look(vec![peer("a", 3, 4 * S)], start + S);
         assert_eq!(found, Findings::default());
+        assert_eq!(silence.next_look(), start + 2 * S + TICK);
     }
 
     /// Replicas that beat every second, one of which dies, and a Redis that goes away: nobody who
-    /// lives is taken for dead, and whoever has died is, within fourteen seconds.
+    /// lives is taken for dead, and whoever has died is, within nine seconds.
     #[test]
     fn a_model_of_replicas_that_live_and_die() {
         for seed in 1..200u64 {
@@ -232,7 +238,7 @@ mod tests {
                 }
             }
             let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody noticed"));
-            assert!(taken <= died + 14_000, "seed {seed}: {} ms", taken - died);
+            assert!(taken <= died + 9_000, "seed {seed}: {} ms", taken - died);
         }
     }
 }

@@ -151,7 +151,7 @@ mod tests {
         let room = Room::new(waker().0);
         let (to, from) = bounded(CAPACITY);
         let mut held = Held::default();
-        let mut offer = |held: &mut Held, seq| {
+        let offer = |held: &mut Held, seq| {
             to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
             held.fill(&from, &room)
         };

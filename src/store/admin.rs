@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{RedisResult, Script, Value, cmd};
 
 use super::connection::Connection;
-use super::entries::{bytes, items, text};
+use super::reply::{bytes, items, text};
 use super::{Keys, Redis, StoreError, scripts};
 
 /// Entries in one page; each may be a megabyte.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use redis::{RedisResult, Script, Value, pipe};
 
 use super::connection::Connection;
-use super::entries::{items, text};
+use super::reply::{items, text};
 use super::{Keys, Redis, StoreError};
 use crate::entry::{EntryId, Stream};
 

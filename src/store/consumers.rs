@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult, Script, Value, cmd};
 
 use super::connection::Connection;
-use super::entries::{items, text};
+use super::reply::{items, text};
 use super::{Entries, Keys, Redis, StoreError};
 use crate::entry::{Entry, Stream};
 

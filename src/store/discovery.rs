@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::{RedisResult, Value, cmd};
 
 use super::connection::{At, Connection, Server};
-use super::entries::{bytes, items, text};
+use super::reply::{bytes, items, text};
 use super::{Redis, StoreError};
 
 /// See the module's header.

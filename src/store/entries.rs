@@ -13,6 +13,7 @@ use super::condition::{self, Condition};
 use super::connection::Connection;
 use super::keys::digest;
 use super::permissions::{self, Lack, Part};
+use super::reply::{bytes, items, text};
 use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::delivery::Delivery;
 use crate::entry::{Entry, EntryId, Stream};
@@ -336,24 +337,4 @@ pub(super) fn entry(value: Value, stream: Stream, count: u32, suspect: bool) -> 
         suspect,
         fields,
     })
-}
-
-pub(super) fn items(value: Option<Value>) -> std::vec::IntoIter<Value> {
-    match value {
-        Some(Value::Array(items)) => items.into_iter(),
-        _ => Vec::new().into_iter(),
-    }
-}
-
-pub(super) fn text(value: Value) -> Option<String> {
-    String::from_utf8(bytes(value)).ok()
-}
-
-pub(super) fn bytes(value: Value) -> Vec<u8> {
-    match value {
-        Value::BulkString(bytes) => bytes,
-        Value::SimpleString(text) => text.into_bytes(),
-        Value::Int(n) => n.to_string().into_bytes(),
-        _ => Vec::new(),
-    }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
 use super::connection::Connection;
-use super::entries::{bytes, items};
 use super::odd::Odd;
+use super::reply::{bytes, items};
 use super::{Admin, Keys, Redis, StoreError};
 use crate::hold::{self, Cause, Hold, covers};
 use crate::report::Report;

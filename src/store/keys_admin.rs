@@ -3,7 +3,7 @@
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
 use super::admin::{Admin, Fields, ParkedMessage, fields, parked};
-use super::entries::{bytes, items};
+use super::reply::{bytes, items};
 use super::turns::{heads, meant, revive};
 use super::{StoreError, scripts};
 

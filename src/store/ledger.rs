@@ -9,9 +9,9 @@ use redis::{RedisResult, Script, ScriptInvocation, Value};
 
 use super::appointment::Appointment;
 use super::connection::Connection;
-use super::entries::{bytes, items};
 use super::keys::digest;
 use super::recall::publish_due;
+use super::reply::{bytes, items};
 use super::turns::{member, named};
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Delivery, Field};

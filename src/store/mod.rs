@@ -19,6 +19,7 @@ mod permissions;
 mod reading;
 mod recall;
 mod redis;
+mod reply;
 mod scripts;
 mod shares;
 mod socket;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use redis::{Cmd, RedisResult, Value, cmd};
 
 use super::StoreError;
-use super::entries::{Entries, entry, items};
+use super::entries::{Entries, entry};
+use super::reply::items;
 use crate::entry::{Entry, Stream};
 
 /// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it,

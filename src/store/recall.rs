@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Script, Value, cmd};
 
-use super::entries::{entry, items, text};
+use super::entries::entry;
+use super::reply::{items, text};
 use super::{Entries, Keys, Redis, StoreError, scripts};
 use crate::entry::{Entry, Stream};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{RedisResult, Script, Value};
 
 use super::connection::Connection;
-use super::entries::{items, text};
+use super::reply::{items, text};
 use super::{Keys, Redis, StoreError};
 use crate::limits::{AHEAD, Claim, LOAN, SLICE};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use redis::{ConnectionLike, Value, cmd};
 
 use super::connection::Connection;
-use super::entries::{bytes, items, text};
+use super::reply::{bytes, items, text};
 use super::{Redis, StoreError};
 
 /// See the module's header.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
-use super::entries::{bytes, entry, items, text};
+use super::entries::entry;
 use super::keys::digest;
+use super::reply::{bytes, items, text};
 use super::{Entries, Keys, StoreError, scripts};
 use crate::delivery::Delivery;
 use crate::entry::{Entry, EntryId, Stream};

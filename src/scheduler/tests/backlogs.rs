@@ -190,14 +190,9 @@ fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
     assert!(letters[0].detail.contains("--redis-budget"));
     assert!(s.wants(at).is_empty());
     // So does the head of a key, for those that follow it.
-    let head = Some("0 1 m20 stream".into());
-    s.accept(
-        Delivery {
-            head,
-            ..of(20, 1, None)
-        },
-        at,
-    );
+    let mut head = of(20, 1, None);
+    head.head = Some("0 1 m20 stream".into());
+    s.accept(head, at);
     assert_eq!(dead(&mut s)[0].reason, DeadReason::OverBudget);
     // One that is for a time, and one that is paused, are kept.
     let mut timed = of(30, 1, None);

@@ -233,7 +233,10 @@ fn found(query: &Query, packet: &Packet) -> Option<Found> {
     let mut owner = &packet.questions.first()?.qname;
     let mut ttl = u32::MAX;
     for _ in 0..=MAX_ALIASES {
-        let own = |record: &&ResourceRecord| record.class == CLASS::IN && record.name == *owner;
+        // simple-dns takes the highest bit of a class for multicast DNS's. Here it makes another class.
+        let own = |record: &&ResourceRecord| {
+            record.class == CLASS::IN && !record.cache_flush && record.name == *owner
+        };
         let mut addresses = Vec::new();
         for record in packet.answers.iter().filter(own) {
             let ip: IpAddr = match (&record.rdata, query.family) {

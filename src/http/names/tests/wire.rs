@@ -154,6 +154,37 @@ fn only_addresses_of_the_family_and_only_so_many_count() {
 }
 
 #[test]
+fn records_of_another_class_are_not_the_names() {
+    let q = query("a.example");
+    let none = Ok(Reply::NoAddress { ttl: None });
+    let mut flush = reply("a.example", TYPE::A);
+    let record_of_a = || record("a.example", 50, a(1));
+    flush.answers.push(record_of_a().with_cache_flush(true));
+    assert_eq!(read_packet(&q, &flush), none, "class 0x8001");
+    let good = {
+        let mut packet = reply("a.example", TYPE::A);
+        packet.answers.push(record_of_a());
+        packet.build_bytes_vec().unwrap()
+    };
+    // Behind the question and the record's name and type stands its class.
+    let class = good.len() - 12;
+    assert_eq!(read(&q, &good), Ok(found(50, &[1])));
+    for (value, expected) in [
+        (0x8001_u16, none.clone()),
+        (3, none.clone()),
+        (254, none),
+        (0, Err(NotOurs)),
+        (255, Err(NotOurs)),
+        (0x0101, Err(NotOurs)),
+        (0xffff, Err(NotOurs)),
+    ] {
+        let mut bytes = good.clone();
+        bytes[class..class + 2].copy_from_slice(&value.to_be_bytes());
+        assert_eq!(read(&q, &bytes), expected, "class {value:#x}");
+    }
+}
+
+#[test]
 fn nothing_is_believed_for_as_long_as_the_zone_says() {
     let soa = |ttl, minimum| {
         let name = || Name::new("example").unwrap();

@@ -269,6 +269,10 @@ mod tests {
                 "[[endpoint]]\nurl = \"http://h\"\nrate = \"0/s\"",
                 &["line 3"],
             ),
+            (
+                "[[endpoint]]\nurl = \"http://h\"\nrate = \"4000000000/s\"",
+                &["line 3", "at most 1000000/s"],
+            ),
             ("[[endpoint]]\nhost = \"a/b\"", &["line 2", "host name"]),
             (
                 "[[endpoint]]\nhost = \"h\"\nspeed = 3",

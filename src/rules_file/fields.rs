@@ -14,6 +14,9 @@ use crate::rules::Match;
 /// The longest `max_age`: a year.
 const MAX_AGE: Duration = Duration::from_secs(31_557_600);
 
+/// The least time between two starts that a rate may mean.
+const LEAST_PACE: Duration = Duration::from_micros(1);
+
 /// Reads a string, and makes of it what `make` does.
 fn read<'de, D: Deserializer<'de>, T>(
     d: D,
@@ -57,9 +60,14 @@ pub fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Erro
             "m" => Duration::from_secs(60),
             _ => return Err(wrong()),
         };
-        match count.trim().parse::<u32>() {
-            Ok(count) if count > 0 => Ok(unit / count),
-            _ => Err(wrong()),
+        let count = match count.trim().parse::<u32>() {
+            Ok(count) if count > 0 => count,
+            _ => return Err(wrong()),
+        };
+        // Of a far greater one nothing would be left between two starts, and so no limit.
+        match unit / count {
+            pace if pace >= LEAST_PACE => Ok(pace),
+            _ => Err("it must be at most 1000000/s; without a limit, leave it out".into()),
         }
     })
 }

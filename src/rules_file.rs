@@ -100,7 +100,7 @@ pub fn parse(
         .zip(entries)
         .map(|(n, (line, entry))| {
             let rule = entry.rule(bounds, authorities);
-            rule.map_err(|e| format!("{line}endpoint {n}: {e}"))
+            rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
     Ok(Rules::new(rules?))
@@ -169,10 +169,22 @@ impl Entry {
     }
 }
 
+/// The longest error, in characters: parsers repeat names and values, however long.
+const MAX_ERROR: usize = 500;
+
+/// An error on one line, without what a terminal would take for more than text.
 fn one_line(e: &impl Display) -> String {
     let text = e.to_string();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ")
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MAX_ERROR) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 #[cfg(test)]
@@ -313,6 +325,21 @@ mod tests {
                 assert!(error.contains(word), "{text}: {error}");
             }
             assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_short_line_whatever_it_repeats() {
+        let long = format!("[[endpoint]]\nhost = \"h\"\n{} = 1", "x".repeat(10_000));
+        for text in [
+            "[[endpoint]]\nhost = \"h\"\n\"a\\u001b[2J\\nb\" = 1",
+            "[[endpoint]]\nhost = \"h\"\nca_file = \"a\\u001b[2J\\nb\"",
+            "{\"endpoint\":[{\"\\u001b[2J\\n\\u0085\":1}]}",
+            &long,
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(!error.contains(char::is_control), "{error:?}");
+            assert!(error.chars().count() < 600, "{error}");
         }
     }
 }

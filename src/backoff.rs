@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 /// The most that a `Retry-After` may ask for. A longer wish is cut to this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Of a `Retry-After` so many parts between commas are read.
+const MAX_WISHES: usize = 32;
+
 /// The longest single delay that may be configured.
 pub const DELAY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -129,14 +132,15 @@ fn unit(id: &str, attempt: u32) -> f64 {
 
 /// Reads a `Retry-After` header: seconds, or an HTTP date. What cannot be read, or lies in
 /// the past, asks for nothing; what asks for too much is cut to [`RETRY_AFTER_MAX`]. Of several
-/// wishes, as proxies may add them, the longest holds that need not be cut.
+/// wishes, as proxies may add them, the longest holds that need not be cut; so many are looked at
+/// as nobody's proxies are.
 ///
 /// `date` is the answer's own `Date`: a wish that is a date is counted from it, so that a
 /// receiver whose clock is wrong gets the pause that it means.
 pub fn parse_retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let reference = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
     let reference = reference.unwrap_or(now);
-    let parts: Vec<&str> = value.split(',').collect();
+    let parts: Vec<&str> = value.split(',').take(MAX_WISHES).collect();
     let single = parts.iter().filter_map(|part| parse_wish(part, reference));
     // Most dates have a comma behind the day of the week.
     let pairs = parts.windows(2).filter_map(|pair| {
@@ -266,6 +270,16 @@ mod tests {
             let got = parse_retry_after(value, None, now).map(|d| d.as_secs());
             assert_eq!(got, wish, "{value:?}");
         }
+    }
+
+    #[test]
+    fn of_endless_wishes_only_the_first_are_read() {
+        let now = SystemTime::UNIX_EPOCH;
+        let wishes = |n: usize| format!("{}9", "1,".repeat(n));
+        let seconds = |value: &str| parse_retry_after(value, None, now).map(|d| d.as_secs());
+        assert_eq!(seconds(&wishes(MAX_WISHES - 1)), Some(9));
+        assert_eq!(seconds(&wishes(MAX_WISHES)), Some(1));
+        assert_eq!(seconds(&",".repeat(1 << 20)), None);
     }
 
     #[test]

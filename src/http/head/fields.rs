@@ -165,8 +165,10 @@ impl Fields {
         self.retry_after = match self.retry_after.take() {
             None => Some(text.into()),
             // Many lines are nonsense, but a few may come from several proxies.
-            Some(before) if before.len() + text.len() > MAX_VALUE => Some(before),
-            Some(before) => Some(format!("{before}, {text}").into()),
+            Some(before) => Some(match format!("{before}, {text}") {
+                longer if longer.len() > MAX_VALUE => before,
+                both => both.into(),
+            }),
         };
     }
 

@@ -206,6 +206,20 @@ fn long_heads_are_read_and_longer_ones_cost_the_connection_alone() {
 }
 
 #[test]
+fn joined_lines_are_as_long_as_one_may_be_and_no_longer() {
+    for (first, second, kept) in [(400, 110, 512), (400, 111, 400), (512, 1, 512)] {
+        let (a, b) = ("1".repeat(first), "2".repeat(second));
+        let text = format!("HTTP/1.1 503 X\r\nRetry-After: {a}\r\nRetry-After: {b}\r\n\r\n");
+        let head = read(&[text.as_bytes()]).0.unwrap().1.unwrap();
+        assert_eq!(head.retry_after.as_ref().unwrap().len(), kept);
+        let mut canonical = Vec::new();
+        head.write_canonical(&mut canonical);
+        let again = read(&[&canonical]).0.unwrap().1.unwrap();
+        assert_eq!(again.retry_after, head.retry_after);
+    }
+}
+
+#[test]
 fn a_head_that_ends_with_the_connection_counts_unless_a_line_was_torn() {
     let end = |text: &str| {
         let (outcome, reader) = read(&[text.as_bytes()]);

@@ -48,5 +48,6 @@ mod record;
 mod report;
 mod rules;
 mod rules_file;
+mod secret;
 mod verdict;
 mod when;

@@ -65,8 +65,11 @@ struct Entry {
     disabled: bool,
 }
 
-/// Reads a file of certificates that a rule names.
-pub type ReadAuthorities<'a> = &'a dyn Fn(&str) -> Result<Authorities, String>;
+/// Reads the files that rules name. The errors do not name the file.
+#[derive(Clone, Copy)]
+pub struct Readers<'a> {
+    pub authorities: &'a dyn Fn(&str) -> Result<Authorities, String>,
+}
 
 /// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
 /// the place and what is allowed.
@@ -74,7 +77,7 @@ pub fn parse(
     text: &str,
     name: &str,
     bounds: &Bounds,
-    authorities: ReadAuthorities<'_>,
+    readers: Readers<'_>,
 ) -> Result<Rules, String> {
     let entries: Vec<(String, Entry)> = match name.ends_with(".json") {
         true => {
@@ -99,7 +102,7 @@ pub fn parse(
     let rules: Result<Vec<Rule>, String> = (1..)
         .zip(entries)
         .map(|(n, (line, entry))| {
-            let rule = entry.rule(bounds, authorities);
+            let rule = entry.rule(bounds, readers);
             rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
@@ -107,7 +110,7 @@ pub fn parse(
 }
 
 impl Entry {
-    fn rule(self, bounds: &Bounds, authorities: ReadAuthorities<'_>) -> Result<Rule, String> {
+    fn rule(self, bounds: &Bounds, readers: Readers<'_>) -> Result<Rule, String> {
         let matches = match (self.url, self.host) {
             (Some(url), None) => url,
             (None, Some(host)) => host,
@@ -145,7 +148,8 @@ impl Entry {
             (Some(list), None) => Some(RetrySchedule::list(list, bounds.schedule.jitter)),
             (None, None) => None,
         };
-        let read = |path: &String| authorities(path).map_err(|e| format!("ca_file {path}: {e}"));
+        let read =
+            |path: &String| (readers.authorities)(path).map_err(|e| format!("ca_file {path}: {e}"));
         let timeout = self.timeout.unwrap_or(bounds.usual_timeout);
         let longest = schedule
             .as_ref()
@@ -214,9 +218,10 @@ mod tests {
         } else {
             "a.toml"
         };
-        parse(text, name, &bounds, &|path| {
-            Err(format!("{path} is not there"))
-        })
+        let readers = Readers {
+            authorities: &|_| Err("it is not there".into()),
+        };
+        parse(text, name, &bounds, readers)
     }
 
     #[test]

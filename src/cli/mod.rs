@@ -7,6 +7,7 @@
 mod admin;
 mod delivery;
 mod redis;
+mod secrets;
 mod values;
 
 use std::net::SocketAddr;

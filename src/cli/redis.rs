@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::secrets::secret_of;
 use super::values::{nonempty, prefix};
+use crate::secret::Secret;
 use crate::store::{Keys, Redis, RedisConfig};
 
 /// How to reach Redis.
@@ -21,7 +23,7 @@ pub struct RedisArgs {
         value_name = "ADDR",
         hide_env_values = true
     )]
-    redis_address: Option<String>,
+    redis_address: Option<Secret>,
     /// Read the address from a file, as it may hold a password
     #[arg(long, env = "OUTHOOK_REDIS_ADDRESS_FILE", value_name = "FILE")]
     redis_address_file: Option<PathBuf>,
@@ -35,7 +37,7 @@ pub struct RedisArgs {
         value_name = "PASSWORD",
         hide_env_values = true
     )]
-    redis_password: Option<String>,
+    redis_password: Option<Secret>,
     /// Read the password from a file
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
@@ -46,7 +48,7 @@ pub struct RedisArgs {
         value_name = "PASSWORD",
         hide_env_values = true
     )]
-    redis_sentinel_password: Option<String>,
+    redis_sentinel_password: Option<Secret>,
     /// Read the password of the sentinels from a file
     #[arg(
         long,
@@ -97,11 +99,9 @@ impl RedisArgs {
     /// Puts together what flags, variables and files say. The error is one line.
     fn config(&self) -> Result<RedisConfig, String> {
         let flag = "--redis-address";
-        let address = secret(
-            flag,
-            &self.redis_address,
-            self.redis_address_file.as_deref(),
-        )?;
+        let shown = |secret: Secret| secret.expose().to_owned();
+        let file = self.redis_address_file.as_deref();
+        let address = secret_of(flag, self.redis_address.as_ref(), file)?.map(shown);
         // The tutorial's variable; an empty one is what compose makes of an unset one.
         let inherited = || {
             std::env::var("REDIS_ADDRESS")
@@ -112,10 +112,10 @@ impl RedisArgs {
             .or_else(inherited)
             .unwrap_or_else(|| "127.0.0.1:6379".into());
         let file = self.redis_password_file.as_deref();
-        let password = secret("--redis-password", &self.redis_password, file)?;
+        let password = secret_of("--redis-password", self.redis_password.as_ref(), file)?;
         let flag = "--redis-sentinel-password";
         let file = self.redis_sentinel_password_file.as_deref();
-        let sentinel_password = secret(flag, &self.redis_sentinel_password, file)?;
+        let sentinel_password = secret_of(flag, self.redis_sentinel_password.as_ref(), file)?;
         let ca = self
             .redis_ca_file
             .as_deref()
@@ -124,8 +124,8 @@ impl RedisArgs {
         Ok(RedisConfig {
             address,
             username: self.redis_username.clone(),
-            password,
-            sentinel_password,
+            password: password.map(shown),
+            sentinel_password: sentinel_password.map(shown),
             ca,
             tag: format!("{{{}}}", self.redis_prefix),
         })
@@ -142,27 +142,5 @@ fn certificates(file: &Path) -> Result<Vec<u8>, String> {
         false => Err(format!(
             "--redis-ca-file {shown}: there is no certificate in it"
         )),
-    }
-}
-
-/// A secret, given in itself or as the name of a file that holds it, but not both.
-fn secret(
-    flag: &str,
-    value: &Option<String>,
-    file: Option<&Path>,
-) -> Result<Option<String>, String> {
-    match (value, file) {
-        (Some(_), Some(_)) => Err(format!(
-            "{flag} and {flag}-file exclude each other; set one"
-        )),
-        (value, None) => Ok(value.clone()),
-        (None, Some(file)) => fs::read_to_string(file)
-            .map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-            .map_err(|e| {
-                format!(
-                    "{flag}-file {}: {e}; it must be a readable file",
-                    file.display()
-                )
-            }),
     }
 }

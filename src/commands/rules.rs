@@ -9,8 +9,13 @@ use log::{info, warn};
 use crate::cli::read_authorities;
 use crate::control::{Order, Orders};
 use crate::rules::Rules;
-use crate::rules_file::{self, Bounds};
+use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
+
+/// For the files that rules name.
+const READERS: Readers<'static> = Readers {
+    authorities: &read_authorities,
+};
 
 /// Reads the file, if there is one, and answers its rules, and what reads it again. When it is
 /// bad then, it is refused, and the old rules stay. The error is one line.
@@ -43,7 +48,7 @@ fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
         Err(e) => Err(e),
     }
     .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    let rules = rules_file::parse(&text, &name, bounds, &read_authorities);
+    let rules = rules_file::parse(&text, &name, bounds, READERS);
     let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
     for rule in rules.iter().filter(|rule| rule.max_age_raised) {
         let age = humantime::format_duration(rule.max_age.unwrap_or_default());

@@ -1,0 +1,87 @@
+//! A secret: a text that is never shown, and is wiped when the last copy of it goes. Pure.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+/// A password, key or token. It has no `Display`, and its `Debug` says nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    pub fn new(text: String) -> Secret {
+        Secret(Arc::new(Zeroizing::new(text)))
+    }
+
+    /// What a file holds: one line end after it is an editor's, and not part of it. The error does
+    /// not show the file.
+    pub fn from_file(bytes: Vec<u8>) -> Result<Secret, String> {
+        let mut text = match String::from_utf8(bytes) {
+            Ok(text) => Zeroizing::new(text),
+            Err(e) => {
+                drop(Zeroizing::new(e.into_bytes()));
+                return Err("it is not text (UTF-8)".into());
+            }
+        };
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Ok(Secret(Arc::new(text)))
+    }
+
+    /// The text itself, for whoever must have it. It must not be logged or become part of an error.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(not shown)")
+    }
+}
+
+/// Any text: an option that holds a secret must not be refused by clap, which would show it.
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Secret, Infallible> {
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_shown() {
+        let secret: Secret = "hunter2".parse().unwrap();
+        assert_eq!(secret.expose(), "hunter2");
+        assert!(!format!("{secret:?} {:#?}", Some(&secret)).contains("hunter"));
+    }
+
+    #[test]
+    fn one_line_end_of_a_file_is_not_part_of_it() {
+        for (bytes, text) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a\r", "a\r"),
+            (" a ", " a "),
+            ("\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(Secret::from_file(bytes.into()).unwrap().expose(), text);
+        }
+        let e = Secret::from_file(vec![b'a', 0xff]).unwrap_err();
+        assert!(e.contains("UTF-8"), "{e}");
+    }
+}

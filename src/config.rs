@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
+use crate::egress::Egress;
 
 /// How messages are delivered, wherever they come from.
 #[derive(Debug, Clone)]
@@ -25,6 +26,7 @@ pub struct DeliveryConfig {
     pub dns_servers: Vec<SocketAddr>,
     /// Names are looked up by getaddrinfo.
     pub system_resolver: bool,
+    pub egress: Egress,
     pub schedule: RetrySchedule,
     /// What has waited for longer is given up.
     pub max_age: Duration,

@@ -36,6 +36,7 @@ mod authorities;
 mod backoff;
 mod config;
 mod delivery;
+mod egress;
 mod endpoint;
 mod entry;
 mod headers;

@@ -23,6 +23,8 @@
 //! end. A thread that hangs in the operating system (a name
 //! look-up, a connect) is left behind: the process is about to end.
 
+mod client;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,9 +35,8 @@ use log::{error, info, warn};
 use crate::config::DeliveryConfig;
 use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
-use crate::descriptors::{descriptor_limit, idle_that_fit};
 use crate::drain::{Drain, EndSignals, drain as signal};
-use crate::http::{Client, ClientConfig, Files, NamesConfig};
+use crate::http::Client;
 use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, Report};
@@ -52,6 +53,8 @@ use crate::trouble::Trouble;
 use crate::waker::{Inlet, Room};
 use crate::work::{self, Taker};
 use crate::worker::{self, Outcome};
+
+use client::make_client;
 
 /// Places between a source and the timer: small, as messages wait better in Redis. A patient
 /// source gets fewer if little may be held.
@@ -302,29 +305,6 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
         tells: keeper.tells,
         bridge: keeper.bridge,
         gone: keeper.gone,
-    }
-}
-
-fn make_client(config: &DeliveryConfig) -> Result<Arc<Client>, String> {
-    let client = Client::new(client_config(config));
-    let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
-    Ok(Arc::new(client))
-}
-
-fn client_config(config: &DeliveryConfig) -> ClientConfig {
-    ClientConfig {
-        timeout: config.timeout,
-        connect_timeout: config.connect_timeout,
-        max_idle: config
-            .max_idle_connections
-            .unwrap_or_else(|| idle_that_fit(config.workers, descriptor_limit())),
-        authorities: config.authorities.clone(),
-        public_authorities: config.public_authorities,
-        names: NamesConfig {
-            servers: config.dns_servers.clone(),
-            system: config.system_resolver,
-            files: Files::default(),
-        },
     }
 }
 

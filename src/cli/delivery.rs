@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::egress::EgressArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
@@ -46,6 +47,8 @@ pub struct DeliveryArgs {
     /// How names are looked up
     #[arg(long, env = "OUTHOOK_RESOLVER", value_enum, default_value_t = Resolver::Builtin)]
     resolver: Resolver,
+    #[command(flatten)]
+    egress: EgressArgs,
     /// Attempts for each message, the first included
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
@@ -172,6 +175,7 @@ impl DeliveryArgs {
             max_idle_connections: self.max_idle_connections.map(|n| n as usize),
             dns_servers: self.dns_servers.clone(),
             system_resolver: self.resolver == Resolver::System,
+            egress: self.egress.config()?,
             schedule,
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod delivery;
+mod egress;
 mod redis;
 mod secrets;
 mod values;

@@ -45,6 +45,11 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     parsed.map_err(|_| "it must be an IP address and a port, as 127.0.0.1:9000".into())
 }
 
+pub fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let parsed = text.trim().parse();
+    parsed.map_err(|_| "it must be an IP address, as 192.0.2.7 or 2001:db8::7".into())
+}
+
 /// A name server: an IP address, with a port or without.
 pub fn dns_server(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();

@@ -5,7 +5,7 @@
 //! and one poll(2). Blocks until the deadline that it is handed at the longest.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use rustix::event::{PollFlags, poll};
 use super::failure::{Failure, describe_own_trouble, is_own_trouble, short};
 use super::socket::{Socket, Sockets, timespec};
 use crate::delivery::FaultKind;
+use crate::egress::Source;
 
 /// How long an address is waited for before the next is tried beside it. RFC 8305 allows 100 ms
 /// to 2 s.
@@ -26,13 +27,24 @@ const MAX_ADDRESSES: usize = 16;
 pub fn connect(
     addresses: &[IpAddr],
     port: u16,
+    source: &Source,
     sockets: &Arc<Sockets>,
     end: Instant,
 ) -> Result<(Socket, IpAddr), Failure> {
     let begun = Instant::now();
+    let reachable: Vec<IpAddr> = addresses
+        .iter()
+        .copied()
+        .filter(|address| source.leads_to(*address))
+        .take(MAX_ADDRESSES)
+        .collect();
+    if reachable.is_empty() && !addresses.is_empty() {
+        return Err(lacks_source(addresses[0], source));
+    }
     let mut race = Race {
-        waiting: addresses.iter().take(MAX_ADDRESSES),
+        waiting: reachable.iter(),
         port,
+        source,
         sockets,
         running: Vec::new(),
         failed: None,
@@ -50,7 +62,7 @@ pub fn connect(
             }
         }
         if now >= end {
-            return Err(race.timed_out(now - begun, addresses.len()));
+            return Err(race.timed_out(now - begun, reachable.len()));
         }
         let wake = match race.waiting.len() {
             0 => end,
@@ -63,8 +75,9 @@ pub fn connect(
 }
 
 struct Race<'a> {
-    waiting: std::iter::Take<std::slice::Iter<'a, IpAddr>>,
+    waiting: std::slice::Iter<'a, IpAddr>,
     port: u16,
+    source: &'a Source,
     sockets: &'a Arc<Sockets>,
     running: Vec<(Socket, IpAddr)>,
     failed: Option<(IpAddr, io::Error)>,
@@ -78,7 +91,7 @@ impl Race<'_> {
             return Ok(());
         };
         let to = SocketAddr::new(address, self.port);
-        match Socket::connecting(to, self.sockets) {
+        match Socket::connecting(to, self.source.address_for(address), self.sockets) {
             Ok(socket) => {
                 self.running.push((socket, address));
                 self.next = now + STAGGER;
@@ -91,7 +104,13 @@ impl Race<'_> {
     /// Notes that an address has failed, unless it is we who have.
     fn note(&mut self, address: IpAddr, e: io::Error) -> Result<(), Failure> {
         let crowded = is_own_trouble(&e);
-        if crowded || is_out_of_ports(&e, address) {
+        let from = self.source.address_for(address);
+        let is_lacking = e.kind() == ErrorKind::AddrNotAvailable;
+        if let Some(from) = from.filter(|from| is_lacking && is_gone(*from)) {
+            let text = format!("{e}: {from} (--bind-address) is no address of this machine now");
+            return Err(Failure::new(FaultKind::Starved, text));
+        }
+        if crowded || is_out_of_ports(&e, address, from) {
             // A local port is taken for each address that it leads to, so connections to others
             // are not in the way.
             return Err(Failure {
@@ -148,18 +167,35 @@ impl Race<'_> {
     }
 }
 
+/// The addresses that a name has are of a family for which no source is named.
+fn lacks_source(address: IpAddr, source: &Source) -> Failure {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let text = format!(
+        "only {family} addresses are known ({address}), and --bind-address names {source}: name an \
+         {family} address too"
+    );
+    Failure::new(FaultKind::Connect, text)
+}
+
+/// Whether this machine has lost an address that it had at the start.
+fn is_gone(from: IpAddr) -> bool {
+    let e = UdpSocket::bind((from, 0)).err();
+    e.is_some_and(|e| e.kind() == ErrorKind::AddrNotAvailable)
+}
+
 /// Whether there is no local port left. The same error also says that this host has no address
 /// of the other's family, which no waiting mends: a datagram socket, which needs no port that
 /// anyone else could hold, tells them apart.
-fn is_out_of_ports(e: &io::Error, address: IpAddr) -> bool {
+fn is_out_of_ports(e: &io::Error, address: IpAddr, from: Option<IpAddr>) -> bool {
     if e.kind() != ErrorKind::AddrNotAvailable {
         return false;
     }
-    let any: SocketAddr = match address {
-        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        IpAddr::V6(_) => ([0u16; 8], 0).into(),
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    UdpSocket::bind(any).is_ok_and(|socket| socket.connect((address, 9)).is_ok())
+    UdpSocket::bind((from.unwrap_or(any), 0))
+        .is_ok_and(|socket| socket.connect((address, 9)).is_ok())
 }
 
 #[cfg(test)]
@@ -172,8 +208,9 @@ mod tests {
     fn connections_that_rest_are_in_the_way_of_descriptors_and_not_of_ports() {
         let local = IpAddr::from([127, 0, 0, 1]);
         let mut race = Race {
-            waiting: [].iter().take(0),
+            waiting: [].iter(),
             port: 1,
+            source: &Source::default(),
             sockets: &Arc::default(),
             running: Vec::new(),
             failed: None,

@@ -75,7 +75,12 @@ impl Exchange {
     }
 
     fn dial(&self) -> Result<Stream, Failure> {
-        let Connections { names, sockets, .. } = &*self.connections;
+        let Connections {
+            names,
+            sockets,
+            egress,
+            ..
+        } = &*self.connections;
         let to = &self.to;
         let (host, port) = (to.endpoint.host(), to.endpoint.port());
         let addresses = names.addresses(host, self.end);
@@ -83,7 +88,7 @@ impl Exchange {
         let end = self
             .end
             .min(Instant::now() + self.connections.connect_timeout);
-        let (socket, address) = connect(&addresses, port, sockets, end)?;
+        let (socket, address) = connect(&addresses, port, &egress.source, sockets, end)?;
         if addresses.first() != Some(&address) {
             names.prefer(host, address);
         }

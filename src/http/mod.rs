@@ -34,6 +34,7 @@ use ureq::{Agent, Body, Error};
 use crate::authorities::Authorities;
 use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
+use crate::egress::Egress;
 use crate::endpoint::Endpoint;
 use crate::when::unix_ms;
 use exchange::{Exchange, NoLookUp};
@@ -63,6 +64,7 @@ pub struct ClientConfig {
     /// Certificates that the operator trusts, and whether Mozilla's roots are trusted too.
     pub authorities: Option<Authorities>,
     pub public_authorities: bool,
+    pub egress: Egress,
 }
 
 /// Makes attempts. Shared by all workers.
@@ -85,6 +87,7 @@ pub struct Connections {
     sockets: Arc<Sockets>,
     names: Names,
     connect_timeout: Duration,
+    egress: Egress,
 }
 
 /// Where an exchange goes, and whom it trusts to be there.
@@ -106,6 +109,7 @@ impl Client {
             sockets: Arc::default(),
             names: Names::start(config.names)?,
             connect_timeout: config.connect_timeout,
+            egress: config.egress,
         };
         Ok(Client {
             config: request::agent_config(),

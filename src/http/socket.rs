@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -87,8 +87,13 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// A socket that begins to connect to `addr`, and does not wait for it.
-    pub fn connecting(addr: SocketAddr, sockets: &Arc<Sockets>) -> io::Result<Socket> {
+    /// A socket that begins to connect to `addr`, from this address if one is named, and does not
+    /// wait for it.
+    pub fn connecting(
+        addr: SocketAddr,
+        from: Option<IpAddr>,
+        sockets: &Arc<Sockets>,
+    ) -> io::Result<Socket> {
         let inner =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         let inner = Arc::new(inner);
@@ -101,6 +106,9 @@ impl Socket {
         };
         socket.inner.set_tcp_nodelay(true)?;
         ioctl_fionbio(&*socket.inner, true)?;
+        if let Some(from) = from {
+            bind(&socket.inner, from)?;
+        }
         match socket.inner.connect(&addr.into()) {
             Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
                 Err(e)
@@ -207,6 +215,18 @@ impl Socket {
             };
         }
     }
+}
+
+/// Where the port is chosen as it connects, one port serves connections to many addresses; chosen
+/// here, it would be taken for all of them.
+fn bind(socket: &socket2::Socket, from: IpAddr) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::socket::setsockopt(
+        socket,
+        nix::sys::socket::sockopt::IpBindAddressNoPort,
+        &true,
+    )?;
+    socket.bind(&SocketAddr::new(from, 0).into())
 }
 
 /// A duration for poll(2), rounded up so that it never wakes just before its time.

@@ -19,6 +19,7 @@ mod drain_end;
 mod durable;
 mod durable_faults;
 mod durable_kills;
+mod egress;
 mod endpoints_cli;
 mod endpoints_file;
 mod ends;

@@ -1,0 +1,32 @@
+//! The HTTP client of a pipeline, from what the user has set.
+
+use std::sync::Arc;
+
+use crate::config::DeliveryConfig;
+use crate::descriptors::{descriptor_limit, idle_that_fit};
+use crate::http::{Client, ClientConfig, Files, NamesConfig};
+
+/// The error is one line.
+pub fn make_client(config: &DeliveryConfig) -> Result<Arc<Client>, String> {
+    let client = Client::new(client_config(config));
+    let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
+    Ok(Arc::new(client))
+}
+
+fn client_config(config: &DeliveryConfig) -> ClientConfig {
+    ClientConfig {
+        timeout: config.timeout,
+        connect_timeout: config.connect_timeout,
+        max_idle: config
+            .max_idle_connections
+            .unwrap_or_else(|| idle_that_fit(config.workers, descriptor_limit())),
+        authorities: config.authorities.clone(),
+        public_authorities: config.public_authorities,
+        egress: config.egress.clone(),
+        names: NamesConfig {
+            servers: config.dns_servers.clone(),
+            system: config.system_resolver,
+            files: Files::default(),
+        },
+    }
+}

@@ -11,14 +11,14 @@ use crate::hold::Hold;
 use crate::limits::Grant;
 use crate::rules::Rules;
 use crate::scheduler::{Levels, Stats};
-use crate::waker::{Inlet, Sleeper, Waker, waker};
+use crate::wake::{WaitingParker, Waker, WakingSender, waker};
 
 /// Orders between whoever gives them and the timer, which takes them at once.
 const ORDERS: usize = 16;
 
 /// See the module's header.
 #[derive(Debug)]
-pub enum Order {
+pub enum Command {
     /// These replace the rules that it has.
     Rules(Rules),
     /// These are all holds that there are.
@@ -60,12 +60,12 @@ pub enum Order {
 
 /// Gives orders.
 #[derive(Clone)]
-pub struct Orders(Inlet<Order>);
+pub struct Commands(WakingSender<Command>);
 
 /// Where the timer takes them, and sleeps.
 pub struct Inbox {
-    pub orders: Receiver<Order>,
-    pub sleeper: Sleeper,
+    pub orders: Receiver<Command>,
+    pub sleeper: WaitingParker,
     /// For all others who send to the timer.
     pub waker: Waker,
 }
@@ -101,8 +101,8 @@ pub struct Snapshot {
     pub draining: bool,
 }
 
-impl Orders {
-    pub fn channel() -> (Orders, Inbox) {
+impl Commands {
+    pub fn channel() -> (Commands, Inbox) {
         let (sender, orders) = bounded(ORDERS);
         let (waker, sleeper) = waker();
         let inbox = Inbox {
@@ -110,7 +110,7 @@ impl Orders {
             sleeper,
             waker: waker.clone(),
         };
-        (Orders(Inlet::new(sender, waker)), inbox)
+        (Commands(WakingSender::new(sender, waker)), inbox)
     }
 
     /// Wakes the timer.
@@ -119,22 +119,22 @@ impl Orders {
     }
 
     /// Blocks while the timer is behind. After its end nothing comes of it.
-    pub fn give(&self, order: Order) {
+    pub fn give(&self, order: Command) {
         let _ = self.0.send(order);
     }
 
     /// `None` when the timer has ended, or does not answer within a second.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let (reply, answer) = bounded(1);
-        self.0.try_send(Order::Snapshot(reply)).ok()?;
+        self.0.try_send(Command::Snapshot(reply)).ok()?;
         answer.recv_timeout(Duration::from_secs(1)).ok()
     }
 }
 
-impl Order {
+impl Command {
     /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
     /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`, `backlog RECEIVED NAME`.
-    pub fn parse(text: &str, now: Instant) -> Option<Order> {
+    pub fn parse(text: &str, now: Instant) -> Option<Command> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "hold" => {
@@ -143,17 +143,17 @@ impl Order {
                 let left: i64 = words.next()?.parse().ok()?;
                 let left = u64::try_from(left).ok().map(Duration::from_millis);
                 let until = left.and_then(|left| now.checked_add(left));
-                Some(Order::Hold(words.next()?.into(), Hold { cause, until }))
+                Some(Command::Hold(words.next()?.into(), Hold { cause, until }))
             }
-            "due" => Some(Order::Due),
+            "due" => Some(Command::Due),
             "backlog" => {
                 let (received, name) = rest.split_once(' ')?;
-                Some(Order::NewBacklog(name.into(), received.parse().ok()?))
+                Some(Command::NewBacklog(name.into(), received.parse().ok()?))
             }
-            "resume" => Some(Order::Resume(rest.into())),
+            "resume" => Some(Command::Resume(rest.into())),
             "report" => {
                 let (reply, prefix) = rest.split_once(' ')?;
-                Some(Order::Report(reply.into(), prefix.into()))
+                Some(Command::Report(reply.into(), prefix.into()))
             }
             _ => None,
         }
@@ -172,7 +172,7 @@ impl fmt::Display for Snapshot {
             lapsed,
             duplicates,
             rejected,
-            held_already,
+            already_active,
             retried,
             attempts,
         } = self.stats;
@@ -182,7 +182,7 @@ impl fmt::Display for Snapshot {
             waiting,
             lanes,
             bytes,
-            unkept,
+            memory_only,
         } = self.levels;
         let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
         let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
@@ -190,9 +190,9 @@ impl fmt::Display for Snapshot {
             f,
             "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
              deferred={deferred} appended={appended} lapsed={lapsed} duplicates={duplicates} \
-             rejected={rejected} held_already={held_already} retried={retried} \
+             rejected={rejected} already_active={already_active} retried={retried} \
              attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
-             unkept={unkept} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+             memory_only={memory_only} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              gaps={gaps} gap_ms={gap_ms} draining={draining}",
         )
     }
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn what_is_published_is_read_and_anything_else_ignored() {
         let now = Instant::now();
-        let read = |text: &str| Order::parse(text, now);
+        let read = |text: &str| Command::parse(text, now);
         match read("hold gone 1500 http://h/a b") {
-            Some(Order::Hold(key, hold)) => {
+            Some(Command::Hold(key, hold)) => {
                 assert_eq!((&*key, hold.cause), ("http://h/a b", Cause::Gone));
                 assert_eq!(hold.left(now), Some(Duration::from_millis(1500)));
             }
@@ -216,12 +216,12 @@ mod tests {
         }
         assert!(matches!(
             read("hold paused -1 http://h"),
-            Some(Order::Hold(_, Hold { until: None, .. }))
+            Some(Command::Hold(_, Hold { until: None, .. }))
         ));
-        assert!(matches!(read("resume http://h"), Some(Order::Resume(_))));
-        assert!(matches!(read("report {o}:r:1 "), Some(Order::Report(_, p)) if p.is_empty()));
+        assert!(matches!(read("resume http://h"), Some(Command::Resume(_))));
+        assert!(matches!(read("report {o}:r:1 "), Some(Command::Report(_, p)) if p.is_empty()));
         assert!(
-            matches!(read("backlog 7 http://h"), Some(Order::NewBacklog(name, 7)) if &*name == "http://h")
+            matches!(read("backlog 7 http://h"), Some(Command::NewBacklog(name, 7)) if &*name == "http://h")
         );
         for text in [
             "",

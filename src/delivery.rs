@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
 use crate::rules::Rule;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -17,7 +17,7 @@ pub struct Delivery {
     /// The stream entry that keeps it while it is here; without one, memory alone does.
     pub entry: Option<EntryId>,
     /// When the entry's lease was last renewed, or a moment before that.
-    pub leased: BootTime,
+    pub lease_renewed_at: BootTime,
     /// That was by a note, of which only the store knows whether it came in time.
     pub renewed: bool,
     /// Where it came from, as `pubsub:payments` or `stdin`.
@@ -27,9 +27,9 @@ pub struct Delivery {
     /// Attempts made so far.
     pub attempts: u32,
     /// Of these, the ones made before the message became this entry.
-    pub carried: u32,
+    pub attempts_before_entry: u32,
     /// Taken over from a process that died holding it, and perhaps because of it.
-    pub suspect: bool,
+    pub reclaimed: bool,
     /// It was published while draining: it goes to the stream, for another replica or the next
     /// start.
     pub is_late: bool,
@@ -248,13 +248,13 @@ impl Delivery {
         Delivery {
             message,
             entry: None,
-            leased: now,
+            lease_renewed_at: now,
             renewed: false,
             source,
             received,
             attempts: 0,
-            carried: 0,
-            suspect: false,
+            attempts_before_entry: 0,
+            reclaimed: false,
             is_late: false,
             rule: None,
             lane,
@@ -270,12 +270,12 @@ impl Delivery {
     /// fresh entry need not be: reading it has given it its lease, and nearly all need no
     /// other.
     pub fn notes_first(&self) -> bool {
-        self.entry.is_some() && (self.suspect || self.renewed || self.attempts > 0)
+        self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts > 0)
     }
 
     /// The attempts begun at its entry once the next one is, for the ledger.
     pub fn next_attempt(&self) -> u32 {
-        self.attempts + 1 - self.carried
+        self.attempts + 1 - self.attempts_before_entry
     }
 
     /// Why its last attempt failed, wherever that was made; short, and on one line.

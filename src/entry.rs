@@ -74,7 +74,7 @@ pub struct Entry {
 /// What an entry holds. Producers give `message` alone, or the fields of a message; the other
 /// fields are outhook's, on entries that were parked.
 #[derive(Debug, PartialEq)]
-pub struct Held {
+pub struct StoredMessage {
     pub message: Vec<u8>,
     /// Attempts made before the message became this entry.
     pub attempts: u32,
@@ -103,7 +103,7 @@ impl Entry {
     }
 
     /// The error is what is wrong, a sentence for the producer, and all the bytes that there are.
-    pub fn open(self) -> Result<Held, (RejectReason, String, Vec<u8>)> {
+    pub fn open(self) -> Result<StoredMessage, (RejectReason, String, Vec<u8>)> {
         let of = |name: &str| {
             let pairs = self.fields.chunks_exact(2);
             pairs
@@ -122,7 +122,7 @@ impl Entry {
         let number = |text: Option<String>| text.and_then(|t| t.parse::<u64>().ok());
         if found == 0 && has_fields(&self.fields) {
             return match compose(&self.fields) {
-                Ok(message) => Ok(Held {
+                Ok(message) => Ok(StoredMessage {
                     message,
                     attempts: 0,
                     received: None,
@@ -146,7 +146,7 @@ impl Entry {
         }
         let at = self.fields.chunks_exact(2).position(|p| p[0] == b"message");
         let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
-        Ok(Held {
+        Ok(StoredMessage {
             message: message.unwrap_or_default(),
             attempts: number(attempts).map_or(0, |n| n.min(MAX_ATTEMPTS.into()) as u32),
             received: number(received),
@@ -167,7 +167,7 @@ fn is_line(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn open(fields: &[&[u8]]) -> Result<Held, (RejectReason, String, Vec<u8>)> {
+    fn open(fields: &[&[u8]]) -> Result<StoredMessage, (RejectReason, String, Vec<u8>)> {
         let fields = fields.iter().map(|f| f.to_vec()).collect();
         let id = EntryId::new(1, 0);
         let (count, suspect) = (1, false);

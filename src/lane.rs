@@ -10,10 +10,10 @@
 //! a host that just came back is not run over.
 
 mod backlog;
+mod health_signal;
 mod pacing;
 mod queue;
 mod share;
-mod sign;
 mod strand;
 
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::hold::Cause;
 
 pub use backlog::{Backlog, Weight};
-pub use sign::{Sign, sign};
+pub use health_signal::{HealthSignal, health_signal};
 
 /// What a lane may have in flight before its first answer.
 const FIRST_WINDOW: usize = 4;
@@ -60,7 +60,7 @@ pub enum Class {
 
 /// What changed, to be told once.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Change {
+pub enum EndpointEvent {
     Closed {
         pause: Duration,
     },
@@ -89,9 +89,9 @@ pub struct Lane {
     window: usize,
     /// The largest window, and the least time between two beginnings, if there is one.
     cap: usize,
-    pace: Option<Duration>,
+    min_interval: Option<Duration>,
     /// When the next may begin, by `pace` or because outhook is not ready for it.
-    slot: Option<Instant>,
+    next_start: Option<Instant>,
     /// Closed until then. Once that has passed and until an answer comes, one delivery at a
     /// time is the probe.
     closed: Option<Instant>,
@@ -101,14 +101,14 @@ pub struct Lane {
     pauses: u32,
     trusted: bool,
     /// Seconds that it takes to answer, of late.
-    takes: Option<f64>,
+    avg_response_secs: Option<f64>,
     /// What of it waits in the store.
     pub backlog: Backlog,
     /// The operator has switched it off.
     pub is_disabled: bool,
     /// What has waited for longer is given up, if that is not as for all.
     max_age: Option<Duration>,
-    used: Instant,
+    last_used: Instant,
     share: Option<Box<share::Share>>,
 }
 
@@ -124,17 +124,17 @@ impl Lane {
             history: History::default(),
             window: FIRST_WINDOW.min(limits.window),
             cap: limits.window,
-            pace: None,
-            slot: None,
+            min_interval: None,
+            next_start: None,
             closed: None,
             faults: 0.0,
             pauses: 0,
             trusted: false,
-            takes: None,
+            avg_response_secs: None,
             backlog: Backlog::default(),
             is_disabled: false,
             max_age: None,
-            used: now,
+            last_used: now,
             share: None,
         }
     }
@@ -167,7 +167,7 @@ impl Lane {
 
     /// The one rule of the turn lists: a lane stands in them, once, while it has work and room
     /// and is not closed. True when it must now be put into one.
-    pub fn enters(&self, now: Instant) -> bool {
+    pub fn should_queue(&self, now: Instant) -> bool {
         self.turn.is_none() && self.has_room(now) && self.has_queue()
     }
 
@@ -194,35 +194,43 @@ impl Lane {
             self.ready = VecDeque::new();
         }
         self.busy += usize::from(next.is_some());
-        self.used = now;
+        self.last_used = now;
         next
     }
 
     /// One of its deliveries came back. Answers what changed by it.
-    pub fn release(&mut self, sign: Sign, limits: &LaneLimits, now: Instant) -> Option<Change> {
+    pub fn release(
+        &mut self,
+        sign: HealthSignal,
+        limits: &LaneLimits,
+        now: Instant,
+    ) -> Option<EndpointEvent> {
         debug_assert!(self.busy > 0, "a lane got back more than it gave");
         self.busy -= 1;
-        self.used = now;
+        self.last_used = now;
         match sign {
-            Sign::None { pause } => {
+            HealthSignal::None { pause } => {
                 self.defer(pause, now);
                 None
             }
-            Sign::Alive { took } => self.live(took),
-            Sign::Fault { wish, took } => self.fault(wish, took, limits, now),
+            HealthSignal::Alive { took } => self.live(took),
+            HealthSignal::Fault {
+                retry_after: wish,
+                took,
+            } => self.fault(wish, took, limits, now),
         }
     }
 
-    fn live(&mut self, took: Duration) -> Option<Change> {
+    fn live(&mut self, took: Duration) -> Option<EndpointEvent> {
         let took_s = took.as_secs_f64();
-        let takes = self.takes.get_or_insert(took_s);
+        let takes = self.avg_response_secs.get_or_insert(took_s);
         *takes += (took_s - *takes) / 8.0;
         self.faults = 0.0;
         self.pauses = 0;
         self.trusted = took < SLOW;
         self.window = (self.window + 1).min(self.cap);
         // An answer that was under way when the lane closed opens it too: it is alive.
-        self.closed.take().map(|_| Change::Opened)
+        self.closed.take().map(|_| EndpointEvent::Opened)
     }
 
     fn fault(
@@ -231,9 +239,9 @@ impl Lane {
         took: Duration,
         limits: &LaneLimits,
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<EndpointEvent> {
         self.trusted = false;
-        let is_hopeless = self.takes.is_none() && took >= SLOW;
+        let is_hopeless = self.avg_response_secs.is_none() && took >= SLOW;
         self.faults += if is_hopeless {
             1.0
         } else {
@@ -254,7 +262,12 @@ impl Lane {
     }
 
     /// Nothing is sent to it for a pause, at least as long as it wishes.
-    pub fn close(&mut self, wish: Option<Duration>, limits: &LaneLimits, now: Instant) -> Change {
+    pub fn close(
+        &mut self,
+        wish: Option<Duration>,
+        limits: &LaneLimits,
+        now: Instant,
+    ) -> EndpointEvent {
         let doubled = limits
             .pause
             .saturating_mul(2u32.saturating_pow(self.pauses));
@@ -264,7 +277,7 @@ impl Lane {
         self.pauses += 1;
         self.window = 1;
         self.closed = self.closed.max(Some(now + pause));
-        Change::Closed { pause }
+        EndpointEvent::Closed { pause }
     }
 
     /// When it may be tried again, if it is closed.
@@ -304,12 +317,12 @@ impl Lane {
     }
 
     /// Workers that it holds on no better ground than hope.
-    pub fn doubt(&self) -> usize {
+    pub fn untrusted_in_flight(&self) -> usize {
         if self.trusted { 0 } else { self.busy }
     }
 
     pub fn class(&self) -> Class {
-        let is_untried = self.takes.is_none() && self.faults == 0.0 && self.busy == 0;
+        let is_untried = self.avg_response_secs.is_none() && self.faults == 0.0 && self.busy == 0;
         match self.closed {
             Some(_) => Class::Failing,
             None if self.trusted => Class::Trusted,
@@ -337,7 +350,7 @@ impl Lane {
     pub fn is_forgettable(&self, now: Instant, rest: Duration) -> bool {
         let idle = self.active == 0 && self.turn.is_none() && self.alarm.is_none();
         let idle = idle && self.closed_until(now).is_none() && self.backlog.is_over();
-        idle && now.saturating_duration_since(self.used) >= rest
+        idle && now.saturating_duration_since(self.last_used) >= rest
     }
 }
 

@@ -39,8 +39,9 @@ use crate::drain::{Drain, EndSignals, drain as signal};
 use crate::http::Client;
 use crate::intake::{Arrival, Arrivals, Intake};
 use crate::lane::LaneLimits;
-use crate::ledger::{self, Ledger, Report};
+use crate::ledger::{self, Ledger, LedgerSummary};
 use crate::lender::{Desk, Lender};
+use crate::outage::OutageTracker;
 use crate::places::Place;
 use crate::pulse::Pulse;
 use crate::record::Want;
@@ -49,10 +50,9 @@ use crate::scheduler::{Limits, Scheduler, begin_within};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::timer::Timer;
-use crate::trouble::Trouble;
-use crate::waker::{Inlet, Room};
-use crate::work::{self, Taker};
-use crate::worker::{self, Outcome};
+use crate::wake::{CapacitySignal, WakingSender};
+use crate::work_queue::{self, WorkReceiver};
+use crate::worker::{self, CompletedAttempt};
 
 use client::make_client;
 
@@ -90,7 +90,7 @@ pub enum SourceKind {
 }
 
 /// Where what leaves the pipeline is kept.
-pub struct Keeper {
+pub struct Persistence {
     pub store: Box<dyn Store>,
     /// What is to be done later than this is parked; `None` when the store cannot park.
     pub near: Option<Duration>,
@@ -100,19 +100,19 @@ pub struct Keeper {
     pub bridge: bool,
     /// How long nothing is sent to a URL that answered 410.
     pub gone: Duration,
-    pub trouble: Trouble,
+    pub trouble: OutageTracker,
 }
 
-impl Keeper {
+impl Persistence {
     /// For dead letters alone.
-    pub fn of_letters(store: Box<dyn Store>) -> Keeper {
-        Keeper {
+    pub fn of_letters(store: Box<dyn Store>) -> Persistence {
+        Persistence {
             store,
             near: None,
             tells: false,
             bridge: false,
             gone: Duration::ZERO,
-            trouble: Trouble::new("ledger").with("dead letters"),
+            trouble: OutageTracker::new("ledger").with("dead letters"),
         }
     }
 }
@@ -126,7 +126,7 @@ pub struct Control {
     /// Whether the others may think that this one is dead.
     pub pulse: Pulse,
     /// To whoever brings back what waits in the store.
-    pub wants: Option<Inlet<Want>>,
+    pub wants: Option<WakingSender<Want>>,
     /// Lends what limits allow that hold for all replicas. Without it each has its own.
     pub lender: Option<Lender>,
 }
@@ -134,14 +134,14 @@ pub struct Control {
 /// A pipeline at work.
 pub struct Pipeline {
     timer: JoinHandle<Snapshot>,
-    ledger: JoinHandle<Report>,
+    ledger: JoinHandle<LedgerSummary>,
 }
 
 /// What came of it all.
 #[derive(Debug)]
 pub struct Summary {
     pub last: Snapshot,
-    pub ledger: Report,
+    pub ledger: LedgerSummary,
     /// Deliveries that never came back from their workers, and that memory alone held.
     pub stuck: usize,
 }
@@ -161,7 +161,7 @@ impl Pipeline {
     pub fn start(
         config: &DeliveryConfig,
         sources: Vec<Source>,
-        keeper: Keeper,
+        keeper: Persistence,
         drain: Drain,
         control: Control,
     ) -> Result<Pipeline, String> {
@@ -169,12 +169,12 @@ impl Pipeline {
         let (eager_in, eager) = bounded(INTAKE);
         let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
         let (report, done) = bounded(config.workers);
-        let eager_in = Inlet::new(eager_in, waker.clone());
-        let patient_in = Inlet::new(patient_in, waker.clone());
-        let report = Inlet::new(report, waker.clone());
-        let room = Room::new(waker.clone());
+        let eager_in = WakingSender::new(eager_in, waker.clone());
+        let patient_in = WakingSender::new(patient_in, waker.clone());
+        let report = WakingSender::new(report, waker.clone());
+        let room = CapacitySignal::new(waker.clone());
         let (last_trigger, last) = signal(waker);
-        let (work, takers) = work::queue(config.workers);
+        let (work, takers) = work_queue::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
         let client = make_client(config)?;
@@ -182,12 +182,12 @@ impl Pipeline {
         start_sweeper(&mut threads, &client, &drain)?;
         tell_raised(config);
         let limits = limits(config, &keeper);
-        let Keeper { store, trouble, .. } = keeper;
+        let Persistence { store, trouble, .. } = keeper;
         let ledger = Ledger {
             store,
             work: work.clone(),
             room: room.clone(),
-            receipts: Inlet::new(receipts, room.waker()),
+            receipts: WakingSender::new(receipts, room.waker()),
             drain: drain.clone(),
             last: Some(last_trigger),
             patience: config.drain_timeout,
@@ -239,7 +239,7 @@ impl Pipeline {
             .ledger
             .join()
             .unwrap_or_else(|p| std::panic::resume_unwind(p));
-        let stuck = last.levels.unkept;
+        let stuck = last.levels.memory_only;
         let summary = Summary {
             last,
             ledger,
@@ -285,7 +285,7 @@ fn share(max_active: usize) -> usize {
     (max_active / 4).max(least).max(1)
 }
 
-fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
+fn limits(config: &DeliveryConfig, keeper: &Persistence) -> Limits {
     Limits {
         workers: config.workers,
         lanes: LaneLimits {
@@ -310,9 +310,9 @@ fn limits(config: &DeliveryConfig, keeper: &Keeper) -> Limits {
 
 fn start_workers(
     threads: &mut Threads,
-    takers: Vec<Taker<Delivery>>,
+    takers: Vec<WorkReceiver<Delivery>>,
     client: &Arc<Client>,
-    report: &Inlet<Box<Outcome>>,
+    report: &WakingSender<Box<CompletedAttempt>>,
 ) -> Result<(), String> {
     for (number, work) in (1..).zip(takers) {
         let (report, client) = (report.clone(), client.clone());
@@ -334,8 +334,8 @@ fn tell_raised(config: &DeliveryConfig) {
 
 /// What sources send into.
 struct Inlets {
-    eager: Inlet<Place<Arrival>>,
-    patient: Inlet<Place<Arrival>>,
+    eager: WakingSender<Place<Arrival>>,
+    patient: WakingSender<Place<Arrival>>,
     max_message_bytes: usize,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::delivery::{DeadLetter, DeadReason, Delivery, Exchange};
 use crate::entry::EntryId;
-use crate::report::Report;
+use crate::report::EndpointSnapshots;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ pub enum Record {
     Bury(DeadLetter),
     Park(Parked),
     /// What an attempt came to, for whoever asks (`--status-ttl`, `--outcomes`).
-    Tell(Box<Told>),
+    Tell(Box<StatusUpdate>),
     /// A URL answered 410: no replica is to send anything there for so long.
     Gone(Arc<str>, Duration),
     /// What is known of the endpoints, for who waits for it at this key.
-    Answer(Arc<str>, Box<Report>),
+    Answer(Arc<str>, Box<EndpointSnapshots>),
     /// All that was taken in is settled or kept once what stands before this is written: whoever
     /// hears to the last leaves then.
     LastCall,
@@ -40,7 +40,7 @@ pub enum Record {
 
 /// What an attempt came to, and what becomes of its message.
 #[derive(Debug)]
-pub struct Told {
+pub struct StatusUpdate {
     /// Of the stream, if it is one.
     pub entry: Option<EntryId>,
     pub id: Box<str>,
@@ -53,14 +53,14 @@ pub struct Told {
     pub took: Duration,
     pub status: Option<u16>,
     pub error: Option<String>,
-    pub fate: Fate,
+    pub disposition: Disposition,
     /// Whether this is of an attempt, and not of what became of the message without one.
     pub attempted: bool,
 }
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fate {
+pub enum Disposition {
     Delivered,
     /// It waits in memory for its next attempt, `after` from now.
     Waiting {
@@ -75,16 +75,16 @@ pub enum Fate {
     Dead(DeadReason),
 }
 
-impl Told {
+impl StatusUpdate {
     /// `fate` is not decided yet.
-    pub fn of(delivery: &Delivery, now: u64) -> Told {
+    pub fn of(delivery: &Delivery, now: u64) -> StatusUpdate {
         let last = delivery.last.as_ref();
         let (status, error) = match last.map(|a| &a.result) {
             Some(Exchange::Answer { status, .. }) => (Some(*status), None),
             Some(fault) => (None, Some(fault.to_string())),
             None => (None, None),
         };
-        Told {
+        StatusUpdate {
             entry: delivery.entry,
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.uri.to_string(),
@@ -93,14 +93,14 @@ impl Told {
             took: last.map_or(Duration::ZERO, |a| a.took),
             status,
             error,
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
             attempted: true,
         }
     }
 
     /// Of a message that was refused, as far as it can be told from others.
-    pub fn of_letter(letter: &DeadLetter) -> Option<Told> {
-        Some(Told {
+    pub fn of_letter(letter: &DeadLetter) -> Option<StatusUpdate> {
+        Some(StatusUpdate {
             entry: letter.entry,
             id: letter.id.clone()?,
             url: letter.url.as_deref().unwrap_or_default().to_owned(),
@@ -109,7 +109,7 @@ impl Told {
             took: Duration::ZERO,
             status: None,
             error: None,
-            fate: Fate::Dead(letter.reason),
+            disposition: Disposition::Dead(letter.reason),
             attempted: false,
         })
     }
@@ -117,12 +117,12 @@ impl Told {
     /// Its fields by name, as they are stored. All are always there, so that a field of an
     /// earlier attempt does not outlive it.
     pub fn fields(&self) -> [(&'static str, String); 10] {
-        let (state, after, reason) = match self.fate {
-            Fate::Delivered => ("delivered", None, None),
-            Fate::Waiting { after } => ("waiting", Some(after), None),
-            Fate::Parked { after } => ("parked", Some(after), None),
-            Fate::Deferred => ("deferred", None, None),
-            Fate::Dead(reason) => ("dead", None, Some(reason)),
+        let (state, after, reason) = match self.disposition {
+            Disposition::Delivered => ("delivered", None, None),
+            Disposition::Waiting { after } => ("waiting", Some(after), None),
+            Disposition::Parked { after } => ("parked", Some(after), None),
+            Disposition::Deferred => ("deferred", None, None),
+            Disposition::Dead(reason) => ("dead", None, Some(reason)),
         };
         let text = |value: Option<String>| value.unwrap_or_default();
         [

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// See the module's header.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct EndpointSnapshots {
     /// Its name among the group's consumers.
     pub replica: String,
     /// Those with the most to do first.
@@ -14,7 +14,16 @@ pub struct Report {
     pub more: usize,
 }
 
-impl Report {
+impl EndpointSnapshots {
+    /// `known`: its endpoints, and how many are left out.
+    pub fn of(replica: String, (lanes, more): (Vec<LaneReport>, usize)) -> EndpointSnapshots {
+        EndpointSnapshots {
+            replica,
+            lanes,
+            more,
+        }
+    }
+
     /// Its bytes in memory, about.
     pub fn len(&self) -> usize {
         let texts = |lane: &LaneReport| {

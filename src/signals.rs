@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::control::Orders;
+use crate::control::Commands;
 use crate::drain::{Drain, DrainTrigger, drain};
 use crate::logging;
 
@@ -53,7 +53,7 @@ fn messages() -> SigSet {
 }
 
 /// Starts to listen. Must come before anything that may take long.
-pub fn listen(orders: Orders, reload: Reload) -> io::Result<Drain> {
+pub fn listen(orders: Commands, reload: Reload) -> io::Result<Drain> {
     let (trigger, drain) = drain(orders.waker());
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     thread::Builder::new()
@@ -65,7 +65,7 @@ pub fn listen(orders: Orders, reload: Reload) -> io::Result<Drain> {
 fn serve(
     mut signals: Signals,
     mut trigger: Option<DrainTrigger>,
-    orders: &Orders,
+    orders: &Commands,
     reload: &Reload,
 ) {
     unblock();

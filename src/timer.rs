@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, log_enabled};
 
 use crate::clock::boot_time;
-use crate::control::{Gaps, Order, Snapshot};
+use crate::control::{Command, Gaps, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::Drain;
 use crate::intake::{Arrival, Arrivals};
@@ -29,13 +29,13 @@ use crate::ledger;
 use crate::lender::Desk;
 use crate::places::{Place, extra_places};
 use crate::pulse::Pulse;
-use crate::record::{Fate, Receipt, Record, Want};
-use crate::report::Report;
+use crate::record::{Disposition, Receipt, Record, Want};
+use crate::report::EndpointSnapshots;
 use crate::scheduler::{Now, Scheduler};
-use crate::waker::{Inlet, Room, Sleeper};
-use crate::when::unix_ms;
-use crate::work::Giver;
-use crate::worker::Outcome;
+use crate::timestamp::unix_ms;
+use crate::wake::{CapacitySignal, WaitingParker, WakingSender};
+use crate::work_queue::WorkSender;
+use crate::worker::CompletedAttempt;
 
 use ending::Ending;
 use events::{log_change, log_lapsed, log_suspension};
@@ -54,24 +54,24 @@ pub struct Timer {
     pub scheduler: Scheduler,
     pub eager: Arrivals,
     pub patient: Arrivals,
-    pub work: Giver<Delivery>,
+    pub work: WorkSender<Delivery>,
     /// In `ledger`'s channel.
-    pub room: Room,
-    pub done: Receiver<Box<Outcome>>,
+    pub room: CapacitySignal,
+    pub done: Receiver<Box<CompletedAttempt>>,
     pub ledger: Sender<Place<Record>>,
     /// What became of that.
     pub receipts: Receiver<Receipt>,
     pub drain: Drain,
     /// The ledger has told whoever hears to the last that all else is done.
     pub last: Drain,
-    pub orders: Receiver<Order>,
-    pub sleeper: Sleeper,
+    pub orders: Receiver<Command>,
+    pub sleeper: WaitingParker,
     /// Who this is, among several.
     pub replica: String,
     /// Whether the others may think that this one is dead, and take over what it holds.
     pub pulse: Pulse,
     /// To whoever brings back what waits in the store; until the drain begins.
-    pub wants: Option<Inlet<Want>>,
+    pub wants: Option<WakingSender<Want>>,
     /// Limits that hold for all replicas are asked for there.
     pub desk: Desk,
     pub drain_timeout: Duration,
@@ -150,7 +150,7 @@ impl Run {
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
         while let Ok(order) = self.timer.orders.try_recv() {
-            self.obey(order, now);
+            self.apply(order, now);
         }
         for (endpoint, change) in self.timer.scheduler.changes() {
             log_change(&endpoint, change);
@@ -235,43 +235,38 @@ impl Run {
         }
     }
 
-    fn obey(&mut self, order: Order, now: Now) {
+    fn apply(&mut self, order: Command, now: Now) {
         let scheduler = &mut self.timer.scheduler;
         match order {
-            Order::Rules(rules) => scheduler.set_rules(rules, now),
-            Order::Holds(all) => scheduler.set_holds(all, now),
-            Order::Hold(key, hold) => scheduler.hold(key, hold, now),
-            Order::Resume(key) => scheduler.resume(&key, now),
+            Command::Rules(rules) => scheduler.set_rules(rules, now),
+            Command::Holds(all) => scheduler.set_holds(all, now),
+            Command::Hold(key, hold) => scheduler.hold(key, hold, now),
+            Command::Resume(key) => scheduler.resume(&key, now),
             // An answer may be large. Whoever asked tells that none came.
-            Order::Report(..) if self.owed == MOST_OWED => {}
-            Order::Report(reply, prefix) => {
-                let (lanes, more) = scheduler.report(&prefix, now);
-                let replica = self.timer.replica.clone();
-                let report = Report {
-                    replica,
-                    lanes,
-                    more,
-                };
-                let answer = Record::Answer(reply, Box::new(report));
+            Command::Report(..) if self.owed == MOST_OWED => {}
+            Command::Report(reply, prefix) => {
+                let known = scheduler.report(&prefix, now);
+                let answer = EndpointSnapshots::of(self.timer.replica.clone(), known);
+                let answer = Record::Answer(reply, Box::new(answer));
                 scheduler.outbox().push_back(answer);
                 self.owed += 1;
             }
-            Order::Copies(count) => scheduler.count_copies(count),
-            Order::OverBudget(over) => scheduler.set_over_budget(over),
-            Order::Backlogs(names) => scheduler.set_backlogs(names, now),
-            Order::NewBacklog(name, oldest) => scheduler.note_backlog(&name, oldest, now),
-            Order::Released {
+            Command::Copies(count) => scheduler.count_copies(count),
+            Command::OverBudget(over) => scheduler.set_over_budget(over),
+            Command::Backlogs(names) => scheduler.set_backlogs(names, now),
+            Command::NewBacklog(name, oldest) => scheduler.note_backlog(&name, oldest, now),
+            Command::Released {
                 name,
                 count,
                 left,
                 oldest,
             } => scheduler.released(&name, count, left, oldest, now),
-            Order::Due => self.ask(Want::Look),
-            Order::Grants(grants) => scheduler.take_grants(grants, now),
-            Order::LenderAway => scheduler.lose_lender(now),
+            Command::Due => self.ask(Want::Look),
+            Command::Grants(grants) => scheduler.take_grants(grants, now),
+            Command::LenderAway => scheduler.lose_lender(now),
             // Whoever asked may have given up.
-            Order::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
-            Order::Gap(length, is_loss) => self.gaps.add(length, is_loss),
+            Command::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Command::Gap(length, is_loss) => self.gaps.add(length, is_loss),
         }
     }
 
@@ -290,8 +285,8 @@ impl Run {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome, now: Now) {
-        let Outcome { delivery, attempt } = outcome;
+    fn finish(&mut self, outcome: CompletedAttempt, now: Now) {
+        let CompletedAttempt { delivery, attempt } = outcome;
         // Put into words before both are gone, and only where someone reads them.
         let told = log_enabled!(Level::Debug).then(|| {
             format!(
@@ -306,12 +301,14 @@ impl Run {
         let postponed = attempt.postponed().is_some();
         let told = told.as_deref().unwrap_or_default();
         match self.timer.scheduler.finish(delivery, attempt, now) {
-            Fate::Delivered => debug!("delivered {told}"),
-            Fate::Waiting { after } if postponed => debug!("postponed {told} again in {after:?}"),
-            Fate::Waiting { after } => debug!("failed {told} retry in {after:?}"),
-            Fate::Parked { after } => debug!("failed {told} parked for {after:?}"),
-            Fate::Deferred => debug!("failed {told} deferred until its endpoint is back"),
-            Fate::Dead(reason) => debug!("failed {told} dead={reason}"),
+            Disposition::Delivered => debug!("delivered {told}"),
+            Disposition::Waiting { after } if postponed => {
+                debug!("postponed {told} again in {after:?}")
+            }
+            Disposition::Waiting { after } => debug!("failed {told} retry in {after:?}"),
+            Disposition::Parked { after } => debug!("failed {told} parked for {after:?}"),
+            Disposition::Deferred => debug!("failed {told} deferred until its endpoint is back"),
+            Disposition::Dead(reason) => debug!("failed {told} dead={reason}"),
         }
     }
 
@@ -360,7 +357,10 @@ impl Run {
             let Some(mut delivery) = self.timer.scheduler.next(now) else {
                 return self.flush();
             };
-            let in_doubt = self.timer.pulse.is_in_doubt(delivery.leased, now.boot);
+            let in_doubt = self
+                .timer
+                .pulse
+                .is_in_doubt(delivery.lease_renewed_at, now.boot);
             // Only Redis knows whether it is still ours.
             delivery.renewed |= in_doubt;
             if delivery.notes_first() {

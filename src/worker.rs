@@ -11,11 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
-use crate::when::unix_ms;
+use crate::timestamp::unix_ms;
 
 /// A delivery that comes back, with what its attempt came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CompletedAttempt {
     pub delivery: Delivery,
     pub attempt: Attempt,
 }
@@ -25,7 +25,7 @@ pub struct Outcome {
 pub fn run(
     work: impl IntoIterator<Item = Delivery>,
     attempt: impl Fn(&Delivery) -> Attempt,
-    report: impl Fn(Box<Outcome>),
+    report: impl Fn(Box<CompletedAttempt>),
 ) {
     for delivery in work {
         make_attempt(delivery, &attempt, &report);
@@ -37,7 +37,7 @@ pub fn run(
 fn make_attempt(
     delivery: Delivery,
     attempt: &impl Fn(&Delivery) -> Attempt,
-    report: &impl Fn(Box<Outcome>),
+    report: &impl Fn(Box<CompletedAttempt>),
 ) {
     let at = unix_ms(SystemTime::now());
     let made = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
@@ -49,7 +49,7 @@ fn make_attempt(
             text: "a defect in outhook; please report what the log says of it".into(),
         },
     });
-    report(Box::new(Outcome { delivery, attempt }));
+    report(Box::new(CompletedAttempt { delivery, attempt }));
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use super::RedisArgs;
 use super::values::{duration, keep, nonempty, number};
 use crate::delivery::DeadReason;
-use crate::when;
-use crate::when::unix_ms;
+use crate::timestamp;
+use crate::timestamp::unix_ms;
 
 #[derive(Debug, Args)]
 pub struct SendArgs {
@@ -245,7 +245,7 @@ fn reason(text: &str) -> Result<String, String> {
 
 /// Answers Unix milliseconds.
 fn moment(text: &str) -> Result<u64, String> {
-    if let Some(ms) = when::parse_rfc3339(text.trim()) {
+    if let Some(ms) = timestamp::parse_rfc3339(text.trim()) {
         return Ok(ms);
     }
     let ago: Duration = duration(text).map_err(|_| {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::print::{Out, Progress, Stop, ended};
 use crate::cli::{DeadAct, DeadArgs, SelectArgs};
 use crate::store::{Admin, Fields};
-use crate::when;
+use crate::timestamp;
 
 const COLUMNS: [&str; 8] = [
     "time", "reason", "id", "url", "attempts", "status", "error", "entry",
@@ -102,7 +102,7 @@ fn each_page(
                 .split('-')
                 .next()
                 .and_then(|ms| ms.parse().ok());
-            let time = when::format_rfc3339(ms.unwrap_or_default());
+            let time = timestamp::format_rfc3339(ms.unwrap_or_default());
             fields.insert(0, ("entry".into(), letter.entry.clone().into_bytes()));
             fields.insert(0, ("time".into(), time.into_bytes()));
             page.push((letter.entry, fields));

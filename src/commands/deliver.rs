@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{descriptors, exit_code, rules};
 use crate::cli::DeliverArgs;
-use crate::control::Orders;
-use crate::intake::lines;
-use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::control::Commands;
+use crate::intake::stdin;
+use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::rules_file::Bounds;
 use crate::signals;
@@ -33,7 +33,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         }
     };
     descriptors::prepare(Some(config.workers));
-    let (orders, inbox) = Orders::channel();
+    let (orders, inbox) = Commands::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         usual_timeout: config.timeout,
@@ -48,9 +48,9 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     let source = Source {
         name: "stdin".into(),
         kind: SourceKind::Patient,
-        run: Box::new(move |intake, ends| lines::run(max_bytes, intake, &ends.drain)),
+        run: Box::new(move |intake, ends| stdin::run(max_bytes, intake, &ends.drain)),
     };
-    let keeper = Keeper::of_letters(store);
+    let keeper = Persistence::of_letters(store);
     let pipeline = Pipeline::start(
         &config,
         vec![source],

@@ -14,10 +14,10 @@ use signal_hook::consts::SIGINT;
 
 use super::{descriptors, exit_code, rules};
 use crate::cli::DemoArgs;
-use crate::control::{Orders, Snapshot};
+use crate::control::{Commands, Snapshot};
 use crate::drain::Drain;
 use crate::intake::Intake;
-use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::receiver::{self, Behaviour, Received};
 use crate::rules_file::Bounds;
@@ -51,7 +51,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
-    let (orders, inbox) = Orders::channel();
+    let (orders, inbox) = Commands::channel();
     let config = args.delivery.config()?;
     descriptors::prepare(Some(config.workers));
     let bounds = Bounds {
@@ -72,7 +72,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Eager,
         run: Box::new(move |intake, ends| publish(urls, rate, length, intake, &ends.drain)),
     };
-    let keeper = Keeper::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
+    let keeper = Persistence::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
     let pipeline = Pipeline::start(
         &config,
         vec![source],
@@ -176,7 +176,7 @@ fn publish(
 }
 
 /// Draws until the pipeline has ended. Answers how many lines the last drawing has.
-fn show(customers: &[Customer], orders: &Orders) -> usize {
+fn show(customers: &[Customer], orders: &Commands) -> usize {
     let mut drawn = 0;
     while let Some(snapshot) = orders.snapshot() {
         drawn = draw(customers, &snapshot, drawn);

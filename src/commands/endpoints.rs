@@ -12,9 +12,9 @@ use super::print::{Out, Stop, ended};
 use crate::cli::{EndpointAct, EndpointsArgs};
 use crate::endpoint::Endpoint;
 use crate::hold::{self, Hold};
-use crate::report::{LaneReport, Report};
+use crate::report::{EndpointSnapshots, LaneReport};
 use crate::store::{Admin, Fields};
-use crate::when;
+use crate::timestamp;
 
 /// How long replicas may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -159,7 +159,7 @@ fn reports(
     admin: &mut Admin,
     prefix: &str,
     patience: Duration,
-) -> Result<(Vec<Report>, bool), Stop> {
+) -> Result<(Vec<EndpointSnapshots>, bool), Stop> {
     let question = RandomState::new().hash_one(Instant::now());
     let (reports, heard) = admin.ask(prefix, question, patience)?;
     let silent = heard.saturating_sub(reports.len());
@@ -180,7 +180,7 @@ fn reports(
 
 fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
     let (reports, _) = reports(admin, prefix, PATIENCE)?;
-    for Report { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
+    for EndpointSnapshots { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
         eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
     }
     let holds = admin.holds()?.into_iter();
@@ -191,7 +191,7 @@ fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
     let parked = Counted::of(admin, prefix)?;
     let backlogs = backlogs(admin, prefix)?;
     let mut rows = Vec::new();
-    for Report { replica, lanes, .. } in reports {
+    for EndpointSnapshots { replica, lanes, .. } in reports {
         for lane in lanes {
             rows.push(Row {
                 endpoint: lane.endpoint.clone(),
@@ -249,7 +249,7 @@ impl Row {
         if let Some(lane) = lane {
             let time = |ms: Option<f64>| ms.map(|ms| short(Duration::from_secs_f64(ms / 1e3)));
             let success = lane.success.map(|s| format!("{:.1}%", s * 100.0));
-            let at = lane.last_error_ms.map(when::format_rfc3339);
+            let at = lane.last_error_ms.map(timestamp::format_rfc3339);
             fields.push(field("in_flight", lane.in_flight.to_string()));
             fields.push(field("window", lane.window.to_string()));
             fields.push(field("waiting", lane.waiting.to_string()));

@@ -9,7 +9,7 @@ use super::print::{Out, Progress, Stop, ended};
 use crate::cli::{ParkedAct, ParkedArgs, SelectArgs};
 use crate::message::peek;
 use crate::store::{Admin, Fields, ParkedMessage};
-use crate::when;
+use crate::timestamp;
 
 const COLUMNS: [&str; 6] = ["due", "backlog", "id", "attempts", "url", "source"];
 
@@ -39,7 +39,7 @@ pub fn run(args: &ParkedArgs) -> Result<ExitCode, String> {
 
 fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     let mut out = Out::new(select.json);
-    let now = when::unix_ms(SystemTime::now());
+    let now = timestamp::unix_ms(SystemTime::now());
     let (mut start, mut found, mut left) = (0, 0, select.limit.unwrap_or(u64::MAX));
     loop {
         let page = admin.parked(start)?;
@@ -50,7 +50,7 @@ fn list(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
         for message in page {
             if left > 0 && select.waits(&message.fields, message.due) {
                 let mut fields = with_url(message.fields);
-                let due = when::format_rfc3339(message.due).into_bytes();
+                let due = timestamp::format_rfc3339(message.due).into_bytes();
                 fields.insert(0, ("due".into(), due));
                 out.line(&fields, &COLUMNS)?;
                 (left, found) = (left - 1, found + 1);
@@ -107,7 +107,7 @@ fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
 /// Deletes what is meant, wherever it waits.
 fn purge(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     let mut left = select.limit.unwrap_or(u64::MAX);
-    let now = when::unix_ms(SystemTime::now());
+    let now = timestamp::unix_ms(SystemTime::now());
     let mut progress = Progress::new("purged");
     let names = admin.backlogs()?.into_iter().map(|(name, _)| Some(name));
     let mut done = 0;
@@ -153,7 +153,7 @@ pub(super) fn flush_those(
     mut is_meant: impl FnMut(&ParkedMessage) -> bool,
 ) -> Result<u64, Stop> {
     let mut progress = Progress::new("flushed");
-    let now = when::unix_ms(SystemTime::now());
+    let now = timestamp::unix_ms(SystemTime::now());
     // Some are parked again behind us, at once; each is moved once, and no more than there are now.
     let most = admin.parked_count()? as u64;
     let mut moved = HashSet::new();

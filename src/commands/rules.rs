@@ -7,7 +7,7 @@ use std::path::Path;
 use log::{info, warn};
 
 use crate::cli::read_authorities;
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::rules::Rules;
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
@@ -22,7 +22,7 @@ const READERS: Readers<'static> = Readers {
 pub fn watch(
     path: Option<&Path>,
     bounds: Bounds,
-    orders: Orders,
+    orders: Commands,
 ) -> Result<(Rules, Reload), String> {
     let Some(path) = path.map(Path::to_owned) else {
         let nothing = || info!("SIGHUP: there is no --endpoints file to read again");
@@ -32,7 +32,7 @@ pub fn watch(
     let reload = move || match read(&path, &bounds) {
         Ok(rules) => {
             info!("SIGHUP: {} rules in {}", rules.len(), path.display());
-            orders.give(Order::Rules(rules));
+            orders.give(Command::Rules(rules));
         }
         Err(e) => warn!("SIGHUP: {e}; the old rules stay"),
     };

@@ -13,7 +13,7 @@ use log::info;
 use super::{descriptors, exit_code, rules};
 use crate::cli::ServeArgs;
 use crate::config::{DeliveryConfig, attempts_per_second};
-use crate::control::Orders;
+use crate::control::Commands;
 use crate::drain::Drain;
 use crate::intake::Intake;
 use crate::intake::dealer::Dealer;
@@ -24,14 +24,14 @@ use crate::intake::recall::Recaller;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
 use crate::lender::Lender;
-use crate::pipeline::{Control, Keeper, Pipeline, Source, SourceKind};
+use crate::outage::OutageTracker;
+use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::rules_file::Bounds;
 use crate::signals;
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
-use crate::trouble::Trouble;
-use crate::waker::{Inlet, Sleeper, waker};
+use crate::wake::{WaitingParker, WakingSender, waker};
 
 /// How long saying goodbye to Redis may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config()?;
-    let (orders, inbox) = Orders::channel();
+    let (orders, inbox) = Commands::channel();
     let bounds = Bounds {
         schedule: config.schedule.clone(),
         usual_timeout: config.timeout,
@@ -83,7 +83,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
             let waker = waker.clone();
             move || waker.wake()
         }),
-        trouble: Trouble::new("ledger"),
+        trouble: OutageTracker::new("ledger"),
         pulse: Pulse::default(),
         hands: Hands::new(args.consumer.is_none()),
     };
@@ -92,7 +92,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         inbox,
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
-        wants: Some(Inlet::new(ask, waker)),
+        wants: Some(WakingSender::new(ask, waker)),
         lender: Some(lender(&link, orders.clone())),
     };
     let recaller = recaller(&link, orders.clone(), (wants, sleeper));
@@ -117,7 +117,7 @@ struct Link {
     name: String,
     lease: Duration,
     appointment: Appointment,
-    trouble: Trouble,
+    trouble: OutageTracker,
     pulse: Pulse,
     hands: Hands,
 }
@@ -126,7 +126,7 @@ fn sources(
     args: &ServeArgs,
     delivery: &DeliveryConfig,
     link: &Link,
-    orders: Orders,
+    orders: Commands,
 ) -> Vec<Source> {
     let heartbeat = Heartbeat {
         redis: link.redis.clone(),
@@ -191,7 +191,7 @@ fn patient(name: &str, run: impl FnOnce(&mut Intake, &Drain) + Send + 'static) -
     }
 }
 
-fn dealer(args: &ServeArgs, link: &Link, orders: Orders) -> Dealer {
+fn dealer(args: &ServeArgs, link: &Link, orders: Commands) -> Dealer {
     Dealer {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
@@ -203,7 +203,7 @@ fn dealer(args: &ServeArgs, link: &Link, orders: Orders) -> Dealer {
     }
 }
 
-fn lender(link: &Link, orders: Orders) -> Lender {
+fn lender(link: &Link, orders: Commands) -> Lender {
     Lender {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
@@ -213,7 +213,11 @@ fn lender(link: &Link, orders: Orders) -> Lender {
     }
 }
 
-fn recaller(link: &Link, orders: Orders, (wants, sleeper): (Receiver<Want>, Sleeper)) -> Recaller {
+fn recaller(
+    link: &Link,
+    orders: Commands,
+    (wants, sleeper): (Receiver<Want>, WaitingParker),
+) -> Recaller {
     Recaller {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
@@ -246,7 +250,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
         .collect()
 }
 
-fn keeper(args: &ServeArgs, link: &Link) -> Keeper {
+fn keeper(args: &ServeArgs, link: &Link) -> Persistence {
     let config = LedgerConfig {
         consumer: link.name.clone(),
         dedup: args.bridge_dedup,
@@ -255,7 +259,7 @@ fn keeper(args: &ServeArgs, link: &Link) -> Keeper {
         appointment: link.appointment.clone(),
     };
     let store = RedisLedger::new(link.redis.clone(), link.keys.clone(), config);
-    Keeper {
+    Persistence {
         store: Box::new(store),
         // What would wait for longer than this is parked.
         near: Some(link.lease / 2),

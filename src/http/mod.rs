@@ -36,7 +36,7 @@ use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
 use crate::egress::Egress;
 use crate::endpoint::Endpoint;
-use crate::when::unix_ms;
+use crate::timestamp::unix_ms;
 use exchange::{Exchange, NoLookUp};
 use failure::Failure;
 use names::Names;

@@ -11,12 +11,12 @@ use super::hands::Hands;
 use super::stream::refuse_reused;
 use super::{End, Intake};
 use crate::clock::boot_time;
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::drain::Drain;
 use crate::entry::{Entry, Stream};
+use crate::outage::OutageTracker;
 use crate::store::{Card, Dealt, Entries, Keys, Redis};
-use crate::trouble::Trouble;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 /// How long one look waits. Nobody hears of us by it.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -46,8 +46,8 @@ pub struct Dealer {
     pub dedup: Option<Duration>,
     pub hands: Hands,
     /// For what the timer is to know.
-    pub orders: Orders,
-    pub trouble: Trouble,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
 }
 
 impl Dealer {
@@ -134,7 +134,7 @@ impl Dealer {
 
     fn hand_on_dealt(&self, dealt: Dealt, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
         if dealt.copies > 0 {
-            self.orders.give(Order::Copies(dealt.copies));
+            self.orders.give(Command::Copies(dealt.copies));
         }
         for entry in dealt.entries {
             let is_reused = dealt.reused.contains(&entry.id.to_string());

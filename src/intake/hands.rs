@@ -13,7 +13,7 @@ use super::End;
 use crate::clock::boot_time;
 use crate::entry::{Entry, EntryId};
 use crate::store::{Entries, StoreError};
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 /// A clone is the same one.
 #[derive(Debug, Clone)]

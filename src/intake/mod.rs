@@ -5,10 +5,10 @@
 pub mod dealer;
 pub mod hands;
 pub mod heartbeat;
-pub mod lines;
 pub mod pubsub;
 pub mod recall;
 pub mod silence;
+pub mod stdin;
 pub mod stream;
 mod takeover;
 pub mod upkeep;
@@ -25,12 +25,12 @@ use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
-use crate::entry::{Entry, Held};
+use crate::entry::{Entry, StoredMessage};
 use crate::message::{Alias, MAX_ATTEMPTS, Message, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
-use crate::waker::Inlet;
-use crate::when::{BootTime, unix_ms};
+use crate::timestamp::{BootTime, unix_ms};
+use crate::wake::WakingSender;
 
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -55,7 +55,7 @@ pub struct Arrivals {
 
 /// A source's way to the timer.
 pub struct Intake {
-    out: Inlet<Place<Arrival>>,
+    out: WakingSender<Place<Arrival>>,
     /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
     name: Box<str>,
@@ -128,7 +128,7 @@ impl Arrivals {
 }
 
 impl Intake {
-    pub fn new(out: Inlet<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
+    pub fn new(out: WakingSender<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
             source: name.into(),
@@ -222,7 +222,7 @@ impl Intake {
 
     fn unpack(
         &mut self,
-        held: Held,
+        held: StoredMessage,
         entry: EntryId,
         count: u32,
         suspect: bool,
@@ -247,8 +247,8 @@ impl Intake {
                 Ok(Delivery {
                     entry: Some(entry),
                     attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
-                    carried: held.attempts,
-                    suspect,
+                    attempts_before_entry: held.attempts,
+                    reclaimed: suspect,
                     head,
                     failed_before: held.failure.map(Into::into),
                     ..Delivery::new(message, source, received, asked)

@@ -22,10 +22,10 @@ use log::{info, warn};
 use self::ending::{LAST_ANSWER, Leaving};
 use self::gap::Past;
 use super::{Closed, End, Intake};
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::drain::{Drain, EndSignals};
+use crate::outage::OutageTracker;
 use crate::store::{Finding, Heard, Keys, Observer, Redis, StoreError, Subscription, fetch_holds};
-use crate::trouble::Trouble;
 
 /// How soon a drain is noticed in silence.
 const POLL: Duration = Duration::from_millis(100);
@@ -52,11 +52,11 @@ pub struct Subscriber {
     pub keys: Keys,
     pub channels: Vec<String>,
     /// For what operators' tools publish.
-    pub orders: Orders,
-    pub trouble: Trouble,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
     /// Of channels that are refused, and holds that cannot be read: no reason to give up the
     /// connection, or to wait before the next.
-    pub refusing: Trouble,
+    pub refusing: OutageTracker,
 }
 
 /// One connection.
@@ -276,7 +276,7 @@ impl Subscriber {
     /// is subscribed can do nothing else; after subscribing, so that nothing falls between.
     fn fetch_holds(&self, limit: Duration) -> Result<(), StoreError> {
         let holds = fetch_holds(&self.redis, &self.keys, limit)?;
-        self.orders.give(Order::Holds(holds));
+        self.orders.give(Command::Holds(holds));
         Ok(())
     }
 
@@ -286,7 +286,7 @@ impl Subscriber {
         };
         let names = self.channels.join(", ");
         warn!("not subscribed to {names} for {gap}");
-        self.orders.give(Order::Gap(gap.length, gap.is_loss));
+        self.orders.give(Command::Gap(gap.length, gap.is_loss));
     }
 
     fn failed(&self, what: String) -> End {
@@ -296,8 +296,8 @@ impl Subscriber {
     fn take(&self, intake: &mut Intake, channel: &str, payload: Vec<u8>) -> Result<(), Closed> {
         if channel == self.keys.control {
             let text = String::from_utf8_lossy(&payload);
-            match Order::parse(&text, Instant::now()) {
-                Some(Order::Report(key, _)) if !self.keys.is_reply(&key) => {
+            match Command::parse(&text, Instant::now()) {
+                Some(Command::Report(key, _)) if !self.keys.is_reply(&key) => {
                     warn!("{channel}: not a place for an answer: {key:?}");
                 }
                 Some(order) => self.orders.give(order),

@@ -17,15 +17,15 @@ use super::hands::Hands;
 use super::takeover::{Step, Takeover};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::drain::Drain;
 use crate::entry::{Entry, Stream};
+use crate::outage::OutageTracker;
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
-use crate::trouble::Trouble;
-use crate::waker::Sleeper;
-use crate::when::{BootTime, unix_ms};
+use crate::timestamp::{BootTime, unix_ms};
+use crate::wake::WaitingParker;
 
 /// Messages that are brought back at a time.
 const BATCH: usize = 128;
@@ -49,14 +49,14 @@ pub struct Recaller {
     pub appointment: Appointment,
     pub wants: Receiver<Want>,
     /// Woken by whoever sends to `wants`, and by `appointment`.
-    pub sleeper: Sleeper,
+    pub sleeper: WaitingParker,
     pub hands: Hands,
     pub pulse: Pulse,
     /// For what the timer is to know.
-    pub orders: Orders,
-    pub trouble: Trouble,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
     /// Of what the server refuses, and nothing else.
-    pub refusals: Trouble,
+    pub refusals: OutageTracker,
 }
 
 /// What outlives a connection.
@@ -217,7 +217,7 @@ impl Recaller {
         let read = released.entries.into_iter();
         let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
         // Told before they come, so that no more are asked for meanwhile.
-        self.orders.give(Order::Released {
+        self.orders.give(Command::Released {
             name: name.clone(),
             count: read.iter().filter(|arrival| arrival.is_ok()).count(),
             left: released.left,

@@ -17,14 +17,14 @@ use super::takeover::{Step, Takeover};
 use super::upkeep::{Upkeep, revive};
 use super::{Arrival, End, Intake};
 use crate::clock::boot_time;
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::delivery::{DeadReason, Delivery};
 use crate::drain::Drain;
 use crate::entry::{Entry, EntryId, Stream};
+use crate::outage::OutageTracker;
 use crate::pulse::Pulse;
 use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen};
-use crate::trouble::Trouble;
-use crate::when::{BootTime, unix_ms};
+use crate::timestamp::{BootTime, unix_ms};
 
 /// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
 /// second.
@@ -74,8 +74,8 @@ pub struct Consumer {
     /// Others are to know that we live.
     pub pulse: Pulse,
     /// For what the timer is to know.
-    pub orders: Orders,
-    pub trouble: Trouble,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
 }
 
 /// What outlives a connection.
@@ -277,7 +277,7 @@ impl Consumer {
             false => progress.backlogs + count,
         };
         if !names.is_empty() {
-            self.orders.give(Order::Backlogs(names));
+            self.orders.give(Command::Backlogs(names));
         }
         Ok(())
     }
@@ -358,7 +358,7 @@ impl Consumer {
             }
         }
         if copies > 0 {
-            self.orders.give(Order::Copies(copies));
+            self.orders.give(Command::Copies(copies));
         }
         Ok(())
     }

@@ -10,10 +10,10 @@ use super::silence::{SILENT, Silence};
 use crate::clock::boot_time;
 use crate::drain::Drain;
 use crate::entry::Entry;
+use crate::outage::OutageTracker;
 use crate::pulse::Pulse;
 use crate::store::{Entries, Peer};
-use crate::trouble::Trouble;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 /// The longest pause between two sweeps.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ pub struct Takeover {
     /// Entries that are taken over at a time.
     batch: usize,
     pulse: Pulse,
-    trouble: Trouble,
+    trouble: OutageTracker,
     sweep_at: Instant,
     cursor: String,
     /// Who of the others has been silent. Not where leases are as short as that.
@@ -53,7 +53,7 @@ impl Takeover {
         lease: Duration,
         batch: usize,
         pulse: Pulse,
-        trouble: Trouble,
+        trouble: OutageTracker,
     ) -> Takeover {
         let now = Instant::now();
         Takeover {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use crate::config::Budget;
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::store::{Entries, Memory, StoreError};
 
 /// How often Redis is asked while it is far from the budget, and when it is near.
@@ -40,7 +40,7 @@ impl Upkeep {
     }
 
     /// What the server refuses is told once: messages must not wait for it.
-    pub fn run(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
+    pub fn run(&mut self, entries: &mut Entries, orders: &Commands) -> Result<(), StoreError> {
         self.next = Some(Instant::now() + SELDOM);
         match self.look_after(entries, orders) {
             Err(e) if e.is_refusal() => {
@@ -53,7 +53,7 @@ impl Upkeep {
         }
     }
 
-    fn look_after(&mut self, entries: &mut Entries, orders: &Orders) -> Result<(), StoreError> {
+    fn look_after(&mut self, entries: &mut Entries, orders: &Commands) -> Result<(), StoreError> {
         let mut pause = SELDOM;
         if !matches!(self.budget, Budget::None)
             && let Some(memory) = entries.memory()?
@@ -83,7 +83,7 @@ impl Upkeep {
     }
 
     /// Tells the timer when the budget is exceeded, and when it is not any more.
-    fn compare(&mut self, memory: Memory, budget: u64, orders: &Orders) {
+    fn compare(&mut self, memory: Memory, budget: u64, orders: &Commands) {
         let used = memory.used;
         // A little less than that, so that it does not go to and fro.
         let over = used > if self.over { budget / 16 * 15 } else { budget };
@@ -91,7 +91,7 @@ impl Upkeep {
             return;
         }
         self.over = over;
-        orders.give(Order::OverBudget(over));
+        orders.give(Command::OverBudget(over));
         if over {
             warn!(
                 "Redis holds {used} bytes, and --redis-budget is {budget}: nothing more is parked \
@@ -106,7 +106,7 @@ impl Upkeep {
 /// Lets keys go on (`orderKey`) whose heads somebody has deleted. Answers whether the server lets us.
 pub fn revive(
     entries: &mut Entries,
-    orders: &Orders,
+    orders: &Commands,
     cursor: &mut u64,
 ) -> Result<bool, StoreError> {
     let mut revived = 0;
@@ -121,7 +121,7 @@ pub fn revive(
         }
     }
     if revived > 0 {
-        orders.give(Order::Due);
+        orders.give(Command::Due);
         warn!(
             "{revived} messages that others of their orderKey waited for were deleted or trimmed by \
              someone else: the next of these keys go"

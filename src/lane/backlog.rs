@@ -92,7 +92,7 @@ impl Backlog {
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Weight {
     /// Workers that it holds on no better ground than hope.
-    pub doubt: usize,
+    pub untrusted_in_flight: usize,
     /// Of these, the ones of a closed lane.
     pub failing: usize,
     /// Deliveries of it that are active, if it is not known to answer, and their bytes.
@@ -109,7 +109,8 @@ pub struct Weight {
 impl Weight {
     /// One lane's weight has changed in the sum of all.
     pub fn replace(&mut self, before: Weight, after: Weight) {
-        self.doubt = self.doubt - before.doubt + after.doubt;
+        self.untrusted_in_flight =
+            self.untrusted_in_flight - before.untrusted_in_flight + after.untrusted_in_flight;
         self.failing = self.failing - before.failing + after.failing;
         self.unproven = self.unproven - before.unproven + after.unproven;
         self.unproven_bytes = self.unproven_bytes - before.unproven_bytes + after.unproven_bytes;
@@ -122,12 +123,12 @@ impl Weight {
 impl Lane {
     /// Whether it has answered and is not closed.
     pub fn is_healthy(&self) -> bool {
-        self.closed.is_none() && self.takes.is_some()
+        self.closed.is_none() && self.avg_response_secs.is_some()
     }
 
     /// Whether it was tried, and whether it answers at all is still open.
     pub fn is_awaited(&self) -> bool {
-        self.closed.is_none() && self.takes.is_none() && self.busy > 0
+        self.closed.is_none() && self.avg_response_secs.is_none() && self.busy > 0
     }
 
     pub fn weight(&self) -> Weight {
@@ -135,7 +136,7 @@ impl Lane {
         let unless_healthy = |n: usize| if is_healthy { 0 } else { n };
         let comes = self.backlog.is_asked || self.backlog.coming > 0;
         Weight {
-            doubt: self.doubt(),
+            untrusted_in_flight: self.untrusted_in_flight(),
             failing: if is_closed { self.busy } else { 0 },
             unproven: unless_healthy(self.active),
             unproven_bytes: unless_healthy(self.bytes),
@@ -154,9 +155,9 @@ impl Lane {
     /// part of all.
     pub fn ahead(&self, workers: usize) -> usize {
         let parallel = self.cap.min(workers.max(1)) as f64;
-        let takes = self.takes.unwrap_or_default().max(1e-6);
+        let takes = self.avg_response_secs.unwrap_or_default().max(1e-6);
         let mut ahead = AHEAD * parallel / takes;
-        if let Some(pace) = self.pace.filter(|pace| !pace.is_zero()) {
+        if let Some(pace) = self.min_interval.filter(|pace| !pace.is_zero()) {
             ahead = ahead.min(AHEAD / pace.as_secs_f64());
         }
         (ahead as usize).max(LEAST)

@@ -7,25 +7,25 @@ use super::{CATCH_UP, Lane};
 impl Lane {
     /// Whether its rate, its own or its part of one, lets another begin.
     pub(super) fn is_paced(&self, now: Instant) -> bool {
-        self.slot.is_some_and(|slot| slot > now) || !self.is_granted(now)
+        self.next_start.is_some_and(|slot| slot > now) || !self.is_granted(now)
     }
 
     /// When its rate lets another begin, if that is later than now, and known.
     pub(super) fn paced_until(&self, now: Instant) -> Option<Instant> {
-        self.slot
+        self.next_start
             .filter(|slot| *slot > now)
             .max(self.next_start(now))
     }
 
     /// One has begun.
     pub(super) fn spend(&mut self, now: Instant) {
-        if let Some(pace) = self.pace
+        if let Some(pace) = self.min_interval
             && !self.use_start(now)
         {
             // From the slot and not from now: what is late by a little does not make the
             // rate lower.
             let late = now.checked_sub(CATCH_UP).unwrap_or(now);
-            self.slot = Some(self.slot.map_or(now, |slot| slot.max(late)) + pace);
+            self.next_start = Some(self.next_start.map_or(now, |slot| slot.max(late)) + pace);
         }
     }
 
@@ -35,10 +35,12 @@ impl Lane {
         if pause.is_zero() {
             return;
         }
-        if let (Some(pace), Some(slot), false) = (self.pace, self.slot, self.return_start(now)) {
-            self.slot = slot.checked_sub(pace);
+        if let (Some(pace), Some(slot), false) =
+            (self.min_interval, self.next_start, self.return_start(now))
+        {
+            self.next_start = slot.checked_sub(pace);
         }
-        self.slot = self.slot.max(Some(now + pause));
+        self.next_start = self.next_start.max(Some(now + pause));
     }
 }
 
@@ -49,11 +51,11 @@ mod tests {
     use super::*;
     use crate::delivery::Delivery;
     use crate::endpoint::Endpoint;
-    use crate::lane::{LaneLimits, Sign};
+    use crate::lane::{HealthSignal, LaneLimits};
     use crate::limits::{Grant, LEAD, LOAN, RETRY, Standing};
     use crate::message::Message;
     use crate::rules::Rule;
-    use crate::when::BootTime;
+    use crate::timestamp::BootTime;
 
     fn delivery() -> Delivery {
         let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
@@ -71,7 +73,7 @@ mod tests {
             longest_pause: pace,
         };
         let mut lane = Lane::new(&limits, now);
-        lane.pace = Some(pace);
+        lane.min_interval = Some(pace);
         lane.push(delivery());
         let pause = Duration::from_millis(25);
         for n in 0..5 {
@@ -79,7 +81,7 @@ mod tests {
             lane.push(delivery());
             assert!(lane.take(at).is_some(), "{n}");
             assert!(lane.take(at).is_none(), "it has a rate");
-            lane.release(Sign::None { pause }, &limits, at);
+            lane.release(HealthSignal::None { pause }, &limits, at);
             assert_eq!(lane.opens(at), Some(at + pause));
         }
     }
@@ -91,7 +93,7 @@ mod tests {
             calm_until: now,
             replicas: 1,
         };
-        lane.obey(Some(&rule), &LIMITS, Some(standing), now);
+        lane.apply_rule(Some(&rule), &LIMITS, Some(standing), now);
         for _ in 0..9 {
             lane.push(delivery());
         }
@@ -140,7 +142,7 @@ mod tests {
         assert!(claim.due().is_some_and(|due| due <= now), "at once");
         assert!(lane.take(now).is_some() && lane.take(now).is_none());
         // And nothing begins once the loan is over.
-        lane.release(Sign::NOTHING, &LIMITS, now);
+        lane.release(HealthSignal::NOTHING, &LIMITS, now);
         assert!(lane.take(now + LOAN).is_none());
         assert_eq!(lane.claim(false, now + LOAN).unwrap().held, 0);
     }

@@ -248,7 +248,7 @@ impl Share {
 
 impl Lane {
     /// Takes over what the operator has set. `standing`: limits hold for all replicas together.
-    pub fn obey(
+    pub fn apply_rule(
         &mut self,
         rule: Option<&Rule>,
         limits: &super::LaneLimits,
@@ -258,15 +258,15 @@ impl Lane {
         let set = rule.and_then(|rule| rule.max_in_flight);
         self.cap = set.unwrap_or(limits.window);
         self.window = self.window.min(self.cap);
-        self.pace = rule.and_then(|rule| rule.pace);
-        let is_limited = set.is_some() || self.pace.is_some();
+        self.min_interval = rule.and_then(|rule| rule.pace);
+        let is_limited = set.is_some() || self.min_interval.is_some();
         let Some(standing) = standing.filter(|_| is_limited || self.share.is_some()) else {
             return;
         };
         let new = || Box::new(Share::new(standing, now));
         let share = self.share.get_or_insert_with(new);
         share.set(rule);
-        self.pace = share.pace.map(|pace| pace * share.replicas);
+        self.min_interval = share.pace.map(|pace| pace * share.replicas);
     }
 
     /// Whether it may begin one more, as far as limits go that all replicas share.
@@ -356,7 +356,7 @@ impl Lane {
         let load = self.load(now);
         if let Some(share) = &mut self.share {
             share.grant(grant, load);
-            self.pace = share.pace.map(|pace| pace * share.replicas);
+            self.min_interval = share.pace.map(|pace| pace * share.replicas);
         }
     }
 
@@ -371,11 +371,11 @@ impl Lane {
         if share.held == 0 {
             share.replicas = share.replicas.max(standing.replicas);
         }
-        self.pace = share.pace.map(|pace| pace * share.replicas);
+        self.min_interval = share.pace.map(|pace| pace * share.replicas);
         // The last start may have been just now.
-        self.slot = self
-            .pace
-            .map(|pace| self.slot.unwrap_or(now).max(now + pace));
+        self.next_start = self
+            .min_interval
+            .map(|pace| self.next_start.unwrap_or(now).max(now + pace));
     }
 
     /// The lender can be reached again: it is asked for what the lane has.

@@ -9,10 +9,10 @@ impl Lane {
     /// Takes out what will not begin by `until`: of an endpoint that fails, or for which outhook
     /// itself is not ready, all; of one with a rate, what is over it.
     pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Delivery> {
-        let first = self.slot.map_or(now, |slot| slot.max(now));
+        let first = self.next_start.map_or(now, |slot| slot.max(now));
         let first = first.max(self.first_start(now));
         let left = until.checked_duration_since(first);
-        let stays = match (left.filter(|_| self.closed.is_none()), self.pace) {
+        let stays = match (left.filter(|_| self.closed.is_none()), self.min_interval) {
             (None, _) => 0,
             // The first, and one more after each pause.
             (Some(left), Some(pace)) => 1 + left.as_nanos() / pace.as_nanos().max(1),

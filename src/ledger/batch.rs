@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::{CAPACITY, Report};
+use super::{CAPACITY, LedgerSummary};
 use crate::delivery::{DeadLetter, Delivery};
 use crate::entry::EntryId;
 use crate::places::Place;
-use crate::record::{Parked, Record, Told};
+use crate::record::{Parked, Record, StatusUpdate};
 use crate::report as endpoints;
-use crate::waker::Room;
+use crate::wake::CapacitySignal;
 
 /// Bytes held at most: one request should not block Redis for everyone.
 const BYTES: usize = 1 << 20;
@@ -22,7 +22,7 @@ const MOST_REFUSED_BYTES: usize = 8 << 20;
 
 /// Records that are not written yet, by kind.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Batch {
     pub settled: Vec<EntryId>,
     pub advanced: Vec<(EntryId, Arc<str>)>,
     pub queued: Vec<Delivery>,
@@ -30,9 +30,9 @@ pub(super) struct Held {
     pub begun: Vec<Delivery>,
     pub letters: Vec<DeadLetter>,
     pub parked: Vec<Parked>,
-    pub told: Vec<Told>,
+    pub told: Vec<StatusUpdate>,
     pub gone: Vec<(Arc<str>, Duration)>,
-    pub answers: Vec<(Arc<str>, Box<endpoints::Report>)>,
+    pub answers: Vec<(Arc<str>, Box<endpoints::EndpointSnapshots>)>,
     /// That there will be no more but what is heard until this is known.
     pub has_last_call: bool,
     count: usize,
@@ -41,13 +41,13 @@ pub(super) struct Held {
     refused: (usize, usize),
 }
 
-impl Held {
+impl Batch {
     /// Takes records while there is room here, and tells who waits for room there; waits for
     /// one if there is nothing to do. False when all is done, and there will be no more.
     ///
     /// That it may wait before it has told is no harm: a channel that is full is so by half
     /// with whole records, as one that is large takes at most half of it (`extra_places`).
-    pub fn fill(&mut self, records: &Receiver<Place<Record>>, room: &Room) -> bool {
+    pub fn fill(&mut self, records: &Receiver<Place<Record>>, room: &CapacitySignal) -> bool {
         while self.count == 0 && !self.has_last_call {
             match records.recv() {
                 Ok(place) => self.add(place),
@@ -113,7 +113,7 @@ impl Held {
     }
 
     /// The end has come before the store: what memory alone held is lost, and is named at the end.
-    pub fn give_up(self, report: &mut Report) {
+    pub fn give_up(self, report: &mut LedgerSummary) {
         let begun = self.begun.into_iter().map(Record::Begin);
         let letters = self.letters.into_iter().map(Record::Bury);
         let parked = self.parked.into_iter().map(Record::Park);
@@ -131,27 +131,27 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::waker::waker;
+    use crate::wake::waker;
 
     #[test]
     fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
         let (waker, sleeper) = waker();
-        let room = Room::new(waker);
+        let room = CapacitySignal::new(waker);
         let (to, from) = bounded(2);
         for seq in 0..2 {
             to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
         }
         room.want();
-        assert!(Held::default().fill(&from, &room));
+        assert!(Batch::default().fill(&from, &room));
         sleeper.sleep_until_woken();
     }
 
     #[test]
     fn what_a_full_server_refuses_does_not_keep_out_what_makes_room_there() {
-        let room = Room::new(waker().0);
+        let room = CapacitySignal::new(waker().0);
         let (to, from) = bounded(CAPACITY);
-        let mut held = Held::default();
-        let offer = |held: &mut Held, seq| {
+        let mut held = Batch::default();
+        let offer = |held: &mut Batch, seq| {
             to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
             held.fill(&from, &room)
         };

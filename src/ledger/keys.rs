@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::Ledger;
-use super::batch::Held;
+use super::batch::Batch;
 use crate::record::{Receipt, Turn, Why};
 use crate::store::StoreError;
 
 impl Ledger {
     /// Lets those go that follow heads that were delivered.
-    pub(super) fn advance(&mut self, held: &mut Held, limit: Duration) -> Result<(), StoreError> {
+    pub(super) fn advance(&mut self, held: &mut Batch, limit: Duration) -> Result<(), StoreError> {
         if !held.advanced.is_empty() {
             self.store.advance(&held.advanced, limit)?;
             held.advanced.clear();
@@ -21,7 +21,7 @@ impl Ledger {
     /// store then.
     pub(super) fn queue(
         &mut self,
-        held: &mut Held,
+        held: &mut Batch,
         receipt: &mut Receipt,
         limit: Duration,
     ) -> Result<(), StoreError> {

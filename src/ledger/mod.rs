@@ -19,14 +19,14 @@ use crate::clock::boot_time;
 use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::drain::{Drain, DrainTrigger};
 use crate::entry::EntryId;
+use crate::outage::OutageTracker;
 use crate::places::Place;
-use crate::record::{Fate, Parked, Receipt, Record, Unmoved, Until, Why};
+use crate::record::{Disposition, Parked, Receipt, Record, Unmoved, Until, Why};
 use crate::store::{Store, StoreError};
-use crate::trouble::Trouble;
-use crate::waker::{Inlet, Room};
-use crate::work::Giver;
+use crate::wake::{CapacitySignal, WakingSender};
+use crate::work_queue::WorkSender;
 
-use batch::Held;
+use batch::Batch;
 use outcome::{FirstError, log_letters};
 
 /// The channel's bound, and that of what is held.
@@ -49,7 +49,7 @@ const COMPLAIN: Duration = Duration::from_secs(60);
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct LedgerSummary {
     /// Dead letters kept.
     pub letters: u64,
     /// What could not be kept before the end, by id.
@@ -62,11 +62,11 @@ pub struct Report {
 pub struct Ledger {
     pub store: Box<dyn Store>,
     /// For deliveries whose attempt has been noted.
-    pub work: Giver<Delivery>,
+    pub work: WorkSender<Delivery>,
     /// For the timer, which waits for room in `records`.
-    pub room: Room,
+    pub room: CapacitySignal,
     /// What became of entries, for the timer too, which takes them at once.
-    pub receipts: Inlet<Receipt>,
+    pub receipts: WakingSender<Receipt>,
     pub drain: Drain,
     /// Tells whoever hears to the last that all that was given to this is written, or given up.
     pub last: Option<DrainTrigger>,
@@ -74,7 +74,7 @@ pub struct Ledger {
     pub patience: Duration,
     /// How old a note may be when the attempt begins for which it was made.
     pub begin_within: Duration,
-    pub trouble: Trouble,
+    pub trouble: OutageTracker,
     pub recent: Recent,
 }
 
@@ -92,9 +92,9 @@ pub struct Recent {
 impl Ledger {
     /// Works until `records` ends. Owns it, so that after a panic it is closed before `room`
     /// wakes the timer, which would sleep on otherwise.
-    pub fn run(mut self, records: Receiver<Place<Record>>) -> Report {
-        let mut report = Report::default();
-        let mut held = Held::default();
+    pub fn run(mut self, records: Receiver<Place<Record>>) -> LedgerSummary {
+        let mut report = LedgerSummary::default();
+        let mut held = Batch::default();
         let mut deadline = None;
         let mut gave_up = false;
         loop {
@@ -141,8 +141,8 @@ impl Ledger {
     /// that has none left. What the server refuses stays; the first error is answered.
     fn write(
         &mut self,
-        held: &mut Held,
-        report: &mut Report,
+        held: &mut Batch,
+        report: &mut LedgerSummary,
         deadline: Option<Instant>,
     ) -> Result<(), StoreError> {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -185,7 +185,7 @@ impl Ledger {
     /// Notes attempts. Those that were about to begin do, or are given back.
     fn note(
         &mut self,
-        held: &mut Held,
+        held: &mut Batch,
         receipt: &mut Receipt,
         limit: Duration,
     ) -> Result<(), StoreError> {
@@ -223,9 +223,9 @@ impl Ledger {
 
     fn bury(
         &mut self,
-        held: &mut Held,
+        held: &mut Batch,
         receipt: &mut Receipt,
-        report: &mut Report,
+        report: &mut LedgerSummary,
         limit: Duration,
     ) -> Result<(), StoreError> {
         if held.letters.is_empty() {
@@ -252,9 +252,9 @@ impl Ledger {
 
     fn park(
         &mut self,
-        held: &mut Held,
+        held: &mut Batch,
         receipt: &mut Receipt,
-        report: &mut Report,
+        report: &mut LedgerSummary,
         limit: Duration,
     ) -> Result<(), StoreError> {
         if held.parked.is_empty() {
@@ -323,13 +323,13 @@ impl Ledger {
     }
 
     /// Writes what no message depends on.
-    fn notify(&mut self, held: &mut Held, limit: Duration) -> Result<(), StoreError> {
+    fn notify(&mut self, held: &mut Batch, limit: Duration) -> Result<(), StoreError> {
         // Of what others have they tell themselves.
         held.told.retain(|told| {
             let is_lapsed = told
                 .entry
                 .is_some_and(|entry| self.recent.lapsed.contains(&entry));
-            !is_lapsed || told.fate == Fate::Delivered
+            !is_lapsed || told.disposition == Disposition::Delivered
         });
         let mut first = FirstError(Ok(()));
         if !held.told.is_empty() {

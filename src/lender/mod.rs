@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::warn;
 
-use crate::control::{Order, Orders};
+use crate::control::{Command, Commands};
 use crate::limits::{Claim, Grant, TOGETHER};
+use crate::outage::OutageTracker;
 use crate::scheduler::Notice;
 use crate::store::{Keys, Lent, MOST_ASKED, Redis, Shares};
-use crate::trouble::Trouble;
 
 use table::{Question, Table};
 
@@ -37,8 +37,8 @@ pub struct Lender {
     pub keys: Keys,
     /// Who this is, among several.
     pub replica: String,
-    pub orders: Orders,
-    pub trouble: Trouble,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
 }
 
 /// Where the timer leaves claims.
@@ -127,7 +127,7 @@ impl Lender {
                     failures = 0;
                     let grants = lock(table).take_answers(questions, answers);
                     if is_away || !grants.is_empty() {
-                        self.orders.give(Order::Grants(grants));
+                        self.orders.give(Command::Grants(grants));
                     }
                 }
                 Err(pause) => {
@@ -135,7 +135,7 @@ impl Lender {
                     lock(table).take_back(&questions);
                     failures = failures.saturating_add(1);
                     if failures == AWAY {
-                        self.orders.give(Order::LenderAway);
+                        self.orders.give(Command::LenderAway);
                     }
                     // Claims that come meanwhile must not wake it.
                     if !pause_for(woken, pause) {

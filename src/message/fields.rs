@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::when;
+use crate::timestamp;
 
 /// The longest `webhookId` and `orderKey`, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -102,7 +102,7 @@ pub fn expires_at(value: &RawValue) -> Result<u64, String> {
 /// RFC 3339, or Unix milliseconds; answers the latter.
 fn time(name: &str, value: &RawValue) -> Result<u64, String> {
     let ms = match text(value) {
-        Some(time) => when::parse_rfc3339(&time),
+        Some(time) => timestamp::parse_rfc3339(&time),
         None => match value.get().parse::<f64>() {
             Ok(number) if (0.0..LEAST_MS).contains(&number) => {
                 let value = shown(value);
@@ -115,7 +115,7 @@ fn time(name: &str, value: &RawValue) -> Result<u64, String> {
             _ => None,
         },
     };
-    ms.filter(|ms| *ms <= when::LATEST_MS).ok_or_else(|| {
+    ms.filter(|ms| *ms <= timestamp::LATEST_MS).ok_or_else(|| {
         let value = shown(value);
         format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds, not {value}")
     })

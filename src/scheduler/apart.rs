@@ -12,7 +12,7 @@ use super::{Now, Scheduler};
 use crate::delivery::{Attempt, Delivery, Exchange};
 use crate::endpoint::Endpoint;
 use crate::hold::covers;
-use crate::lane::Sign;
+use crate::lane::HealthSignal;
 
 /// So many URLs of an origin that ask for a pause at once speak for the origin.
 const SEVERAL: usize = 3;
@@ -47,10 +47,14 @@ impl Scheduler {
         &mut self,
         delivery: &mut Delivery,
         attempt: &Attempt,
-        sign: Sign,
+        sign: HealthSignal,
         now: Now,
-    ) -> Option<Sign> {
-        let Sign::Fault { wish, took } = sign else {
+    ) -> Option<HealthSignal> {
+        let HealthSignal::Fault {
+            retry_after: wish,
+            took,
+        } = sign
+        else {
             return None;
         };
         let is_its_own = match attempt.result {
@@ -75,10 +79,10 @@ impl Scheduler {
         });
         let change = change.flatten().map(|change| (url.clone(), change));
         self.changes.extend(change);
-        self.release_from(&origin, Sign::Alive { took }, now);
+        self.release_from(&origin, HealthSignal::Alive { took }, now);
         self.with_lane(&origin, |lane| lane.leave(bytes));
         self.move_queue(&origin, &url, now);
-        Some(Sign::Alive { took })
+        Some(HealthSignal::Alive { took })
     }
 
     /// What stands in the origin's queue for it waits with it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
 use crate::lane::{Lane, Weight};
-use crate::record::{Fate, Parked, Record, Until, Want};
+use crate::record::{Disposition, Parked, Record, Until, Want};
 
 /// Endpoints that are not healthy hold this part of what may be held.
 pub(super) const UNPROVEN_PART: usize = 8;
@@ -28,7 +28,7 @@ impl Scheduler {
     pub fn wants(&mut self, now: Now) -> Vec<Want> {
         for key in std::mem::take(&mut self.to_ask) {
             if self.lanes.contains_key(&key) {
-                self.arrange(&key, now.mono);
+                self.update_turn(&key, now.mono);
             }
         }
         self.ask_for_probes(now.mono);
@@ -144,7 +144,7 @@ impl Scheduler {
     /// just come from one. What memory alone holds goes to
     /// the stream instead, from where it comes back as an entry: a request that is repeated would
     /// double it in a list.
-    pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Fate {
+    pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Disposition {
         let first = delivery.backlog.as_ref() == Some(&name);
         self.defer_to(delivery, name, first, now)
     }
@@ -156,10 +156,10 @@ impl Scheduler {
         name: Arc<str>,
         first: bool,
         now: Now,
-    ) -> Fate {
+    ) -> Disposition {
         if delivery.entry.is_none() {
             self.park(delivery, now.unix_ms, now);
-            return Fate::Parked {
+            return Disposition::Parked {
                 after: Duration::ZERO,
             };
         }
@@ -174,7 +174,7 @@ impl Scheduler {
             // Whoever gives it up may know nothing of its endpoint.
             delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
         }
-        let told = self.told(&delivery, Fate::Deferred, now);
+        let told = self.told(&delivery, Disposition::Deferred, now);
         self.leave(&delivery);
         if let Some(entry) = delivery.entry {
             self.leases.defer(entry, name.clone());
@@ -193,7 +193,7 @@ impl Scheduler {
         let parked = Parked::new(delivery, Until::Released { name, first });
         self.outbox.push_back(Record::Park(parked));
         self.outbox.extend(told);
-        Fate::Deferred
+        Disposition::Deferred
     }
 
     /// All that is queued in a lane that has closed waits better in its backlog, before what is

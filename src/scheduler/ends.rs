@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Now, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::hold::Cause;
-use crate::record::Fate;
+use crate::record::Disposition;
 
 impl Scheduler {
     /// When it has waited for too long, in Unix milliseconds. What is not to be delivered before
@@ -87,14 +87,14 @@ impl Scheduler {
     }
 
     /// Its endpoint fails, and there is no room to wait for that to end.
-    pub(super) fn bury_for_room(&mut self, delivery: Delivery, now: Now) -> Fate {
+    pub(super) fn bury_for_room(&mut self, delivery: Delivery, now: Now) -> Disposition {
         let detail = format!(
             "Redis holds more than --redis-budget, and outhook parks nothing more for an endpoint \
              that fails: {}",
             self.why_not(&delivery, now)
         );
         self.bury(delivery, DeadReason::OverBudget, detail, now);
-        Fate::Dead(DeadReason::OverBudget)
+        Disposition::Dead(DeadReason::OverBudget)
     }
 
     /// What stands behind a closed endpoint and has come to its end is given up.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Now, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::hold::{Cause, Hold, covers};
-use crate::lane::{Change, Lane};
+use crate::lane::{EndpointEvent, Lane};
 use crate::record::Record;
 use crate::report::LaneReport;
 use crate::rules::Rules;
@@ -35,7 +35,7 @@ impl Scheduler {
         let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
         for key in keys {
             self.lane(&key, now.mono).is_disabled = false;
-            self.arrange(&key, now.mono);
+            self.update_turn(&key, now.mono);
         }
     }
 
@@ -48,7 +48,7 @@ impl Scheduler {
         for (key, _) in &all {
             // It may end sooner than was known.
             if self.lanes.contains_key(key) {
-                self.arrange(key, now.mono);
+                self.update_turn(key, now.mono);
             }
         }
         for (key, hold) in all {
@@ -58,9 +58,9 @@ impl Scheduler {
         }
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
-                self.changes.push((key.clone(), Change::Lifted));
+                self.changes.push((key.clone(), EndpointEvent::Lifted));
                 if self.lanes.contains_key(key) {
-                    self.arrange(key, now.mono);
+                    self.update_turn(key, now.mono);
                 }
             }
         }
@@ -77,14 +77,14 @@ impl Scheduler {
         }
         // What waits in its backlog may have to wait less.
         if self.lanes.contains_key(&key) {
-            self.arrange(&key, now.mono);
+            self.update_turn(&key, now.mono);
         }
     }
 
     /// It is sent to again, and at once, closed or not.
     pub fn resume(&mut self, key: &str, now: Now) {
         for lifted in self.holds.lift(key) {
-            self.changes.push((lifted, Change::Lifted));
+            self.changes.push((lifted, EndpointEvent::Lifted));
         }
         let lanes = self.lanes.iter_mut();
         let meant: Vec<Arc<str>> = lanes
@@ -95,7 +95,7 @@ impl Scheduler {
             })
             .collect();
         for name in meant {
-            self.arrange(&name, now.mono);
+            self.update_turn(&name, now.mono);
         }
     }
 
@@ -157,7 +157,8 @@ impl Scheduler {
     fn tell_held(&mut self, key: Arc<str>, hold: Hold, now: Now) {
         let left = hold.left(now.mono);
         let cause = hold.cause;
-        self.changes.push((key, Change::Held { cause, left }));
+        self.changes
+            .push((key, EndpointEvent::Held { cause, left }));
     }
 
     /// What is queued in `which` lanes for endpoints that are held now leaves. What waits for a

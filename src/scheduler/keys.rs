@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::record::{Fate, Record, Turn};
+use crate::record::{Disposition, Record, Turn};
 
 /// Those that follow the head of each key, where there is no store.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Scheduler {
             self.outbox.push_back(Record::Queue(delivery));
             return;
         }
-        self.place(&mut delivery, now);
+        self.assign_lane(&mut delivery, now);
         match self.is_one_too_many(&delivery, now) {
             true => drop(self.bury_for_room(delivery, now)),
             false => self.park(delivery, now.unix_ms, now),
@@ -87,7 +87,7 @@ impl Scheduler {
         if turn == Turn::Follows {
             self.stats.deferred += 1;
             self.outbox
-                .extend(self.told(&delivery, Fate::Deferred, now));
+                .extend(self.told(&delivery, Disposition::Deferred, now));
             return self.forget(&delivery);
         }
         if turn == Turn::Lost || self.has_lapsed(&delivery, now) {
@@ -95,7 +95,7 @@ impl Scheduler {
             return self.forget(&delivery);
         }
         delivery.head = delivery.message.group();
-        self.place(&mut delivery, now);
+        self.assign_lane(&mut delivery, now);
         self.route(delivery, now);
     }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::types::{Alarm, What};
-use super::{Now, Reverse, SCAN, Scheduler};
+use super::{HOUSEKEEPING_INTERVAL, Now, Reverse, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
-use crate::lane::{Change, Lane, Sign};
+use crate::lane::{EndpointEvent, HealthSignal, Lane};
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
-pub(super) const REST: Duration = Duration::from_secs(60);
+pub(super) const LANE_TTL: Duration = Duration::from_secs(60);
 
 impl Scheduler {
     /// Lanes that closed or opened since the last call.
-    pub fn changes(&mut self) -> Vec<(Arc<str>, Change)> {
+    pub fn changes(&mut self) -> Vec<(Arc<str>, EndpointEvent)> {
         std::mem::take(&mut self.changes)
     }
 
@@ -33,17 +33,17 @@ impl Scheduler {
         self.ready += 1;
         let (limits, standing) = (self.limits.lanes, self.shares.standing);
         let lane = self.lane(&key, now.mono);
-        lane.obey(rule.as_deref(), &limits, standing, now.mono);
+        lane.apply_rule(rule.as_deref(), &limits, standing, now.mono);
         lane.set_max_age(rule.as_deref());
         lane.push(delivery);
-        self.arrange(&key, now.mono);
+        self.update_turn(&key, now.mono);
         self.scan_soon(now);
         self.park_stranded(&key, now);
     }
 
     pub(super) fn scan_soon(&mut self, now: Now) {
         let scan = now.mono + self.scan_pause();
-        self.scan = Some(self.scan.map_or(scan, |at| at.min(scan)));
+        self.next_housekeeping = Some(self.next_housekeeping.map_or(scan, |at| at.min(scan)));
     }
 
     pub(super) fn lane(&mut self, key: &Arc<str>, now: Instant) -> &mut Lane {
@@ -58,14 +58,14 @@ impl Scheduler {
     pub(super) fn add_lane(&mut self, key: Arc<str>, lane: Lane, now: Instant) {
         self.lanes.insert(key, lane);
         // To be forgotten in time.
-        self.scan.get_or_insert(now + REST);
+        self.next_housekeeping.get_or_insert(now + LANE_TTL);
     }
 
     /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
-    pub(super) fn arrange(&mut self, key: &Arc<str>, now: Instant) {
+    pub(super) fn update_turn(&mut self, key: &Arc<str>, now: Instant) {
         let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
         self.shares.note(key, lane, now);
-        if lane.enters(now) {
+        if lane.should_queue(now) {
             lane.turn = Some(self.turns.push(key.clone(), lane.class()));
         }
         if let Some(due) = lane.opens(now).filter(|_| lane.has_queue()) {
@@ -99,31 +99,33 @@ impl Scheduler {
 
     /// Looks at all queues: defers entries that have stood there for so long that their lease
     /// runs low (their endpoint is slower than what comes for it), and forgets lanes at rest.
-    pub(super) fn look_through(&mut self, now: Now) {
+    pub(super) fn housekeep(&mut self, now: Now) {
         if let Some(near) = self.limits.near {
             self.defer_old(near, now);
         }
         self.end_waiting(now);
         self.lanes
-            .retain(|_, lane| !lane.is_forgettable(now.mono, REST));
+            .retain(|_, lane| !lane.is_forgettable(now.mono, LANE_TTL));
         self.apart.forget(|url| self.lanes.contains_key(url));
         self.holds.forget(now.mono);
         let busy = self.active() > 0 || !self.lanes.is_empty();
         let pause = match self.active() {
-            0 => REST,
+            0 => LANE_TTL,
             _ => self.scan_pause(),
         };
-        self.scan = busy.then(|| now.mono + pause);
+        self.next_housekeeping = busy.then(|| now.mono + pause);
     }
 
     fn scan_pause(&self) -> Duration {
-        self.limits.near.map_or(SCAN, |near| SCAN.min(near / 4))
+        self.limits.near.map_or(HOUSEKEEPING_INTERVAL, |near| {
+            HOUSEKEEPING_INTERVAL.min(near / 4)
+        })
     }
 
     fn defer_old(&mut self, near: Duration, now: Now) {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
-        let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.leased) > most;
+        let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.lease_renewed_at) > most;
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
             old.extend(lane.extract(is_old));
@@ -137,11 +139,11 @@ impl Scheduler {
     }
 
     /// A delivery came back from its worker: its lane learns what that says of the endpoint.
-    pub(super) fn release(&mut self, delivery: &Delivery, sign: Sign, now: Now) {
+    pub(super) fn release(&mut self, delivery: &Delivery, sign: HealthSignal, now: Now) {
         self.release_from(&delivery.lane, sign, now);
     }
 
-    pub(super) fn release_from(&mut self, key: &Arc<str>, sign: Sign, now: Now) {
+    pub(super) fn release_from(&mut self, key: &Arc<str>, sign: HealthSignal, now: Now) {
         let limits = self.limits.lanes;
         let released = self.with_lane(key, |lane| {
             let class = lane.class();
@@ -154,14 +156,14 @@ impl Scheduler {
             (probe, change)
         });
         let (probe, change) = released.expect("it has a delivery in flight");
-        if let Some(Change::Closed { .. }) = change {
+        if let Some(EndpointEvent::Closed { .. }) = change {
             self.defer_queue(key, now);
         }
         self.changes
             .extend(change.map(|change| (key.clone(), change)));
-        self.arrange(key, now.mono);
+        self.update_turn(key, now.mono);
         self.park_stranded(key, now);
-        if probe && matches!(sign, Sign::Fault { .. }) && self.limits.near.is_none() {
+        if probe && matches!(sign, HealthSignal::Fault { .. }) && self.limits.near.is_none() {
             self.count_for_all(key, now);
         }
     }

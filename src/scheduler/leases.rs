@@ -16,7 +16,7 @@ use super::types::What;
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
 use crate::entry::EntryId;
-use crate::lane::Sign;
+use crate::lane::HealthSignal;
 use crate::record::{Receipt, Record};
 
 /// The entries that are held here; none is held twice.
@@ -66,7 +66,7 @@ impl Scheduler {
     /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
     pub(super) fn age(&self, delivery: &Delivery, now: Now) -> Duration {
         match (delivery.entry, self.limits.near) {
-            (Some(_), Some(_)) => now.boot.since(delivery.leased),
+            (Some(_), Some(_)) => now.boot.since(delivery.lease_renewed_at),
             _ => Duration::ZERO,
         }
     }
@@ -99,7 +99,7 @@ impl Scheduler {
         let dropped = self.drop_lapsed(now);
         self.renew_waiting(now);
         // What is queued has grown older too.
-        self.scan = self.scan.map(|at| at.min(now.mono));
+        self.next_housekeeping = self.next_housekeeping.map(|at| at.min(now.mono));
         (dropped > 0).then_some((passed, dropped))
     }
 
@@ -197,7 +197,7 @@ impl Scheduler {
         self.stats.dead += receipt.reused;
         for delivery in receipt.not_begun {
             self.in_flight -= 1;
-            self.release(&delivery, Sign::NOTHING, now);
+            self.release(&delivery, HealthSignal::NOTHING, now);
             self.lapse(&delivery);
         }
         for (delivery, turn) in receipt.turns {
@@ -210,8 +210,8 @@ impl Scheduler {
     /// Renews the lease of one that stays here, and notes what attempts were made at it.
     pub(super) fn renew(&mut self, delivery: &mut Delivery, now: Now) {
         if let Some(entry) = delivery.entry {
-            let made = delivery.attempts - delivery.carried;
-            delivery.leased = now.boot;
+            let made = delivery.attempts - delivery.attempts_before_entry;
+            delivery.lease_renewed_at = now.boot;
             delivery.renewed = true;
             self.outbox.push_back(Record::Note(entry, made));
         }

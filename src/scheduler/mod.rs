@@ -10,8 +10,9 @@
 
 mod apart;
 mod backlogs;
+mod dispositions;
 mod ends;
-mod fates;
+mod hand_out;
 mod holds;
 mod keys;
 mod lanes;
@@ -22,7 +23,6 @@ mod shares;
 mod strand;
 mod turns;
 mod types;
-mod workers;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
 use crate::hold::Holds;
-use crate::lane::{Change, Lane, Weight, sign};
-use crate::record::{Fate, Record, Told, Want};
+use crate::lane::{EndpointEvent, Lane, Weight, health_signal};
+use crate::record::{Disposition, Record, StatusUpdate, Want};
 use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
@@ -51,7 +51,7 @@ use types::{Alarm, What};
 pub use types::{Levels, Limits, Now, Stats};
 
 /// How often queues are searched for entries whose lease runs low, or four times in half a lease.
-const SCAN: Duration = Duration::from_secs(1);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// See the module's header.
 #[derive(Debug)]
@@ -87,13 +87,13 @@ pub struct Scheduler {
     /// When one that was never tried may have a worker beyond what is there for such.
     reserve: Option<Instant>,
     /// Lanes that closed or opened, endpoints held or lifted, for the log.
-    changes: Vec<(Arc<str>, Change)>,
+    changes: Vec<(Arc<str>, EndpointEvent)>,
     ready: usize,
     bytes: usize,
     /// Redis holds too much.
     over_budget: bool,
     /// When to look for leases that run low.
-    scan: Option<Instant>,
+    next_housekeeping: Option<Instant>,
     /// Once draining: what would be due later than this leaves.
     horizon: Option<Instant>,
     /// The drain's time is over: nothing is queued any more.
@@ -131,7 +131,7 @@ impl Scheduler {
             ready: 0,
             bytes: 0,
             over_budget: false,
-            scan: None,
+            next_housekeeping: None,
             horizon: None,
             over: false,
             saturation: Saturation::default(),
@@ -162,7 +162,7 @@ impl Scheduler {
                 .entry
                 .is_some_and(|entry| !self.leases.enter(entry))
         {
-            self.stats.held_already += 1;
+            self.stats.already_active += 1;
             return self.note_released(&delivery, now);
         }
         let age = self.age(&delivery, now);
@@ -174,7 +174,7 @@ impl Scheduler {
             self.note_released(&delivery, now);
             return self.queue(delivery, now);
         }
-        self.place(&mut delivery, now);
+        self.assign_lane(&mut delivery, now);
         self.note_released(&delivery, now);
         if late || delivery.entry.is_none() && !fits {
             self.overflow(delivery, now);
@@ -190,11 +190,11 @@ impl Scheduler {
             .entry
             .is_some_and(|entry| !self.leases.hand_over(entry))
         {
-            self.stats.held_already += 1;
+            self.stats.already_active += 1;
             return;
         }
         self.stats.rejected += 1;
-        let told = Told::of_letter(&letter).filter(|_| self.limits.tells);
+        let told = StatusUpdate::of_letter(&letter).filter(|_| self.limits.tells);
         self.outbox
             .extend(told.map(|told| Record::Tell(Box::new(told))));
         self.outbox.push_back(Record::Bury(letter));
@@ -211,19 +211,19 @@ impl Scheduler {
             match first.what {
                 What::Delivery(delivery) => {
                     self.waiting -= 1;
-                    self.route_anew(*delivery, now);
+                    self.requeue(*delivery, now);
                 }
                 What::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
                     if let Some(lane) = self.lanes.get_mut(&key) {
                         lane.alarm = lane.alarm.filter(|at| *at > now.mono);
-                        self.arrange(&key, now.mono);
+                        self.update_turn(&key, now.mono);
                     }
                 }
             }
         }
-        if self.scan.is_some_and(|at| at <= now.mono) {
-            self.look_through(now);
+        if self.next_housekeeping.is_some_and(|at| at <= now.mono) {
+            self.housekeep(now);
         }
         self.route_released(now);
     }
@@ -233,16 +233,19 @@ impl Scheduler {
         let first = self.alarms.peek().map(|Reverse(first)| first.due);
         let load = self.saturation.deadline();
         let reserve = self.reserve.filter(|_| self.waits_for_reserve());
-        let all = first.into_iter().chain(self.scan).chain(load);
+        let all = first.into_iter().chain(self.next_housekeeping).chain(load);
         all.chain(reserve).min()
     }
 
     /// Takes a delivery back with what its attempt came to.
-    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Fate {
+    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Disposition {
         self.in_flight -= 1;
-        let sign = sign(&attempt);
-        if self.set_apart(&mut delivery, &attempt, sign, now).is_none() {
-            self.release(&delivery, sign, now);
+        let signal = health_signal(&attempt);
+        if self
+            .set_apart(&mut delivery, &attempt, signal, now)
+            .is_none()
+        {
+            self.release(&delivery, signal, now);
         }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
         if let Some(after) = attempt.postponed() {
@@ -275,15 +278,22 @@ impl Scheduler {
             self.attempts(&delivery),
         );
         delivery.last = Some(attempt);
-        let told = self.limits.tells.then(|| Told::of(&delivery, now.unix_ms));
-        let fate = self.obey(verdict, delivery, now);
+        let told = self
+            .limits
+            .tells
+            .then(|| StatusUpdate::of(&delivery, now.unix_ms));
+        let fate = self.apply_verdict(verdict, delivery, now);
         self.route_released(now);
-        self.outbox
-            .extend(told.map(|told| Record::Tell(Box::new(Told { fate, ..told }))));
+        self.outbox.extend(told.map(|told| {
+            Record::Tell(Box::new(StatusUpdate {
+                disposition: fate,
+                ..told
+            }))
+        }));
         fate
     }
 
-    fn obey(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Fate {
+    fn apply_verdict(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Disposition {
         match verdict {
             Verdict::Delivered => {
                 self.settle(&delivery);
@@ -293,7 +303,7 @@ impl Scheduler {
                     (entry, _) => entry.map(Record::Settle),
                 };
                 self.outbox.extend(record);
-                Fate::Delivered
+                Disposition::Delivered
             }
             Verdict::Dead { reason, detail } => {
                 let url = delivery.message.endpoint.url.clone();
@@ -301,7 +311,7 @@ impl Scheduler {
                 if reason == DeadReason::Gone {
                     self.note_gone(url, now);
                 }
-                Fate::Dead(reason)
+                Disposition::Dead(reason)
             }
             Verdict::Retry { after } => {
                 self.stats.retried += 1;
@@ -360,7 +370,7 @@ impl Scheduler {
             waiting: self.waiting + self.behind(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
-            unkept: self.active() - self.leases.len(),
+            memory_only: self.active() - self.leases.len(),
         }
     }
 

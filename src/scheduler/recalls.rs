@@ -41,7 +41,7 @@ impl Scheduler {
             self.note_apart(&name);
             self.with_lane(&name, |lane| lane.backlog.note_more());
             self.set_oldest(&name, oldest, now);
-            self.arrange(&name, now.mono);
+            self.update_turn(&name, now.mono);
         }
     }
 
@@ -206,7 +206,7 @@ impl Scheduler {
             let is_meant = lane.needs_probe(now) || is_new;
             match is_meant && lane.backlog.is_askable() && self.horizon.is_none() {
                 true => self.want(&key, 1),
-                false => self.arrange(&key, now),
+                false => self.update_turn(&key, now),
             }
         }
     }

@@ -134,7 +134,7 @@ impl Scheduler {
                     workers: self.limits.workers,
                     busy: self.in_flight,
                     queued: self.ready,
-                    untrusted: self.tally.doubt,
+                    untrusted: self.tally.untrusted_in_flight,
                     first: first.map(|(key, lane)| (key.clone(), lane.busy())),
                     per_second: attempts as f64 / lasted.as_secs_f64(),
                 }))
@@ -148,7 +148,7 @@ impl Scheduler {
         if self.in_flight >= self.limits.workers {
             return true;
         }
-        self.tally.doubt >= self.untrusted_share() && self.has_untrusted_turn()
+        self.tally.untrusted_in_flight >= self.untrusted_share() && self.has_untrusted_turn()
     }
 
     /// Whether a lane that is not trusted has its turn.

@@ -64,7 +64,7 @@ impl Scheduler {
             lane.grant(&grant, now.mono);
             let claim = lane.claim(true, now.mono).unwrap_or_default();
             self.shares.notices.push((key.clone(), claim, true));
-            self.arrange(&key, now.mono);
+            self.update_turn(&key, now.mono);
             self.park_stranded(&key, now);
         }
     }
@@ -89,7 +89,7 @@ impl Scheduler {
             })
             .collect();
         for key in keys {
-            self.arrange(&key, now.mono);
+            self.update_turn(&key, now.mono);
         }
     }
 }

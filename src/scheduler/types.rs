@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::RetrySchedule;
 use crate::delivery::Delivery;
 use crate::lane::LaneLimits;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ pub struct Stats {
     /// Never accepted, as they were malformed.
     pub rejected: u64,
     /// Never accepted, as they are here already.
-    pub held_already: u64,
+    pub already_active: u64,
     /// Retries scheduled.
     pub retried: u64,
     /// HTTP attempts made.
@@ -115,7 +115,7 @@ pub struct Levels {
     pub lanes: usize,
     pub bytes: usize,
     /// Of them all, those that memory alone holds.
-    pub unkept: usize,
+    pub memory_only: usize,
 }
 
 /// Something that is to be done at a time.

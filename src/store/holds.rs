@@ -13,7 +13,7 @@ use super::odd::Odd;
 use super::reply::{bytes, items};
 use super::{Admin, Keys, Redis, StoreError};
 use crate::hold::{self, Cause, Hold, covers};
-use crate::report::Report;
+use crate::report::EndpointSnapshots;
 
 /// How long an answer that nobody takes is kept.
 pub(super) const ANSWER_KEPT: Duration = Duration::from_secs(10);
@@ -145,7 +145,7 @@ impl Admin {
         prefix: &str,
         question: u64,
         limit: Duration,
-    ) -> Result<(Vec<Report>, usize), StoreError> {
+    ) -> Result<(Vec<EndpointSnapshots>, usize), StoreError> {
         let reply = self.keys.reply(question);
         let order = format!("report {reply} {prefix}");
         let heard: RedisResult<usize> = cmd("PUBLISH")
@@ -168,7 +168,7 @@ impl Admin {
             let Some(text) = items(Some(self.done(answer)?)).nth(1).map(bytes) else {
                 break;
             };
-            match serde_json::from_slice::<Report>(&text) {
+            match serde_json::from_slice::<EndpointSnapshots>(&text) {
                 Ok(report) => reports.push(report),
                 Err(_) => self.redis.odd.tell(&reply, &text, "an answer of a replica"),
             }

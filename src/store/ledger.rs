@@ -17,9 +17,9 @@ use super::{Keys, Redis, Store, StoreError, holds, scripts};
 use crate::delivery::{DeadLetter, Delivery, Field};
 use crate::entry::{EntryId, Stream};
 use crate::hold::Cause;
-use crate::record::{Parked, Told, Turn, Unmoved, Until, Why};
-use crate::report::Report;
-use crate::when::unix_ms;
+use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Until, Why};
+use crate::report::EndpointSnapshots;
+use crate::timestamp::unix_ms;
 
 /// Answers that wait for one question at most: replicas that one can have.
 const ANSWERS: i64 = 1000;
@@ -256,7 +256,7 @@ impl Store for RedisLedger {
         Ok(unmoved(Value::Array(words.collect())))
     }
 
-    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError> {
+    fn tell(&mut self, told: &[StatusUpdate], limit: Duration) -> Result<(), StoreError> {
         let mut pipe = redis::pipe();
         for told in told {
             let fields = told.fields();
@@ -287,7 +287,7 @@ impl Store for RedisLedger {
 
     fn answer(
         &mut self,
-        answers: &[(Arc<str>, Box<Report>)],
+        answers: &[(Arc<str>, Box<EndpointSnapshots>)],
         limit: Duration,
     ) -> Result<(), StoreError> {
         let mut pipe = redis::pipe();

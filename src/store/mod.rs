@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use crate::delivery::{DeadLetter, Delivery};
 use crate::entry::EntryId;
-use crate::record::{Parked, Told, Turn, Unmoved, Why};
-use crate::report::Report;
+use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Why};
+use crate::report::EndpointSnapshots;
 
 pub use admin::{Admin, Fields, NewMessage, ParkedMessage};
 pub use advice::advice;
@@ -86,7 +86,7 @@ pub trait Store: Send {
     -> Result<Vec<Unmoved>, StoreError>;
 
     /// Notes what attempts came to, for whoever asks.
-    fn tell(&mut self, told: &[Told], limit: Duration) -> Result<(), StoreError>;
+    fn tell(&mut self, told: &[StatusUpdate], limit: Duration) -> Result<(), StoreError>;
 
     /// Has all replicas send nothing to these URLs for so long.
     fn gone(&mut self, urls: &[(Arc<str>, Duration)], limit: Duration) -> Result<(), StoreError>;
@@ -94,7 +94,7 @@ pub trait Store: Send {
     /// Leaves reports where they are waited for.
     fn answer(
         &mut self,
-        answers: &[(Arc<str>, Box<Report>)],
+        answers: &[(Arc<str>, Box<EndpointSnapshots>)],
         limit: Duration,
     ) -> Result<(), StoreError>;
 

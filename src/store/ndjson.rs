@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::{Store, StoreError};
 use crate::delivery::{DeadLetter, Delivery, Field};
 use crate::entry::EntryId;
-use crate::record::{Parked, Told, Turn, Unmoved, Why};
-use crate::report::Report;
+use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Why};
+use crate::report::EndpointSnapshots;
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {
@@ -49,7 +49,7 @@ impl<W: Write + Send> Store for Ndjson<W> {
         Ok(Vec::new())
     }
 
-    fn tell(&mut self, _: &[Told], _: Duration) -> Result<(), StoreError> {
+    fn tell(&mut self, _: &[StatusUpdate], _: Duration) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -61,7 +61,11 @@ impl<W: Write + Send> Store for Ndjson<W> {
         Ok(())
     }
 
-    fn answer(&mut self, _: &[(Arc<str>, Box<Report>)], _: Duration) -> Result<(), StoreError> {
+    fn answer(
+        &mut self,
+        _: &[(Arc<str>, Box<EndpointSnapshots>)],
+        _: Duration,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -5,19 +5,19 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::hold::Cause;
-use crate::lane::Change;
+use crate::lane::EndpointEvent;
 
 /// An endpoint has changed.
-pub fn log_change(endpoint: &str, change: Change) {
+pub fn log_change(endpoint: &str, change: EndpointEvent) {
     let time = humantime::format_duration;
     match change {
-        Change::Closed { pause } => warn!(
+        EndpointEvent::Closed { pause } => warn!(
             "{endpoint}: closed for {}: it does not answer, or says that it cannot serve; its \
              messages wait, and one at a time tries again; see --pause-base",
             time(pause)
         ),
-        Change::Opened => info!("{endpoint}: open again"),
-        Change::Held { cause, left } => {
+        EndpointEvent::Opened => info!("{endpoint}: open again"),
+        EndpointEvent::Held { cause, left } => {
             let left = left.map_or("until it is resumed".to_owned(), |left| {
                 let left = Duration::from_millis(left.as_millis() as u64);
                 format!("for {}", time(left))
@@ -31,7 +31,7 @@ pub fn log_change(endpoint: &str, change: Change) {
                  lifts that"
             );
         }
-        Change::Lifted => info!("{endpoint}: no longer held"),
+        EndpointEvent::Lifted => info!("{endpoint}: no longer held"),
     }
 }
 

@@ -9,41 +9,41 @@ use std::sync::Arc;
 use crossbeam_channel::bounded;
 
 use super::*;
-use crate::control::{Inbox, Orders};
+use crate::control::{Commands, Inbox};
 use crate::delivery::DeadLetter;
 use crate::drain::{DrainTrigger, drain as signal};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::ledger::{CAPACITY, Ledger, RECEIPTS};
 use crate::message::{Message, RejectReason, Rejection};
+use crate::outage::OutageTracker;
 use crate::rules::Rules;
 use crate::scheduler::Limits;
 use crate::store::Ndjson;
-use crate::trouble::Trouble;
-use crate::waker::{Inlet, Room};
-use crate::work;
+use crate::wake::{CapacitySignal, WakingSender};
+use crate::work_queue;
 
 /// Longer than anything here takes: who waits so long has missed a wake.
 const LONG: Duration = Duration::from_secs(30);
 
 /// All that the timer has to do with.
 struct Around {
-    eager: Inlet<Place<Arrival>>,
-    patient: Inlet<Place<Arrival>>,
-    done: Inlet<Box<Outcome>>,
+    eager: WakingSender<Place<Arrival>>,
+    patient: WakingSender<Place<Arrival>>,
+    done: WakingSender<Box<CompletedAttempt>>,
     records: Receiver<Place<Record>>,
-    receipts: Inlet<Receipt>,
-    room: Room,
+    receipts: WakingSender<Receipt>,
+    room: CapacitySignal,
     drain: Drain,
     trigger: DrainTrigger,
     last: Option<DrainTrigger>,
-    orders: Orders,
-    work: Giver<Delivery>,
-    taker: work::Taker<Delivery>,
+    orders: Commands,
+    work: WorkSender<Delivery>,
+    taker: work_queue::WorkReceiver<Delivery>,
 }
 
 fn timer(limits: Limits) -> (Timer, Around) {
-    let (orders, inbox) = Orders::channel();
+    let (orders, inbox) = Commands::channel();
     let Inbox {
         orders: taken,
         sleeper,
@@ -54,16 +54,16 @@ fn timer(limits: Limits) -> (Timer, Around) {
     let (report, done) = bounded(limits.workers);
     let (ledger, records) = bounded(CAPACITY);
     let (receipt, receipts) = bounded(RECEIPTS);
-    let (work, mut takers) = work::queue(limits.workers);
-    let room = Room::new(waker.clone());
+    let (work, mut takers) = work_queue::queue(limits.workers);
+    let room = CapacitySignal::new(waker.clone());
     let (trigger, drain) = signal(waker.clone());
     let (last_trigger, last) = signal(waker.clone());
     let around = Around {
-        eager: Inlet::new(eager_in, waker.clone()),
-        patient: Inlet::new(patient_in, waker.clone()),
-        done: Inlet::new(report, waker.clone()),
+        eager: WakingSender::new(eager_in, waker.clone()),
+        patient: WakingSender::new(patient_in, waker.clone()),
+        done: WakingSender::new(report, waker.clone()),
         records,
-        receipts: Inlet::new(receipt, waker),
+        receipts: WakingSender::new(receipt, waker),
         room: room.clone(),
         drain: drain.clone(),
         trigger,
@@ -124,7 +124,7 @@ fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
         last: around.last.take(),
         patience: LONG,
         begin_within: Duration::MAX,
-        trouble: Trouble::new("test"),
+        trouble: OutageTracker::new("test"),
         recent: crate::ledger::Recent::default(),
     }
 }
@@ -201,7 +201,8 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
         took: Duration::ZERO,
         result,
     };
-    done.send(Box::new(Outcome { delivery, attempt })).unwrap();
+    done.send(Box::new(CompletedAttempt { delivery, attempt }))
+        .unwrap();
     run.turn();
     assert!(!run.timer.scheduler.has_outbox());
     assert!(!run.full);

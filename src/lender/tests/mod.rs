@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::table::{Question, Table};
 use crate::delivery::Delivery;
 use crate::endpoint::Endpoint;
-use crate::lane::{Lane, LaneLimits, Sign};
+use crate::lane::{HealthSignal, Lane, LaneLimits};
 use crate::limits::book::Book;
 use crate::limits::{CALM, Grant, Standing};
 use crate::message::Message;
 use crate::rules::Rule;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 
 const STEP: Duration = Duration::from_millis(2);
 const WINDOW: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ impl World {
         self.born += 1;
         let standing = standing(false, self.now);
         let mut lane = Lane::new(&LIMITS, self.now);
-        lane.obey(Some(&self.rule), &LIMITS, Some(standing), self.now);
+        lane.apply_rule(Some(&self.rule), &LIMITS, Some(standing), self.now);
         self.replicas.push(Replica {
             name: format!("r{}", self.born),
             lane,
@@ -294,7 +294,8 @@ impl Replica {
         self.in_flight.retain(|ends| *ends > now);
         for _ in self.in_flight.len()..before {
             let took = answer;
-            self.lane.release(Sign::Alive { took }, &LIMITS, now);
+            self.lane
+                .release(HealthSignal::Alive { took }, &LIMITS, now);
             self.note(now);
         }
         while self.queued < self.load {

@@ -27,7 +27,7 @@ fn memory_belongs_to_those_who_answer() {
     s.limits.max_active = 800;
     let of = |n: u64, host: u64| Delivery {
         entry: Some(EntryId::new(n, 0)),
-        leased: at.boot,
+        lease_renewed_at: at.boot,
         ..delivery(&format!("m{n}"), host)
     };
     // A hundred endpoints of which nothing is known share an eighth.
@@ -59,7 +59,7 @@ fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
     // Half of the workers, and one of those that are kept.
     assert_eq!(hang.len(), 9);
     let new = |n: u64, now: Now| Delivery {
-        leased: now.boot,
+        lease_renewed_at: now.boot,
         ..entry(n, now)
     };
     at = later(at, 8);

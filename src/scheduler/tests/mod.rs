@@ -65,7 +65,7 @@ fn keyed(id: &str, entry: Option<u64>, at: Now) -> Delivery {
     let mut delivery = delivery(id, 1);
     delivery.message.overrides.order_key = Some("k".into());
     delivery.entry = entry.map(|n| EntryId::new(n, 0));
-    delivery.leased = at.boot;
+    delivery.lease_renewed_at = at.boot;
     delivery
 }
 
@@ -179,7 +179,7 @@ fn leasing() -> Scheduler {
 fn entry(n: u64, now: Now) -> Delivery {
     Delivery {
         entry: Some(EntryId::new(n, 0)),
-        leased: now.boot,
+        lease_renewed_at: now.boot,
         ..delivery(&format!("m{n}"), n)
     }
 }
@@ -200,7 +200,7 @@ fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
     assert!(matches!(s.outbox().pop_front(), Some(Record::Park(_))));
     // Its move is not confirmed: whoever took it in now would deliver it as well.
     s.accept(entry(1, at), at);
-    assert_eq!((s.active(), s.stats().held_already), (0, 1));
+    assert_eq!((s.active(), s.stats().already_active), (0, 1));
     let moved = vec![EntryId::new(1, 0)];
     s.take_receipt(
         Receipt {
@@ -243,7 +243,7 @@ fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands() {
     assert!(left.len() == 1 && &*left[0].id == "m4", "{left:?}");
     // What comes now was read before.
     s.accept(entry(5, at), wakes);
-    assert_eq!((s.active(), s.stats().held_already), (1, 1));
+    assert_eq!((s.active(), s.stats().already_active), (1, 1));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
     s.accept(received(100, 2), at);
     let tried = Delivery {
         attempts: 3,
-        carried: 3,
+        attempts_before_entry: 3,
         failed_before: Some("status=503".into()),
         ..received(101, 3)
     };

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::record::{Receipt, Until, Want};
 use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
-use crate::when::BootTime;
+use crate::timestamp::BootTime;
 use hosts::{Hope, Host};
 
 /// xorshift64*: enough for choices, and the same on every machine.
@@ -84,7 +84,7 @@ struct Model {
     /// Notes that are to stand in the outbox.
     notes: HashMap<String, u32>,
     states: HashMap<String, Known>,
-    held_already: u64,
+    already_active: u64,
     attempts: u64,
     retried: u64,
     flying: Vec<Delivery>,
@@ -172,7 +172,7 @@ impl Model {
             },
             notes: HashMap::new(),
             states: HashMap::new(),
-            held_already: 0,
+            already_active: 0,
             attempts: 0,
             retried: 0,
             flying: Vec::new(),
@@ -219,9 +219,9 @@ impl Model {
         if self.limits.near.is_some() && self.rng.below(2) == 0 {
             let ms = self.states.len() as u64;
             delivery.entry = Some(EntryId::new(ms, 0));
-            delivery.carried = self.rng.below(3) as u32;
-            delivery.attempts = delivery.carried + self.rng.below(2) as u32;
-            delivery.suspect = delivery.attempts > delivery.carried;
+            delivery.attempts_before_entry = self.rng.below(3) as u32;
+            delivery.attempts = delivery.attempts_before_entry + self.rng.below(2) as u32;
+            delivery.reclaimed = delivery.attempts > delivery.attempts_before_entry;
         }
         // Of what is published while draining, some is late.
         let drains = self.horizon.is_some() && self.limits.near.is_some();
@@ -231,7 +231,7 @@ impl Model {
             state: State::Ready,
             host,
             attempts: delivery.attempts,
-            carried: delivery.carried,
+            carried: delivery.attempts_before_entry,
             bytes: delivery.message.raw().len(),
             entry: delivery.entry,
             leased: now.boot,
@@ -256,7 +256,7 @@ impl Model {
             None if self.limits.bridge || known.late => State::Parked(now.unix_ms),
             None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
-            Some(_) if delivery.suspect && exhausted => State::Dead(DeadReason::Exhausted),
+            Some(_) if delivery.reclaimed && exhausted => State::Dead(DeadReason::Exhausted),
             entry if wish > 0 => {
                 let wish = Duration::from_millis(wish);
                 self.put_off_to((host, entry.is_some()), wish, now)
@@ -418,7 +418,7 @@ impl Model {
         };
         let mut copy = delivery(&id, known.host);
         copy.entry = known.entry;
-        self.held_already += 1;
+        self.already_active += 1;
         self.scheduler.accept(copy, self.now());
         self.records(&[]);
     }
@@ -462,7 +462,7 @@ impl Model {
 
     /// Compares the outbox with what the model believes of `touched`: each that left has its
     /// record, none has two, and nothing else is written.
-    fn records(&mut self, touched: &[String]) -> Vec<(String, Fate)> {
+    fn records(&mut self, touched: &[String]) -> Vec<(String, Disposition)> {
         let mut tells = Vec::new();
         let mut asides = HashMap::new();
         let mut left: HashMap<String, State> = HashMap::new();
@@ -498,9 +498,9 @@ impl Model {
                 }
                 Record::Tell(told) => {
                     if told.attempted {
-                        tells.push((told.id.to_string(), told.fate));
+                        tells.push((told.id.to_string(), told.disposition));
                     } else {
-                        let is_dead = matches!(told.fate, Fate::Dead(_));
+                        let is_dead = matches!(told.disposition, Disposition::Dead(_));
                         assert!(asides.insert(told.id.to_string(), is_dead).is_none());
                     }
                     continue;
@@ -554,7 +554,10 @@ impl Model {
     fn tick(&mut self) {
         self.wake();
         let now = self.now();
-        let scans = self.scheduler.scan.is_some_and(|at| at <= now.mono);
+        let scans = self
+            .scheduler
+            .next_housekeeping
+            .is_some_and(|at| at <= now.mono);
         self.scheduler.tick(now);
         let mut due: Vec<(Instant, u64, String)> = Vec::new();
         for (id, known) in &mut self.states {
@@ -585,7 +588,7 @@ impl Model {
                 let age = now.boot.since(known.leased);
                 if known.state == State::Ready
                     && known.entry.is_some()
-                    && age > near - SCAN.min(near / 4)
+                    && age > near - HOUSEKEEPING_INTERVAL.min(near / 4)
                 {
                     known.state = State::Leaving;
                     old.push(id.clone());
@@ -746,14 +749,14 @@ impl Model {
         assert_eq!(tells, Vec::from_iter(told));
     }
 
-    fn state_of(&self, fate: Fate) -> State {
+    fn state_of(&self, fate: Disposition) -> State {
         let now = self.now();
         match fate {
-            Fate::Delivered => State::Delivered,
-            Fate::Waiting { after } => State::Waiting(now.mono + after),
-            Fate::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
-            Fate::Deferred => State::Deferred,
-            Fate::Dead(reason) => State::Dead(reason),
+            Disposition::Delivered => State::Delivered,
+            Disposition::Waiting { after } => State::Waiting(now.mono + after),
+            Disposition::Parked { after } => State::Parked(now.unix_ms + after.as_millis() as u64),
+            Disposition::Deferred => State::Deferred,
+            Disposition::Dead(reason) => State::Dead(reason),
         }
     }
 
@@ -785,7 +788,7 @@ impl Model {
         assert_eq!(stats.lapsed, count(|s| *s == State::Lapsed) as u64);
         let late = self.states.values().filter(|k| k.late).count();
         assert_eq!(stats.appended, late as u64);
-        assert_eq!(stats.held_already, self.held_already);
+        assert_eq!(stats.already_active, self.already_active);
         assert_eq!(stats.attempts, self.attempts);
         assert_eq!(stats.retried, self.retried);
         let settled = stats.delivered + stats.dead + stats.parked + stats.deferred + stats.lapsed;
@@ -795,7 +798,7 @@ impl Model {
             _ => None,
         });
         self.check_gates();
-        let scan = self.scheduler.scan;
+        let scan = self.scheduler.next_housekeeping;
         let deadline = earliest.chain(scan).min();
         let opens = |k: &Known| {
             let host = &self.hosts[k.host as usize];
@@ -820,8 +823,11 @@ impl Model {
             "no lease is forgotten"
         );
         self.check_leases();
-        let unkept = |k: &&Known| is_active(k.state) && k.entry.is_none();
-        assert_eq!(levels.unkept, self.states.values().filter(unkept).count());
+        let memory_only = |k: &&Known| is_active(k.state) && k.entry.is_none();
+        assert_eq!(
+            levels.memory_only,
+            self.states.values().filter(memory_only).count()
+        );
         assert_eq!(levels.bytes == 0, self.scheduler.active() == 0);
     }
 

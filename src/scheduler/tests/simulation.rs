@@ -139,7 +139,7 @@ impl World {
         let delivery = Delivery {
             entry: Some(EntryId::new(self.entries, 0)),
             attempts,
-            carried: attempts,
+            attempts_before_entry: attempts,
             head,
             backlog,
             ..Delivery::new(message, "test".into(), 0, self.now().boot)
@@ -262,7 +262,7 @@ impl World {
         let raw = delivery.message.raw().to_vec();
         let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
         let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
-        let copy = Delivery::new(message, "test".into(), 0, delivery.leased);
+        let copy = Delivery::new(message, "test".into(), 0, delivery.lease_renewed_at);
         followers.push_back(Parked::new(copy, Until::Due(0)));
         Turn::Follows
     }
@@ -319,7 +319,7 @@ impl World {
             result,
         };
         let fate = self.scheduler.finish(delivery, attempt, self.now());
-        if fate == Fate::Delivered {
+        if fate == Disposition::Delivered {
             let key = id.split(':').next().unwrap().to_owned();
             if self.order.contains_key(&key) {
                 self.settled.entry(key).or_default().push(id);

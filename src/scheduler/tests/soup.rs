@@ -64,7 +64,7 @@ impl Soup {
         let mut new = delivery(&format!("m{}", self.arrived), host);
         new.message.deliver_at = None;
         new.received = now.unix_ms - self.rng.below(1500);
-        new.leased = now.boot;
+        new.lease_renewed_at = now.boot;
         if self.rng.below(4) > 0 {
             let (ms, seq) = (self.arrived, 0);
             new.entry = Some(EntryId::new(ms, seq));
@@ -128,7 +128,7 @@ impl Soup {
         let host: u64 = parked.url["http://h".len()..][..1].parse().unwrap();
         let mut back = delivery(&parked.id, host);
         (back.received, back.attempts) = (parked.received, parked.attempts);
-        (back.carried, back.leased) = (parked.attempts, now.boot);
+        (back.attempts_before_entry, back.lease_renewed_at) = (parked.attempts, now.boot);
         self.arrived += 1;
         let (ms, seq) = (self.arrived, 0);
         back.entry = Some(EntryId::new(ms, seq));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::turns::Turn;
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::lane::Sign;
+use crate::lane::HealthSignal;
 
 impl Scheduler {
     /// The next delivery to attempt, if a worker is free for it. It must come back through
@@ -17,7 +17,7 @@ impl Scheduler {
     pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
             let (place, key) = self.next_turn(now)?;
-            let is_crowded = self.tally.doubt * 2 >= self.untrusted_share();
+            let is_crowded = self.tally.untrusted_in_flight * 2 >= self.untrusted_share();
             let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
                 continue;
             };
@@ -28,7 +28,7 @@ impl Scheduler {
             }
             let taken = self.with_lane(&key, |lane| lane.take(now.mono));
             let delivery = taken.flatten();
-            self.arrange(&key, now.mono);
+            self.update_turn(&key, now.mono);
             let Some(delivery) = delivery else {
                 continue;
             };
@@ -52,7 +52,7 @@ impl Scheduler {
         if !lapsed && !expired && !too_old && !late {
             return Some(delivery);
         }
-        self.release(&delivery, Sign::NOTHING, now);
+        self.release(&delivery, HealthSignal::NOTHING, now);
         if lapsed {
             self.lapse(&delivery);
         } else if expired {
@@ -70,7 +70,7 @@ impl Scheduler {
     pub(super) fn next_turn(&mut self, now: Now) -> Option<Turn> {
         // A customer who is not known to answer may not take the last of the workers from those
         // who do, and one who is known to fail not from those who may answer.
-        let others = self.tally.doubt < self.untrusted_share();
+        let others = self.tally.untrusted_in_flight < self.untrusted_share();
         let failing = self.tally.failing < self.failing_share();
         let turn = self.turns.next(others, failing);
         turn.or_else(|| self.take_from_reserve(now.mono))
@@ -94,7 +94,7 @@ impl Scheduler {
     }
 
     pub(super) fn waits_for_reserve(&self) -> bool {
-        let (doubt, share) = (self.tally.doubt, self.untrusted_share());
+        let (doubt, share) = (self.tally.untrusted_in_flight, self.untrusted_share());
         let is_free = self.in_flight < self.limits.workers;
         is_free && doubt >= share && doubt < share + self.reserved() && self.turns.has_untried()
     }

@@ -6,13 +6,13 @@ use crate::delivery::{Attempt, Exchange, FaultKind};
 
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sign {
+pub enum HealthSignal {
     Alive {
         took: Duration,
     },
     /// It cannot be reached, or says that it cannot serve; perhaps until when.
     Fault {
-        wish: Option<Duration>,
+        retry_after: Option<Duration>,
         took: Duration,
     },
     /// Nothing: outhook cut the attempt short, or is itself to blame. Others would fare no better
@@ -22,32 +22,32 @@ pub enum Sign {
     },
 }
 
-impl Sign {
-    pub const NOTHING: Sign = Sign::None {
+impl HealthSignal {
+    pub const NOTHING: HealthSignal = HealthSignal::None {
         pause: Duration::ZERO,
     };
 }
 
 /// What `attempt` says of its endpoint.
-pub fn sign(attempt: &Attempt) -> Sign {
+pub fn health_signal(attempt: &Attempt) -> HealthSignal {
     match &attempt.result {
         Exchange::Answer {
             status: 429 | 502..=504,
             retry_after,
             ..
-        } => Sign::Fault {
-            wish: *retry_after,
+        } => HealthSignal::Fault {
+            retry_after: *retry_after,
             took: attempt.took,
         },
-        Exchange::Answer { .. } => Sign::Alive { took: attempt.took },
+        Exchange::Answer { .. } => HealthSignal::Alive { took: attempt.took },
         Exchange::Fault {
             kind: FaultKind::Internal,
             ..
-        } => Sign::NOTHING,
+        } => HealthSignal::NOTHING,
         Exchange::Fault { kind, .. } => match kind.postponed() {
-            Some(pause) => Sign::None { pause },
-            None => Sign::Fault {
-                wish: None,
+            Some(pause) => HealthSignal::None { pause },
+            None => HealthSignal::Fault {
+                retry_after: None,
                 took: attempt.took,
             },
         },

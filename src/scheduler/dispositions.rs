@@ -8,11 +8,11 @@ use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::lane::Weight;
-use crate::record::{Fate, Parked, Record, Told, Until};
+use crate::record::{Disposition, Parked, Record, StatusUpdate, Until};
 
 impl Scheduler {
     /// Finds a delivery's rule and lane.
-    pub(super) fn place(&mut self, delivery: &mut Delivery, now: Now) {
+    pub(super) fn assign_lane(&mut self, delivery: &mut Delivery, now: Now) {
         delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
         let lane = delivery.rule.as_ref().and_then(|rule| rule.lane());
         let apart = self.apart.find(&delivery.message.endpoint);
@@ -27,17 +27,17 @@ impl Scheduler {
     }
 
     /// The same for one that has stood somewhere for a while: rules may have changed.
-    pub(super) fn route_anew(&mut self, mut delivery: Delivery, now: Now) {
+    pub(super) fn requeue(&mut self, mut delivery: Delivery, now: Now) {
         let bytes = delivery.message.raw().len();
         self.with_lane(&delivery.lane, |lane| lane.leave(bytes));
-        self.place(&mut delivery, now);
+        self.assign_lane(&mut delivery, now);
         self.route(delivery, now);
     }
 
     /// Where a delivery belongs that may go as far as others of its key are concerned.
     pub(super) fn route(&mut self, delivery: Delivery, now: Now) {
         let wish = delivery.message.deliver_at.unwrap_or_default();
-        if delivery.suspect && delivery.attempts >= self.attempts(&delivery) {
+        if delivery.reclaimed && delivery.attempts >= self.attempts(&delivery) {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
                           it may be the cause; see the log of that time";
             self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
@@ -65,7 +65,7 @@ impl Scheduler {
     /// Routes those whose turn has come because others of their key are settled.
     pub(super) fn route_released(&mut self, now: Now) {
         while let Some(delivery) = self.released.pop_front() {
-            self.route_anew(delivery, now);
+            self.requeue(delivery, now);
         }
     }
 
@@ -93,18 +93,18 @@ impl Scheduler {
         expires.is_some_and(|expires| expires <= at_ms)
     }
 
-    pub(super) fn expire(&mut self, delivery: Delivery, now: Now) -> Fate {
+    pub(super) fn expire(&mut self, delivery: Delivery, now: Now) -> Disposition {
         let detail = format!(
             "expiresAt came before it was delivered (attempts made: {})",
             delivery.attempts
         );
         self.bury(delivery, DeadReason::Expired, detail, now);
-        Fate::Dead(DeadReason::Expired)
+        Disposition::Dead(DeadReason::Expired)
     }
 
     /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
     /// time if that is later.
-    pub(super) fn put_off(&mut self, delivery: Delivery, after: Duration, now: Now) -> Fate {
+    pub(super) fn put_off(&mut self, delivery: Delivery, after: Duration, now: Now) -> Disposition {
         let lane = self.lanes.get(&delivery.lane).filter(|_| self.has_store());
         let closed = lane.and_then(|lane| lane.closed_for(now.mono));
         match closed {
@@ -129,7 +129,7 @@ impl Scheduler {
         after: Duration,
         near: Option<Duration>,
         now: Now,
-    ) -> Fate {
+    ) -> Disposition {
         let after = self.at_most(after, &delivery, now);
         let due = now.mono + after;
         if self.is_expired(
@@ -146,7 +146,7 @@ impl Scheduler {
             Some(near) if leaving || after > near => {
                 let due = now.unix_ms.saturating_add(after.as_millis() as u64);
                 self.park(delivery, due, now);
-                Fate::Parked { after }
+                Disposition::Parked { after }
             }
             None if leaving => {
                 let detail = format!(
@@ -155,7 +155,7 @@ impl Scheduler {
                     delivery.attempts
                 );
                 self.bury(delivery, DeadReason::Drained, detail, now);
-                Fate::Dead(DeadReason::Drained)
+                Disposition::Dead(DeadReason::Drained)
             }
             near => {
                 // What it has cost must outlive this process, and it must not outlive its lease.
@@ -169,7 +169,7 @@ impl Scheduler {
                 }
                 self.waiting += 1;
                 self.set_alarm(due, What::Delivery(delivery.into()));
-                Fate::Waiting { after }
+                Disposition::Waiting { after }
             }
         }
     }
@@ -202,7 +202,7 @@ impl Scheduler {
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
         // Other replicas may have heard it too. It is told of when it comes from the stream, to one.
         let once = (self.limits.bridge || delivery.is_late) && delivery.entry.is_none();
-        let told = self.told(&delivery, Fate::Parked { after }, now);
+        let told = self.told(&delivery, Disposition::Parked { after }, now);
         self.leave(&delivery);
         self.hand_over(&delivery);
         self.stats.parked += 1;
@@ -227,7 +227,7 @@ impl Scheduler {
         now: Now,
     ) {
         self.settle(&delivery);
-        let told = self.told(&delivery, Fate::Dead(reason), now);
+        let told = self.told(&delivery, Disposition::Dead(reason), now);
         self.hand_over(&delivery);
         self.stats.dead += 1;
         let letter = delivery.bury(reason, detail, now.unix_ms);
@@ -237,12 +237,12 @@ impl Scheduler {
 
     /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
     /// the record of that, which may turn out to be somebody else's to make.
-    pub(super) fn told(&self, delivery: &Delivery, fate: Fate, now: Now) -> Option<Record> {
+    pub(super) fn told(&self, delivery: &Delivery, fate: Disposition, now: Now) -> Option<Record> {
         self.limits.tells.then(|| {
-            let told = Told {
-                fate,
+            let told = StatusUpdate {
+                disposition: fate,
                 attempted: false,
-                ..Told::of(delivery, now.unix_ms)
+                ..StatusUpdate::of(delivery, now.unix_ms)
             };
             Record::Tell(Box::new(told))
         })

@@ -20,10 +20,10 @@ use crossbeam_utils::sync::{Parker, Unparker};
 
 /// Gives work. What is queued is taken to the end, and when the last of these is dropped
 /// the workers end.
-pub struct Giver<T>(Arc<Queue<T>>);
+pub struct WorkSender<T>(Arc<Queue<T>>);
 
 /// One worker's end: an iterator that blocks.
-pub struct Taker<T> {
+pub struct WorkReceiver<T> {
     queue: Arc<Queue<T>>,
     parker: Parker,
 }
@@ -46,7 +46,7 @@ struct State<T> {
 }
 
 /// For so many workers, and as many pieces of work.
-pub fn queue<T>(workers: usize) -> (Giver<T>, Vec<Taker<T>>) {
+pub fn queue<T>(workers: usize) -> (WorkSender<T>, Vec<WorkReceiver<T>>) {
     let queue = Arc::new(Queue {
         workers,
         most_waking: thread::available_parallelism().map_or(1, NonZero::get),
@@ -57,15 +57,15 @@ pub fn queue<T>(workers: usize) -> (Giver<T>, Vec<Taker<T>>) {
             givers: 1,
         }),
     });
-    let taker = |_| Taker {
+    let taker = |_| WorkReceiver {
         queue: queue.clone(),
         parker: Parker::new(),
     };
     let takers = (0..workers).map(taker).collect();
-    (Giver(queue), takers)
+    (WorkSender(queue), takers)
 }
 
-impl<T> Giver<T> {
+impl<T> WorkSender<T> {
     /// Never blocks.
     ///
     /// # Panics
@@ -90,14 +90,14 @@ impl<T> Giver<T> {
     }
 }
 
-impl<T> Clone for Giver<T> {
+impl<T> Clone for WorkSender<T> {
     fn clone(&self) -> Self {
         self.0.state().givers += 1;
-        Giver(self.0.clone())
+        WorkSender(self.0.clone())
     }
 }
 
-impl<T> Drop for Giver<T> {
+impl<T> Drop for WorkSender<T> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.givers -= 1;
@@ -108,7 +108,7 @@ impl<T> Drop for Giver<T> {
     }
 }
 
-impl<T> Iterator for Taker<T> {
+impl<T> Iterator for WorkReceiver<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -165,16 +165,16 @@ mod tests {
     use super::*;
 
     /// One worker a taker: each tells who it is with what it took.
-    fn start(takers: Vec<Taker<u32>>) -> (Vec<JoinHandle<()>>, Receiver<(usize, u32)>) {
+    fn start(takers: Vec<WorkReceiver<u32>>) -> (Vec<JoinHandle<()>>, Receiver<(usize, u32)>) {
         let (tell, told) = bounded(takers.len());
-        let start = |(n, taker): (usize, Taker<u32>)| {
+        let start = |(n, taker): (usize, WorkReceiver<u32>)| {
             let tell = tell.clone();
             thread::spawn(move || taker.for_each(|work| tell.send((n, work)).unwrap()))
         };
         (takers.into_iter().enumerate().map(start).collect(), told)
     }
 
-    fn wait_until_idle(giver: &Giver<u32>, count: usize) {
+    fn wait_until_idle(giver: &WorkSender<u32>, count: usize) {
         while giver.0.state().idle.len() < count {
             thread::yield_now();
         }

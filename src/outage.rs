@@ -1,5 +1,5 @@
 //! Trouble with Redis: told once when it begins, once when it ends, and waited out with
-//! growing pauses in between. Each thread that talks to Redis has a [`Trouble`]; they tell as
+//! growing pauses in between. Each thread that talks to Redis has a [`OutageTracker`]; they tell as
 //! one, as an outage that three threads notice is one outage.
 
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ struct Common {
 }
 
 /// One thread's trouble.
-pub struct Trouble {
+pub struct OutageTracker {
     /// With what.
     what: &'static str,
     who: &'static str,
@@ -39,10 +39,10 @@ pub struct Trouble {
     failures: u32,
 }
 
-impl Trouble {
+impl OutageTracker {
     /// `who` is the thread's part, for the log.
     pub fn new(who: &'static str) -> Self {
-        Trouble {
+        OutageTracker {
             what: "redis",
             who,
             common: Arc::default(),
@@ -53,14 +53,14 @@ impl Trouble {
 
     /// Not with Redis but with this.
     pub fn with(self, what: &'static str) -> Self {
-        Trouble { what, ..self }
+        OutageTracker { what, ..self }
     }
 
     /// For another thread, told together with this one's.
     pub fn of(&self, who: &'static str) -> Self {
-        Trouble {
+        OutageTracker {
             common: self.common.clone(),
-            ..Trouble::new(who)
+            ..OutageTracker::new(who)
         }
     }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound_and_begin_at_none() {
-        let mut t = Trouble::new("test");
+        let mut t = OutageTracker::new("test");
         let error = StoreError::new("x");
         assert_eq!(t.begin(&error), Duration::ZERO);
         for n in 0..10 {

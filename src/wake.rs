@@ -3,7 +3,7 @@
 //! A `Select` over all its channels would do, but costs twice: it enters itself into each of
 //! them and out again, and whoever sends holds that channel's lock while it wakes the timer,
 //! which then stumbles over it. So whoever sends to the timer wakes it as well, through an
-//! [`Inlet`]; and so does the end of an inlet, or of a [`Waker`].
+//! [`WakingSender`]; and so does the end of such a sender, or of a [`Waker`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +12,18 @@ use std::time::Instant;
 use crossbeam_channel::{SendError, Sender, TrySendError};
 use crossbeam_utils::sync::{Parker, Unparker};
 
-/// Wakes the [`Sleeper`]: at each call, and when it is dropped.
+/// Wakes the [`WaitingParker`]: at each call, and when it is dropped.
 #[derive(Clone, Debug)]
 pub struct Waker(Unparker);
 
 /// Sleeps until it is woken. Being woken while awake is remembered, so whoever has slept looks
 /// at all there is to do, and what comes during the look is not slept over.
 #[derive(Debug)]
-pub struct Sleeper(Parker);
+pub struct WaitingParker(Parker);
 
 /// A way into a thread that sleeps.
 #[derive(Debug)]
-pub struct Inlet<T> {
+pub struct WakingSender<T> {
     // Dropped in this order: who is woken finds the channel closed.
     to: Sender<T>,
     waker: Waker,
@@ -32,15 +32,15 @@ pub struct Inlet<T> {
 /// Room in a channel to which the sleeper sends: whoever receives from it wakes it, but only
 /// if it has asked.
 #[derive(Clone)]
-pub struct Room {
+pub struct CapacitySignal {
     wanted: Arc<AtomicBool>,
     waker: Waker,
 }
 
 /// Both ends.
-pub fn waker() -> (Waker, Sleeper) {
+pub fn waker() -> (Waker, WaitingParker) {
     let parker = Parker::new();
-    (Waker(parker.unparker().clone()), Sleeper(parker))
+    (Waker(parker.unparker().clone()), WaitingParker(parker))
 }
 
 impl Waker {
@@ -55,7 +55,7 @@ impl Drop for Waker {
     }
 }
 
-impl Sleeper {
+impl WaitingParker {
     /// Blocks until woken, or until then.
     pub fn sleep(&self, until: Option<Instant>) {
         match until {
@@ -66,7 +66,7 @@ impl Sleeper {
 }
 
 #[cfg(test)]
-impl Sleeper {
+impl WaitingParker {
     /// Sleeps, and fails if nobody wakes it.
     pub fn sleep_until_woken(&self) {
         let until = Instant::now() + std::time::Duration::from_secs(60);
@@ -75,10 +75,10 @@ impl Sleeper {
     }
 }
 
-impl Room {
+impl CapacitySignal {
     pub fn new(waker: Waker) -> Self {
         let wanted = Arc::new(AtomicBool::new(false));
-        Room { wanted, waker }
+        CapacitySignal { wanted, waker }
     }
 
     /// There was none. To be called before looking once more.
@@ -98,9 +98,9 @@ impl Room {
     }
 }
 
-impl<T> Inlet<T> {
+impl<T> WakingSender<T> {
     pub fn new(to: Sender<T>, waker: Waker) -> Self {
-        Inlet { to, waker }
+        WakingSender { to, waker }
     }
 
     /// Blocks while the channel is full.
@@ -125,9 +125,9 @@ impl<T> Inlet<T> {
     }
 }
 
-impl<T> Clone for Inlet<T> {
+impl<T> Clone for WakingSender<T> {
     fn clone(&self) -> Self {
-        Inlet::new(self.to.clone(), self.waker.clone())
+        WakingSender::new(self.to.clone(), self.waker.clone())
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn is_woken(sleeper: &Sleeper) -> bool {
+    fn is_woken(sleeper: &WaitingParker) -> bool {
         let soon = Instant::now() + Duration::from_millis(20);
         sleeper.sleep(Some(soon));
         Instant::now() < soon
@@ -150,7 +150,7 @@ mod tests {
     fn what_is_sent_wakes_and_so_does_the_end() {
         let (waker, sleeper) = waker();
         let (to, from) = bounded(1);
-        let inlet = Inlet::new(to, waker);
+        let inlet = WakingSender::new(to, waker);
         let sender = thread::spawn(move || {
             for n in 0..1000 {
                 inlet.send(n).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn who_makes_room_wakes_only_who_wants_some() {
         let (waker, sleeper) = waker();
-        let room = Room::new(waker);
+        let room = CapacitySignal::new(waker);
         room.made();
         assert!(!is_woken(&sleeper));
         room.want();

@@ -91,6 +91,9 @@ pub enum Exchange {
 /// How long a delivery waits for which outhook had no descriptor, port or memory.
 const STARVED: Duration = Duration::from_secs(1);
 
+/// How long one waits that cannot be signed: somebody has to give outhook a key first.
+const UNSIGNED: Duration = Duration::from_secs(10);
+
 /// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -110,6 +113,9 @@ pub enum FaultKind {
     Unresolved {
         again: Duration,
     },
+    /// No key of its endpoint is valid now. Says nothing of the endpoint, and does not count as an
+    /// attempt.
+    Unsigned,
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
@@ -121,6 +127,7 @@ impl FaultKind {
         match self {
             FaultKind::Shutdown => Some(Duration::ZERO),
             FaultKind::Starved => Some(STARVED),
+            FaultKind::Unsigned => Some(UNSIGNED),
             FaultKind::Unresolved { again } => Some(again),
             _ => None,
         }
@@ -136,6 +143,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Timeout => "timeout",
             FaultKind::Protocol => "protocol",
             FaultKind::Shutdown => "shutdown",
+            FaultKind::Unsigned => "signing",
             FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }

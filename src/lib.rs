@@ -50,5 +50,6 @@ mod report;
 mod rules;
 mod rules_file;
 mod secret;
+mod signing;
 mod timestamp;
 mod verdict;

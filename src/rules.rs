@@ -10,10 +10,15 @@ use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
 use crate::headers::Headers;
+use crate::signing::Signing;
 
 /// All rules, in the order of the file: the first that matches holds.
 #[derive(Debug, Default, Clone)]
-pub struct Rules(Vec<Arc<Rule>>);
+pub struct Rules {
+    list: Vec<Arc<Rule>>,
+    /// For all that none of these matches.
+    rest: Option<Arc<Rule>>,
+}
 
 /// Settings for the endpoints that it matches. What is not set is as the options say.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct Rule {
     pub user_agent: Option<HeaderValue>,
     /// Trusted in place of those of `--ca-file`.
     pub authorities: Option<Authorities>,
+    /// How what is sent to them is signed, if at all.
+    pub signing: Option<Arc<Signing>>,
     /// Nothing is sent; messages wait.
     pub disabled: bool,
 }
@@ -50,27 +57,41 @@ pub enum Match {
 
 impl Rules {
     pub fn new(rules: Vec<Rule>) -> Rules {
-        Rules(rules.into_iter().map(Arc::new).collect())
+        Rules {
+            list: rules.into_iter().map(Arc::new).collect(),
+            rest: None,
+        }
+    }
+
+    /// Signs what is sent to endpoints that no rule is for.
+    pub fn sign_rest(&mut self, signing: Option<Arc<Signing>>) {
+        self.rest = signing.map(|signing| {
+            Arc::new(Rule {
+                signing: Some(signing),
+                ..Rule::plain(Match::Host("*".into()))
+            })
+        });
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter().map(|rule| &**rule)
+        self.list.iter().chain(&self.rest).map(|rule| &**rule)
     }
 
     /// The rule for `endpoint`.
     pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<Rule>> {
         // Most have no rules at all, and need no text of the URL.
-        if self.0.is_empty() {
-            return None;
+        if self.list.is_empty() {
+            return self.rest.as_ref();
         }
         let host = endpoint.uri.host().unwrap_or_default();
-        self.0
+        self.list
             .iter()
             .find(|rule| rule.matches.covers(&endpoint.url, host))
+            .or(self.rest.as_ref())
     }
 }
 
@@ -103,16 +124,13 @@ impl Rule {
             Match::Host(_) => None,
         }
     }
-}
 
-#[cfg(test)]
-impl Rule {
-    /// A rule of limits alone, for any host named `h`.
-    pub fn of_limits(max_in_flight: Option<usize>, pace: Option<Duration>) -> Rule {
+    /// A rule that sets nothing.
+    fn plain(matches: Match) -> Rule {
         Rule {
-            matches: Match::Host("h".into()),
-            max_in_flight,
-            pace,
+            matches,
+            max_in_flight: None,
+            pace: None,
             timeout: None,
             schedule: None,
             max_age: None,
@@ -121,7 +139,20 @@ impl Rule {
             method: None,
             user_agent: None,
             authorities: None,
+            signing: None,
             disabled: false,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Rule {
+    /// A rule of limits alone, for any host named `h`.
+    pub fn of_limits(max_in_flight: Option<usize>, pace: Option<Duration>) -> Rule {
+        Rule {
+            max_in_flight,
+            pace,
+            ..Rule::plain(Match::Host("h".into()))
         }
     }
 }

@@ -2,8 +2,11 @@
 //! text.
 
 mod fields;
+mod loose;
+mod signing;
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,6 +18,8 @@ use crate::backoff::RetrySchedule;
 use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Match, Rule, Rules};
+use crate::secret::Secret;
+use crate::signing::Signing;
 
 /// What rules are checked against, and build on.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub struct Bounds {
 struct File<E> {
     #[serde(default = "Vec::new")]
     endpoint: Vec<E>,
+    #[serde(default, deserialize_with = "signing::setting")]
+    signing: Option<signing::Setting>,
 }
 
 /// One `[[endpoint]]`. Values are checked while they are read, so that an error has its line.
@@ -61,6 +68,8 @@ struct Entry {
     #[serde(default, deserialize_with = "fields::user_agent")]
     user_agent: Option<HeaderValue>,
     ca_file: Option<String>,
+    #[serde(default, deserialize_with = "signing::setting")]
+    signing: Option<signing::Setting>,
     #[serde(default)]
     disabled: bool,
 }
@@ -69,48 +78,62 @@ struct Entry {
 #[derive(Clone, Copy)]
 pub struct Readers<'a> {
     pub authorities: &'a dyn Fn(&str) -> Result<Authorities, String>,
+    pub secret: &'a dyn Fn(&str) -> Result<Secret, String>,
 }
 
 /// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
-/// the place and what is allowed.
+/// the place and what is allowed. `signing`: how deliveries are signed where the file says nothing of
+/// it.
 pub fn parse(
     text: &str,
     name: &str,
     bounds: &Bounds,
     readers: Readers<'_>,
+    signing: Option<Arc<Signing>>,
 ) -> Result<Rules, String> {
-    let entries: Vec<(String, Entry)> = match name.ends_with(".json") {
-        true => {
-            let file: File<Entry> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
-            file.endpoint
-                .into_iter()
-                .map(|e| (String::new(), e))
-                .collect()
-        }
-        false => {
-            let line = |at: usize| format!("line {}: ", text[..at].matches('\n').count() + 1);
-            let file: File<Spanned<Entry>> = toml::from_str(text).map_err(|e| {
-                let line = e.span().map(|s| line(s.start)).unwrap_or_default();
-                format!("{line}{}", one_line(&e.message()))
-            })?;
-            let entries = file.endpoint.into_iter();
-            entries
-                .map(|e| (line(e.span().start), e.into_inner()))
-                .collect()
-        }
+    let (entries, set) = read(text, name.ends_with(".json"))?;
+    let signing = match set {
+        Some(setting) => setting.resolve(readers).map_err(|e| one_line(&e))?,
+        None => signing,
     };
     let rules: Result<Vec<Rule>, String> = (1..)
         .zip(entries)
         .map(|(n, (line, entry))| {
-            let rule = entry.rule(bounds, readers);
+            let rule = entry.rule(bounds, signing.as_ref(), readers);
             rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
-    Ok(Rules::new(rules?))
+    let mut rules = Rules::new(rules?);
+    rules.sign_rest(signing);
+    Ok(rules)
+}
+
+/// The endpoints, each with its place for errors, and what `signing` says for all.
+type Contents = (Vec<(String, Entry)>, Option<signing::Setting>);
+
+fn read(text: &str, is_json: bool) -> Result<Contents, String> {
+    if is_json {
+        let file: File<Entry> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
+        let entries = file.endpoint.into_iter();
+        return Ok((entries.map(|e| (String::new(), e)).collect(), file.signing));
+    }
+    let line = |at: usize| format!("line {}: ", text[..at].matches('\n').count() + 1);
+    let file: File<Spanned<Entry>> = toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|s| line(s.start)).unwrap_or_default();
+        format!("{line}{}", one_line(&e.message()))
+    })?;
+    let entries = file.endpoint.into_iter();
+    let entries = entries.map(|e| (line(e.span().start), e.into_inner()));
+    Ok((entries.collect(), file.signing))
 }
 
 impl Entry {
-    fn rule(self, bounds: &Bounds, readers: Readers<'_>) -> Result<Rule, String> {
+    fn rule(
+        self,
+        bounds: &Bounds,
+        signing: Option<&Arc<Signing>>,
+        readers: Readers<'_>,
+    ) -> Result<Rule, String> {
         let matches = match (self.url, self.host) {
             (Some(url), None) => url,
             (None, Some(host)) => host,
@@ -158,6 +181,10 @@ impl Entry {
         let asked = self.max_age.unwrap_or(bounds.max_age);
         Ok(Rule {
             authorities: self.ca_file.as_ref().map(read).transpose()?,
+            signing: match self.signing {
+                Some(setting) => setting.resolve(readers)?,
+                None => signing.cloned(),
+            },
             max_age: Some(asked.max(longest)),
             max_age_raised: longest > asked,
             matches,
@@ -197,7 +224,7 @@ mod tests {
     use crate::backoff::Delays;
     use crate::endpoint::Endpoint;
 
-    fn read(text: &str) -> Result<Rules, String> {
+    fn read_rules(text: &str) -> Result<Rules, String> {
         let second = Duration::from_secs(1);
         let bounds = Bounds {
             schedule: RetrySchedule {
@@ -220,8 +247,9 @@ mod tests {
         };
         let readers = Readers {
             authorities: &|_| Err("it is not there".into()),
+            secret: &|_| Err("it is not there".into()),
         };
-        parse(text, name, &bounds, readers)
+        parse(text, name, &bounds, readers, None)
     }
 
     #[test]
@@ -242,7 +270,7 @@ mod tests {
             max_attempts = 8
             disabled = true
         "#;
-        let rules = read(text).unwrap();
+        let rules = read_rules(text).unwrap();
         let find = |url: &str| rules.find(&Endpoint::parse(url).unwrap()).cloned();
         let first = find("https://a.example/hooks/1").unwrap();
         assert_eq!(
@@ -257,7 +285,7 @@ mod tests {
         assert!(find("https://a.example.evil/hooks").is_none());
         assert!(find("https://example/").is_none());
         assert!(
-            read("")
+            read_rules("")
                 .unwrap()
                 .find(&Endpoint::parse("http://h/").unwrap())
                 .is_none()
@@ -265,12 +293,12 @@ mod tests {
         // A rule is for all spellings of what it names, and for no other path.
         let spelled =
             r#"{"endpoint":[{"url":"HTTP://H.:80/a b/../it's"},{"host":"*.B.Example."}]}"#;
-        let spelled = read(spelled).unwrap();
+        let spelled = read_rules(spelled).unwrap();
         let find = |url: &str| spelled.find(&Endpoint::parse(url).unwrap()).is_some();
         assert!(find("http://h/a%20b/../it's?x") && find("http://h./a b/../it's"));
         assert!(!find("http://h/it's") && !find("http://h/a%20b/../it%27s"));
         assert!(find("http://c.b.example/") && find("http://c.b.example./"));
-        let json = read(r#"{"endpoint":[{"host":"h","rate":"10/s"}]}"#).unwrap();
+        let json = read_rules(r#"{"endpoint":[{"host":"h","rate":"10/s"}]}"#).unwrap();
         assert!(json.find(&Endpoint::parse("http://h/").unwrap()).is_some());
     }
 
@@ -325,7 +353,7 @@ mod tests {
                 &["line 1", "column"],
             ),
         ] {
-            let error = read(text).expect_err(text);
+            let error = read_rules(text).expect_err(text);
             for word in words {
                 assert!(error.contains(word), "{text}: {error}");
             }
@@ -342,7 +370,7 @@ mod tests {
             "{\"endpoint\":[{\"\\u001b[2J\\n\\u0085\":1}]}",
             &long,
         ] {
-            let error = read(text).expect_err(text);
+            let error = read_rules(text).expect_err(text);
             assert!(!error.contains(char::is_control), "{error:?}");
             assert!(error.chars().count() < 600, "{error}");
         }

@@ -44,6 +44,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rules_file", 0),
     ("secret", 0),
     ("timestamp", 0),
+    ("signing", 0),
     ("headers", 0),
     ("history", 0),
     ("hold", 0),

@@ -170,20 +170,18 @@ fn every_option_stands_in_the_table_with_its_default() {
 }
 
 #[test]
-fn the_endpoints_file_is_one_that_outhook_takes() {
+fn the_endpoints_files_are_ones_that_outhook_takes() {
     let text = readme();
-    let file = text
-        .split("```toml\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    let script = format!(
-        "cat >endpoints.toml <<'END'\n{file}END\nOUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null"
-    );
-    let out = sh(&script);
-    assert!(out.status.success(), "{out:?}");
+    let files: Vec<&str> = text.split("```toml\n").skip(1).collect();
+    assert!(files.len() > 1);
+    for file in files {
+        let file = file.split("```").next().unwrap();
+        let script = format!(
+            "cat >endpoints.toml <<'END'\n{file}END\nOUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null"
+        );
+        let out = sh(&script);
+        assert!(out.status.success(), "{out:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::egress::EgressArgs;
+use super::signing::SigningArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
 use crate::backoff::{Delays, RetrySchedule};
@@ -71,6 +72,8 @@ pub struct DeliveryArgs {
     /// File with settings for some endpoints, TOML or JSON; read again on SIGHUP
     #[arg(long, env = "OUTHOOK_ENDPOINTS", value_name = "FILE")]
     pub endpoints: Option<PathBuf>,
+    #[command(flatten)]
+    pub signing: SigningArgs,
     /// Refuse larger messages
     #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = number::<u32>(64, 512 << 20))]
     max_message_bytes: u32,

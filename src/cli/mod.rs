@@ -9,6 +9,7 @@ mod delivery;
 mod egress;
 mod redis;
 mod secrets;
+mod signing;
 mod values;
 
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub use admin::{
 };
 pub use delivery::{DeliveryArgs, WorkersArgs};
 pub use redis::RedisArgs;
+pub use secrets::read_secret;
+pub use signing::SigningArgs;
 pub use values::read_authorities;
 use values::{address, budget, duration, keep, lease, nonempty, number, share};
 

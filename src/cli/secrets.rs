@@ -30,7 +30,7 @@ pub fn secret_of(
 }
 
 /// Reads a file that holds a secret. The error does not name the file.
-fn read_secret(path: &str) -> Result<Secret, String> {
+pub fn read_secret(path: &str) -> Result<Secret, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{e}; it must be a readable file");
     let data = fs::metadata(path).map_err(|e| wrong(&e))?;
     if data.is_dir() || data.len() > MAX_FILE {

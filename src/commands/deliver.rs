@@ -42,7 +42,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         workers: config.workers,
     };
     let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
     let drain = signals::listen(orders, reload).map_err(|e| format!("signals: {e}"))?;
     let max_bytes = config.max_message_bytes;
     let source = Source {

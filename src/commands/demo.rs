@@ -62,7 +62,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         workers: config.workers,
     };
     let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
     let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();

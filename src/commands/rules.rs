@@ -1,61 +1,117 @@
-//! The endpoints file: read at start, and again on SIGHUP.
+//! What holds for endpoints: the endpoints file, and the key that signs where it says nothing. Read at
+//! start, and again on SIGHUP.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use log::{info, warn};
+use log::{Level, info, log, warn};
 
-use crate::cli::read_authorities;
+use crate::cli::{SigningArgs, read_authorities, read_secret};
 use crate::control::{Command, Commands};
 use crate::rules::Rules;
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
+use crate::timestamp::{format_rfc3339, unix_ms};
+
+/// Keys that end within 30 days are worth a warning.
+const SOON: u64 = 30 * 86_400_000;
 
 /// For the files that rules name.
 const READERS: Readers<'static> = Readers {
     authorities: &read_authorities,
+    secret: &read_secret,
 };
 
-/// Reads the file, if there is one, and answers its rules, and what reads it again. When it is
-/// bad then, it is refused, and the old rules stay. The error is one line.
+/// Where rules come from.
+struct Origin {
+    path: Option<PathBuf>,
+    bounds: Bounds,
+    signing: SigningArgs,
+}
+
+/// Reads the rules, and answers them, and what reads them again. When they are bad then, they are
+/// refused, and the old rules stay. The error is one line.
 pub fn watch(
     path: Option<&Path>,
     bounds: Bounds,
+    signing: &SigningArgs,
     orders: Commands,
 ) -> Result<(Rules, Reload), String> {
-    let Some(path) = path.map(Path::to_owned) else {
-        let nothing = || info!("SIGHUP: there is no --endpoints file to read again");
-        return Ok((Rules::default(), Box::new(nothing)));
+    let origin = Origin {
+        path: path.map(Path::to_owned),
+        bounds,
+        signing: signing.clone(),
     };
-    let rules = read(&path, &bounds)?;
-    let reload = move || match read(&path, &bounds) {
-        Ok(rules) => {
-            info!("SIGHUP: {} rules in {}", rules.len(), path.display());
+    let rules = origin.read()?;
+    let reload = move || match (origin.read(), &origin.path) {
+        (Ok(rules), path) => {
+            let count = rules.len();
             orders.give(Command::Rules(rules));
+            match path {
+                Some(path) => info!("SIGHUP: {count} rules in {}", path.display()),
+                None if origin.signing.is_read_again() => info!("SIGHUP: the signing key is read"),
+                None => info!("SIGHUP: there is no --endpoints file to read again"),
+            }
         }
-        Err(e) => warn!("SIGHUP: {e}; the old rules stay"),
+        (Err(e), _) => warn!("SIGHUP: {e}; the old rules stay"),
     };
     Ok((rules, Box::new(reload)))
 }
 
-fn read(path: &Path, bounds: &Bounds) -> Result<Rules, String> {
-    let name = path.display().to_string();
-    // A pipe that nobody writes to would block the thread that serves signals.
-    let text = match fs::metadata(path) {
-        Ok(data) if !data.is_file() => Err(io::Error::other("not a file")),
-        Ok(_) => fs::read_to_string(path),
-        Err(e) => Err(e),
+impl Origin {
+    fn read(&self) -> Result<Rules, String> {
+        let signing = self.signing.load()?;
+        let Some(path) = &self.path else {
+            let mut rules = Rules::default();
+            rules.sign_rest(signing);
+            return Ok(rules);
+        };
+        let name = path.display().to_string();
+        // A pipe that nobody writes to would block the thread that serves signals.
+        let text = match fs::metadata(path) {
+            Ok(data) if !data.is_file() => Err(io::Error::other("not a file")),
+            Ok(_) => fs::read_to_string(path),
+            Err(e) => Err(e),
+        }
+        .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
+        let rules = rules_file::parse(&text, &name, &self.bounds, READERS, signing);
+        let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
+        for rule in rules.iter().filter(|rule| rule.max_age_raised) {
+            let age = humantime::format_duration(rule.max_age.unwrap_or_default());
+            info!(
+                "--endpoints {name}: {}: max_age is raised to {age}: all attempts take so long",
+                rule.matches
+            );
+        }
+        look_at_keys(&rules, unix_ms(SystemTime::now()))
+            .map_err(|e| format!("--endpoints {name}: {e}"))?;
+        Ok(rules)
     }
-    .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-    let rules = rules_file::parse(&text, &name, bounds, READERS);
-    let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
-    for rule in rules.iter().filter(|rule| rule.max_age_raised) {
-        let age = humantime::format_duration(rule.max_age.unwrap_or_default());
-        info!(
-            "--endpoints {name}: {}: max_age is raised to {age}: all attempts take so long",
-            rule.matches
-        );
+}
+
+/// Where nothing can be signed now, or not for long, that is better known before.
+fn look_at_keys(rules: &Rules, now: u64) -> Result<(), String> {
+    for rule in rules.iter() {
+        let Some(signing) = &rule.signing else {
+            continue;
+        };
+        let until = signing.signs_until(now);
+        let until = until.map_err(|e| format!("{}: {e}", rule.matches))?;
+        if until < u64::MAX {
+            let level = match until - now < SOON {
+                true => Level::Warn,
+                false => Level::Info,
+            };
+            log!(
+                level,
+                "{}: signing: from {} on no key is valid, and its messages wait: see not_after of \
+                 its keys in the endpoints file",
+                rule.matches,
+                format_rfc3339(until)
+            );
+        }
     }
-    Ok(rules)
+    Ok(())
 }

@@ -53,7 +53,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         workers: config.workers,
     };
     let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, orders.clone())?;
+    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
     let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     info!(
         "outhook {} starts: {} workers, Redis at {redis}",

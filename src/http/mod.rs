@@ -16,6 +16,7 @@ mod records;
 mod request;
 mod request_head;
 mod rest;
+mod signing;
 mod socket;
 mod stream;
 mod tls;
@@ -130,8 +131,10 @@ impl Client {
     pub fn attempt(&self, delivery: &Delivery) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();
-        let response = match self.post(delivery, begun, true) {
-            Err(e) if failure_in(&e).is_some_and(|f| f.stale) => self.post(delivery, begun, false),
+        let response = match self.post(delivery, (at, begun), true) {
+            Err(e) if failure_in(&e).is_some_and(|f| f.stale) => {
+                self.post(delivery, (at, begun), false)
+            }
             response => response,
         };
         let result = match response {
@@ -165,10 +168,10 @@ impl Client {
     fn post(
         &self,
         delivery: &Delivery,
-        begun: Instant,
+        (at, begun): (u64, Instant),
         may_reuse: bool,
     ) -> Result<Response<Body>, Error> {
-        let request = request::build(delivery)?;
+        let request = request::build(delivery, at)?;
         let exchange = Exchange {
             connections: self.connections.clone(),
             to: self.target(delivery)?,

@@ -5,6 +5,7 @@ use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::{HeaderValue, Request, header};
 use ureq::{Error, http};
 
+use super::signing;
 use crate::delivery::Delivery;
 
 /// The `User-Agent` of every request that does not bring its own.
@@ -31,8 +32,8 @@ pub fn agent_config() -> Config {
 }
 
 /// The request of one attempt. The headers of the message win over those of its rule, and those
-/// over ours.
-pub fn build(delivery: &Delivery) -> Result<Request<&[u8]>, Error> {
+/// over ours; a signature wins over all. `at`: Unix milliseconds of this attempt.
+pub fn build(delivery: &Delivery, at: u64) -> Result<Request<&[u8]>, Error> {
     let Delivery { message, rule, .. } = delivery;
     let mut request = Request::post(message.endpoint.uri.clone());
     if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
@@ -56,6 +57,7 @@ pub fn build(delivery: &Delivery) -> Result<Request<&[u8]>, Error> {
     }
     let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
     headers.insert(http::HeaderName::from_static("webhook-id"), id);
+    signing::sign(delivery, at, headers)?;
     request.body(message.data()).map_err(Error::Http)
 }
 

@@ -44,6 +44,7 @@ mod redis_trouble;
 mod redis_writes;
 mod retries;
 mod scripts;
+mod signing;
 mod silence;
 mod support;
 mod surroundings;

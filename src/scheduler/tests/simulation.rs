@@ -73,17 +73,7 @@ fn limits(rng: &mut Rng) -> Limits {
 fn rules() -> Rules {
     Rules::new(vec![Rule {
         matches: Match::Prefix("http://h0/".into()),
-        authorities: None,
-        max_in_flight: Some(2),
-        pace: Some(Duration::from_millis(5)),
-        timeout: None,
-        schedule: None,
-        max_age: None,
-        max_age_raised: false,
-        headers: Box::default(),
-        method: None,
-        user_agent: None,
-        disabled: false,
+        ..Rule::of_limits(Some(2), Some(Duration::from_millis(5)))
     }])
 }
 

@@ -16,7 +16,7 @@ use super::reply::act;
 pub use super::reply::{Reply, status};
 
 /// One request as it came.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     /// Path and query, as in the request line.

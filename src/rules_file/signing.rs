@@ -1,0 +1,332 @@
+//! `signing` of the endpoints file: how the deliveries to an endpoint are signed.
+//!
+//! It is read by hand, as serde's errors show what they do not take, and that may be a secret.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::Readers;
+use super::loose::Loose;
+use crate::secret::Secret;
+use crate::signing::key::{Key, KeyForm};
+use crate::signing::{Signing, TimedKey};
+use crate::timestamp::parse_rfc3339;
+
+/// What `signing` says.
+#[derive(Debug)]
+pub enum Setting {
+    /// `false`: not signed, whatever holds for others.
+    Off,
+    On(Spec),
+}
+
+/// A table `signing`, before its files are read.
+#[derive(Debug, Default)]
+pub struct Spec {
+    keys: Vec<KeySpec>,
+}
+
+#[derive(Debug)]
+struct KeySpec {
+    source: Source,
+    from: u64,
+    until: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Inline(Secret),
+    File(String),
+}
+
+pub fn setting<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Setting>, D::Error> {
+    let made = match Loose::deserialize(d)? {
+        Loose::Bool(false) => Ok(Setting::Off),
+        Loose::Text(secret) => Ok(Setting::On(Spec {
+            keys: vec![KeySpec::always(Source::Inline(secret))],
+        })),
+        Loose::Table(fields) => Spec::read(fields).map(Setting::On),
+        _ => Err("it must be a table with secret, secret_file or keys, or false".into()),
+    };
+    made.map(Some)
+        .map_err(|e| de::Error::custom(format!("signing: {e}")))
+}
+
+impl Spec {
+    fn read(fields: Vec<(String, Loose)>) -> Result<Spec, String> {
+        let mut spec = Spec::default();
+        let mut keys = None;
+        let mut own = Vec::new();
+        for (name, value) in fields {
+            match &*name {
+                "keys" => keys = Some(value.list("keys")?),
+                "secret" | "secret_file" | "not_before" | "not_after" => own.push((name, value)),
+                _ => return Err(unknown(&name, "secret, secret_file and keys")),
+            }
+        }
+        match (keys, own.is_empty()) {
+            (Some(_), false) => {
+                return Err("keys and a secret beside it exclude each other".into());
+            }
+            (Some(keys), true) => {
+                for (n, key) in (1..).zip(keys) {
+                    let key = KeySpec::read(key).map_err(|e| format!("key {n}: {e}"))?;
+                    spec.keys.push(key);
+                }
+            }
+            (None, _) => spec.keys.push(KeySpec::of(own)?),
+        }
+        if spec.keys.is_empty() {
+            return Err("keys is empty; false says that nothing is signed".into());
+        }
+        Ok(spec)
+    }
+
+    fn resolve(&self, readers: Readers<'_>) -> Result<Signing, String> {
+        let mut keys = Vec::new();
+        for (n, spec) in (1..).zip(&self.keys) {
+            let key = spec.key(readers).map_err(|e| match self.keys.len() {
+                1 => e,
+                _ => format!("key {n}: {e}"),
+            })?;
+            keys.push(key);
+        }
+        Ok(Signing::standard(keys))
+    }
+}
+
+impl Setting {
+    /// Reads the files that it names. The error is one line without a secret in it.
+    pub fn resolve(&self, readers: Readers<'_>) -> Result<Option<Arc<Signing>>, String> {
+        match self {
+            Setting::Off => Ok(None),
+            Setting::On(spec) => {
+                let signing = spec.resolve(readers).map_err(|e| format!("signing: {e}"))?;
+                Ok(Some(Arc::new(signing)))
+            }
+        }
+    }
+}
+
+impl KeySpec {
+    fn always(source: Source) -> KeySpec {
+        KeySpec {
+            source,
+            from: 0,
+            until: u64::MAX,
+        }
+    }
+
+    fn read(value: Loose) -> Result<KeySpec, String> {
+        match value {
+            Loose::Text(secret) => Ok(KeySpec::always(Source::Inline(secret))),
+            Loose::Table(fields) => KeySpec::of(fields),
+            _ => Err("it must be a table with secret or secret_file".into()),
+        }
+    }
+
+    fn of(fields: Vec<(String, Loose)>) -> Result<KeySpec, String> {
+        let (mut source, mut from, mut until) = (None, 0, u64::MAX);
+        for (name, value) in fields {
+            let given = match &*name {
+                "secret" => Source::Inline(value.text("secret")?),
+                "secret_file" => Source::File(value.text("secret_file")?.expose().to_owned()),
+                "not_before" => {
+                    from = time(value, "not_before")?;
+                    continue;
+                }
+                "not_after" => {
+                    until = time(value, "not_after")?;
+                    continue;
+                }
+                _ => {
+                    let known = "secret, secret_file, not_before and not_after";
+                    return Err(unknown(&name, known));
+                }
+            };
+            if source.replace(given).is_some() {
+                return Err("secret and secret_file exclude each other".into());
+            }
+        }
+        if from >= until {
+            return Err("not_before must be earlier than not_after".into());
+        }
+        let source = source.ok_or("there must be a secret or secret_file")?;
+        Ok(KeySpec {
+            source,
+            from,
+            until,
+        })
+    }
+
+    fn key(&self, readers: Readers<'_>) -> Result<TimedKey, String> {
+        let (secret, place) = match &self.source {
+            Source::Inline(secret) => (secret.clone(), "secret".to_owned()),
+            Source::File(path) => {
+                let place = name_file(path)?;
+                let secret = (readers.secret)(path).map_err(|e| format!("{place}: {e}"))?;
+                (secret, place)
+            }
+        };
+        let key = Key::parse(&secret, KeyForm::Prefixed, ring::hmac::HMAC_SHA256);
+        Ok(TimedKey {
+            key: key.map_err(|e| format!("{place}: {e}"))?,
+            from: self.from,
+            until: self.until,
+        })
+    }
+}
+
+/// Names the file of a key, unless the key itself stands in its place.
+fn name_file(path: &str) -> Result<String, String> {
+    let looks_like_a_key = ["whsec_", "whsk_", "whpk_", "v1,"]
+        .iter()
+        .any(|start| path.starts_with(start));
+    if looks_like_a_key || path.contains('\n') {
+        return Err(
+            "secret_file: it must name a file; it looks like a key itself, which \
+                    belongs into secret"
+                .into(),
+        );
+    }
+    Ok(format!("secret_file {path}"))
+}
+
+fn unknown(name: &str, known: &str) -> String {
+    let shown: String = name.chars().take(40).collect();
+    match shown.starts_with("wh") {
+        true => format!("a key stands where a name is expected; known are {known}"),
+        false => format!("{shown:?} is not known; {known} are"),
+    }
+}
+
+fn time(value: Loose, name: &str) -> Result<u64, String> {
+    let text = value.text(name)?;
+    let text = text.expose().trim();
+    let day = || parse_rfc3339(&format!("{text}T00:00:00Z"));
+    parse_rfc3339(&text.replacen(' ', "T", 1))
+        .or_else(day)
+        .ok_or_else(|| {
+            format!("{name}: it must be a time in RFC 3339, as 2027-01-31T12:00:00Z, or a day")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Bounds, parse};
+    use super::*;
+    use crate::backoff::{Delays, RetrySchedule};
+    use crate::endpoint::Endpoint;
+    use crate::rules::Rules;
+
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn read(text: &str) -> Result<Rules, String> {
+        let second = Duration::from_secs(1);
+        let bounds = Bounds {
+            schedule: RetrySchedule {
+                attempts: 1,
+                delays: Delays::Doubling {
+                    base: second,
+                    max: second,
+                },
+                jitter: 0.0,
+            },
+            timeout: second,
+            usual_timeout: second,
+            max_age: second,
+            workers: 8,
+        };
+        let readers = Readers {
+            authorities: &|_| unreachable!(),
+            secret: &|path| match path {
+                "/key" => Ok(Secret::new(KEY.into())),
+                _ => Err("it is not there".into()),
+            },
+        };
+        let name = if text.starts_with('{') {
+            "a.json"
+        } else {
+            "a.toml"
+        };
+        parse(text, name, &bounds, readers, None)
+    }
+
+    fn is_signed(rules: &Rules, url: &str) -> bool {
+        let rule = rules.find(&Endpoint::parse(url).unwrap());
+        rule.is_some_and(|rule| rule.signing.is_some())
+    }
+
+    #[test]
+    fn a_key_is_the_endpoint_s_or_the_file_s_or_none() {
+        let text = format!(
+            "signing = {{ secret_file = \"/key\" }}\n\
+             [[endpoint]]\nurl = \"http://a/\"\nsigning = false\n\
+             [[endpoint]]\nurl = \"http://b/\"\nsigning = \"{KEY}\"\n\
+             [[endpoint]]\nurl = \"http://c/\"\n[endpoint.signing]\n\
+             keys = [{{ secret = \"{KEY}\", not_after = 2030-01-01 }},\n\
+                     {{ secret_file = \"/key\", not_before = \"2029-12-31T00:00:00+02:00\", \
+                        not_after = 2031-01-01T00:00:00Z }}]\n"
+        );
+        let rules = read(&text).unwrap();
+        assert!(!is_signed(&rules, "http://a/"));
+        assert!(
+            ["http://b/", "http://c/", "http://d/"]
+                .iter()
+                .all(|url| is_signed(&rules, url))
+        );
+        let c = rules.find(&Endpoint::parse("http://c/").unwrap()).unwrap();
+        let until = c.signing.as_ref().unwrap().signs_until(0);
+        assert_eq!(until, Ok(parse_rfc3339("2031-01-01T00:00:00Z").unwrap()));
+        let json = format!(r#"{{"endpoint":[{{"host":"h","signing":{{"keys":["{KEY}"]}}}}]}}"#);
+        let rules = read(&json).unwrap();
+        assert!(is_signed(&rules, "http://h/") && !is_signed(&rules, "http://i/"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_secret_shown() {
+        let secret = &KEY[6..];
+        for (signing, words) in [
+            ("true", "false"),
+            ("5", "table"),
+            ("[\"KEY\"]", "table"),
+            ("\"SECRET\"", "without a prefix"),
+            ("\"KEY \"", "blanks"),
+            ("KEY", "line 3"),
+            ("{}", "secret or secret_file"),
+            ("{ KEY = 1 }", "a key stands where"),
+            ("{ secret = \"v1,SECRET\" }", "v1"),
+            ("{ secret = [\"KEY\"] }", "must be a string"),
+            ("{ secret = \"KEY\", secret_file = \"/key\" }", "exclude"),
+            ("{ secret = \"KEY\", keys = [] }", "exclude"),
+            ("{ keys = [] }", "empty"),
+            ("{ keys = \"KEY\" }", "list"),
+            ("{ keys = [5] }", "key 1"),
+            ("{ keys = [\"KEY\", \"whsec_KEY\"] }", "key 2"),
+            (
+                "{ keys = [{ secret = \"KEY\", to = 1 }] }",
+                "\"to\" is not known",
+            ),
+            (
+                "{ secret_file = \"/none\" }",
+                "secret_file /none: it is not there",
+            ),
+            ("{ secret_file = \"KEY\" }", "must name a file"),
+            ("{ secret = \"KEY\", not_after = \"KEY\" }", "RFC 3339"),
+            (
+                "{ secret = \"KEY\", not_before = 2030-01-01, not_after = 2030-01-01 }",
+                "earlier",
+            ),
+        ] {
+            let value = signing.replace("KEY", KEY).replace("SECRET", secret);
+            let text = format!("[[endpoint]]\nhost = \"h\"\nsigning = {value}\n");
+            let e = read(&text).expect_err(&text);
+            assert!(e.contains(words), "{signing}: {e}");
+            assert!(!e.contains(&secret[..8]), "{signing}: {e}");
+            assert!(!e.contains('\n') && e.contains("line "), "{signing}: {e}");
+        }
+    }
+}

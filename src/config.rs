@@ -40,8 +40,8 @@ pub struct DeliveryConfig {
     /// Each URL is an endpoint of its own, not each origin.
     pub lane_by_url: bool,
     /// How long an endpoint that fails is left alone at first, and at most.
-    pub pause: Duration,
-    pub longest_pause: Duration,
+    pub endpoint_backoff_base: Duration,
+    pub endpoint_backoff_max: Duration,
     /// How long after the first signal deliveries go on.
     pub drain_timeout: Duration,
 }

@@ -177,9 +177,9 @@ impl fmt::Display for Snapshot {
             attempts,
         } = self.stats;
         let Levels {
-            ready,
+            queued,
             in_flight,
-            waiting,
+            scheduled,
             lanes,
             bytes,
             memory_only,
@@ -191,8 +191,8 @@ impl fmt::Display for Snapshot {
             "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
              deferred={deferred} appended={appended} lapsed={lapsed} duplicates={duplicates} \
              rejected={rejected} already_active={already_active} retried={retried} \
-             attempts={attempts} in_flight={in_flight} ready={ready} waiting={waiting} \
-             memory_only={memory_only} lanes={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+             attempts={attempts} in_flight={in_flight} queued={queued} scheduled={scheduled} \
+             memory_only={memory_only} endpoints={lanes} bytes={bytes} intake={intake} ledger={ledger} \
              gaps={gaps} gap_ms={gap_ms} draining={draining}",
         )
     }

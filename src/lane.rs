@@ -41,8 +41,8 @@ pub struct LaneLimits {
     /// The largest window.
     pub window: usize,
     /// The first pause of a lane that closes, and the longest.
-    pub pause: Duration,
-    pub longest_pause: Duration,
+    pub backoff_base: Duration,
+    pub backoff_max: Duration,
 }
 
 /// How far an endpoint is trusted with workers that others need.
@@ -61,10 +61,10 @@ pub enum Class {
 /// What changed, to be told once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EndpointEvent {
-    Closed {
+    Failing {
         pause: Duration,
     },
-    Opened,
+    Healthy,
     /// Nothing is sent to it, for so long or until that is lifted.
     Held {
         cause: Cause,
@@ -230,7 +230,7 @@ impl Lane {
         self.trusted = took < SLOW;
         self.window = (self.window + 1).min(self.cap);
         // An answer that was under way when the lane closed opens it too: it is alive.
-        self.closed.take().map(|_| EndpointEvent::Opened)
+        self.closed.take().map(|_| EndpointEvent::Healthy)
     }
 
     fn fault(
@@ -269,15 +269,15 @@ impl Lane {
         now: Instant,
     ) -> EndpointEvent {
         let doubled = limits
-            .pause
+            .backoff_base
             .saturating_mul(2u32.saturating_pow(self.pauses));
         let pause = doubled
-            .min(limits.longest_pause)
+            .min(limits.backoff_max)
             .max(wish.unwrap_or_default());
         self.pauses += 1;
         self.window = 1;
         self.closed = self.closed.max(Some(now + pause));
-        EndpointEvent::Closed { pause }
+        EndpointEvent::Failing { pause }
     }
 
     /// When it may be tried again, if it is closed.

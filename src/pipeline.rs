@@ -290,8 +290,8 @@ fn limits(config: &DeliveryConfig, keeper: &Persistence) -> Limits {
         workers: config.workers,
         lanes: LaneLimits {
             window: config.max_in_flight,
-            pause: config.pause,
-            longest_pause: config.longest_pause,
+            backoff_base: config.endpoint_backoff_base,
+            backoff_max: config.endpoint_backoff_max,
         },
         lane_by_url: config.lane_by_url,
         share: share(config.max_active),

@@ -27,7 +27,7 @@ pub enum Record {
     Begin(Delivery),
     Bury(DeadLetter),
     Park(Parked),
-    /// What an attempt came to, for whoever asks (`--status-ttl`, `--outcomes`).
+    /// What an attempt came to, for whoever asks (`--status-ttl`, `--attempt-log`).
     Tell(Box<StatusUpdate>),
     /// A URL answered 410: no replica is to send anything there for so long.
     Gone(Arc<str>, Duration),

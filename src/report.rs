@@ -41,15 +41,15 @@ impl EndpointSnapshots {
 pub struct LaneReport {
     /// An origin, or what else its lane is named by.
     pub endpoint: String,
-    /// `open`, `closed` or `probing`.
+    /// `healthy`, `failing` or `probing`.
     pub state: String,
-    /// Milliseconds until it is tried again, if it is closed.
-    pub closed_ms: Option<u64>,
+    /// Milliseconds until a probe, if it is failing.
+    pub probe_in_ms: Option<u64>,
     pub in_flight: usize,
     /// Attempts that it may have at a time, now.
     pub window: usize,
     /// Due, or waiting for a retry, in memory.
-    pub waiting: usize,
+    pub queued: usize,
     /// The part of the last attempts that delivered, 0 to 1.
     pub success: Option<f64>,
     /// Answer times, to the next half octave.

@@ -84,14 +84,14 @@ pub struct DeliveryArgs {
     #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = number::<u64>(1, 1 << 40))]
     max_active_bytes: u64,
     /// What counts as one endpoint
-    #[arg(long, env = "OUTHOOK_LANE_KEY", value_enum, default_value_t = LaneKey::Origin)]
-    lane_key: LaneKey,
+    #[arg(long, env = "OUTHOOK_ENDPOINT_BY", value_enum, default_value_t = EndpointBy::Origin)]
+    endpoint_by: EndpointBy,
     /// How long an endpoint that fails is left alone at first; it doubles while it fails
-    #[arg(long, env = "OUTHOOK_PAUSE_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
-    pause_base: Duration,
+    #[arg(long, env = "OUTHOOK_ENDPOINT_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
+    endpoint_backoff_base: Duration,
     /// The longest such pause, unless a Retry-After asks for more
-    #[arg(long, env = "OUTHOOK_PAUSE_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
-    pause_max: Duration,
+    #[arg(long, env = "OUTHOOK_ENDPOINT_BACKOFF_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
+    endpoint_backoff_max: Duration,
     /// How long deliveries go on after the first SIGTERM or SIGINT
     #[arg(long, env = "OUTHOOK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = drain)]
     drain_timeout: Duration,
@@ -113,7 +113,7 @@ impl WorkersArgs {
 
 /// What counts as one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum LaneKey {
+enum EndpointBy {
     /// Scheme, host and port
     Origin,
     /// The whole URL
@@ -183,9 +183,9 @@ impl DeliveryArgs {
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,
             max_active_bytes: self.max_active_bytes as usize,
-            lane_by_url: self.lane_key == LaneKey::Url,
-            pause: self.pause_base,
-            longest_pause: self.pause_max,
+            lane_by_url: self.endpoint_by == EndpointBy::Url,
+            endpoint_backoff_base: self.endpoint_backoff_base,
+            endpoint_backoff_max: self.endpoint_backoff_max,
             drain_timeout: self.drain_timeout,
         })
     }

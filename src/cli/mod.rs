@@ -102,9 +102,9 @@ pub struct ServeArgs {
     /// Keep for so long, for each message, what its last attempt came to (see outhook status)
     #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
     pub status_ttl: Option<Duration>,
-    /// Keep about so many of the last attempts' results in the stream {PREFIX}:outcomes
-    #[arg(long, env = "OUTHOOK_OUTCOMES", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
-    pub outcomes: Option<u64>,
+    /// Keep about so many of the last attempts' results in the stream {PREFIX}:attempt-log
+    #[arg(long, env = "OUTHOOK_ATTEMPT_LOG", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
+    pub attempt_log: Option<u64>,
     /// Delete dead letters that are older than this
     #[arg(long, env = "OUTHOOK_DEAD_MAX_AGE", value_name = "DURATION", value_parser = keep)]
     pub dead_max_age: Option<Duration>,

@@ -233,7 +233,7 @@ fn table(customers: &[Customer], snapshot: &Snapshot) -> String {
         t,
         "\npublished {:>6}   delivered {:>6}   dead letters {:>4}\n\
          queued    {:>6}   in flight {:>6}   to be retried {:>3}",
-        s.accepted, s.delivered, s.dead, l.ready, l.in_flight, l.waiting
+        s.accepted, s.delivered, s.dead, l.queued, l.in_flight, l.scheduled
     );
     t
 }

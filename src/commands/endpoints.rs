@@ -235,12 +235,12 @@ impl Row {
     fn fields(&self) -> Fields {
         let mut fields = vec![field("endpoint", self.endpoint.as_str())];
         let lane = self.lane.as_ref();
-        let state = match (&self.hold, lane.and_then(|lane| lane.closed_ms)) {
+        let state = match (&self.hold, lane.and_then(|lane| lane.probe_in_ms)) {
             (Some(hold), _) => match hold.left(Instant::now()) {
                 Some(left) => format!("{} {}", hold.cause, short(left)),
                 None => hold.cause.to_string(),
             },
-            (None, Some(ms)) => format!("closed {}", short(Duration::from_millis(ms))),
+            (None, Some(ms)) => format!("failing {}", short(Duration::from_millis(ms))),
             (None, None) => lane.map(|lane| lane.state.clone()).unwrap_or_default(),
         };
         fields.push(field("state", state));
@@ -252,7 +252,7 @@ impl Row {
             let at = lane.last_error_ms.map(timestamp::format_rfc3339);
             fields.push(field("in_flight", lane.in_flight.to_string()));
             fields.push(field("window", lane.window.to_string()));
-            fields.push(field("waiting", lane.waiting.to_string()));
+            fields.push(field("waiting", lane.queued.to_string()));
             fields.push(field("success", success.unwrap_or_default()));
             fields.push(field("p50", time(lane.p50_ms).unwrap_or_default()));
             fields.push(field("p99", time(lane.p99_ms).unwrap_or_default()));

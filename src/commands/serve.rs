@@ -239,7 +239,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
     let optional = [
         (Part::Bridge, args.bridge),
         (Part::Status, args.status_ttl.is_some()),
-        (Part::Outcomes, args.outcomes.is_some()),
+        (Part::AttemptLog, args.attempt_log.is_some()),
         (Part::Limits, args.delivery.endpoints.is_some()),
     ];
     let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
@@ -255,7 +255,7 @@ fn keeper(args: &ServeArgs, link: &Link) -> Persistence {
         consumer: link.name.clone(),
         dedup: args.bridge_dedup,
         status_ttl: args.status_ttl,
-        outcomes: args.outcomes,
+        attempt_log: args.attempt_log,
         appointment: link.appointment.clone(),
     };
     let store = RedisLedger::new(link.redis.clone(), link.keys.clone(), config);
@@ -263,7 +263,7 @@ fn keeper(args: &ServeArgs, link: &Link) -> Persistence {
         store: Box::new(store),
         // What would wait for longer than this is parked.
         near: Some(link.lease / 2),
-        tells: args.status_ttl.is_some() || args.outcomes.is_some(),
+        tells: args.status_ttl.is_some() || args.attempt_log.is_some(),
         bridge: args.bridge,
         gone: args.gone_ttl,
         trouble: link.trouble.of("ledger"),

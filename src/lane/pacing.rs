@@ -69,8 +69,8 @@ mod tests {
         let (now, pace) = (Instant::now(), Duration::from_secs(20));
         let limits = LaneLimits {
             window: 4,
-            pause: pace,
-            longest_pause: pace,
+            backoff_base: pace,
+            backoff_max: pace,
         };
         let mut lane = Lane::new(&limits, now);
         lane.min_interval = Some(pace);
@@ -115,8 +115,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const LIMITS: LaneLimits = LaneLimits {
         window: 8,
-        pause: MS,
-        longest_pause: MS,
+        backoff_base: MS,
+        backoff_max: MS,
     };
 
     #[test]

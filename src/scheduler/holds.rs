@@ -207,18 +207,18 @@ fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
         time.map(|t| t.as_secs_f64() * 1000.0)
     };
     let state = match (closed, lane.is_closed()) {
-        (Some(_), _) => "closed",
+        (Some(_), _) => "failing",
         (None, true) => "probing",
-        (None, false) => "open",
+        (None, false) => "healthy",
     };
     let error = lane.history.error();
     LaneReport {
         endpoint: key.to_owned(),
         state: state.into(),
-        closed_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
+        probe_in_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
         in_flight: lane.busy(),
         window: lane.window(),
-        waiting: lane.active() - lane.busy(),
+        queued: lane.active() - lane.busy(),
         success: lane.history.success(),
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),

@@ -156,7 +156,7 @@ impl Scheduler {
             (probe, change)
         });
         let (probe, change) = released.expect("it has a delivery in flight");
-        if let Some(EndpointEvent::Closed { .. }) = change {
+        if let Some(EndpointEvent::Failing { .. }) = change {
             self.defer_queue(key, now);
         }
         self.changes

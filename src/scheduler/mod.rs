@@ -365,9 +365,9 @@ impl Scheduler {
 
     pub fn levels(&self) -> Levels {
         Levels {
-            ready: self.ready,
+            queued: self.ready,
             in_flight: self.in_flight,
-            waiting: self.waiting + self.behind(),
+            scheduled: self.waiting + self.behind(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
             memory_only: self.active() - self.leases.len(),

@@ -50,8 +50,8 @@ impl Limits {
             workers,
             lanes: LaneLimits {
                 window,
-                pause: Duration::ZERO,
-                longest_pause: Duration::ZERO,
+                backoff_base: Duration::ZERO,
+                backoff_max: Duration::ZERO,
             },
             lane_by_url: false,
             share: 1000,
@@ -109,9 +109,9 @@ pub struct Stats {
 /// Where the active deliveries stand.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Levels {
-    pub ready: usize,
+    pub queued: usize,
     pub in_flight: usize,
-    pub waiting: usize,
+    pub scheduled: usize,
     pub lanes: usize,
     pub bytes: usize,
     /// Of them all, those that memory alone holds.

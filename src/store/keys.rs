@@ -31,7 +31,7 @@ pub struct Keys {
     /// Dead letters: a stream, one entry a letter.
     pub dead: String,
     /// What every attempt came to: a capped stream.
-    pub outcomes: String,
+    pub attempt_log: String,
     /// Endpoints that are held: a sorted set, by when that ends, in Unix ms of Redis's clock.
     pub holds: String,
     /// A Pub/Sub channel, for orders to all replicas.
@@ -52,7 +52,7 @@ impl Keys {
             ordered: format!("{prefix}ordered"),
             heads: format!("{prefix}heads"),
             dead: format!("{prefix}dead"),
-            outcomes: format!("{prefix}outcomes"),
+            attempt_log: format!("{prefix}attempt-log"),
             holds: format!("{prefix}holds"),
             control: format!("{prefix}control"),
             prefix,

@@ -46,8 +46,8 @@ pub struct LedgerConfig {
     pub dedup: Duration,
     /// How long what became of a message is kept, if it is.
     pub status_ttl: Option<Duration>,
-    /// How many outcomes are kept, if any.
-    pub outcomes: Option<u64>,
+    /// How many results of attempts are kept, if any.
+    pub attempt_log: Option<u64>,
     /// Told of what is parked.
     pub appointment: Appointment,
 }
@@ -266,8 +266,8 @@ impl Store for RedisLedger {
                 let ttl = ttl.as_millis() as u64;
                 pipe.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
             }
-            if let Some(most) = self.config.outcomes.filter(|_| told.attempted) {
-                pipe.cmd("XADD").arg(&self.keys.outcomes);
+            if let Some(most) = self.config.attempt_log.filter(|_| told.attempted) {
+                pipe.cmd("XADD").arg(&self.keys.attempt_log);
                 pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
                 pipe.ignore();
             }

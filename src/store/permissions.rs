@@ -20,8 +20,8 @@ pub enum Part {
     Bridge,
     /// `--status-ttl`
     Status,
-    /// `--outcomes`
-    Outcomes,
+    /// `--attempt-log`
+    AttemptLog,
     /// `rate` and `max_in_flight` of `--endpoints`.
     Limits,
     /// `outhook endpoints`, and other replicas.
@@ -30,7 +30,7 @@ pub enum Part {
     Subscriptions,
 }
 
-use Part::{Bridge, Deliveries, Limits, Operators, Outcomes, Status, Subscriptions};
+use Part::{AttemptLog, Bridge, Deliveries, Limits, Operators, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
 const NEEDS: [(Part, &str); 80] = [
@@ -114,7 +114,7 @@ const NEEDS: [(Part, &str); 80] = [
     (Bridge, "GETDEL {seen}"),
     (Status, "HSET {status} f v"),
     (Status, "PEXPIRE {status} 1000"),
-    (Outcomes, "XADD {outcomes} * f v"),
+    (AttemptLog, "XADD {attempt-log} * f v"),
     (Limits, "EVALSHA 0 1 {shares}"),
     (Limits, "HSET {shares} f v"),
     (Limits, "HDEL {shares} f"),
@@ -215,7 +215,7 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
             "{dead}" => keys.dead.clone(),
             "{holds}" => keys.holds.clone(),
             "{control}" => keys.control.clone(),
-            "{outcomes}" => keys.outcomes.clone(),
+            "{attempt-log}" => keys.attempt_log.clone(),
             "{seen}" => keys.seen("0", ""),
             "{status}" => keys.status("0"),
             "{shares}" => keys.shares("0"),
@@ -243,7 +243,7 @@ fn describe(
         Deliveries => "without it messages are not delivered",
         Bridge => "--bridge needs it",
         Status => "--status-ttl needs it",
-        Outcomes => "--outcomes needs it",
+        AttemptLog => "--attempt-log needs it",
         Limits => "without it rate and max_in_flight of --endpoints hold for each replica alone",
         Operators => "without it operators' commands reach no replica",
         Subscriptions => "without it a subscription that the server has dropped goes unnoticed",

@@ -11,12 +11,12 @@ use crate::lane::EndpointEvent;
 pub fn log_change(endpoint: &str, change: EndpointEvent) {
     let time = humantime::format_duration;
     match change {
-        EndpointEvent::Closed { pause } => warn!(
-            "{endpoint}: closed for {}: it does not answer, or says that it cannot serve; its \
-             messages wait, and one at a time tries again; see --pause-base",
+        EndpointEvent::Failing { pause } => warn!(
+            "{endpoint}: failing, no attempt for {}: it does not answer, or says that it cannot \
+             serve; its messages wait, and then one of them is tried; see --endpoint-backoff-base",
             time(pause)
         ),
-        EndpointEvent::Opened => info!("{endpoint}: open again"),
+        EndpointEvent::Healthy => info!("{endpoint}: healthy again"),
         EndpointEvent::Held { cause, left } => {
             let left = left.map_or("until it is resumed".to_owned(), |left| {
                 let left = Duration::from_millis(left.as_millis() as u64);

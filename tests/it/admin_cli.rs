@@ -313,7 +313,7 @@ fn a_status_tells_what_became_of_a_message() {
         &[
             "--status-ttl",
             "1h",
-            "--outcomes",
+            "--attempt-log",
             "100",
             "--backoff-base",
             "50ms",
@@ -334,7 +334,10 @@ fn a_status_tells_what_became_of_a_message() {
     );
     let ttl: i64 = redis.command(&["TTL", "{outhook}:status:a"]);
     assert!((3500..=3600).contains(&ttl));
-    assert_eq!(redis.command::<usize>(&["XLEN", "{outhook}:outcomes"]), 2);
+    assert_eq!(
+        redis.command::<usize>(&["XLEN", "{outhook}:attempt-log"]),
+        2
+    );
     service.end_well();
 }
 
@@ -364,7 +367,7 @@ fn a_redis_that_is_away_is_1_and_one_line() {
 #[test]
 fn a_flush_takes_what_is_there_and_leaves_what_is_not_to_be_delivered_yet() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
-    let mut service = serve(&redis, &["--status-ttl", "1h", "--outcomes", "10"]);
+    let mut service = serve(&redis, &["--status-ttl", "1h", "--attempt-log", "10"]);
     let url = receiver.url("/");
     for n in 0..200 {
         let at = r#""deliverAt":"2100-01-01T00:00:00Z""#;
@@ -396,7 +399,7 @@ fn a_flush_takes_what_is_there_and_leaves_what_is_not_to_be_delivered_yet() {
         });
     }
     service.end_well();
-    let outcomes: usize = redis.command(&["XLEN", "{outhook}:outcomes"]);
+    let outcomes: usize = redis.command(&["XLEN", "{outhook}:attempt-log"]);
     assert_eq!(outcomes, 0, "none was attempted");
 }
 

@@ -378,8 +378,8 @@ fn a_snapshot_is_one_line_with_all_counters() {
     assert_eq!(value("rejected"), 1, "{line}");
     assert_eq!(value("retried"), 2, "{line}");
     assert_eq!(value("in_flight"), 1, "{line}");
-    assert_eq!((value("ready"), value("waiting")), (0, 0), "{line}");
-    for name in ["dead", "attempts", "lanes", "intake", "ledger"] {
+    assert_eq!((value("queued"), value("scheduled")), (0, 0), "{line}");
+    for name in ["dead", "attempts", "endpoints", "intake", "ledger"] {
         value(name);
     }
     service.signal(Signal::USR1);

@@ -271,12 +271,12 @@ fn a_server_that_hangs_or_is_gone_does_not_hold_up_the_end() {
 #[test]
 fn what_stands_behind_an_endpoint_that_fails_does_not_hold_up_the_end() {
     let (redis, receiver) = (Redis::start(), Receiver::script([status(503)]));
-    let args = ["--pause-base", "40s", "--drain-timeout", "25s"];
+    let args = ["--endpoint-backoff-base", "40s", "--drain-timeout", "25s"];
     let mut service = serve(&redis, &args);
     for n in 0..100 {
         redis.send(message(&receiver.url("/"), &format!("m{n:03}"), "1"));
     }
-    service.log.wait("closed for");
+    service.log.wait("failing, no attempt for");
     let (code, took) = service.terminate();
     assert_eq!(code, 0);
     assert!(took < SHORT, "{took:?}");

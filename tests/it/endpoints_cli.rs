@@ -143,12 +143,15 @@ fn a_pause_ends_by_itself_after_its_time() {
 fn list_tells_what_is_known_of_each_endpoint() {
     let (redis, good) = (Redis::start(), Receiver::ok());
     let bad = Receiver::script([status(503)]);
-    let mut service = serve(&redis, &["--consumer", "r1", "--pause-base", "50s"]);
+    let mut service = serve(
+        &redis,
+        &["--consumer", "r1", "--endpoint-backoff-base", "50s"],
+    );
     for n in 0..8 {
         redis.add(message(&good.url("/"), &format!("g{n}"), "1"));
         redis.add(message(&bad.url("/"), &format!("b{n}"), "1"));
     }
-    service.log.wait("closed for");
+    service.log.wait("failing, no attempt for");
     good.wait_for(8);
     let row = |receiver: &Receiver| {
         let origin = receiver.url("");
@@ -160,7 +163,7 @@ fn list_tells_what_is_known_of_each_endpoint() {
     });
     assert_eq!(
         (&of_good["state"], &of_good["replica"]),
-        (&"open".into(), &"r1".into())
+        (&"healthy".into(), &"r1".into())
     );
     assert_eq!(
         (&of_good["success"], &of_good["last_error"]),
@@ -171,16 +174,16 @@ fn list_tells_what_is_known_of_each_endpoint() {
     let of_bad = row(&bad).unwrap();
     assert_eq!(of_bad["backlog"], 8);
     assert_eq!(
-        (&of_bad["state"], &of_bad["waiting"]),
-        (&"closed".into(), &0.into())
+        (&of_bad["state"], &of_bad["queued"]),
+        (&"failing".into(), &0.into())
     );
     assert_eq!(
         (&of_bad["success"], &of_bad["last_error"]),
         (&0.0.into(), &"status=503".into())
     );
-    assert!(of_bad["closed_ms"].as_u64() > Some(10_000), "{of_bad}");
+    assert!(of_bad["probe_in_ms"].as_u64() > Some(10_000), "{of_bad}");
     let run = endpoints(&redis, &["show", &bad.url("")]);
-    assert!(run.out.iter().any(|l| l.contains("closed")), "{run:?}");
+    assert!(run.out.iter().any(|l| l.contains("failing")), "{run:?}");
     service.end_well();
     let run = endpoints(&redis, &["list"]);
     // What waits for it is known all the same.

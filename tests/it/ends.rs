@@ -24,7 +24,7 @@ fn what_waits_behind_a_dead_endpoint_is_a_dead_letter_in_the_end_wherever_it_wai
         "4s",
         "--max-active",
         "64",
-        "--pause-base",
+        "--endpoint-backoff-base",
         "2s",
     ];
     let mut service = serve(&redis, &[&retries[..], &args].concat());

@@ -63,7 +63,7 @@ fn put_away_at_least(redis: &Redis, n: usize) {
 #[test]
 fn a_dead_endpoint_s_pile_of_large_messages_does_not_fill_the_memory_for_others() {
     let (redis, good) = (Redis::start(), Receiver::ok());
-    let mut service = serve(&redis, &["--pause-base", "30s"]);
+    let mut service = serve(&redis, &["--endpoint-backoff-base", "30s"]);
     pile(&redis, 60, &format!(r#","pad":"{}""#, "x".repeat(900_000)));
     redis.add(message(&good.url("/"), "good", "1"));
     good.wait_for(1);
@@ -74,7 +74,10 @@ fn a_dead_endpoint_s_pile_of_large_messages_does_not_fill_the_memory_for_others(
 #[test]
 fn a_dead_endpoint_s_pile_of_one_order_key_does_not_either() {
     let (redis, good) = (Redis::start(), Receiver::ok());
-    let mut service = serve(&redis, &["--pause-base", "30s", "--max-active", "400"]);
+    let mut service = serve(
+        &redis,
+        &["--endpoint-backoff-base", "30s", "--max-active", "400"],
+    );
     pile(&redis, 1000, r#","orderKey":"k""#);
     redis.add(message(&good.url("/"), "good", "1"));
     good.wait_for(1);
@@ -90,9 +93,9 @@ fn a_dead_endpoint_s_pile_of_one_order_key_does_not_either() {
 fn a_host_that_comes_back_to_a_pile_is_never_sent_more_than_its_window() {
     let (redis, port) = (Redis::start(), free_port());
     let args = [
-        "--pause-base",
+        "--endpoint-backoff-base",
         "200ms",
-        "--pause-max",
+        "--endpoint-backoff-max",
         "300ms",
         "--max-active",
         "800",

@@ -234,7 +234,7 @@ fn where_nobody_can_follow_nobody_waits() {
 fn a_key_waits_at_one_endpoint_and_not_at_another() {
     let (redis, good) = (Redis::start(), Receiver::ok());
     let gone = format!("http://127.0.0.1:{}/", free_port());
-    let mut service = serve(&redis, &["--pause-base", "30s"]);
+    let mut service = serve(&redis, &["--endpoint-backoff-base", "30s"]);
     for n in 0..10 {
         add(&redis, &keyed(&gone, &format!("bad{n}"), "k"));
         add(&redis, &keyed(&good.url("/"), &format!("good{n}"), "k"));
@@ -304,7 +304,14 @@ fn keys_are_listed_and_shown_and_a_head_is_skipped() {
 fn a_head_that_is_purged_or_deleted_is_not_waited_for() {
     let (redis, port) = (Redis::start(), free_port());
     let url = format!("http://127.0.0.1:{port}/");
-    let args = ["--pause-base", "30s", "--lease", "3s", "--timeout", "1s"];
+    let args = [
+        "--endpoint-backoff-base",
+        "30s",
+        "--lease",
+        "3s",
+        "--timeout",
+        "1s",
+    ];
     let mut service = serve(&redis, &args);
     for id in ["a", "b", "c"] {
         add(&redis, &keyed(&url, id, "k"));

@@ -269,7 +269,7 @@ fn a_name_that_failed_is_asked_for_again_by_the_next_attempt() {
     let mut service = deliver(
         &dns,
         &[
-            "--pause-base",
+            "--endpoint-backoff-base",
             "100ms",
             "--backoff-base",
             "100ms",
@@ -280,7 +280,7 @@ fn a_name_that_failed_is_asked_for_again_by_the_next_attempt() {
     send(&mut service, &url("hooks.customer.test", &receiver), "a");
     let line = service.log.wait("failed id=a");
     assert!(line.contains("SERVFAIL"), "{line}");
-    service.log.wait("closed for");
+    service.log.wait("failing, no attempt for");
     mended.store(true, SeqCst);
     service.log.wait("delivered id=a");
     service.end_well();

@@ -69,7 +69,7 @@ fn snapshot(service: &mut Service, name: &str) -> u64 {
 
 fn wait_until_idle(service: &mut Service) {
     until("nothing to be in flight or queued", || {
-        let busy = ["in_flight", "ready", "waiting"].map(|name| snapshot(service, name));
+        let busy = ["in_flight", "queued", "scheduled"].map(|name| snapshot(service, name));
         (busy == [0; 3]).then_some(())
     });
 }
@@ -208,7 +208,12 @@ fn what_another_has_is_neither_parked_nor_buried_nor_noted_nor_told_of() {
         for key in [PARKED, DEAD, "{outhook}:status:m"] {
             assert!(!redis.command::<bool>(&["EXISTS", key]), "case {n}: {key}");
         }
-        for (name, value) in [("accepted", 1), ("dead", 0), ("parked", 0), ("waiting", 0)] {
+        for (name, value) in [
+            ("accepted", 1),
+            ("dead", 0),
+            ("parked", 0),
+            ("scheduled", 0),
+        ] {
             assert_eq!(snapshot(&mut service, name), value, "case {n}: {name}");
         }
         service.end_well();

@@ -343,7 +343,7 @@ fn the_acl_of_the_readme_is_enough_for_everything() {
     let told = [
         "--status-ttl",
         "1h",
-        "--outcomes",
+        "--attempt-log",
         "100",
         "--bridge",
         "--jitter",

@@ -165,10 +165,10 @@ fn a_stopped_redis_at_the_end_does_not_hold_up_and_what_is_left_is_named() {
 #[test]
 fn what_cannot_be_told_holds_up_no_delivery() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
-    let args = ["--status-ttl", "1h", "--outcomes", "1000"];
+    let args = ["--status-ttl", "1h", "--attempt-log", "1000"];
     let mut service = serve(&redis, &args);
     redis.command::<()>(&["SET", "{outhook}:status:m7", "x"]);
-    redis.command::<()>(&["SET", "{outhook}:outcomes", "x"]);
+    redis.command::<()>(&["SET", "{outhook}:attempt-log", "x"]);
     for n in 0..1000 {
         redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
     }

@@ -197,7 +197,7 @@ impl Bench {
     fn cpu_of(&self, urls: &[String]) -> Result<(f64, f64)> {
         let (count, tally) = (self.plan.count, &self.sink.tally);
         tally.reset();
-        let (outhook, _) = process::outhook(self.port, &["--lane-key", "url"])?;
+        let (outhook, _) = process::outhook(self.port, &["--endpoint-by", "url"])?;
         let mut publisher = Publisher::new(self.port, self.intake, urls)?;
         let before = outhook.usage()?;
         publisher.flood(count, tally)?;

@@ -22,8 +22,8 @@ const STEP: Duration = Duration::from_millis(2);
 const WINDOW: Duration = Duration::from_secs(10);
 const LIMITS: LaneLimits = LaneLimits {
     window: 32,
-    pause: Duration::from_secs(1),
-    longest_pause: Duration::from_secs(1),
+    backoff_base: Duration::from_secs(1),
+    backoff_max: Duration::from_secs(1),
 };
 
 /// Prints the seed of a run that fails.

@@ -83,7 +83,7 @@ fn usual() -> Scheduler {
     (s.limits.workers, s.limits.lanes.window) = (512, 32);
     (s.limits.max_active, s.limits.share) = (20_000, 5000);
     (s.limits.max_active_bytes, s.limits.share_bytes) = (32 << 20, 8 << 20);
-    (s.limits.lanes.pause, s.limits.lanes.longest_pause) =
+    (s.limits.lanes.backoff_base, s.limits.lanes.backoff_max) =
         (Duration::from_secs(1), Duration::from_secs(60));
     s.limits.schedule = RetrySchedule::list(vec![Duration::from_secs(10); 4], 0.0);
     s

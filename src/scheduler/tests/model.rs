@@ -134,8 +134,8 @@ impl Model {
             workers,
             lanes: LaneLimits {
                 window: 1 + rng.below(workers as u64) as usize,
-                pause: Duration::from_millis(20),
-                longest_pause: Duration::from_millis(150),
+                backoff_base: Duration::from_millis(20),
+                backoff_max: Duration::from_millis(150),
             },
             // Which URLs stand apart from their origin is tested by example.
             lane_by_url: true,
@@ -773,9 +773,9 @@ impl Model {
     fn check(&self) {
         let count = |f: fn(&State) -> bool| self.states.values().filter(|k| f(&k.state)).count();
         let levels = self.scheduler.levels();
-        assert_eq!(levels.ready, count(|s| *s == State::Ready));
+        assert_eq!(levels.queued, count(|s| *s == State::Ready));
         assert_eq!(levels.in_flight, self.flying.len());
-        assert_eq!(levels.waiting, count(|s| matches!(s, State::Waiting(_))));
+        assert_eq!(levels.scheduled, count(|s| matches!(s, State::Waiting(_))));
         let stats = self.scheduler.stats();
         assert_eq!(stats.accepted, self.states.len() as u64);
         assert_eq!(stats.delivered, count(|s| *s == State::Delivered) as u64);

@@ -48,8 +48,8 @@ fn limits(rng: &mut Rng) -> Limits {
         workers: 12,
         lanes: crate::lane::LaneLimits {
             window: 3,
-            pause: Duration::from_millis(20),
-            longest_pause: Duration::from_millis(200),
+            backoff_base: Duration::from_millis(20),
+            backoff_max: Duration::from_millis(200),
         },
         schedule: crate::backoff::RetrySchedule {
             attempts: 1000,

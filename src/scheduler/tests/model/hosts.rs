@@ -132,10 +132,8 @@ impl Model {
             }
             None if wish.is_none() && host.faults < 0.999 => {}
             _ => {
-                let pause = limits.pause * 2u32.pow(host.pauses.min(20));
-                let pause = pause
-                    .min(limits.longest_pause)
-                    .max(wish.unwrap_or_default());
+                let pause = limits.backoff_base * 2u32.pow(host.pauses.min(20));
+                let pause = pause.min(limits.backoff_max).max(wish.unwrap_or_default());
                 host.pauses += 1;
                 host.window = 1;
                 host.closed = Some(now + pause);

@@ -97,7 +97,7 @@ impl Outhook {
         let mut command = command();
         command.arg("deliver").args(OPTIONS);
         // A case with faults in a row must not wait long for its endpoint's next turn.
-        for name in ["--endpoint-backoff-base", "--pause-base"] {
+        for name in ["--endpoint-backoff-base", "--endpoint-backoff-base"] {
             if self.has(name) {
                 command.args([name, "20ms"]);
             }

@@ -181,12 +181,50 @@ pub fn read(query: &Query, bytes: &[u8]) -> Result<Reply, NotOurs> {
     let records = count(6) + count(8) + count(10);
     // The shortest record takes 11 bytes.
     let possible = records <= MAX_RECORDS && records * 11 <= bytes.len();
-    let packet = possible.then(|| Packet::parse(bytes).ok()).flatten();
+    let sound = possible && are_addresses_sound(&bytes[HEADER + query.name().len() + 4..], records);
+    let packet = sound.then(|| Packet::parse(bytes).ok()).flatten();
     match packet {
         Some(packet) if truncated => Ok(Reply::Truncated(found(query, &packet))),
         None if truncated => Ok(Reply::Truncated(None)),
         Some(packet) => Ok(meaning(query, &packet)),
         None => Err(NotOurs),
+    }
+}
+
+/// Whether all records are there, and each address is as long as one: simple-dns takes the first bytes of
+/// what is longer.
+fn are_addresses_sound(mut rest: &[u8], records: usize) -> bool {
+    for _ in 0..records {
+        let Some(behind) = skip_name(rest) else {
+            return false;
+        };
+        let Some((&[k1, k2, _, _, _, _, _, _, l1, l2], data)) = behind.split_first_chunk() else {
+            return false;
+        };
+        let length = usize::from(u16::from_be_bytes([l1, l2]));
+        let sound = match u16::from_be_bytes([k1, k2]) {
+            1 => length == 4,
+            28 => length == 16,
+            _ => true,
+        };
+        match data.get(length..) {
+            Some(next) if sound => rest = next,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// What is behind a name.
+fn skip_name(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (first, rest) = bytes.split_first()?;
+        match first {
+            0 => return Some(rest),
+            // The rest of it stands elsewhere.
+            0xc0.. => return rest.get(1..),
+            length => bytes = rest.get(usize::from(*length)..)?,
+        }
     }
 }
 

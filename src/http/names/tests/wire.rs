@@ -185,6 +185,35 @@ fn records_of_another_class_are_not_the_names() {
 }
 
 #[test]
+fn an_address_of_another_length_is_none() {
+    for (query, kind, data) in Query::pair("a.example")
+        .unwrap()
+        .iter()
+        .zip([TYPE::AAAA, TYPE::A])
+        .map(|(query, kind)| match kind {
+            TYPE::A => (query, kind, a(1)),
+            _ => (query, kind, RData::AAAA(AAAA { address: 1 })),
+        })
+    {
+        let mut packet = reply("a.example", kind);
+        packet.answers.push(record("a.example", 50, data));
+        let good = packet.build_bytes_vec().unwrap();
+        assert!(matches!(read(query, &good), Ok(Reply::Found(_))));
+        let size = match query.family {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        };
+        let length = good.len() - size - 1;
+        for (longer, value) in [(0, size - 1), (1, size + 1), (12, size + 12), (0, 0)] {
+            let mut bytes = good.clone();
+            bytes[length] = value as u8;
+            bytes.extend(vec![1; longer]);
+            assert_eq!(read(query, &bytes), Err(NotOurs), "{kind:?} of {value}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_believed_for_as_long_as_the_zone_says() {
     let soa = |ttl, minimum| {
         let name = || Name::new("example").unwrap();

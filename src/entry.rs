@@ -137,10 +137,11 @@ impl Entry {
         if found != 1 {
             let names = self.fields.chunks_exact(2).map(|pair| &pair[0]);
             let names: Vec<_> = names.map(|n| String::from_utf8_lossy(n)).collect();
+            let names = names.join(" ").replace(char::is_control, " ");
             let detail = format!(
                 "the entry must have one field `message`, or the fields of a message (`url`, \
                  `data`, …); it has {found} of the former, and the fields: {}",
-                names.join(" ").chars().take(200).collect::<String>()
+                names.chars().take(200).collect::<String>()
             );
             return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
         }
@@ -230,5 +231,7 @@ mod tests {
                 .contains("has 2")
         );
         assert!(open(&[]).is_err());
+        let odd = open(&[b"a\x1b[2J\nb", b"c"]).unwrap_err().1;
+        assert!(!odd.contains(char::is_control), "{odd:?}");
     }
 }

@@ -6,6 +6,9 @@
 // Floor 4: what the user typed.
 pub mod cli;
 pub mod commands;
+// What must hold for any bytes: for tests and the crate in `fuzz/`, and in nothing that ships.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 // Floor 3: threads, channels and clocks.
 mod clock;
 mod control;

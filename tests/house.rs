@@ -54,6 +54,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("places", 0),
     ("verdict", 0),
     ("lib", 5),
+    ("fuzzing", 5),
 ];
 
 const MAX_FILE: usize = 400;

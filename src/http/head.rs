@@ -181,6 +181,12 @@ impl HeadReader {
         }
     }
 
+    /// What is held, in bytes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn memory(&self) -> usize {
+        self.line.capacity() + self.fields.memory()
+    }
+
     fn skip_leading(&mut self, bytes: &[u8]) -> Result<usize, NotHttp> {
         let blank = |b: &&u8| matches!(**b, b' ' | b'\t' | b'\r' | b'\n');
         let count = bytes.iter().take_while(blank).count();

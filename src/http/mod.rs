@@ -9,6 +9,8 @@ mod certificates;
 mod connect;
 mod exchange;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod head;
 mod names;
 mod pool;

@@ -173,7 +173,7 @@ impl Fields {
     }
 
     /// What is held, in bytes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn memory(&self) -> usize {
         let texts =
             [&self.retry_after, &self.date].map(|text| text.as_ref().map_or(0, |t| t.len()));

@@ -31,7 +31,7 @@ mod stream;
 mod system;
 mod table;
 mod waiter;
-mod wire;
+pub(super) mod wire;
 
 use std::fmt;
 use std::io::{self, Write};

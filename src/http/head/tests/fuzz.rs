@@ -91,7 +91,7 @@ fn no_bytes_make_it_panic_or_hold_much_or_depend_on_how_they_are_split() {
             _ => assert_eq!(whole, split, "{}", shown()),
         }
         assert!(
-            memory(&reader) <= 4096 && memory(&other) <= 4096,
+            reader.memory() <= 4096 && other.memory() <= 4096,
             "{}",
             shown()
         );

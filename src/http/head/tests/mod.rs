@@ -163,7 +163,7 @@ fn long_heads_are_read_and_longer_ones_cost_the_connection_alone() {
             let (used, head) = outcome.unwrap();
             assert_eq!(show(&head.unwrap()), want);
             assert_eq!(used, text.len().min(MAX_HEAD));
-            assert!(memory(&reader) <= 4096);
+            assert!(reader.memory() <= 4096);
         }
     }
     // A value that is needed and too long says nothing, or the careful thing.
@@ -324,8 +324,4 @@ fn ureq_reads_the_canonical_head_as_it_is_meant() {
         };
         assert_eq!((again.status, again.length), (head.status, length));
     }
-}
-
-fn memory(reader: &HeadReader) -> usize {
-    reader.line.capacity() + reader.fields.memory()
 }

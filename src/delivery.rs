@@ -116,6 +116,8 @@ pub enum FaultKind {
     /// No key of its endpoint is valid now. Says nothing of the endpoint, and does not count as an
     /// attempt.
     Unsigned,
+    /// There is nothing to log in with at the endpoint, so it was not asked.
+    Login,
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
@@ -144,6 +146,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Protocol => "protocol",
             FaultKind::Shutdown => "shutdown",
             FaultKind::Unsigned => "signing",
+            FaultKind::Login => "login",
             FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }

@@ -46,6 +46,7 @@ mod headers;
 mod history;
 mod hold;
 mod limits;
+mod login;
 mod message;
 mod places;
 mod record;

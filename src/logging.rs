@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use env_logger::{Builder, Target, WriteStyle};
+use log::LevelFilter;
 
 /// Lines that may wait. They are counted here, as a bounded channel would hold memory for all of
 /// them from the start.
@@ -19,6 +20,9 @@ const QUEUE: usize = 4096;
 
 /// At the end of the process, how long the last lines may take.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// At trace it writes out whole requests, and so their logins.
+const DUMPS: &str = "ureq_proto::util";
 
 static LINES: OnceLock<Sender<Line>> = OnceLock::new();
 static QUEUED: AtomicUsize = AtomicUsize::new(0);
@@ -44,6 +48,7 @@ pub fn start(filter: &str) -> Result<(), String> {
     }
     Builder::new()
         .parse_filters(filter)
+        .filter_module(DUMPS, LevelFilter::Debug)
         .format_indent(None)
         .target(Target::Pipe(Box::new(Queue)))
         .write_style(WriteStyle::Never)

@@ -10,6 +10,7 @@ use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
 use crate::headers::Headers;
+use crate::login::Login;
 use crate::signing::Signing;
 
 /// All rules, in the order of the file: the first that matches holds.
@@ -42,6 +43,7 @@ pub struct Rule {
     pub authorities: Option<Authorities>,
     /// How what is sent to them is signed, if at all.
     pub signing: Option<Arc<Signing>>,
+    pub login: Option<Arc<Login>>,
     /// Nothing is sent; messages wait.
     pub disabled: bool,
 }
@@ -140,6 +142,7 @@ impl Rule {
             user_agent: None,
             authorities: None,
             signing: None,
+            login: None,
             disabled: false,
         }
     }

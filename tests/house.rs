@@ -49,6 +49,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("history", 0),
     ("hold", 0),
     ("limits", 0),
+    ("login", 0),
     ("report", 0),
     ("message", 0),
     ("places", 0),

@@ -8,6 +8,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 const BIN: &str = env!("CARGO_BIN_EXE_outhook");
 
 fn readme() -> String {
@@ -169,15 +172,32 @@ fn every_option_stands_in_the_table_with_its_default() {
     assert!(gone.is_empty(), "documented, but no option: {gone:?}");
 }
 
+fn pem(kind: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
+}
+
 #[test]
 fn the_endpoints_files_are_ones_that_outhook_takes() {
     let text = readme();
     let files: Vec<&str> = text.split("```toml\n").skip(1).collect();
     assert!(files.len() > 1);
+    let made = rcgen::generate_simple_self_signed(vec!["us".into()]).unwrap();
+    let (certificate, key) = (made.cert.der(), made.signing_key.serialize_der());
+    let secrets = [
+        ("acme.crt", pem("CERTIFICATE", certificate)),
+        ("acme.key", pem("PRIVATE KEY", &key)),
+        ("acme-token", "token\n".into()),
+        ("acme-secret", "secret\n".into()),
+        ("partner", "password\n".into()),
+    ];
+    let secrets = secrets.map(|(name, text)| format!("cat >secrets/{name} <<'END'\n{text}END\n"));
+    let secrets = secrets.concat();
     for file in files {
         let file = file.split("```").next().unwrap();
+        let file = file.replace("/run/secrets/", "secrets/");
         let script = format!(
-            "cat >endpoints.toml <<'END'\n{file}END\nOUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null"
+            "mkdir secrets\n{secrets}\ncat >endpoints.toml <<'END'\n{file}END\nOUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null"
         );
         let out = sh(&script);
         assert!(out.status.success(), "{out:?}");

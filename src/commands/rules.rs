@@ -4,13 +4,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, info, log, warn};
+use rustls::pki_types::UnixTime;
 
 use crate::cli::{SigningArgs, read_authorities, read_secret};
 use crate::control::{Command, Commands};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
 use crate::timestamp::{format_rfc3339, unix_ms};
@@ -87,6 +88,9 @@ impl Origin {
         }
         look_at_keys(&rules, unix_ms(SystemTime::now()))
             .map_err(|e| format!("--endpoints {name}: {e}"))?;
+        for rule in rules.iter() {
+            warn_of_login(&name, rule);
+        }
         Ok(rules)
     }
 }
@@ -114,4 +118,23 @@ fn look_at_keys(rules: &Rules, now: u64) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What an operator should know of a login, at each start and each time it is read again.
+fn warn_of_login(name: &str, rule: &Rule) {
+    let Some(login) = &rule.login else {
+        return;
+    };
+    let (of, now) = (&rule.matches, UnixTime::now());
+    if login.insecure_tls {
+        warn!(
+            "--endpoints {name}: {of}: insecure_tls: certificates are not verified there; whoever \
+             stands between reads and changes what is sent"
+        );
+    }
+    if let Some(since) = login.identity.as_ref().and_then(|own| own.expired(now)) {
+        let since = UNIX_EPOCH + Duration::from_secs(since.as_secs());
+        let since = humantime::format_rfc3339_seconds(since);
+        warn!("--endpoints {name}: {of}: client_cert_file: the certificate expired at {since}");
+    }
 }

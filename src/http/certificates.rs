@@ -66,6 +66,54 @@ impl Verifier {
     }
 }
 
+/// Takes whatever certificate a server shows: `insecure_tls`.
+#[derive(Debug)]
+pub struct Unverified(Arc<Verifier>);
+
+impl Unverified {
+    /// Of `verifier` it only has the algorithms.
+    pub fn new(verifier: Arc<Verifier>) -> Unverified {
+        Unverified(verifier)
+    }
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // Whoever stands between has a key for his own certificate, so its signatures tell nothing; and
+    // webpki cannot read all certificates whose keys could be tried.
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
 /// Whether a certificate is an authority's. webpki takes whatever it is given as one, and so whoever
 /// has a server's key could show certificates for all names.
 fn may_vouch(certificate: &CertificateDer<'_>) -> bool {

@@ -95,7 +95,9 @@ impl Exchange {
         if !to.endpoint.is_https() {
             return Ok(Stream::plain(socket));
         }
-        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || to.trust.for_origin());
+        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || {
+            to.trust.for_origin(to.login.as_deref())
+        });
         Stream::with_tls(socket, host, tls, self.end)
     }
 

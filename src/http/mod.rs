@@ -6,12 +6,14 @@
 
 mod buffers;
 mod certificates;
+mod client_certificate;
 mod connect;
 mod exchange;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod head;
+mod logging_in;
 mod names;
 mod pool;
 mod records;
@@ -39,6 +41,7 @@ use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
 use crate::egress::Egress;
 use crate::endpoint::Endpoint;
+use crate::login::Login;
 use crate::timestamp::unix_ms;
 use exchange::{Exchange, NoLookUp};
 use failure::Failure;
@@ -100,6 +103,8 @@ pub struct Target {
     /// What may share a connection: an origin, and whom it trusts.
     key: Arc<str>,
     trust: Arc<Trust>,
+    /// Who we are there, and whether certificates are verified.
+    login: Option<Arc<Login>>,
 }
 
 impl Client {
@@ -140,7 +145,7 @@ impl Client {
             response => response,
         };
         let result = match response {
-            Ok(response) => answer(response),
+            Ok(response) => answer(response, delivery),
             Err(_) if self.closed.load(Ordering::SeqCst) => Outcome::Fault {
                 kind: FaultKind::Shutdown,
                 text: "cut short by the end of the drain".into(),
@@ -173,7 +178,7 @@ impl Client {
         (at, begun): (u64, Instant),
         may_reuse: bool,
     ) -> Result<Response<Body>, Error> {
-        let request = request::build(delivery, at)?;
+        let request = request::build(delivery, at, logging_in::header(delivery)?)?;
         let exchange = Exchange {
             connections: self.connections.clone(),
             to: self.target(delivery)?,
@@ -191,16 +196,21 @@ impl Client {
     fn target(&self, delivery: &Delivery) -> Result<Target, Error> {
         let endpoint = delivery.message.endpoint.clone();
         let rule = delivery.rule.as_ref();
-        Ok(match rule.and_then(|rule| rule.authorities.as_ref()) {
-            Some(own) if endpoint.is_https() => Target {
-                // Others do not trust whoever it is that answers there.
-                key: format!("{} {:x}", endpoint.origin, own.fingerprint()).into(),
-                trust: self.trust_in(own)?,
+        let own = rule.and_then(|rule| rule.authorities.as_ref());
+        let login = rule.and_then(|rule| rule.login.as_ref());
+        let mark = logging_in::tls_mark(own, login.map(|login| &**login));
+        Ok(match mark.filter(|_| endpoint.is_https()) {
+            Some(mark) => Target {
+                // Others do not trust whoever it is that answers there, or are somebody else to it.
+                key: format!("{} {mark}", endpoint.origin).into(),
+                trust: own.map_or_else(|| Ok(self.trust.clone()), |own| self.trust_in(own))?,
+                login: login.cloned(),
                 endpoint,
             },
-            _ => Target {
+            None => Target {
                 key: endpoint.origin.clone(),
                 trust: self.trust.clone(),
+                login: None,
                 endpoint,
             },
         })
@@ -227,7 +237,7 @@ impl Client {
     }
 }
 
-fn answer(response: Response<Body>) -> Outcome {
+fn answer(response: Response<Body>, delivery: &Delivery) -> Outcome {
     let status = response.status().as_u16();
     let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
     let retry_after = field(header::RETRY_AFTER)
@@ -243,6 +253,7 @@ fn answer(response: Response<Body>) -> Outcome {
     if kept.len() == BODY_KEPT {
         read_rest(&mut reader);
     }
+    logging_in::hide_login(delivery, &mut kept);
     Outcome::Answer {
         status,
         retry_after,

@@ -32,8 +32,13 @@ pub fn agent_config() -> Config {
 }
 
 /// The request of one attempt. The headers of the message win over those of its rule, and those
-/// over ours; a signature wins over all. `at`: Unix milliseconds of this attempt.
-pub fn build(delivery: &Delivery, at: u64) -> Result<Request<&[u8]>, Error> {
+/// over ours; over all of them `login` does, as producers may be trusted less than the operator, and
+/// a signature. `at`: Unix milliseconds of this attempt.
+pub fn build<'a>(
+    delivery: &'a Delivery,
+    at: u64,
+    login: Option<&HeaderValue>,
+) -> Result<Request<&'a [u8]>, Error> {
     let Delivery { message, rule, .. } = delivery;
     let mut request = Request::post(message.endpoint.uri.clone());
     if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
@@ -54,6 +59,9 @@ pub fn build(delivery: &Delivery, at: u64) -> Result<Request<&[u8]>, Error> {
     }
     for (name, value) in &message.headers {
         headers.insert(name, value.clone());
+    }
+    if let Some(login) = login {
+        headers.insert(header::AUTHORIZATION, login.clone());
     }
     let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
     headers.insert(http::HeaderName::from_static("webhook-id"), id);

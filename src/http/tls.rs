@@ -7,25 +7,25 @@
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
-use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, SignatureScheme,
-    SupportedCipherSuite,
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, SupportedCipherSuite,
 };
 
-use super::certificates::{Verifier, refusal};
+use super::certificates::{Unverified, Verifier, refusal};
+use super::client_certificate::{Asked, describe_alert};
 use super::failure::{Failure, is_timeout};
 use super::records::Walk;
 use super::socket::Socket;
 use crate::authorities::Authorities;
 use crate::delivery::FaultKind;
+use crate::login::Login;
 
 /// Sessions that may be kept for one origin; rustls counts them so.
 const SESSIONS: usize = 8;
@@ -69,15 +69,20 @@ impl Trust {
         })
     }
 
-    /// A configuration for one origin.
-    pub fn for_origin(&self) -> OriginTls {
-        let asked = Arc::new(Asked::default());
+    /// A configuration for one origin, and who we are there.
+    pub fn for_origin(&self, login: Option<&Login>) -> OriginTls {
+        let identity = login.and_then(|login| login.identity.as_ref());
+        let asked = Arc::new(Asked::new(identity.map(|identity| identity.key.clone())));
+        let verifier: Arc<dyn ServerCertVerifier> = match login {
+            Some(login) if login.insecure_tls => Arc::new(Unverified::new(self.verifier.clone())),
+            // It is webpki's judgement, with better sentences.
+            _ => self.verifier.clone(),
+        };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring knows TLS 1.2 and 1.3")
             .dangerous()
-            // It is webpki's judgement, with better sentences.
-            .with_custom_certificate_verifier(self.verifier.clone())
+            .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(asked.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
@@ -105,21 +110,6 @@ fn shake_hands(connection: &mut ClientConnection, wire: &mut Wire<'_>) -> io::Re
             let _ = connection.write_tls(wire);
             return Err(io::Error::new(ErrorKind::InvalidData, e));
         }
-    }
-}
-
-/// Notes that the server asks for a certificate of ours. There is none to show.
-#[derive(Debug, Default)]
-struct Asked(AtomicBool);
-
-impl ResolvesClientCert for Asked {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.store(true, Ordering::Relaxed);
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
     }
 }
 
@@ -185,12 +175,12 @@ impl OriginTls {
 
     fn describe(&self, e: &Error) -> Failure {
         use AlertDescription as Alert;
-        let asked = self.asked.0.load(Ordering::Relaxed);
+        if let Error::AlertReceived(alert) = e
+            && let Some(text) = describe_alert(*alert, self.asked.shown())
+        {
+            return Failure::new(FaultKind::Tls, text);
+        }
         let text = match e {
-            Error::AlertReceived(Alert::CertificateRequired) => CLIENT_CERTIFICATE.into(),
-            Error::AlertReceived(
-                Alert::HandshakeFailure | Alert::BadCertificate | Alert::AccessDenied,
-            ) if asked => CLIENT_CERTIFICATE.into(),
             Error::AlertReceived(Alert::HandshakeFailure) => {
                 "the server refuses the handshake: it shares no cipher with us, or wants another \
                  name (outhook has TLS 1.2 and 1.3 with ECDHE, and AES-GCM or ChaCha20)"
@@ -210,9 +200,6 @@ impl OriginTls {
         Failure::new(FaultKind::Tls, text)
     }
 }
-
-const CLIENT_CERTIFICATE: &str =
-    "the server demands a client certificate, and outhook has none to show";
 
 const OLD_TLS: &str = "the server does not speak TLS 1.2 or newer";
 

@@ -31,6 +31,7 @@ mod ledger_waits;
 mod limits;
 mod listen_cli;
 mod listening;
+mod logins;
 mod moves;
 mod names;
 mod odd_members;

@@ -15,6 +15,7 @@ pub mod redis;
 pub mod reply;
 pub mod service;
 pub mod sys;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -383,7 +383,8 @@ local_start() {
             set -- env OUTHOOK_STATUS="$RECEIVER_STATUS" OUTHOOK_DELAY="$RECEIVER_DELAY" \
                 "$bin/outhook" listen --bind "127.0.0.1:$receiver_port"
             ;;
-        webhook) set -- "$bin/outhook" serve ;;
+        # The receiver is on loopback, where the address guard lets nothing lead.
+        webhook) set -- "$bin/outhook" serve --allow-cidr 127.0.0.0/8 ;;
         api) set -- env BIND=127.0.0.1:0 "$bin/examples/payment-api" ;;
     esac
     "$@" >>"$work/$service.log" 2>&1 &

@@ -1,11 +1,13 @@
 //! What the program runs with, after what the user typed has been understood.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::egress::Egress;
+use crate::guard::Guard;
 
 /// How messages are delivered, wherever they come from.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct DeliveryConfig {
     /// Names are looked up by getaddrinfo.
     pub system_resolver: bool,
     pub egress: Egress,
+    /// Where no message may lead.
+    pub guard: Arc<Guard>,
     pub schedule: RetrySchedule,
     /// What has waited for longer is given up.
     pub max_age: Duration,
@@ -44,6 +48,19 @@ pub struct DeliveryConfig {
     pub endpoint_backoff_max: Duration,
     /// How long after the first signal deliveries go on.
     pub drain_timeout: Duration,
+}
+
+impl DeliveryConfig {
+    /// What is to be said at each start.
+    pub fn notes(&self) -> Vec<String> {
+        let raised = self.max_age_raised.then(|| {
+            let age = humantime::format_duration(self.max_age);
+            format!("--max-age is raised to {age}: all attempts take so long")
+        });
+        let guard = self.guard.describe_off();
+        let guard = guard.map(|off| format!("--allow-cidr: the address guard is {off}"));
+        raised.into_iter().chain(guard).collect()
+    }
 }
 
 /// How much Redis may hold before outhook parks nothing more for endpoints that fail.

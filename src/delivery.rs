@@ -1,13 +1,17 @@
 //! A message on its way, what came of each attempt, and what is kept when it dies.
 
+mod reason;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::entry::EntryId;
-use crate::message::{Message, RejectReason, Rejection};
+use crate::message::{Message, Rejection};
 use crate::rules::Rule;
 use crate::timestamp::BootTime;
+
+pub use reason::DeadReason;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
 /// is responsible for it.
@@ -66,6 +70,17 @@ impl Attempt {
         }
     }
 
+    /// What the address guard forbids, in a sentence.
+    pub fn refusal(&self) -> Option<&str> {
+        match &self.result {
+            Exchange::Fault {
+                kind: FaultKind::Refused,
+                text,
+            } => Some(text),
+            _ => None,
+        }
+    }
+
     /// See [`FaultKind::postponed`].
     pub fn postponed(&self) -> Option<Duration> {
         self.fault()?.postponed()
@@ -118,6 +133,8 @@ pub enum FaultKind {
     Unsigned,
     /// There is nothing to log in with at the endpoint, so it was not asked.
     Login,
+    /// The address guard forbids it: nothing was sent, and nothing will be.
+    Refused,
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
@@ -147,6 +164,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Shutdown => "shutdown",
             FaultKind::Unsigned => "signing",
             FaultKind::Login => "login",
+            FaultKind::Refused => "refused",
             FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }
@@ -182,66 +200,6 @@ pub struct DeadLetter {
     pub last: Option<Attempt>,
     /// Unix milliseconds.
     pub died: u64,
-}
-
-/// Why a message was given up; [`fmt::Display`] gives the word that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadReason {
-    Rejected(RejectReason),
-    /// The endpoint answered 410.
-    Gone,
-    /// All attempts failed.
-    Exhausted,
-    /// Unfinished when the drain's time was over, with no store to park it in.
-    Drained,
-    /// Its `expiresAt` came first.
-    Expired,
-    /// The operator has disabled its endpoint, with no store to park it in.
-    Disabled,
-    /// More came than memory is allowed to hold, with no store to park it in.
-    Overflow,
-    /// Another message with its id and URL, and other bytes, came before.
-    IdReused,
-    /// It has waited for longer than `--max-age`.
-    TooOld,
-    /// Its endpoint is failing, and Redis holds more than `--redis-budget`.
-    OverBudget,
-}
-
-impl DeadReason {
-    /// All there are.
-    pub fn all() -> impl Iterator<Item = DeadReason> {
-        let others = [
-            DeadReason::Gone,
-            DeadReason::Exhausted,
-            DeadReason::Drained,
-            DeadReason::Expired,
-            DeadReason::Disabled,
-            DeadReason::Overflow,
-            DeadReason::IdReused,
-            DeadReason::TooOld,
-            DeadReason::OverBudget,
-        ];
-        let rejected = RejectReason::ALL.map(DeadReason::Rejected);
-        rejected.into_iter().chain(others)
-    }
-}
-
-impl fmt::Display for DeadReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeadReason::Rejected(reason) => reason.fmt(f),
-            DeadReason::Gone => f.write_str("gone"),
-            DeadReason::Exhausted => f.write_str("exhausted"),
-            DeadReason::Drained => f.write_str("drained"),
-            DeadReason::Expired => f.write_str("expired"),
-            DeadReason::Disabled => f.write_str("disabled"),
-            DeadReason::Overflow => f.write_str("overflow"),
-            DeadReason::IdReused => f.write_str("id_reused"),
-            DeadReason::TooOld => f.write_str("too_old"),
-            DeadReason::OverBudget => f.write_str("over_budget"),
-        }
-    }
 }
 
 /// A field's value as it is stored, whatever the store.

@@ -42,6 +42,7 @@ mod delivery;
 mod egress;
 mod endpoint;
 mod entry;
+mod guard;
 mod headers;
 mod history;
 mod hold;

@@ -180,7 +180,7 @@ impl Pipeline {
         let client = make_client(config)?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
-        tell_raised(config);
+        config.notes().iter().for_each(|note| warn!("{note}"));
         let limits = limits(config, &keeper);
         let Persistence { store, trouble, .. } = keeper;
         let ledger = Ledger {
@@ -322,14 +322,6 @@ fn start_workers(
         })?;
     }
     Ok(())
-}
-
-/// What was set, where it could not stay so.
-fn tell_raised(config: &DeliveryConfig) {
-    if config.max_age_raised {
-        let age = humantime::format_duration(config.max_age);
-        info!("--max-age is raised to {age}: all attempts take so long");
-    }
 }
 
 /// What sources send into.

@@ -9,6 +9,7 @@ use ureq::http::{HeaderValue, Method};
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
 use crate::endpoint::Endpoint;
+use crate::guard::Guard;
 use crate::headers::Headers;
 use crate::login::Login;
 use crate::signing::Signing;
@@ -44,6 +45,8 @@ pub struct Rule {
     /// How what is sent to them is signed, if at all.
     pub signing: Option<Arc<Signing>>,
     pub login: Option<Arc<Login>>,
+    /// In place of the guard of the options, on which it builds.
+    pub guard: Option<Arc<Guard>>,
     /// Nothing is sent; messages wait.
     pub disabled: bool,
 }
@@ -143,6 +146,7 @@ impl Rule {
             authorities: None,
             signing: None,
             login: None,
+            guard: None,
             disabled: false,
         }
     }

@@ -2,6 +2,7 @@
 //! text.
 
 mod fields;
+mod guard;
 mod login;
 mod loose;
 mod shy;
@@ -17,6 +18,7 @@ use ureq::http::{HeaderValue, Method};
 
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
+use crate::guard::{Cidr, Guard, Ports};
 use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Match, Rule, Rules};
@@ -35,6 +37,8 @@ pub struct Bounds {
     /// The longest that messages wait, where nothing else is set.
     pub max_age: Duration,
     pub workers: usize,
+    /// What holds where a rule says nothing.
+    pub guard: Arc<Guard>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +84,13 @@ struct Entry {
     basic: Option<Shy<login::Basic>>,
     #[serde(default)]
     insecure_tls: bool,
+    #[serde(default, deserialize_with = "guard::cidrs")]
+    allow_cidr: Vec<Cidr>,
+    #[serde(default, deserialize_with = "guard::cidrs")]
+    deny_cidr: Vec<Cidr>,
+    #[serde(default, deserialize_with = "guard::ports")]
+    allow_port: Option<Ports>,
+    https_only: Option<bool>,
     #[serde(default)]
     disabled: bool,
 }
@@ -171,6 +182,13 @@ impl Entry {
         let schedule = self.schedule(bounds)?;
         let read =
             |path: &String| (readers.authorities)(path).map_err(|e| format!("ca_file {path}: {e}"));
+        let guard = guard::build(
+            &bounds.guard,
+            self.allow_cidr,
+            self.deny_cidr,
+            self.allow_port,
+            self.https_only,
+        );
         let timeout = self.timeout.unwrap_or(bounds.usual_timeout);
         let longest = schedule
             .as_ref()
@@ -194,6 +212,7 @@ impl Entry {
             method: self.method,
             user_agent: self.user_agent,
             login: login.map(Arc::new),
+            guard,
             disabled: self.disabled,
         })
     }

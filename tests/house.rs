@@ -39,6 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("egress", 0),
     ("endpoint", 0),
     ("entry", 0),
+    ("guard", 0),
     ("record", 0),
     ("rules", 0),
     ("rules_file", 0),
@@ -185,6 +186,81 @@ fn of_the_resolver_only_its_edge_has_sockets_files_threads_and_a_clock() {
         }
     }
     assert!(pure > 8);
+}
+
+/// Who makes sockets that connect, or has the system look up names, and to whom.
+const CONNECTS: &[(&str, &str)] = &[
+    (
+        "cli/egress.rs",
+        "nobody: it sees whether an address is this machine's",
+    ),
+    (
+        "http/socket.rs",
+        "receivers, with what the guard has checked",
+    ),
+    ("http/connect.rs", "nobody: it sees whether there are ports"),
+    ("http/names/edge.rs", "name servers"),
+    ("http/names/stream.rs", "name servers"),
+    ("http/names/system.rs", "nobody: it looks up"),
+    ("store/socket.rs", "Redis"),
+    ("receiver.rs", "itself, to wake up"),
+];
+
+#[test]
+fn nothing_connects_around_the_address_guard() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let all: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+        .map(|(path, text)| {
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            (name, without_tests(&text).to_owned())
+        })
+        .collect();
+    let who = |words: &[&str]| -> Vec<&str> {
+        let has = |code: &str| words.iter().any(|word| code.contains(word));
+        let found = all.iter().filter(|(_, code)| has(code));
+        found.map(|(name, _)| &**name).collect()
+    };
+    let mut known: Vec<_> = CONNECTS.iter().map(|(name, _)| *name).collect();
+    known.sort_unstable();
+    let mut found = who(&[
+        "Socket::new(Domain",
+        "socket2::Socket::new",
+        "TcpStream::connect",
+        "UnixStream::connect",
+        "UdpSocket::bind",
+        "net::connect",
+        "to_socket_addrs",
+        "getaddrinfo(",
+    ]);
+    found.sort_unstable();
+    assert_eq!(found, known);
+    // One function connects to receivers, and takes nothing but what the guard has checked.
+    let socket = &all
+        .iter()
+        .find(|(name, _)| name == "http/socket.rs")
+        .unwrap()
+        .1;
+    assert_eq!(socket.matches(".connect(").count(), 1);
+    assert!(socket.contains("pub fn connecting(\n        ip: Checked,\n        port: u16,"));
+    assert_eq!(who(&["Socket::connecting("]), ["http/connect.rs"]);
+    assert_eq!(who(&["connect::connect"]), ["http/exchange.rs"]);
+    assert_eq!(who(&["Checked("]), ["guard/mod.rs"]);
+    // And every exchange asks before it takes a connection or makes one.
+    let exchange = &all
+        .iter()
+        .find(|(name, _)| name == "http/exchange.rs")
+        .unwrap()
+        .1;
+    for word in [
+        "self.check_url()?",
+        "self.may_use(",
+        "self.check_addresses(&addresses)?",
+    ] {
+        assert!(exchange.contains(word), "{word}");
+    }
+    assert_eq!(who(&["pool.take("]), ["http/exchange.rs"]);
 }
 
 #[test]

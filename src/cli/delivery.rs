@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::egress::EgressArgs;
+use super::guard::GuardArgs;
 use super::signing::SigningArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
@@ -50,6 +51,8 @@ pub struct DeliveryArgs {
     resolver: Resolver,
     #[command(flatten)]
     egress: EgressArgs,
+    #[command(flatten)]
+    guard: GuardArgs,
     /// Attempts for each message, the first included
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
@@ -179,6 +182,7 @@ impl DeliveryArgs {
             dns_servers: self.dns_servers.clone(),
             system_resolver: self.resolver == Resolver::System,
             egress: self.egress.config()?,
+            guard: self.guard.guard().into(),
             schedule,
             max_message_bytes: self.max_message_bytes as usize,
             max_active: self.max_active as usize,

@@ -7,6 +7,7 @@
 mod admin;
 mod delivery;
 mod egress;
+mod guard;
 mod redis;
 mod secrets;
 mod signing;

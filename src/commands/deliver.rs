@@ -40,6 +40,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         max_age: config.max_age,
         timeout: LONGEST,
         workers: config.workers,
+        guard: config.guard.clone(),
     };
     let file = args.delivery.endpoints.as_deref();
     let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;

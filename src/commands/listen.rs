@@ -4,8 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
+use log::info;
+
 use super::descriptors;
 use crate::cli::ListenArgs;
+use crate::guard::{Cidr, Guard};
 use crate::receiver::{self, Behaviour, Received};
 use crate::signals;
 
@@ -28,6 +31,13 @@ pub fn run(args: &ListenArgs) -> Result<ExitCode, String> {
     // The threads that answer are not to be interrupted.
     signals::unblock();
     print(&format!("listen: on http://{address}"));
+    let ip = address.ip();
+    if !ip.is_unspecified() && Guard::default().check(ip).is_err() {
+        info!(
+            "outhook sends here only with --allow-cidr {}",
+            Cidr::only(ip)
+        );
+    }
     loop {
         thread::park();
     }

@@ -86,6 +86,15 @@ impl Origin {
                 rule.matches
             );
         }
+        for rule in rules.iter() {
+            let guard = rule.guard.as_ref();
+            if let Some(off) = guard.and_then(|guard| guard.describe_off()) {
+                warn!(
+                    "--endpoints {name}: {}: the address guard is {off}",
+                    rule.matches
+                );
+            }
+        }
         look_at_keys(&rules, unix_ms(SystemTime::now()))
             .map_err(|e| format!("--endpoints {name}: {e}"))?;
         for rule in rules.iter() {

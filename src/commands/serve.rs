@@ -51,6 +51,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         max_age: config.max_age,
         timeout: lease / 3,
         workers: config.workers,
+        guard: config.guard.clone(),
     };
     let file = args.delivery.endpoints.as_deref();
     let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;

@@ -1,5 +1,6 @@
 //! The endpoints file: rules within their bounds, or one sentence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::assert_sentence;
@@ -51,6 +52,7 @@ fn bounds() -> Bounds {
         usual_timeout: 15 * SECOND,
         max_age: 86_400 * SECOND,
         workers: 128,
+        guard: Arc::default(),
     }
 }
 

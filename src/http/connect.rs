@@ -15,6 +15,7 @@ use super::failure::{Failure, describe_own_trouble, is_own_trouble, short};
 use super::socket::{Socket, Sockets, timespec};
 use crate::delivery::FaultKind;
 use crate::egress::Source;
+use crate::guard::Guard;
 
 /// How long an address is waited for before the next is tried beside it. RFC 8305 allows 100 ms
 /// to 2 s.
@@ -24,10 +25,12 @@ const STAGGER: Duration = Duration::from_millis(150);
 const MAX_ADDRESSES: usize = 16;
 
 /// Connects to `port` of one of `addresses`, which are tried in their order, and says which.
+/// `guard` judges each as it is tried; who calls this has told it of all of them before.
 pub fn connect(
     addresses: &[IpAddr],
     port: u16,
     source: &Source,
+    guard: &Guard,
     sockets: &Arc<Sockets>,
     end: Instant,
 ) -> Result<(Socket, IpAddr), Failure> {
@@ -45,6 +48,7 @@ pub fn connect(
         waiting: reachable.iter(),
         port,
         source,
+        guard,
         sockets,
         running: Vec::new(),
         failed: None,
@@ -78,6 +82,7 @@ struct Race<'a> {
     waiting: std::slice::Iter<'a, IpAddr>,
     port: u16,
     source: &'a Source,
+    guard: &'a Guard,
     sockets: &'a Arc<Sockets>,
     running: Vec<(Socket, IpAddr)>,
     failed: Option<(IpAddr, io::Error)>,
@@ -90,8 +95,10 @@ impl Race<'_> {
         let Some(&address) = self.waiting.next() else {
             return Ok(());
         };
-        let to = SocketAddr::new(address, self.port);
-        match Socket::connecting(to, self.source.address_for(address), self.sockets) {
+        let checked = self.guard.check(address);
+        let checked = checked.map_err(|e| Failure::new(FaultKind::Refused, e.to_string()))?;
+        let from = self.source.address_for(address);
+        match Socket::connecting(checked, self.port, from, self.sockets) {
             Ok(socket) => {
                 self.running.push((socket, address));
                 self.next = now + STAGGER;
@@ -211,6 +218,7 @@ mod tests {
             waiting: [].iter(),
             port: 1,
             source: &Source::default(),
+            guard: &Guard::default(),
             sockets: &Arc::default(),
             running: Vec::new(),
             failed: None,

@@ -1,7 +1,7 @@
 //! One exchange: where to, until when, and on which connection.
 //!
 //! A connection that rests is taken if there is one; otherwise a name is looked up, a socket
-//! connected and a TLS handshake made. Blocks until the exchange's deadline at the longest.
+//! connected and a TLS handshake made. `guarding.rs` says where it may lead. Blocks until the exchange's deadline at the longest.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,9 +54,8 @@ impl Connector<()> for Exchange {
 
 impl Exchange {
     fn open(&self) -> Result<Wire, Failure> {
-        if self.may_reuse
-            && let Some(stream) = self.connections.pool.take(&self.to.key, Instant::now())
-        {
+        self.check_url()?;
+        if let Some(stream) = self.take_kept()? {
             return Ok(Wire::new(self.clone(), stream, None));
         }
         let mut stream = match self.dial() {
@@ -74,6 +73,19 @@ impl Exchange {
         Ok(Wire::new(self.clone(), stream, Some(after)))
     }
 
+    /// A connection that rests, and leads where it may.
+    fn take_kept(&self) -> Result<Option<Stream>, Failure> {
+        let now = Instant::now();
+        while self.may_reuse
+            && let Some(mut stream) = self.connections.pool.take(&self.to.key, now)
+        {
+            if self.may_use(&mut stream, now)? {
+                return Ok(Some(stream));
+            }
+        }
+        Ok(None)
+    }
+
     fn dial(&self) -> Result<Stream, Failure> {
         let Connections {
             names,
@@ -85,10 +97,12 @@ impl Exchange {
         let (host, port) = (to.endpoint.host(), to.endpoint.port());
         let addresses = names.addresses(host, self.end);
         let addresses = addresses.map_err(|e| self.no_addresses(e))?;
+        self.check_addresses(&addresses)?;
         let end = self
             .end
             .min(Instant::now() + self.connections.connect_timeout);
-        let (socket, address) = connect(&addresses, port, &egress.source, sockets, end)?;
+        let source = &egress.source;
+        let (socket, address) = connect(&addresses, port, source, self.guard(), sockets, end)?;
         if addresses.first() != Some(&address) {
             names.prefer(host, address);
         }

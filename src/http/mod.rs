@@ -12,6 +12,7 @@ mod exchange;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod guarding;
 mod head;
 mod logging_in;
 mod names;
@@ -41,6 +42,7 @@ use crate::backoff::parse_retry_after;
 use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
 use crate::egress::Egress;
 use crate::endpoint::Endpoint;
+use crate::guard::Guard;
 use crate::login::Login;
 use crate::timestamp::unix_ms;
 use exchange::{Exchange, NoLookUp};
@@ -71,6 +73,8 @@ pub struct ClientConfig {
     pub authorities: Option<Authorities>,
     pub public_authorities: bool,
     pub egress: Egress,
+    /// Where no message may lead.
+    pub guard: Arc<Guard>,
 }
 
 /// Makes attempts. Shared by all workers.
@@ -94,6 +98,7 @@ pub struct Connections {
     names: Names,
     connect_timeout: Duration,
     egress: Egress,
+    guard: Arc<Guard>,
 }
 
 /// Where an exchange goes, and whom it trusts to be there.
@@ -105,6 +110,8 @@ pub struct Target {
     trust: Arc<Trust>,
     /// Who we are there, and whether certificates are verified.
     login: Option<Arc<Login>>,
+    /// In place of the guard of the options.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Client {
@@ -118,6 +125,7 @@ impl Client {
             names: Names::start(config.names)?,
             connect_timeout: config.connect_timeout,
             egress: config.egress,
+            guard: config.guard,
         };
         Ok(Client {
             config: request::agent_config(),
@@ -196,6 +204,7 @@ impl Client {
     fn target(&self, delivery: &Delivery) -> Result<Target, Error> {
         let endpoint = delivery.message.endpoint.clone();
         let rule = delivery.rule.as_ref();
+        let guard = rule.and_then(|rule| rule.guard.clone());
         let own = rule.and_then(|rule| rule.authorities.as_ref());
         let login = rule.and_then(|rule| rule.login.as_ref());
         let mark = logging_in::tls_mark(own, login.map(|login| &**login));
@@ -206,12 +215,14 @@ impl Client {
                 trust: own.map_or_else(|| Ok(self.trust.clone()), |own| self.trust_in(own))?,
                 login: login.cloned(),
                 endpoint,
+                guard,
             },
             None => Target {
                 key: endpoint.origin.clone(),
                 trust: self.trust.clone(),
                 login: None,
                 endpoint,
+                guard,
             },
         })
     }

@@ -19,6 +19,9 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Type};
 
+use super::guarding::Judged;
+use crate::guard::Checked;
+
 /// How much longer than asked a socket timeout may be before it is set anew.
 const TIMEOUT_SLACK: Duration = Duration::from_millis(100);
 
@@ -78,6 +81,9 @@ pub struct Socket {
     sockets: Arc<Sockets>,
     ticket: u64,
     read_timeout: Option<Duration>,
+    peer: IpAddr,
+    /// Where it leads was judged then, after it had been kept.
+    pub judged: Option<Judged>,
 }
 
 impl Drop for Socket {
@@ -87,13 +93,15 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// A socket that begins to connect to `addr`, from this address if one is named, and does not
-    /// wait for it.
+    /// A socket that begins to connect to `port` of `ip`, from this address if one is named, and
+    /// does not wait for it.
     pub fn connecting(
-        addr: SocketAddr,
+        ip: Checked,
+        port: u16,
         from: Option<IpAddr>,
         sockets: &Arc<Sockets>,
     ) -> io::Result<Socket> {
+        let addr = SocketAddr::new(ip.ip(), port);
         let inner =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         let inner = Arc::new(inner);
@@ -103,6 +111,8 @@ impl Socket {
             sockets: sockets.clone(),
             ticket,
             read_timeout: None,
+            peer: ip.ip(),
+            judged: None,
         };
         socket.inner.set_tcp_nodelay(true)?;
         ioctl_fionbio(&*socket.inner, true)?;
@@ -124,6 +134,11 @@ impl Socket {
             Some(e) => Err(e),
             None => Ok(ioctl_fionbio(&*self.inner, false)?),
         }
+    }
+
+    /// Whom it leads to.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// The same socket, for someone who polls it.

@@ -103,6 +103,10 @@ impl Stream {
         &self.socket
     }
 
+    pub fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
     /// What an error of this stream means, if TLS has to do with it.
     pub fn tls_failure(&self, e: &io::Error) -> Option<Failure> {
         self.tls.as_ref()?.origin.failure_of(e)

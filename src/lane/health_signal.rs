@@ -41,7 +41,7 @@ pub fn health_signal(attempt: &Attempt) -> HealthSignal {
         },
         Exchange::Answer { .. } => HealthSignal::Alive { took: attempt.took },
         Exchange::Fault {
-            kind: FaultKind::Internal,
+            kind: FaultKind::Internal | FaultKind::Refused,
             ..
         } => HealthSignal::NOTHING,
         Exchange::Fault { kind, .. } => match kind.postponed() {

@@ -23,6 +23,7 @@ fn client_config(config: &DeliveryConfig) -> ClientConfig {
         authorities: config.authorities.clone(),
         public_authorities: config.public_authorities,
         egress: config.egress.clone(),
+        guard: config.guard.clone(),
         names: NamesConfig {
             servers: config.dns_servers.clone(),
             system: config.system_resolver,

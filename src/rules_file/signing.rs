@@ -239,6 +239,7 @@ mod tests {
             usual_timeout: second,
             max_age: second,
             workers: 8,
+            guard: Arc::default(),
         };
         let readers = Readers {
             authorities: &|_| unreachable!(),

@@ -19,6 +19,7 @@ fn read_rules(text: &str) -> Result<Rules, String> {
         usual_timeout: 15 * second,
         max_age: 86_400 * second,
         workers: 128,
+        guard: Arc::default(),
     };
     let name = if text.starts_with('{') {
         "a.json"

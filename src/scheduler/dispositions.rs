@@ -102,6 +102,13 @@ impl Scheduler {
         Disposition::Dead(DeadReason::Expired)
     }
 
+    /// The address guard forbids it. Nothing was sent, so that is no attempt.
+    pub(super) fn refuse(&mut self, delivery: Delivery, detail: String, now: Now) -> Disposition {
+        self.bury(delivery, DeadReason::RefusedAddress, detail, now);
+        self.route_released(now);
+        Disposition::Dead(DeadReason::RefusedAddress)
+    }
+
     /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
     /// time if that is later.
     pub(super) fn put_off(&mut self, delivery: Delivery, after: Duration, now: Now) -> Disposition {

@@ -264,6 +264,9 @@ impl Scheduler {
         }
         delivery.name_asked = None;
         delivery.backlog = None;
+        if let Some(detail) = attempt.refusal() {
+            return self.refuse(delivery, detail.to_owned(), now);
+        }
         delivery.attempts += 1;
         self.stats.attempts += 1;
         if let Some(lane) = self.lanes.get_mut(&delivery.lane) {

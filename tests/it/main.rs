@@ -23,6 +23,7 @@ mod egress;
 mod endpoints_cli;
 mod endpoints_file;
 mod ends;
+mod guard;
 mod isolation;
 mod json_shapes;
 mod keep_alive;

@@ -70,6 +70,8 @@ pub fn outhook(redis_port: u16, options: &[&str]) -> Result<(Process, Duration)>
         ])
         .args(options)
         .env_remove("OUTHOOK_LOG")
+        // The sink is on loopback. A variable, as builds from before the guard know no option.
+        .env("OUTHOOK_ALLOW_CIDR", "127.0.0.0/8")
         .stderr(Stdio::piped())
         .spawn()?;
     let log = child.stderr.take().ok_or("its log is not a pipe")?;

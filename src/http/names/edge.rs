@@ -136,7 +136,9 @@ impl Edge {
                     list(conf.servers.iter().map(|s| shown(*s)))
                 );
                 self.flights.set_conf(conf);
-                self.shared.lock().table.doubt_all(now);
+                let mut state = self.shared.lock();
+                state.table.doubt_all(now);
+                self.shared.note_changes(&state);
             }
         }
         if let Some(text) = self.hosts_file.changed() {
@@ -145,6 +147,7 @@ impl Edge {
             for name in self.flights.hosts().differing(&hosts) {
                 state.table.forget(name);
             }
+            self.shared.note_changes(&state);
             drop(state);
             self.flights.set_hosts(hosts);
         }

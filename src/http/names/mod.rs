@@ -37,6 +37,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -77,6 +78,8 @@ struct Shared {
     state: Mutex<State>,
     /// For the threads that call getaddrinfo: there is a request, or the end has come.
     requested: Condvar,
+    /// As [`Table::changes`], for those who have no need of the lock.
+    changes: AtomicU64,
     /// The other end of this wakes the thread that polls.
     wake: UnixStream,
 }
@@ -112,6 +115,7 @@ impl Names {
                 starved: None,
             }),
             requested: Condvar::new(),
+            changes: AtomicU64::new(0),
             wake,
         });
         match config.system {
@@ -157,6 +161,21 @@ impl Names {
         )))
     }
 
+    /// Goes up whenever a name leads elsewhere than before, or may.
+    pub fn changes(&self) -> u64 {
+        self.shared().changes.load(Ordering::Acquire)
+    }
+
+    /// Where a name leads as far as is known, and until when that need not be asked again if
+    /// nothing changes. Waits for nobody: what is old or unknown is looked up for the next who
+    /// asks.
+    pub fn present(&self, host: &str, now: Instant) -> Option<(Vec<IpAddr>, Instant)> {
+        let mut state = self.shared().lock();
+        let present = state.table.present(host, now);
+        self.pass_requests(state);
+        present
+    }
+
     /// Puts the address that answered first, for as long as the name has it.
     pub fn prefer(&self, host: &str, addr: IpAddr) {
         self.shared().lock().table.prefer(host, addr);
@@ -180,15 +199,21 @@ impl Names {
             return Err(closed(host));
         }
         let asked = state.table.ask(host, now);
-        if state.table.requested() > 0 {
-            let asleep = std::mem::take(&mut state.asleep);
-            drop(state);
-            shared.requested.notify_one();
-            if asleep {
-                shared.wake();
-            }
-        }
+        self.pass_requests(state);
         Ok(asked)
+    }
+
+    /// Wakes who looks up names, if there is something for it.
+    fn pass_requests(&self, mut state: MutexGuard<'_, State>) {
+        if state.table.requested() == 0 {
+            return;
+        }
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        self.shared().requested.notify_one();
+        if asleep {
+            self.shared().wake();
+        }
     }
 
     fn shared(&self) -> &Shared {
@@ -217,6 +242,10 @@ impl Shared {
         let _ = (&self.wake).write(&[0]);
     }
 
+    fn note_changes(&self, state: &State) {
+        self.changes.store(state.table.changes(), Ordering::Release);
+    }
+
     /// Passes on what has been found out.
     fn publish(&self, news: &[look_up::Publication], now: Instant) {
         let mut state = self.lock();
@@ -224,6 +253,7 @@ impl Shared {
             .iter()
             .filter_map(|n| state.table.learn(n, now))
             .collect();
+        self.note_changes(&state);
         drop(state);
         for (waiters, news) in told {
             for waiter in waiters {

@@ -29,6 +29,8 @@ const RECHECK: Duration = Duration::from_secs(30);
 /// NXDOMAIN and the like are believed for so long, within what the zone says.
 const LEAST_ABSENT: Duration = Duration::from_secs(1);
 const MOST_ABSENT: Duration = Duration::from_secs(30);
+/// What is old, and being looked up, is looked at again after so long.
+const SOON: Duration = Duration::from_secs(1);
 /// Silence and refusals, until somebody asks again.
 const FAILED: Duration = Duration::from_secs(1);
 /// A failure that nobody has been told is kept for whoever has waited for it, for so long.
@@ -52,6 +54,8 @@ struct Entry {
 struct Pending {
     waiters: Vec<Arc<Waiter>>,
     since: Instant,
+    /// Nobody has been told to come again for it.
+    is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +95,7 @@ pub struct Table {
     /// Names to be looked up.
     requests: Line,
     counter: u64,
+    changes: u64,
 }
 
 impl Table {
@@ -102,6 +107,7 @@ impl Table {
             crowd: Crowd::default(),
             requests: Line::new(most_requests),
             counter: 0,
+            changes: 0,
         }
     }
 
@@ -135,6 +141,7 @@ impl Table {
         }
         let is_new = entry.pending.is_none();
         let pending = entry.pending.get_or_insert_with(|| Pending::new(now));
+        pending.is_quiet = false;
         let since = pending.since;
         if now >= since + MOMENT {
             return Asked::Pending(since);
@@ -145,6 +152,33 @@ impl Table {
             self.request(key);
         }
         Asked::Wait(waiter, since)
+    }
+
+    /// What is known of a name, for who can do without: nobody is made to wait. And until when
+    /// it holds, if [`Table::changes`] stays as it is. Asks for the name as [`Table::ask`] does.
+    pub fn present(&mut self, name: &str, now: Instant) -> Option<(Vec<IpAddr>, Instant)> {
+        let key = match self.entries.get_key_value(name) {
+            Some((key, _)) => key.clone(),
+            None => Arc::from(name),
+        };
+        let entry = self.entries.entry(key.clone()).or_default();
+        let known = entry.known.as_ref().filter(|k| now < k.usable_until);
+        let present = known.map(|k| (k.addresses.clone(), k.fresh_until.max(now + SOON)));
+        let not_before = match (known, &entry.failure) {
+            (Some(known), _) => known.not_again_before,
+            (None, Some(failure)) => failure.until,
+            (None, None) => now,
+        };
+        if entry.pending.is_none() && now >= not_before {
+            entry.pending = Some(Pending::new(now));
+            self.request(key);
+        }
+        present
+    }
+
+    /// How often names have come to lead elsewhere, or may have.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Puts a name in line. Whoever waits for one that had to go for that is told so.
@@ -186,10 +220,10 @@ impl Table {
     /// Takes in what was found out. Answers who waits for it, and what they are to be told.
     pub fn learn(&mut self, news: &Publication, now: Instant) -> Option<(Vec<Arc<Waiter>>, News)> {
         let entry = self.entries.entry(news.name.clone()).or_default();
-        let (mut waiters, mut since) = (Vec::new(), now);
+        let (mut waiters, mut since, mut is_quiet) = (Vec::new(), now, false);
         if let Some(pending) = &mut entry.pending {
             waiters = std::mem::take(&mut pending.waiters);
-            since = pending.since;
+            (since, is_quiet) = (pending.since, pending.is_quiet);
         }
         if news.last {
             entry.pending = None;
@@ -199,6 +233,9 @@ impl Table {
                 let addresses = order(v6, v4, entry.preferred);
                 let fresh_until = now + (*ttl).clamp(LEAST_TTL, MOST_TTL);
                 entry.failure = None;
+                if entry.known.as_ref().is_some_and(|k| k.differs(&addresses)) {
+                    self.changes += 1;
+                }
                 entry.known = Some(Known {
                     addresses: addresses.clone(),
                     fresh_until,
@@ -209,7 +246,7 @@ impl Table {
             }
             Outcome::Absent { text, ttl } => {
                 let ttl = ttl.unwrap_or(LEAST_ABSENT).clamp(LEAST_ABSENT, MOST_ABSENT);
-                entry.known = None;
+                self.changes += u64::from(entry.known.take().is_some());
                 Err(entry.fail(text, since, now + ttl))
             }
             Outcome::Failed { text } => match &mut entry.known {
@@ -221,7 +258,7 @@ impl Table {
             },
         };
         if let Some(failure) = &mut entry.failure {
-            failure.is_told |= !waiters.is_empty();
+            failure.is_told |= !waiters.is_empty() || is_quiet;
         }
         self.remember(&news.name);
         (!waiters.is_empty()).then_some((waiters, News::Answer(told)))
@@ -250,6 +287,7 @@ impl Table {
 
     /// Other servers are asked from now on: what is known may be old, what has failed may not fail.
     pub fn doubt_all(&mut self, now: Instant) {
+        self.changes += 1;
         for entry in self.entries.values_mut() {
             entry.failure = None;
             if let Some(known) = &mut entry.known {
@@ -261,6 +299,7 @@ impl Table {
 
     /// Forgets what is known of a name, as the hosts file says something else now.
     pub fn forget(&mut self, name: &str) {
+        self.changes += 1;
         if let Some(entry) = self.entries.get_mut(name) {
             entry.known = None;
             entry.failure = None;
@@ -304,11 +343,20 @@ impl Table {
     }
 }
 
+impl Known {
+    /// Whether these are other addresses, whatever their order.
+    fn differs(&self, addresses: &[IpAddr]) -> bool {
+        self.addresses.len() != addresses.len()
+            || !addresses.iter().all(|ip| self.addresses.contains(ip))
+    }
+}
+
 impl Pending {
     fn new(since: Instant) -> Pending {
         Pending {
             waiters: Vec::new(),
             since,
+            is_quiet: true,
         }
     }
 }

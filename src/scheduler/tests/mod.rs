@@ -283,6 +283,38 @@ fn refused() -> Attempt {
     }
 }
 
+#[test]
+fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
+    let (mut s, at) = (Scheduler::new(limits(8), Rules::default()), now());
+    let refused = || Attempt {
+        result: Exchange::Fault {
+            kind: FaultKind::Refused,
+            text: "10.0.0.1 is refused".into(),
+        },
+        ..answered()
+    };
+    for n in 0..39 {
+        s.accept(delivery(&format!("x{n}"), 1), at);
+        let delivery = s.next(at).unwrap_or_else(|| panic!("closed after {n}"));
+        let fate = s.finish(delivery, refused(), at);
+        assert_eq!(fate, Disposition::Dead(DeadReason::RefusedAddress));
+        match s.outbox().pop_front() {
+            Some(Record::Bury(letter)) => {
+                assert_eq!(
+                    (letter.attempts, &*letter.detail),
+                    (0, "10.0.0.1 is refused")
+                );
+                assert!(letter.last.is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    s.accept(delivery("last", 1), at);
+    let last = s.next(at).expect("it is open");
+    assert_eq!(s.finish(last, answered(), at), Disposition::Delivered);
+    assert_eq!((s.stats().attempts, s.stats().dead), (1, 39));
+}
+
 /// Four attempts at host 1 fail, which closes it.
 fn close_host(s: &mut Scheduler, at: Now) {
     for n in 0..4 {

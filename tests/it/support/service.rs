@@ -15,6 +15,9 @@ use super::redis::Redis;
 use super::sys::{self, Signal};
 use super::{DEADLINE, MS, until};
 
+/// What tests allow of the addresses that are refused as a rule.
+pub const LOOPBACK: &str = "127.0.0.0/8,::1/128";
+
 /// How much of the output of a process a failed test prints.
 const SHOWN_LINES: usize = 80;
 
@@ -36,12 +39,20 @@ impl Outhook {
         }
         // One line an attempt, which tests may wait for and a failed one prints.
         command.env("OUTHOOK_LOG", "info,outhook=debug");
+        // All receivers of tests are on loopback, where the address guard lets nothing lead.
+        command.env("OUTHOOK_ALLOW_CIDR", LOOPBACK);
         command.args(args);
         Outhook(command)
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Outhook {
         self.0.env(name, value);
+        self
+    }
+
+    /// With the address guard as it is where nothing is set.
+    pub fn guarded(mut self) -> Outhook {
+        self.0.env_remove("OUTHOOK_ALLOW_CIDR");
         self
     }
 

@@ -1,0 +1,51 @@
+//! Where messages may lead: the address guard.
+
+use clap::Args;
+
+use crate::guard::{Changes, Cidr, Guard, PortRule, Ports};
+
+/// Where messages may lead.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// Allow these addresses too, of those that are refused as a rule (private, loopback, metadata
+    /// services and the like): a range as 10.0.0.0/8, or one address; may be given more than once
+    #[arg(
+        long,
+        env = "OUTHOOK_ALLOW_CIDR",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    allow_cidr: Vec<Cidr>,
+    /// Refuse these addresses, whatever allows them; may be given more than once
+    #[arg(
+        long,
+        env = "OUTHOOK_DENY_CIDR",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    deny_cidr: Vec<Cidr>,
+    /// Allow these ports alone: numbers, ranges as 8000-8999, and "usual" for all but those that are
+    /// known for other protocols, databases and control planes; may be given more than once
+    #[arg(
+        long,
+        env = "OUTHOOK_ALLOW_PORT",
+        value_name = "PORT",
+        value_delimiter = ',',
+        default_value = "usual"
+    )]
+    allow_port: Vec<PortRule>,
+    /// Refuse http:// URLs
+    #[arg(long, env = "OUTHOOK_HTTPS_ONLY")]
+    https_only: bool,
+}
+
+impl GuardArgs {
+    pub fn guard(&self) -> Guard {
+        Guard::default().with(Changes {
+            allow: self.allow_cidr.clone(),
+            deny: self.deny_cidr.clone(),
+            ports: Some(Ports::new(self.allow_port.iter().copied())),
+            https_only: Some(self.https_only),
+        })
+    }
+}

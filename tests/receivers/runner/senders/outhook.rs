@@ -97,10 +97,9 @@ impl Outhook {
         let mut command = command();
         command.arg("deliver").args(OPTIONS);
         // A case with faults in a row must not wait long for its endpoint's next turn.
-        for name in ["--endpoint-backoff-base", "--endpoint-backoff-base"] {
-            if self.has(name) {
-                command.args([name, "20ms"]);
-            }
+        let backoff = "--endpoint-backoff-base";
+        if self.has(backoff) {
+            command.args([backoff, "20ms"]);
         }
         // The corpus is on loopback, but for one address to which there is no route.
         if self.has("--allow-cidr") {

@@ -46,7 +46,7 @@ use crate::places::Place;
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::rules::Rules;
-use crate::scheduler::{Limits, Scheduler, begin_within};
+use crate::scheduler::{Limits, Parking, Scheduler};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::timer::Timer;
@@ -92,8 +92,7 @@ pub enum SourceKind {
 /// Where what leaves the pipeline is kept.
 pub struct Persistence {
     pub store: Box<dyn Store>,
-    /// What is to be done later than this is parked; `None` when the store cannot park.
-    pub near: Option<Duration>,
+    pub parking: Parking,
     /// Whether it is told of every attempt.
     pub tells: bool,
     /// Eager sources' messages go to the stream first.
@@ -108,7 +107,7 @@ impl Persistence {
     pub fn of_letters(store: Box<dyn Store>) -> Persistence {
         Persistence {
             store,
-            near: None,
+            parking: Parking::Nowhere,
             tells: false,
             bridge: false,
             gone: Duration::ZERO,
@@ -161,7 +160,7 @@ impl Pipeline {
     pub fn start(
         config: &DeliveryConfig,
         sources: Vec<Source>,
-        keeper: Persistence,
+        persistence: Persistence,
         drain: Drain,
         control: Control,
     ) -> Result<Pipeline, String> {
@@ -181,8 +180,8 @@ impl Pipeline {
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
         config.notes().iter().for_each(|note| warn!("{note}"));
-        let limits = limits(config, &keeper);
-        let Persistence { store, trouble, .. } = keeper;
+        let limits = limits(config, &persistence);
+        let Persistence { store, trouble, .. } = persistence;
         let ledger = Ledger {
             store,
             work: work.clone(),
@@ -191,7 +190,7 @@ impl Pipeline {
             drain: drain.clone(),
             last: Some(last_trigger),
             patience: config.drain_timeout,
-            begin_within: keeper.near.map_or(Duration::MAX, begin_within),
+            begin_within: persistence.parking.begin_within(),
             trouble,
             recent: ledger::Recent::default(),
         };
@@ -285,7 +284,7 @@ fn share(max_active: usize) -> usize {
     (max_active / 4).max(least).max(1)
 }
 
-fn limits(config: &DeliveryConfig, keeper: &Persistence) -> Limits {
+fn limits(config: &DeliveryConfig, persistence: &Persistence) -> Limits {
     Limits {
         workers: config.workers,
         lanes: LaneLimits {
@@ -301,10 +300,10 @@ fn limits(config: &DeliveryConfig, keeper: &Persistence) -> Limits {
         schedule: config.schedule.clone(),
         timeout: config.timeout,
         max_age: config.max_age,
-        near: keeper.near,
-        tells: keeper.tells,
-        bridge: keeper.bridge,
-        gone: keeper.gone,
+        parking: persistence.parking,
+        tells: persistence.tells,
+        bridge: persistence.bridge,
+        gone: persistence.gone,
     }
 }
 

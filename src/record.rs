@@ -76,25 +76,34 @@ pub enum Disposition {
 }
 
 impl StatusUpdate {
-    /// `fate` is not decided yet.
-    pub fn of(delivery: &Delivery, now: u64) -> StatusUpdate {
+    /// Of a delivery as it is now: whoever takes it away then says what becomes of it.
+    /// `attempted`: this is of its last attempt.
+    pub fn of(
+        delivery: &Delivery,
+        attempted: bool,
+        now: u64,
+    ) -> impl FnOnce(Disposition) -> StatusUpdate + use<> {
         let last = delivery.last.as_ref();
         let (status, error) = match last.map(|a| &a.result) {
             Some(Exchange::Answer { status, .. }) => (Some(*status), None),
             Some(fault) => (None, Some(fault.to_string())),
             None => (None, None),
         };
-        StatusUpdate {
-            entry: delivery.entry,
-            id: delivery.message.id.clone(),
-            url: delivery.message.endpoint.uri.to_string(),
-            attempts: delivery.attempts,
+        let (entry, attempts) = (delivery.entry, delivery.attempts);
+        let id = delivery.message.id.clone();
+        let url = delivery.message.endpoint.uri.to_string();
+        let took = last.map_or(Duration::ZERO, |a| a.took);
+        move |disposition| StatusUpdate {
+            entry,
+            id,
+            url,
+            attempts,
             at: now,
-            took: last.map_or(Duration::ZERO, |a| a.took),
+            took,
             status,
             error,
-            disposition: Disposition::Delivered,
-            attempted: true,
+            disposition,
+            attempted,
         }
     }
 

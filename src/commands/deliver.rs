@@ -51,11 +51,11 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Patient,
         run: Box::new(move |intake, ends| stdin::run(max_bytes, intake, &ends.drain)),
     };
-    let keeper = Persistence::of_letters(store);
+    let persistence = Persistence::of_letters(store);
     let pipeline = Pipeline::start(
         &config,
         vec![source],
-        keeper,
+        persistence,
         drain,
         Control {
             rules,

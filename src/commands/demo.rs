@@ -81,11 +81,11 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         kind: SourceKind::Eager,
         run: Box::new(move |intake, ends| publish(urls, rate, length, intake, &ends.drain)),
     };
-    let keeper = Persistence::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
+    let persistence = Persistence::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
     let pipeline = Pipeline::start(
         &config,
         vec![source],
-        keeper,
+        persistence,
         drain,
         Control {
             rules,

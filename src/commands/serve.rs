@@ -29,6 +29,7 @@ use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::rules_file::Bounds;
+use crate::scheduler::Parking;
 use crate::signals;
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::wake::{WaitingParker, WakingSender, waker};
@@ -101,8 +102,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     sources.push(patient("recall", |intake, drain| {
         recaller.run(intake, drain)
     }));
-    let keeper = keeper(args, &link);
-    let pipeline = Pipeline::start(&config, sources, keeper, drain, control)?;
+    let persistence = persistence(args, &link);
+    let pipeline = Pipeline::start(&config, sources, persistence, drain, control)?;
     let summary = pipeline.wait();
     if args.consumer.is_none() && summary.nothing_lost() {
         forget_consumer(&link.redis, &link.keys, &link.name, GOODBYE);
@@ -251,7 +252,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
         .collect()
 }
 
-fn keeper(args: &ServeArgs, link: &Link) -> Persistence {
+fn persistence(args: &ServeArgs, link: &Link) -> Persistence {
     let config = LedgerConfig {
         consumer: link.name.clone(),
         dedup: args.bridge_dedup,
@@ -262,8 +263,9 @@ fn keeper(args: &ServeArgs, link: &Link) -> Persistence {
     let store = RedisLedger::new(link.redis.clone(), link.keys.clone(), config);
     Persistence {
         store: Box::new(store),
-        // What would wait for longer than this is parked.
-        near: Some(link.lease / 2),
+        parking: Parking::InRedis {
+            near_window: link.lease / 2,
+        },
         tells: args.status_ttl.is_some() || args.attempt_log.is_some(),
         bridge: args.bridge,
         gone: args.gone_ttl,

@@ -92,7 +92,7 @@ impl Scheduler {
             return others < MOST_UNPROVEN && self.has_unproven_room(Weight::default());
         }
         if lane.is_closed() {
-            let soon = self.limits.near.unwrap_or_default() / 2;
+            let soon = self.limits.parking.near_window().unwrap_or_default() / 2;
             let is_soon = lane.closed_for(now.mono).is_some_and(|left| left <= soon);
             let goes_first = lane.backlog.is_over();
             return is_soon && goes_first && others == 0 && self.has_first_room();
@@ -202,7 +202,7 @@ impl Scheduler {
         let Some(lane) = self
             .lanes
             .get_mut(key)
-            .filter(|_| self.limits.near.is_some())
+            .filter(|_| self.limits.parking.is_possible())
         else {
             return;
         };

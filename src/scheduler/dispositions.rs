@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::What;
+use super::types::{DrainState, What};
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{Attempt, DeadReason, Delivery};
@@ -18,7 +18,7 @@ impl Scheduler {
         let apart = self.apart.find(&delivery.message.endpoint);
         let lane = lane.or(apart).unwrap_or(self.own_lane(delivery));
         delivery.lane = lane.clone();
-        if delivery.attempts > 0 && self.limits.near.is_some() {
+        if delivery.attempts > 0 && self.limits.parking.is_possible() {
             self.put_on_probation(&delivery.lane, now);
         }
         self.lane(&delivery.lane, now.mono);
@@ -49,7 +49,7 @@ impl Scheduler {
             self.put_off(delivery, Duration::from_millis(wish - now.unix_ms), now);
         } else if let Some(after) = self.held(&delivery, now) {
             self.hold_back(delivery, after, now);
-        } else if self.over {
+        } else if self.drain == DrainState::Cut {
             self.put_off(delivery, Duration::ZERO, now);
         } else if delivery.head.is_some() && self.is_one_too_many(&delivery, now) {
             // Those that follow it fill Redis, and are its to make room.
@@ -123,8 +123,8 @@ impl Scheduler {
             Some(_) if delivery.entry.is_some() || !self.has_unproven_room(Weight::default()) => {
                 self.wait(delivery, after, Some(Duration::ZERO), now)
             }
-            Some(_) => self.wait(delivery, after, self.limits.near, now),
-            None => self.wait(delivery, after, self.limits.near, now),
+            Some(_) => self.wait(delivery, after, self.limits.parking.near_window(), now),
+            None => self.wait(delivery, after, self.limits.parking.near_window(), now),
         }
     }
 
@@ -145,7 +145,7 @@ impl Scheduler {
         ) {
             return self.expire(delivery, now);
         }
-        let leaving = self.horizon.is_some_and(|horizon| due > horizon);
+        let leaving = self.drain.leaves(due);
         match near {
             Some(near) if !leaving && after > near && self.is_one_too_many(&delivery, now) => {
                 self.bury_for_room(delivery, now)
@@ -183,12 +183,12 @@ impl Scheduler {
 
     /// To the stream, from where it comes back when there is room.
     pub(super) fn overflow(&mut self, delivery: Delivery, now: Now) {
-        if self.limits.bridge || delivery.is_late && self.limits.near.is_some() {
+        if self.limits.bridge || delivery.is_late && self.limits.parking.is_possible() {
             // The stream keeps their order, also of those that are not to be delivered yet.
             self.park(delivery, now.unix_ms, now);
         } else if self.is_one_too_many(&delivery, now) {
             self.bury_for_room(delivery, now);
-        } else if self.limits.near.is_some() {
+        } else if self.limits.parking.is_possible() {
             let due = delivery.message.deliver_at.unwrap_or_default();
             self.park(delivery, due.max(now.unix_ms), now);
         } else {
@@ -244,14 +244,15 @@ impl Scheduler {
 
     /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
     /// the record of that, which may turn out to be somebody else's to make.
-    pub(super) fn told(&self, delivery: &Delivery, fate: Disposition, now: Now) -> Option<Record> {
+    pub(super) fn told(
+        &self,
+        delivery: &Delivery,
+        disposition: Disposition,
+        now: Now,
+    ) -> Option<Record> {
         self.limits.tells.then(|| {
-            let told = StatusUpdate {
-                disposition: fate,
-                attempted: false,
-                ..StatusUpdate::of(delivery, now.unix_ms)
-            };
-            Record::Tell(Box::new(told))
+            let update = StatusUpdate::of(delivery, false, now.unix_ms);
+            Record::Tell(Box::new(update(disposition)))
         })
     }
 

@@ -74,7 +74,7 @@ impl Scheduler {
     /// Whether it must not be parked: Redis holds too much, and it waits for nothing but an
     /// endpoint that fails. What an operator has paused waits for the operator.
     pub(super) fn is_one_too_many(&self, delivery: &Delivery, now: Now) -> bool {
-        if !self.over_budget || self.limits.near.is_none() || self.horizon.is_some() {
+        if !self.over_budget || !self.limits.parking.is_possible() || self.drain.has_begun() {
             return false;
         }
         let wish = delivery.message.deliver_at.unwrap_or_default();

@@ -140,7 +140,7 @@ impl Scheduler {
     /// A URL answered 410. Where nothing can be parked, what comes for it is tried all the
     /// same: it must end somehow.
     pub(super) fn note_gone(&mut self, url: Arc<str>, now: Now) {
-        if self.limits.near.is_none() || self.holds.len() >= MOST_GONE {
+        if !self.limits.parking.is_possible() || self.holds.len() >= MOST_GONE {
             return;
         }
         let hold = Hold {

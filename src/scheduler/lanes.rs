@@ -23,7 +23,8 @@ impl Scheduler {
         // It was due a while ago, and nobody could look.
         let is_late = self
             .limits
-            .near
+            .parking
+            .near_window()
             .is_some_and(|near| self.age(&delivery, now) > near);
         if is_late && !delivery.notes_first() {
             self.renew(&mut delivery, now);
@@ -100,7 +101,7 @@ impl Scheduler {
     /// Looks at all queues: defers entries that have stood there for so long that their lease
     /// runs low (their endpoint is slower than what comes for it), and forgets lanes at rest.
     pub(super) fn housekeep(&mut self, now: Now) {
-        if let Some(near) = self.limits.near {
+        if let Some(near) = self.limits.parking.near_window() {
             self.defer_old(near, now);
         }
         self.end_waiting(now);
@@ -117,9 +118,12 @@ impl Scheduler {
     }
 
     fn scan_pause(&self) -> Duration {
-        self.limits.near.map_or(HOUSEKEEPING_INTERVAL, |near| {
-            HOUSEKEEPING_INTERVAL.min(near / 4)
-        })
+        self.limits
+            .parking
+            .near_window()
+            .map_or(HOUSEKEEPING_INTERVAL, |near| {
+                HOUSEKEEPING_INTERVAL.min(near / 4)
+            })
     }
 
     fn defer_old(&mut self, near: Duration, now: Now) {
@@ -163,7 +167,8 @@ impl Scheduler {
             .extend(change.map(|change| (key.clone(), change)));
         self.update_turn(key, now.mono);
         self.park_stranded(key, now);
-        if probe && matches!(sign, HealthSignal::Fault { .. }) && self.limits.near.is_none() {
+        if probe && matches!(sign, HealthSignal::Fault { .. }) && !self.limits.parking.is_possible()
+        {
             self.count_for_all(key, now);
         }
     }

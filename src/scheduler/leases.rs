@@ -56,16 +56,10 @@ impl Leases {
     }
 }
 
-/// How long after its lease began an attempt may begin, so that it ends before the lease does:
-/// it takes a third of a lease at most. `near` is half a lease.
-pub fn begin_within(near: Duration) -> Duration {
-    near + near / 3
-}
-
 impl Scheduler {
     /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
     pub(super) fn age(&self, delivery: &Delivery, now: Now) -> Duration {
-        match (delivery.entry, self.limits.near) {
+        match (delivery.entry, self.limits.parking.near_window()) {
             (Some(_), Some(_)) => now.boot.since(delivery.lease_renewed_at),
             _ => Duration::ZERO,
         }
@@ -73,15 +67,15 @@ impl Scheduler {
 
     /// Whether others have taken it over, or may have.
     pub(super) fn has_lapsed(&self, delivery: &Delivery, now: Now) -> bool {
-        let lease = self.limits.near.map(|near| near * 2);
+        let lease = self.limits.parking.near_window().map(|near| near * 2);
         lease.is_some_and(|lease| self.age(delivery, now) >= lease)
     }
 
     /// Whether an attempt that begins now may still be under way when its lease ends.
     pub(super) fn is_too_old_to_begin(&self, delivery: &Delivery, now: Now) -> bool {
-        let latest = self.limits.near.map(begin_within);
+        let latest = self.limits.parking.begin_within();
         // Whoever asks the store first gets a new lease.
-        !delivery.notes_first() && latest.is_some_and(|latest| self.age(delivery, now) > latest)
+        !delivery.notes_first() && self.age(delivery, now) > latest
     }
 
     /// To be called before anything else when time has passed: if it was more than what there is
@@ -92,7 +86,7 @@ impl Scheduler {
         let passed = now.boot.since(before.boot);
         // The machine was asleep for the rest.
         let awake = now.mono.saturating_duration_since(before.mono);
-        let near = self.limits.near?;
+        let near = self.limits.parking.near_window()?;
         if passed < near / 4 && passed.saturating_sub(awake) < near / 16 {
             return None;
         }
@@ -105,7 +99,7 @@ impl Scheduler {
 
     /// Renews what waits and would outlive its lease.
     fn renew_waiting(&mut self, now: Now) {
-        let near = self.limits.near.unwrap_or_default();
+        let near = self.limits.parking.near_window().unwrap_or_default();
         let mut alarms = std::mem::take(&mut self.alarms).into_vec();
         for Reverse(alarm) in &mut alarms {
             let left = alarm.due.saturating_duration_since(now.mono);

@@ -40,15 +40,14 @@ use apart::Apart;
 use keys::Followers;
 use lanes::Lanes;
 use leases::Leases;
-pub use leases::begin_within;
 use recalls::Line;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 pub use shares::Notice;
 use shares::Shares;
 use turns::Turns;
-use types::{Alarm, What};
-pub use types::{Levels, Limits, Now, Stats};
+use types::{Alarm, DrainState, What};
+pub use types::{Levels, Limits, Now, Parking, Stats};
 
 /// How often queues are searched for entries whose lease runs low, or four times in half a lease.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,10 +93,7 @@ pub struct Scheduler {
     over_budget: bool,
     /// When to look for leases that run low.
     next_housekeeping: Option<Instant>,
-    /// Once draining: what would be due later than this leaves.
-    horizon: Option<Instant>,
-    /// The drain's time is over: nothing is queued any more.
-    over: bool,
+    drain: DrainState,
     saturation: Saturation,
     shares: Shares,
     stats: Stats,
@@ -132,8 +128,7 @@ impl Scheduler {
             bytes: 0,
             over_budget: false,
             next_housekeeping: None,
-            horizon: None,
-            over: false,
+            drain: DrainState::Serving,
             saturation: Saturation::default(),
             shares: Shares::default(),
             stats: Stats::default(),
@@ -166,7 +161,11 @@ impl Scheduler {
             return self.note_released(&delivery, now);
         }
         let age = self.age(&delivery, now);
-        let late = self.limits.near.is_some_and(|near| age > near);
+        let late = self
+            .limits
+            .parking
+            .near_window()
+            .is_some_and(|near| age > near);
         let fits = self.has_room() && !self.limits.bridge && !delivery.is_late;
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
@@ -260,7 +259,7 @@ impl Scheduler {
             {
                 delivery.last = Some(attempt);
             }
-            return self.wait(delivery, after, self.limits.near, now);
+            return self.wait(delivery, after, self.limits.parking.near_window(), now);
         }
         delivery.name_asked = None;
         delivery.backlog = None;
@@ -281,19 +280,13 @@ impl Scheduler {
             self.attempts(&delivery),
         );
         delivery.last = Some(attempt);
-        let told = self
-            .limits
-            .tells
-            .then(|| StatusUpdate::of(&delivery, now.unix_ms));
-        let fate = self.apply_verdict(verdict, delivery, now);
+        let tells = self.limits.tells;
+        let update = tells.then(|| StatusUpdate::of(&delivery, true, now.unix_ms));
+        let disposition = self.apply_verdict(verdict, delivery, now);
         self.route_released(now);
-        self.outbox.extend(told.map(|told| {
-            Record::Tell(Box::new(StatusUpdate {
-                disposition: fate,
-                ..told
-            }))
-        }));
-        fate
+        let update = update.map(|of| Record::Tell(Box::new(of(disposition))));
+        self.outbox.extend(update);
+        disposition
     }
 
     fn apply_verdict(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Disposition {
@@ -326,11 +319,11 @@ impl Scheduler {
     /// Begins the drain: what waits, for its time or for its endpoint, leaves, now and from now
     /// on. Where there is no store for it, what is due until `horizon` stays.
     pub fn drain(&mut self, horizon: Instant, now: Now) {
-        let horizon = match self.limits.near {
-            Some(_) => now.mono,
-            None => horizon,
+        let horizon = match self.limits.parking {
+            Parking::InRedis { .. } => now.mono,
+            Parking::Nowhere => horizon,
         };
-        self.horizon = Some(horizon);
+        self.drain = DrainState::Draining { horizon };
         self.put_off_waiting(now);
         self.park_all_stranded(now);
         self.route_released(now);
@@ -339,9 +332,7 @@ impl Scheduler {
     /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
     /// back unfinished.
     pub fn cut(&mut self, now: Now) {
-        self.over = true;
-        // A moment before `now`, so that not even an immediate retry is kept.
-        self.horizon = now.mono.checked_sub(Duration::from_nanos(1));
+        self.drain = DrainState::Cut;
         self.put_off_waiting(now);
         let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
         self.turns = Turns::default();

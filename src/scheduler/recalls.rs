@@ -111,7 +111,7 @@ impl Scheduler {
         let Some(lane) = self.lanes.get(key).filter(|l| l.backlog.is_askable()) else {
             return;
         };
-        if self.horizon.is_some() || self.limits.near.is_none() {
+        if self.drain.has_begun() || !self.limits.parking.is_possible() {
             return;
         }
         if let Some(latest) = lane.backlog.expired(now) {
@@ -204,7 +204,7 @@ impl Scheduler {
             lane.backlog.is_in_line = false;
             let is_new = !lane.is_closed() && !lane.is_healthy() && lane.active() == 0;
             let is_meant = lane.needs_probe(now) || is_new;
-            match is_meant && lane.backlog.is_askable() && self.horizon.is_none() {
+            match is_meant && lane.backlog.is_askable() && !self.drain.has_begun() {
                 true => self.want(&key, 1),
                 false => self.update_turn(&key, now),
             }

@@ -14,10 +14,10 @@ pub(super) const BRIEF: Duration = Duration::from_millis(500);
 impl Scheduler {
     /// Looks anew at all that waits.
     pub(super) fn put_off_waiting(&mut self, now: Now) {
-        let horizon = self.horizon.unwrap_or(now.mono);
+        let drain = self.drain;
         let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
             .into_iter()
-            .partition(|Reverse(alarm)| alarm.due > horizon && alarm.is_delivery());
+            .partition(|Reverse(alarm)| drain.leaves(alarm.due) && alarm.is_delivery());
         self.alarms = keep.into();
         for Reverse(alarm) in late {
             if let What::Delivery(delivery) = alarm.what {
@@ -30,7 +30,7 @@ impl Scheduler {
 
     /// Whether what leaves is kept in a store, for others or the next start.
     pub fn has_store(&self) -> bool {
-        self.limits.near.is_some()
+        self.limits.parking.is_possible()
     }
 
     /// The same for all lanes, at the beginning of a drain.
@@ -44,7 +44,7 @@ impl Scheduler {
     /// While draining, parks what stands behind an endpoint that fails, or is over its rate: it
     /// waits better where the next start finds it. Without a store it stays.
     pub(super) fn park_stranded(&mut self, key: &Arc<str>, now: Now) {
-        if self.horizon.is_none() || !self.has_store() {
+        if !self.drain.has_begun() || !self.has_store() {
             return;
         }
         let Some(lane) = self.lanes.get_mut(key) else {

@@ -32,8 +32,7 @@ pub struct Limits {
     pub timeout: Duration,
     /// What has waited for longer is given up, unless its endpoint's rule says otherwise.
     pub max_age: Duration,
-    /// What is to be done later than this is parked; `None` when the store cannot park.
-    pub near: Option<Duration>,
+    pub parking: Parking,
     /// Whether the store is told of every attempt.
     pub tells: bool,
     /// How long nothing is sent to a URL that answered 410, where the store can park.
@@ -61,10 +60,65 @@ impl Limits {
             schedule: RetrySchedule::list(vec![], 0.0),
             timeout: Duration::from_secs(15),
             max_age: Duration::MAX,
-            near: None,
+            parking: Parking::Nowhere,
             tells: false,
             gone: Duration::ZERO,
             bridge: false,
+        }
+    }
+}
+
+/// Where messages wait that are not to be attempted soon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Parking {
+    /// In Redis, if it is for longer than this, which is half of a lease; otherwise in memory.
+    InRedis { near_window: Duration },
+    /// In memory only: the store keeps nothing but dead letters.
+    Nowhere,
+}
+
+impl Parking {
+    pub fn is_possible(self) -> bool {
+        self != Parking::Nowhere
+    }
+
+    pub fn near_window(self) -> Option<Duration> {
+        match self {
+            Parking::InRedis { near_window } => Some(near_window),
+            Parking::Nowhere => None,
+        }
+    }
+
+    /// How long after its lease began an attempt may begin, so that it ends before the lease does:
+    /// it takes a third of a lease at most.
+    pub fn begin_within(self) -> Duration {
+        self.near_window()
+            .map_or(Duration::MAX, |near| near + near / 3)
+    }
+}
+
+/// How far the end of this process is.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) enum DrainState {
+    #[default]
+    Serving,
+    /// What would be due later than `horizon` leaves.
+    Draining { horizon: Instant },
+    /// The time is over: nothing is queued any more, and whatever comes back leaves.
+    Cut,
+}
+
+impl DrainState {
+    pub fn has_begun(self) -> bool {
+        self != DrainState::Serving
+    }
+
+    /// Whether what is due then leaves.
+    pub fn leaves(self, due: Instant) -> bool {
+        match self {
+            DrainState::Serving => false,
+            DrainState::Draining { horizon } => due > horizon,
+            DrainState::Cut => true,
         }
     }
 }

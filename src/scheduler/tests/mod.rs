@@ -50,7 +50,7 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
 fn bytes_bound_what_is_held_as_well_as_the_count() {
     let mut limits = limits(1);
     let now = now();
-    (limits.near, limits.bridge) = (None, false);
+    (limits.parking, limits.bridge) = (Parking::Nowhere, false);
     limits.max_active = 100;
     limits.max_active_bytes = 120;
     let mut s = Scheduler::new(limits, Rules::default());
@@ -169,7 +169,8 @@ fn parked(s: &mut Scheduler) -> Vec<Parked> {
 /// With a store, room for a hundred, and a lease of a minute.
 fn leasing() -> Scheduler {
     let mut limits = limits(1);
-    (limits.near, limits.bridge) = (Some(Duration::from_secs(30)), false);
+    let near_window = Duration::from_secs(30);
+    (limits.parking, limits.bridge) = (Parking::InRedis { near_window }, false);
     (limits.workers, limits.max_active, limits.share) = (8, 100, 100);
     (limits.max_active_bytes, limits.share_bytes) = (1 << 20, 1 << 20);
     (limits.tells, limits.lane_by_url) = (false, false);

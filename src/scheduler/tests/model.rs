@@ -153,7 +153,12 @@ impl Model {
             },
             timeout: Duration::from_secs(15),
             max_age: Duration::MAX,
-            near: (rng.below(3) > 0).then(|| Duration::from_millis(50 + rng.below(400))),
+            parking: match rng.below(3) {
+                0 => Parking::Nowhere,
+                _ => Parking::InRedis {
+                    near_window: Duration::from_millis(50 + rng.below(400)),
+                },
+            },
             tells: rng.below(4) == 0,
             gone: Duration::ZERO,
             bridge: rng.below(8) == 0,
@@ -183,6 +188,15 @@ impl Model {
             over: false,
             rng,
         }
+    }
+
+    /// What waits for longer than this is parked.
+    fn near(&self) -> Option<Duration> {
+        self.limits.parking.near_window()
+    }
+
+    fn can_park(&self) -> bool {
+        self.limits.parking.is_possible()
     }
 
     fn now(&self) -> Now {
@@ -216,7 +230,7 @@ impl Model {
         let at = [0, now.unix_ms + self.rng.below(600)][self.rng.below(8) as usize / 7];
         let mut delivery = delivery_at(&id, host, at, now.boot);
         // A store that cannot park has no entries either.
-        if self.limits.near.is_some() && self.rng.below(2) == 0 {
+        if self.can_park() && self.rng.below(2) == 0 {
             let ms = self.states.len() as u64;
             delivery.entry = Some(EntryId::new(ms, 0));
             delivery.attempts_before_entry = self.rng.below(3) as u32;
@@ -224,7 +238,7 @@ impl Model {
             delivery.reclaimed = delivery.attempts > delivery.attempts_before_entry;
         }
         // Of what is published while draining, some is late.
-        let drains = self.horizon.is_some() && self.limits.near.is_some();
+        let drains = self.horizon.is_some() && self.can_park();
         delivery.is_late = drains && delivery.entry.is_none() && self.rng.below(2) == 0;
         let known = Known {
             late: delivery.is_late,
@@ -251,10 +265,10 @@ impl Model {
             (count, bytes) = (count + 1, bytes + other.bytes);
         }
         let over = count > self.limits.share || bytes > self.limits.share_bytes;
-        let over_share = self.limits.near.is_some() && count > 1 && over;
+        let over_share = self.can_park() && count > 1 && over;
         let state = match delivery.entry {
             None if self.limits.bridge || known.late => State::Parked(now.unix_ms),
-            None if !fits && self.limits.near.is_some() => State::Parked(at.max(now.unix_ms)),
+            None if !fits && self.can_park() => State::Parked(at.max(now.unix_ms)),
             None if !fits => State::Dead(DeadReason::Overflow),
             Some(_) if delivery.reclaimed && exhausted => State::Dead(DeadReason::Exhausted),
             entry if wish > 0 => {
@@ -340,11 +354,11 @@ impl Model {
 
     /// The process is stopped, or the machine sleeps, during which one clock stands still.
     fn suspend(&mut self) {
-        let longest = self.limits.near.unwrap_or_default().as_millis() as u64 * 3 + 1;
+        let longest = self.near().unwrap_or_default().as_millis() as u64 * 3 + 1;
         let length = Duration::from_millis(self.rng.below(longest));
         match self.rng.below(2) {
             0 => self.elapsed += length,
-            _ => self.slept += length + self.limits.near.unwrap_or_default() / 16,
+            _ => self.slept += length + self.near().unwrap_or_default() / 16,
         }
         self.tick();
     }
@@ -356,7 +370,7 @@ impl Model {
             return;
         };
         let left = due.saturating_duration_since(now.mono);
-        let near = self.limits.near.unwrap();
+        let near = self.near().unwrap();
         let was_begun = known.asks && known.postponed;
         if known.attempts > 0 || was_begun || now.boot.since(known.leased) + left > near {
             self.expect_note(id);
@@ -381,8 +395,7 @@ impl Model {
         let mut dropped = 0;
         let mut renewed = Vec::new();
         if let Some(near) = self
-            .limits
-            .near
+            .near()
             .filter(|near| passed >= *near / 4 || slept >= *near / 16)
         {
             for (id, known) in &mut self.states {
@@ -425,9 +438,7 @@ impl Model {
 
     /// The same for one whose endpoint may be closed: then it waits in the store.
     fn put_off_to(&self, (host, is_entry): (u64, bool), after: Duration, now: Now) -> State {
-        let closed = self.hosts[host as usize]
-            .closed
-            .filter(|_| self.limits.near.is_some());
+        let closed = self.hosts[host as usize].closed.filter(|_| self.can_park());
         let left = closed.map(|until| until.saturating_duration_since(now.mono));
         match left {
             Some(left) if left >= after && is_entry => State::Deferred,
@@ -439,7 +450,7 @@ impl Model {
     /// Where something must be that is to be done `after` now.
     fn put_off(&self, after: Duration, now: Now) -> State {
         let leaving = self.horizon.is_some_and(|h| now.mono + after > h);
-        match self.limits.near {
+        match self.near() {
             Some(near) if leaving || after > near => {
                 State::Parked(now.unix_ms + after.as_millis() as u64)
             }
@@ -573,17 +584,14 @@ impl Model {
         for (_, _, id) in due {
             self.rank += 1;
             let known = &self.states[&id];
-            let near = self
-                .limits
-                .near
-                .filter(|_| known.entry.is_some() && !known.asks);
+            let near = self.near().filter(|_| known.entry.is_some() && !known.asks);
             if near.is_some_and(|near| now.boot.since(known.leased) > near) {
                 self.expect_note(&id);
             }
             self.queued.insert(id, self.rank);
         }
         let mut old = self.strand();
-        if let Some(near) = self.limits.near.filter(|_| scans) {
+        if let Some(near) = self.near().filter(|_| scans) {
             for (id, known) in &mut self.states {
                 let age = now.boot.since(known.leased);
                 if known.state == State::Ready
@@ -721,7 +729,7 @@ impl Model {
         let again = !is_over || expected == State::Dead(DeadReason::Drained);
         self.retried += u64::from(again && !cut);
         let mut touched = vec![id.clone()];
-        if has_failed && self.limits.near.is_none() {
+        if has_failed && !self.can_park() {
             touched.extend(self.count_for_all(self.states[&id].host));
         }
         touched.extend(self.strand());
@@ -766,7 +774,7 @@ impl Model {
             return false;
         };
         let wait = Duration::from_millis(due - self.now().unix_ms);
-        !is_entry && self.limits.near.is_some_and(|near| wait <= near)
+        !is_entry && self.near().is_some_and(|near| wait <= near)
     }
 
     /// Every promise, after every step.
@@ -834,7 +842,9 @@ impl Model {
     /// Nothing that stands here outlives its lease unseen: what is queued is looked at in time,
     /// and what waits is due before.
     fn check_leases(&self) {
-        let Some(near) = self.limits.near else { return };
+        let Some(near) = self.near() else {
+            return;
+        };
         let now = self.now();
         for (id, known) in self.states.iter().filter(|(_, k)| k.entry.is_some()) {
             let age = now.boot.since(known.leased);
@@ -850,7 +860,7 @@ impl Model {
     fn drain(&mut self) {
         let horizon = self.now().mono + Duration::from_millis(self.rng.below(400));
         self.horizon = Some(horizon);
-        if self.limits.near.is_some() {
+        if self.can_park() {
             self.horizon = Some(self.now().mono);
         }
         self.scheduler.drain(horizon, self.now());
@@ -874,7 +884,7 @@ impl Model {
     /// say.
     fn strand(&mut self) -> Vec<String> {
         let mut stranded = Vec::new();
-        if self.horizon.is_none() || self.limits.near.is_none() {
+        if self.horizon.is_none() || !self.can_park() {
             return stranded;
         }
         let brief = self.now().mono + BRIEF;

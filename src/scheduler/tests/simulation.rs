@@ -61,7 +61,9 @@ fn limits(rng: &mut Rng) -> Limits {
         max_active_bytes: 1 << 20,
         timeout: Duration::from_secs(15),
         max_age: Duration::MAX,
-        near: Some(Duration::from_millis(150)),
+        parking: Parking::InRedis {
+            near_window: Duration::from_millis(150),
+        },
         bridge: false,
         tells: false,
         gone: Duration::ZERO,

@@ -30,7 +30,9 @@ impl Soup {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let base = limits(rng.below(1000));
         let limits = Limits {
-            near: Some(Duration::from_millis(200 + rng.below(400))),
+            parking: Parking::InRedis {
+                near_window: Duration::from_millis(200 + rng.below(400)),
+            },
             max_age: Duration::from_millis(500 + rng.below(3000)),
             gone: Duration::from_millis(rng.below(300)),
             bridge: false,

@@ -57,7 +57,7 @@ impl Model {
     /// begins with a probe.
     pub(super) fn meet(&mut self, host: u64, attempts: u32, now: Now) {
         let is_known = self.states.values().any(|known| known.host == host);
-        if !is_known && attempts > 0 && self.limits.near.is_some() {
+        if !is_known && attempts > 0 && self.limits.parking.is_possible() {
             let host = &mut self.hosts[host as usize];
             (host.closed, host.window) = (Some(now.mono), 1);
         }

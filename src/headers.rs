@@ -54,15 +54,26 @@ pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, String> {
     Ok(headers.into())
 }
 
-/// Vets one header.
-pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+/// Vets the name of a header that outhook itself is to set.
+pub fn vet_own_name(name: &str) -> Result<HeaderName, String> {
     let shown = || name.chars().take(64).collect::<String>();
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("{:?} is not a header name", shown()))?;
-    if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with("webhook-") {
-        return Err(format!(
-            "{parsed} is set by outhook and cannot be overridden"
-        ));
+    match RESERVED.contains(&parsed.as_str()) {
+        true => Err(describe_reserved(&parsed)),
+        false => Ok(parsed),
+    }
+}
+
+fn describe_reserved(name: &HeaderName) -> String {
+    format!("{name} is set by outhook and cannot be overridden")
+}
+
+/// Vets one header.
+pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parsed = vet_own_name(name)?;
+    if parsed.as_str().starts_with("webhook-") {
+        return Err(describe_reserved(&parsed));
     }
     // `HeaderValue` would take tabs, and blanks at the ends that receivers strip.
     let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));

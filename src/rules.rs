@@ -22,6 +22,13 @@ pub struct Rules {
     rest: Option<Arc<Rule>>,
 }
 
+/// What options set for all endpoints, and a rule may set otherwise.
+#[derive(Debug, Default, Clone)]
+pub struct Defaults {
+    pub signing: Option<Arc<Signing>>,
+    pub idempotency_key: bool,
+}
+
 /// Settings for the endpoints that it matches. What is not set is as the options say.
 #[derive(Debug)]
 pub struct Rule {
@@ -47,6 +54,8 @@ pub struct Rule {
     pub login: Option<Arc<Login>>,
     /// In place of the guard of the options, on which it builds.
     pub guard: Option<Arc<Guard>>,
+    /// The id is sent as `Idempotency-Key` too, unless the message brings its own.
+    pub idempotency_key: bool,
     /// Nothing is sent; messages wait.
     pub disabled: bool,
 }
@@ -68,11 +77,13 @@ impl Rules {
         }
     }
 
-    /// Signs what is sent to endpoints that no rule is for.
-    pub fn sign_rest(&mut self, signing: Option<Arc<Signing>>) {
-        self.rest = signing.map(|signing| {
+    /// Sets what holds for endpoints that no rule is for.
+    pub fn set_defaults(&mut self, defaults: Defaults) {
+        let sets_something = defaults.signing.is_some() || defaults.idempotency_key;
+        self.rest = sets_something.then(|| {
             Arc::new(Rule {
-                signing: Some(signing),
+                signing: defaults.signing,
+                idempotency_key: defaults.idempotency_key,
                 ..Rule::plain(Match::Host("*".into()))
             })
         });
@@ -147,6 +158,7 @@ impl Rule {
             signing: None,
             login: None,
             guard: None,
+            idempotency_key: false,
             disabled: false,
         }
     }

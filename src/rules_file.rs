@@ -21,9 +21,8 @@ use crate::backoff::RetrySchedule;
 use crate::guard::{Cidr, Guard, Ports};
 use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
-use crate::rules::{Match, Rule, Rules};
+use crate::rules::{Defaults, Match, Rule, Rules};
 use crate::secret::Secret;
-use crate::signing::Signing;
 use shy::Shy;
 
 /// What rules are checked against, and build on.
@@ -77,6 +76,7 @@ struct Entry {
     ca_file: Option<String>,
     #[serde(default, deserialize_with = "signing::setting")]
     signing: Option<signing::Setting>,
+    idempotency_key: Option<bool>,
     client_cert_file: Option<String>,
     client_key_file: Option<String>,
     bearer_token: Option<Shy<Secret>>,
@@ -103,29 +103,27 @@ pub struct Readers<'a> {
 }
 
 /// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
-/// the place and what is allowed. `signing`: how deliveries are signed where the file says nothing of
-/// it.
+/// the place and what is allowed. `defaults`: what holds where the file says nothing of it.
 pub fn parse(
     text: &str,
     name: &str,
     bounds: &Bounds,
     readers: Readers<'_>,
-    signing: Option<Arc<Signing>>,
+    mut defaults: Defaults,
 ) -> Result<Rules, String> {
     let (entries, set) = read(text, name.ends_with(".json"))?;
-    let signing = match set {
-        Some(setting) => setting.resolve(readers).map_err(|e| one_line(&e))?,
-        None => signing,
-    };
+    if let Some(setting) = set {
+        defaults.signing = setting.resolve(readers).map_err(|e| one_line(&e))?;
+    }
     let rules: Result<Vec<Rule>, String> = (1..)
         .zip(entries)
         .map(|(n, (line, entry))| {
-            let rule = entry.rule(bounds, signing.as_ref(), readers);
+            let rule = entry.rule(bounds, &defaults, readers);
             rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
     let mut rules = Rules::new(rules?);
-    rules.sign_rest(signing);
+    rules.set_defaults(defaults);
     Ok(rules)
 }
 
@@ -152,7 +150,7 @@ impl Entry {
     fn rule(
         mut self,
         bounds: &Bounds,
-        signing: Option<&Arc<Signing>>,
+        defaults: &Defaults,
         readers: Readers<'_>,
     ) -> Result<Rule, String> {
         let matches = match (self.url.take(), self.host.take()) {
@@ -199,8 +197,9 @@ impl Entry {
             authorities: self.ca_file.as_ref().map(read).transpose()?,
             signing: match self.signing {
                 Some(setting) => setting.resolve(readers)?,
-                None => signing.cloned(),
+                None => defaults.signing.clone(),
             },
+            idempotency_key: self.idempotency_key.unwrap_or(defaults.idempotency_key),
             max_age: Some(asked.max(longest)),
             max_age_raised: longest > asked,
             matches,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::secrets::secret_of;
+use crate::rules::Defaults;
 use crate::secret::Secret;
-use crate::signing::key::{Key, KeyForm};
+use crate::signing::scheme::Contract;
 use crate::signing::{Signing, TimedKey};
 
 /// How deliveries are signed.
@@ -25,6 +26,9 @@ pub struct SigningArgs {
     /// Read that key from a file; read again on SIGHUP
     #[arg(long, env = "OUTHOOK_SIGNING_SECRET_FILE", value_name = "FILE")]
     signing_secret_file: Option<PathBuf>,
+    /// Send the webhookId as Idempotency-Key too; the endpoints file may say otherwise
+    #[arg(long, env = "OUTHOOK_IDEMPOTENCY_KEY")]
+    idempotency_key: bool,
 }
 
 impl SigningArgs {
@@ -34,21 +38,25 @@ impl SigningArgs {
     }
 
     /// Reads the key anew. The error is one line, and does not show it.
-    pub fn load(&self) -> Result<Option<Arc<Signing>>, String> {
+    pub fn load(&self) -> Result<Defaults, String> {
+        Ok(Defaults {
+            signing: self.signing()?,
+            idempotency_key: self.idempotency_key,
+        })
+    }
+
+    fn signing(&self) -> Result<Option<Arc<Signing>>, String> {
         let (flag, file) = ("--signing-secret", self.signing_secret_file.as_deref());
         let Some(secret) = secret_of(flag, self.signing_secret.as_ref(), file)? else {
             return Ok(None);
         };
-        let key = Key::parse(&secret, KeyForm::Prefixed, ring::hmac::HMAC_SHA256);
+        let contract = Contract::standard();
+        let key = contract.key(&secret);
         let key = key.map_err(|e| match file {
             Some(path) => format!("{flag}-file {}: {e}", path.display()),
             None => format!("{flag}: {e}"),
         })?;
-        let always = TimedKey {
-            key,
-            from: 0,
-            until: u64::MAX,
-        };
-        Ok(Some(Arc::new(Signing::standard(vec![always]))))
+        let keys = vec![TimedKey::always(key)];
+        Ok(Some(Arc::new(Signing::new(Arc::new(contract), keys))))
     }
 }

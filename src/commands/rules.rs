@@ -63,10 +63,10 @@ pub fn watch(
 
 impl Origin {
     fn read(&self) -> Result<Rules, String> {
-        let signing = self.signing.load()?;
+        let defaults = self.signing.load()?;
         let Some(path) = &self.path else {
             let mut rules = Rules::default();
-            rules.sign_rest(signing);
+            rules.set_defaults(defaults);
             return Ok(rules);
         };
         let name = path.display().to_string();
@@ -77,7 +77,7 @@ impl Origin {
             Err(e) => Err(e),
         }
         .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
-        let rules = rules_file::parse(&text, &name, &self.bounds, READERS, signing);
+        let rules = rules_file::parse(&text, &name, &self.bounds, READERS, defaults);
         let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
         for rule in rules.iter().filter(|rule| rule.max_age_raised) {
             let age = humantime::format_duration(rule.max_age.unwrap_or_default());

@@ -7,7 +7,7 @@ use super::assert_sentence;
 use crate::backoff::{DELAY_MAX, Delays, RetrySchedule};
 use crate::endpoint::Endpoint;
 use crate::message::MAX_ATTEMPTS;
-use crate::rules::{Match, Rule};
+use crate::rules::{Defaults, Match, Rule};
 use crate::rules_file::{Bounds, Readers, parse};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub fn endpoints(bytes: &[u8]) {
         authorities: &no_file,
         secret: &|path| Err(format!("{path} is not there")),
     };
-    match parse(&text, name, &bounds, readers, None) {
+    match parse(&text, name, &bounds, readers, Defaults::default()) {
         Ok(rules) => {
             for rule in rules.iter() {
                 check(rule, &bounds);

@@ -1,9 +1,9 @@
 //! What is sent: a delivery as a request, and how ureq is told to leave it as it is. Pure.
 
 use ureq::Agent;
+use ureq::Error;
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::http::{HeaderValue, Request, header};
-use ureq::{Error, http};
+use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 
 use super::signing;
 use crate::delivery::Delivery;
@@ -40,10 +40,9 @@ pub fn build<'a>(
     login: Option<&HeaderValue>,
 ) -> Result<Request<&'a [u8]>, Error> {
     let Delivery { message, rule, .. } = delivery;
-    let mut request = Request::post(message.endpoint.uri.clone());
-    if let Some(method) = rule.as_ref().and_then(|rule| rule.method.clone()) {
-        request = request.method(method);
-    }
+    let method = rule.as_ref().and_then(|rule| rule.method.as_ref());
+    let method = method.unwrap_or(&Method::POST);
+    let mut request = Request::post(message.endpoint.uri.clone()).method(method.clone());
     let headers = request.headers_mut().expect("a vetted URI");
     headers.insert(
         header::CONTENT_TYPE,
@@ -57,15 +56,18 @@ pub fn build<'a>(
             headers.insert(header::USER_AGENT, name.clone());
         }
     }
+    let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
+    if rule.as_ref().is_some_and(|rule| rule.idempotency_key) {
+        headers.insert(HeaderName::from_static("idempotency-key"), id.clone());
+    }
     for (name, value) in &message.headers {
         headers.insert(name, value.clone());
     }
     if let Some(login) = login {
         headers.insert(header::AUTHORIZATION, login.clone());
     }
-    let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
-    headers.insert(http::HeaderName::from_static("webhook-id"), id);
-    signing::sign(delivery, at, headers)?;
+    headers.insert(HeaderName::from_static("webhook-id"), id);
+    signing::sign(delivery, method, at, headers)?;
     request.body(message.data()).map_err(Error::Http)
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::warn;
 use ureq::Error;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, Method};
 
 use super::exchange::other;
 use super::failure::Failure;
@@ -21,7 +21,12 @@ fn signing_of(delivery: &Delivery) -> Option<&Signing> {
 
 /// Adds the headers of its signature. Whatever the message brought in their place goes: nobody else
 /// signs. `at`: Unix milliseconds of this attempt.
-pub fn sign(delivery: &Delivery, at: u64, headers: &mut HeaderMap) -> Result<(), Error> {
+pub fn sign(
+    delivery: &Delivery,
+    method: &Method,
+    at: u64,
+    headers: &mut HeaderMap,
+) -> Result<(), Error> {
     let Some(signing) = signing_of(delivery) else {
         return Ok(());
     };
@@ -29,6 +34,8 @@ pub fn sign(delivery: &Delivery, at: u64, headers: &mut HeaderMap) -> Result<(),
     let subject = Subject {
         id: &message.id,
         at,
+        method: method.as_str(),
+        url: &message.endpoint.url,
         body: message.data(),
     };
     signing.sign(&subject, headers).map_err(|e| {

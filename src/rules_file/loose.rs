@@ -28,6 +28,13 @@ impl Loose {
         }
     }
 
+    pub fn table(self, name: &str) -> Result<Vec<(String, Loose)>, String> {
+        match self {
+            Loose::Table(table) => Ok(table),
+            _ => Err(format!("{name} must be a table")),
+        }
+    }
+
     pub fn list(self, name: &str) -> Result<Vec<Loose>, String> {
         match self {
             Loose::List(list) => Ok(list),

@@ -30,7 +30,7 @@ fn read_rules(text: &str) -> Result<Rules, String> {
         authorities: &|_| Err("it is not there".into()),
         secret: &|_| Err("it is not there".into()),
     };
-    parse(text, name, &bounds, readers, None)
+    parse(text, name, &bounds, readers, Defaults::default())
 }
 
 #[test]

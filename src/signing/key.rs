@@ -30,6 +30,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub enum KeyForm {
     /// `whsec_` and base64 for HMAC, `whsk_` and base64 for ed25519.
     Prefixed,
+    /// The text itself, whatever it is.
+    Text,
+    Base64,
+    Hex,
 }
 
 /// A key to sign with, prepared once.
@@ -54,8 +58,36 @@ impl Key {
         form: KeyForm,
         algorithm: hmac::Algorithm,
     ) -> Result<Key, String> {
-        let KeyForm::Prefixed = form;
-        Key::parse_prefixed(secret.expose(), algorithm)
+        let text = secret.expose();
+        let bytes = match form {
+            KeyForm::Prefixed => return Key::parse_prefixed(text, algorithm),
+            KeyForm::Text => Zeroizing::new(text.as_bytes().to_vec()),
+            KeyForm::Base64 => {
+                vet(text)?;
+                decode(text)?
+            }
+            KeyForm::Hex => decode_hex(text)?,
+        };
+        match bytes.is_empty() {
+            true => Err("it is empty".into()),
+            false => Ok(Key::Hmac(hmac::Key::new(algorithm, &bytes))),
+        }
+    }
+
+    /// Signs what `feed` hands over, part after part.
+    pub fn sign(&self, feed: impl Fn(&mut dyn FnMut(&[u8]))) -> Signature {
+        match self {
+            Key::Hmac(key) => {
+                let mut context = hmac::Context::with_key(key);
+                feed(&mut |part| context.update(part));
+                Signature::Hmac(context.sign())
+            }
+            Key::Ed25519(pair) => {
+                let mut whole = Vec::new();
+                feed(&mut |part| whole.extend_from_slice(part));
+                Signature::Ed25519(pair.sign(&whole))
+            }
+        }
     }
 
     fn parse_prefixed(text: &str, algorithm: hmac::Algorithm) -> Result<Key, String> {
@@ -88,6 +120,21 @@ impl Key {
         match self {
             Key::Hmac(_) => None,
             Key::Ed25519(pair) => Some(write_key("whpk_", pair.public_key().as_ref())),
+        }
+    }
+}
+
+/// The bytes of a signature.
+pub enum Signature {
+    Hmac(hmac::Tag),
+    Ed25519(ring::signature::Signature),
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Signature::Hmac(tag) => tag.as_ref(),
+            Signature::Ed25519(signature) => signature.as_ref(),
         }
     }
 }
@@ -139,15 +186,25 @@ fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     LENIENT.decode(text).map(Zeroizing::new).map_err(|_| {
         let bad = text.find(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c));
         match bad.and_then(|at| text[at..].chars().next()) {
-            Some('-' | '_') => {
-                "what follows its prefix is base64 for URLs: write + for - and / for _".into()
-            }
-            Some(_) => "what follows its prefix is not base64: it has a character that base64 \
-                        has not"
-                .into(),
-            None => "what follows its prefix is not base64: its length is wrong".to_owned(),
+            Some('-' | '_') => "its base64 is the one for URLs: write + for - and / for _".into(),
+            Some(_) => "it is not base64: it has a character that base64 has not".into(),
+            None => "it is not base64: its length is wrong".to_owned(),
         }
     })
+}
+
+fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let wrong = || "it is not hex: pairs of 0-9 and a-f, and nothing else".to_owned();
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(wrong());
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
+    for pair in text.as_bytes().chunks(2) {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        bytes.push(u8::from_str_radix(pair, 16).map_err(|_| wrong())?);
+    }
+    Ok(bytes)
 }
 
 fn ed25519(bytes: &[u8]) -> Result<Key, String> {

@@ -4,21 +4,27 @@
 //! that are signed are the very bytes that are sent. Nothing here reads a clock or a file.
 
 pub mod key;
+pub mod message;
+pub mod scheme;
+pub mod template;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
-use std::fmt::Write;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::timestamp::format_rfc3339;
-use key::{Key, KeyForm};
+use key::Key;
+use scheme::{Contract, Names, Scheme};
 
 /// How the deliveries to some endpoints are signed, and with which keys.
 #[derive(Debug)]
 pub struct Signing {
+    pub contract: Arc<Contract>,
     keys: Box<[TimedKey]>,
 }
 
@@ -28,9 +34,21 @@ pub struct TimedKey {
     pub key: Key,
     pub from: u64,
     pub until: u64,
+    /// How receivers know it, where the scheme says it.
+    pub id: Option<Box<str>>,
 }
 
 impl TimedKey {
+    /// A key that signs at any time.
+    pub fn always(key: Key) -> TimedKey {
+        TimedKey {
+            key,
+            from: 0,
+            until: u64::MAX,
+            id: None,
+        }
+    }
+
     fn signs_at(&self, ms: u64) -> bool {
         (self.from..self.until).contains(&ms)
     }
@@ -42,6 +60,9 @@ pub struct Subject<'a> {
     pub id: &'a str,
     /// Unix milliseconds of this attempt.
     pub at: u64,
+    pub method: &'a str,
+    /// As it is sent.
+    pub url: &'a str,
     /// As it is sent, byte for byte.
     pub body: &'a [u8],
 }
@@ -67,14 +88,12 @@ impl fmt::Display for NoKey {
 }
 
 impl Signing {
-    /// Standard Webhooks with these keys, of which there must be one.
-    pub fn standard(keys: Vec<TimedKey>) -> Signing {
-        Signing { keys: keys.into() }
-    }
-
-    /// How secrets for it are written.
-    pub fn key_form(&self) -> (KeyForm, hmac::Algorithm) {
-        (KeyForm::Prefixed, hmac::HMAC_SHA256)
+    /// With these keys, of which there must be one, each read by [`Contract::key`].
+    pub fn new(contract: Arc<Contract>, keys: Vec<TimedKey>) -> Signing {
+        Signing {
+            contract,
+            keys: keys.into(),
+        }
     }
 
     /// Until when it can sign without a break, if it can now.
@@ -89,22 +108,19 @@ impl Signing {
         }
     }
 
-    /// Adds the headers of the signature, in place of any of the same names.
+    /// Adds the headers of the signature, in place of any of the same names. What else is covered
+    /// must be among them already.
     pub fn sign(&self, subject: &Subject<'_>, headers: &mut HeaderMap) -> Result<(), NoKey> {
-        let timestamp = HeaderValue::from(subject.at / 1000);
-        let mut value = String::with_capacity(96);
-        for key in self.keys.iter().filter(|key| key.signs_at(subject.at)) {
-            if !value.is_empty() {
-                value.push(' ');
-            }
-            sign_standard(&key.key, subject, timestamp.as_bytes(), &mut value);
-        }
-        if value.is_empty() {
+        let mut keys = self.keys.iter().filter(|key| key.signs_at(subject.at));
+        let Some(first) = keys.next() else {
             return Err(self.no_key(subject.at));
+        };
+        let keys = std::iter::once(first).chain(keys);
+        match &self.contract.scheme {
+            Scheme::Webhook(names) => sign_webhook(names, keys, subject, headers),
+            Scheme::Template(template) => template.sign(keys.map(|k| &k.key), subject, headers),
+            Scheme::Message(cover) => cover.sign(keys, subject, headers),
         }
-        let value = HeaderValue::try_from(value).expect("base64");
-        headers.insert(HeaderName::from_static("webhook-timestamp"), timestamp);
-        headers.insert(HeaderName::from_static("webhook-signature"), value);
         Ok(())
     }
 
@@ -117,20 +133,67 @@ impl Signing {
     }
 }
 
-/// Writes `v1,…` or `v1a,…` over `id.timestamp.body`.
-fn sign_standard(key: &Key, subject: &Subject<'_>, timestamp: &[u8], value: &mut String) {
-    let parts = [subject.id.as_bytes(), b".", timestamp, b".", subject.body];
-    match key {
-        Key::Hmac(key) => {
-            let mut context = hmac::Context::with_key(key);
-            parts.iter().for_each(|part| context.update(part));
-            value.push_str("v1,");
-            STANDARD.encode_string(context.sign(), value);
+/// Standard Webhooks: `v1,…` or `v1a,…` over `id.timestamp.body`, of each key.
+fn sign_webhook<'k>(
+    names: &Names,
+    keys: impl Iterator<Item = &'k TimedKey>,
+    subject: &Subject<'_>,
+    headers: &mut HeaderMap,
+) {
+    let timestamp = Digits::of(subject.at / 1000);
+    let timestamp = timestamp.as_bytes();
+    let mut value = String::with_capacity(96);
+    for TimedKey { key, .. } in keys {
+        if !value.is_empty() {
+            value.push(' ');
         }
-        Key::Ed25519(pair) => {
-            let _ = value.write_str("v1a,");
-            STANDARD.encode_string(pair.sign(&parts.concat()), value);
+        let signature = key.sign(|to| {
+            let id = subject.id.as_bytes();
+            for part in [id, b".", timestamp, b".", subject.body] {
+                to(part);
+            }
+        });
+        value.push_str(match key {
+            Key::Hmac(_) => "v1,",
+            Key::Ed25519(_) => "v1a,",
+        });
+        STANDARD.encode_string(signature, &mut value);
+    }
+    let mut set = |name, value| headers.insert(HeaderName::from_static(name), value);
+    if let Some(id) = names.id {
+        let value = HeaderValue::from_str(subject.id);
+        set(id, value.expect("a vetted id"));
+    }
+    let timestamp = HeaderValue::from_bytes(timestamp);
+    set(names.timestamp, timestamp.expect("digits"));
+    let value = HeaderValue::try_from(value).expect("base64");
+    set(names.signature, value);
+}
+
+/// A number as text, without an allocation.
+pub struct Digits {
+    bytes: [u8; 20],
+    begin: usize,
+}
+
+impl Digits {
+    pub fn of(mut number: u64) -> Digits {
+        let mut digits = Digits {
+            bytes: [0; 20],
+            begin: 20,
+        };
+        loop {
+            digits.begin -= 1;
+            digits.bytes[digits.begin] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return digits;
+            }
         }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.begin..]
     }
 }
 
@@ -142,22 +205,24 @@ mod tests {
     use crate::secret::Secret;
 
     fn timed(text: &str, from: u64, until: u64) -> TimedKey {
-        let key = Key::parse(
-            &Secret::new(text.into()),
-            KeyForm::Prefixed,
-            hmac::HMAC_SHA256,
-        );
+        let key = Contract::standard().key(&Secret::new(text.into()));
         TimedKey {
-            key: key.unwrap(),
             from,
             until,
+            ..TimedKey::always(key.unwrap())
         }
+    }
+
+    fn standard(keys: Vec<TimedKey>) -> Signing {
+        Signing::new(Arc::new(Contract::standard()), keys)
     }
 
     fn headers(signing: &Signing, at: u64) -> Result<(String, String), NoKey> {
         let subject = Subject {
             id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
             at,
+            method: "POST",
+            url: "http://h/",
             body: br#"{"test": 2432232314}"#,
         };
         let mut headers = HeaderMap::new();
@@ -174,7 +239,7 @@ mod tests {
     /// Of the tests of the libraries of standard-webhooks/standard-webhooks and svix/svix-webhooks.
     #[test]
     fn the_published_vector_of_standard_webhooks_comes_out() {
-        let signing = Signing::standard(vec![timed(SECRET, 0, u64::MAX)]);
+        let signing = standard(vec![timed(SECRET, 0, u64::MAX)]);
         let (timestamp, signature) = headers(&signing, AT).unwrap();
         assert_eq!(timestamp, "1614265330");
         assert_eq!(signature, EXPECTED);
@@ -187,7 +252,7 @@ mod tests {
         let public = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
         let timed = timed(seed, 0, u64::MAX);
         assert_eq!(timed.key.public().unwrap(), format!("whpk_{public}"));
-        let (timestamp, signature) = headers(&Signing::standard(vec![timed]), AT).unwrap();
+        let (timestamp, signature) = headers(&standard(vec![timed]), AT).unwrap();
         let signature = STANDARD.decode(signature.strip_prefix("v1a,").unwrap());
         let text = format!("msg_p5jXN8AQM9LWM0D4loKWxJek.{timestamp}.{{\"test\": 2432232314}}");
         UnparsedPublicKey::new(&ED25519, STANDARD.decode(public).unwrap())
@@ -198,8 +263,7 @@ mod tests {
     #[test]
     fn keys_sign_within_their_times_in_their_order() {
         let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-        let signing =
-            Signing::standard(vec![timed(other, AT, AT + 100), timed(SECRET, 50, AT + 10)]);
+        let signing = standard(vec![timed(other, AT, AT + 100), timed(SECRET, 50, AT + 10)]);
         let count = |at| headers(&signing, at).map(|(_, s)| s.split(' ').count());
         assert_eq!(count(AT - 1), Ok(1));
         assert_eq!(headers(&signing, AT - 1).unwrap().1, EXPECTED);
@@ -214,17 +278,26 @@ mod tests {
         assert!(signing.signs_until(AT + 100).is_err());
     }
 
+    #[test]
+    fn digits_are_as_they_are_printed() {
+        for n in [0, 1, 9, 10, 1_614_265_330, u64::MAX] {
+            assert_eq!(Digits::of(n).as_bytes(), n.to_string().as_bytes());
+        }
+    }
+
     /// Not a test of the machine: `cargo test --release -- --ignored --nocapture cost`.
     #[test]
     #[ignore = "a measurement"]
     fn cost_of_a_signature() {
-        let signing = Signing::standard(vec![timed(SECRET, 0, u64::MAX)]);
+        let signing = standard(vec![timed(SECRET, 0, u64::MAX)]);
         let body = [b'x'; 250];
         let mut headers = HeaderMap::new();
         let n = 1_000_000;
         let subject = Subject {
             id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
             at: AT,
+            method: "POST",
+            url: "http://h/",
             body: &body,
         };
         let took = cost(n, || signing.sign(&subject, &mut headers).unwrap());

@@ -232,6 +232,159 @@ fn a_default_key_signs_where_the_file_says_nothing_and_is_read_again() {
     service.end_well();
 }
 
+/// What a receiver of an own contract checks.
+fn hex_hmac(key: &str, text: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let tag = hmac::sign(&key, text.as_bytes());
+    tag.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn an_endpoint_is_signed_as_it_was_agreed_whatever_the_message_brings() {
+    let redis = Redis::start();
+    let receiver = Receiver::ok();
+    let files = Files::new();
+    let text = "a secret that was agreed upon, as it is";
+    let rule = |path: &str, signing: &str| {
+        let url = receiver.url(path);
+        format!("[[endpoint]]\nurl = \"{url}\"\n[endpoint.signing]\n{signing}\n")
+    };
+    let own = "header = \"X-Acme\"\nsign = \"{id}.{timestamp}.{body}\"\n\
+               value = \"t={timestamp} s={signature}\"\nheaders = { X-Time = \"{timestamp}\" }";
+    let rules = [
+        rule(
+            "/github",
+            &format!("scheme = \"github\"\nsecret = \"{text}\""),
+        ),
+        rule("/own", &format!("{own}\nsecret = \"{text}\"")),
+        rule("/svix", &format!("scheme = \"svix\"\nsecret = \"{OLD}\"")),
+        format!(
+            "[[endpoint]]\nurl = \"{}\"\nsigning = false\n",
+            receiver.url("/off")
+        ),
+    ];
+    let rules = files.write("endpoints.toml", &rules.concat());
+    let mut service = serve(&redis, &["--endpoints", &rules, "--signing-secret", NEW]);
+    let brought = r#"{"X-Hub-Signature-256":"sha256=forged","x-acme":"forged","x-time":"0"}"#;
+    let send = |path: &str| {
+        let url = receiver.url(path);
+        redis.send(format!(
+            r#"{{"url":"{url}","data":[1, 2],"headers":{brought}}}"#
+        ));
+        receiver.wait_for(receiver.count() + 1).pop().unwrap()
+    };
+    let github = send("/github");
+    let value = format!("sha256={}", hex_hmac(text, "[1, 2]"));
+    assert_eq!(github.header("x-hub-signature-256"), Some(&*value));
+    assert_eq!(github.header("webhook-signature"), None);
+    let own = send("/own");
+    let time = own.header("x-time").unwrap();
+    let signed = format!("{}.{time}.[1, 2]", own.id());
+    let value = format!("t={time} s={}", hex_hmac(text, &signed));
+    assert_eq!(own.header("x-acme"), Some(&*value));
+    let svix = send("/svix");
+    let header = |name| svix.header(name).unwrap();
+    let (time, signature) = (header("svix-timestamp"), header("svix-signature"));
+    assert!(verifies(
+        OLD,
+        header("svix-id"),
+        time,
+        &svix.body,
+        signature
+    ));
+    let off = send("/off");
+    let brought = off.header("x-hub-signature-256");
+    assert_eq!(
+        brought,
+        Some("sha256=forged"),
+        "the producer's own, as nobody else signs"
+    );
+    assert_eq!(off.header("webhook-signature"), None);
+    assert_signed(&send("/else"), NEW);
+    service.end_well();
+}
+
+#[test]
+fn what_rfc_9421_covers_is_what_arrives() {
+    let redis = Redis::start();
+    let receiver = Receiver::ok();
+    let files = Files::new();
+    let rules = format!(
+        "[[endpoint]]\nhost = \"127.0.0.1\"\nmethod = \"PUT\"\n[endpoint.signing]\n\
+         scheme = \"rfc9421\"\nkeyid = \"k1\"\nsecret = \"{SEED}\"\n\
+         components = [\"@method\", \"@target-uri\", \"@authority\", \"@path\", \"@query\", \
+         \"content-digest\", \"content-type\", \"content-length\", \"webhook-id\", \"x-a\", \
+         \"x-none\"]\n"
+    );
+    let rules = files.write("endpoints.toml", &rules);
+    let mut service = serve(&redis, &["--endpoints", &rules]);
+    let url = receiver.url("/a/../b?c=d'e");
+    redis.send(format!(
+        r#"{{"url":"{url}","data":{{"a": 1}},"headers":{{"X-A":"one, two"}}}}"#
+    ));
+    let request = &receiver.wait_for(1)[0];
+    let header = |name: &str| request.header(name).unwrap_or_else(|| panic!("{name}"));
+    let input = header("signature-input").strip_prefix("sig1=").unwrap();
+    let names = input.split(')').next().unwrap().trim_start_matches('(');
+    let (path, query) = request.path.split_once('?').unwrap();
+    let authority = header("host");
+    let mut base = String::new();
+    for name in names.split(' ') {
+        let value = match name.trim_matches('"') {
+            "@method" => request.method.clone(),
+            "@target-uri" => format!("http://{authority}{}", request.path),
+            "@authority" => authority.to_owned(),
+            "@path" => path.to_owned(),
+            "@query" => format!("?{query}"),
+            field => header(field).to_owned(),
+        };
+        base += &format!("{name}: {value}\n");
+    }
+    assert_eq!(
+        names.split(' ').count(),
+        10,
+        "all but what is not there: {names}"
+    );
+    base += &format!("\"@signature-params\": {input}");
+    assert!(input.contains(";keyid=\"k1\";alg=\"ed25519\""), "{input}");
+    let value = header("signature").strip_prefix("sig1=:").unwrap();
+    let value = STANDARD.decode(value.trim_end_matches(':')).unwrap();
+    UnparsedPublicKey::new(&ED25519, STANDARD.decode(PUBLIC).unwrap())
+        .verify(base.as_bytes(), &value)
+        .unwrap_or_else(|_| panic!("{base}"));
+    let digest = ring::digest::digest(&ring::digest::SHA256, &request.body);
+    let digest = format!("sha-256=:{}:", STANDARD.encode(digest));
+    assert_eq!(header("content-digest"), digest);
+    service.end_well();
+}
+
+#[test]
+fn the_id_is_the_idempotency_key_where_that_is_wanted() {
+    let receiver = Receiver::ok();
+    let files = Files::new();
+    let rules = format!(
+        "[[endpoint]]\nurl = \"{}\"\nidempotency_key = false\n",
+        receiver.url("/off")
+    );
+    let rules = files.write("endpoints.toml", &rules);
+    let send = |path: &str, args: &[&str], headers: &str| {
+        let url = receiver.url(path);
+        let line = format!(r#"{{"url":"{url}","webhookId":"m1","data":1,"headers":{headers}}}"#);
+        let run = Outhook::new(&[&["deliver"], args].concat()).run(line);
+        assert_eq!(run.code, 0, "{run:?}");
+        let last = receiver.requests().pop().unwrap();
+        last.header("idempotency-key").map(str::to_owned)
+    };
+    let on = ["--idempotency-key", "--endpoints", &*rules];
+    assert_eq!(send("/", &[], "{}"), None);
+    assert_eq!(send("/", &on, "{}").as_deref(), Some("m1"));
+    assert_eq!(
+        send("/", &on, r#"{"Idempotency-Key":"own"}"#).as_deref(),
+        Some("own")
+    );
+    assert_eq!(send("/off", &on, "{}"), None);
+}
+
 #[test]
 fn nobody_else_signs() {
     let redis = Redis::start();

@@ -2,51 +2,45 @@
 //!
 //! It is read by hand, as serde's errors show what they do not take, and that may be a secret.
 
+mod keys;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de};
 
 use super::Readers;
 use super::loose::Loose;
-use crate::secret::Secret;
-use crate::signing::key::{Key, KeyForm};
-use crate::signing::{Signing, TimedKey};
-use crate::timestamp::parse_rfc3339;
+use crate::signing::{Signing, scheme};
+use keys::{KeySpec, Source, key_id, plain, unknown};
+
+/// What a table may have.
+const KNOWN: &str = "secret, secret_file, keys, scheme, header, digest, encoding, sign, value, more, \
+                     headers, key, components, label and keyid";
 
 /// What `signing` says.
 #[derive(Debug)]
 pub enum Setting {
     /// `false`: not signed, whatever holds for others.
     Off,
-    On(Spec),
+    On(Box<Spec>),
 }
 
 /// A table `signing`, before its files are read.
 #[derive(Debug, Default)]
 pub struct Spec {
+    scheme: scheme::Spec,
     keys: Vec<KeySpec>,
-}
-
-#[derive(Debug)]
-struct KeySpec {
-    source: Source,
-    from: u64,
-    until: u64,
-}
-
-#[derive(Debug)]
-enum Source {
-    Inline(Secret),
-    File(String),
+    keyid: Option<Box<str>>,
 }
 
 pub fn setting<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Setting>, D::Error> {
     let made = match Loose::deserialize(d)? {
         Loose::Bool(false) => Ok(Setting::Off),
-        Loose::Text(secret) => Ok(Setting::On(Spec {
+        Loose::Text(secret) => Ok(Setting::On(Box::new(Spec {
             keys: vec![KeySpec::always(Source::Inline(secret))],
-        })),
-        Loose::Table(fields) => Spec::read(fields).map(Setting::On),
+            ..Spec::default()
+        }))),
+        Loose::Table(fields) => Spec::read(fields).map(|spec| Setting::On(Box::new(spec))),
         _ => Err("it must be a table with secret, secret_file or keys, or false".into()),
     };
     made.map(Some)
@@ -62,7 +56,7 @@ impl Spec {
             match &*name {
                 "keys" => keys = Some(value.list("keys")?),
                 "secret" | "secret_file" | "not_before" | "not_after" => own.push((name, value)),
-                _ => return Err(unknown(&name, "secret, secret_file and keys")),
+                _ => spec.read_scheme(&name, value)?,
             }
         }
         match (keys, own.is_empty()) {
@@ -83,16 +77,55 @@ impl Spec {
         Ok(spec)
     }
 
+    /// One of the fields that say how.
+    fn read_scheme(&mut self, name: &str, value: Loose) -> Result<(), String> {
+        let to = &mut self.scheme;
+        let place = match name {
+            "scheme" => &mut to.scheme,
+            "header" => &mut to.header,
+            "digest" => &mut to.digest,
+            "encoding" => &mut to.encoding,
+            "sign" => &mut to.sign,
+            "value" => &mut to.value,
+            "more" => &mut to.more,
+            "key" => &mut to.key,
+            "label" => &mut to.label,
+            "headers" => {
+                for (header, text) in value.table(name)? {
+                    to.headers.push((header, plain(text, name)?));
+                }
+                return Ok(());
+            }
+            "components" => {
+                let list = value.list(name)?.into_iter();
+                let list: Result<_, String> = list.map(|part| plain(part, name)).collect();
+                to.components = Some(list?);
+                return Ok(());
+            }
+            "keyid" => {
+                self.keyid = Some(key_id(value)?);
+                return Ok(());
+            }
+            _ => return Err(unknown(name, KNOWN)),
+        };
+        *place = Some(plain(value, name)?);
+        Ok(())
+    }
+
     fn resolve(&self, readers: Readers<'_>) -> Result<Signing, String> {
+        let contract = self.scheme.build()?;
         let mut keys = Vec::new();
         for (n, spec) in (1..).zip(&self.keys) {
-            let key = spec.key(readers).map_err(|e| match self.keys.len() {
-                1 => e,
-                _ => format!("key {n}: {e}"),
-            })?;
+            let mut key = spec
+                .key(readers, &contract)
+                .map_err(|e| match self.keys.len() {
+                    1 => e,
+                    _ => format!("key {n}: {e}"),
+                })?;
+            key.id = key.id.or_else(|| self.keyid.clone());
             keys.push(key);
         }
-        Ok(Signing::standard(keys))
+        Ok(Signing::new(Arc::new(contract), keys))
     }
 }
 
@@ -109,109 +142,6 @@ impl Setting {
     }
 }
 
-impl KeySpec {
-    fn always(source: Source) -> KeySpec {
-        KeySpec {
-            source,
-            from: 0,
-            until: u64::MAX,
-        }
-    }
-
-    fn read(value: Loose) -> Result<KeySpec, String> {
-        match value {
-            Loose::Text(secret) => Ok(KeySpec::always(Source::Inline(secret))),
-            Loose::Table(fields) => KeySpec::of(fields),
-            _ => Err("it must be a table with secret or secret_file".into()),
-        }
-    }
-
-    fn of(fields: Vec<(String, Loose)>) -> Result<KeySpec, String> {
-        let (mut source, mut from, mut until) = (None, 0, u64::MAX);
-        for (name, value) in fields {
-            let given = match &*name {
-                "secret" => Source::Inline(value.text("secret")?),
-                "secret_file" => Source::File(value.text("secret_file")?.expose().to_owned()),
-                "not_before" => {
-                    from = time(value, "not_before")?;
-                    continue;
-                }
-                "not_after" => {
-                    until = time(value, "not_after")?;
-                    continue;
-                }
-                _ => {
-                    let known = "secret, secret_file, not_before and not_after";
-                    return Err(unknown(&name, known));
-                }
-            };
-            if source.replace(given).is_some() {
-                return Err("secret and secret_file exclude each other".into());
-            }
-        }
-        if from >= until {
-            return Err("not_before must be earlier than not_after".into());
-        }
-        let source = source.ok_or("there must be a secret or secret_file")?;
-        Ok(KeySpec {
-            source,
-            from,
-            until,
-        })
-    }
-
-    fn key(&self, readers: Readers<'_>) -> Result<TimedKey, String> {
-        let (secret, place) = match &self.source {
-            Source::Inline(secret) => (secret.clone(), "secret".to_owned()),
-            Source::File(path) => {
-                let place = name_file(path)?;
-                let secret = (readers.secret)(path).map_err(|e| format!("{place}: {e}"))?;
-                (secret, place)
-            }
-        };
-        let key = Key::parse(&secret, KeyForm::Prefixed, ring::hmac::HMAC_SHA256);
-        Ok(TimedKey {
-            key: key.map_err(|e| format!("{place}: {e}"))?,
-            from: self.from,
-            until: self.until,
-        })
-    }
-}
-
-/// Names the file of a key, unless the key itself stands in its place.
-fn name_file(path: &str) -> Result<String, String> {
-    let looks_like_a_key = ["whsec_", "whsk_", "whpk_", "v1,"]
-        .iter()
-        .any(|start| path.starts_with(start));
-    if looks_like_a_key || path.contains('\n') {
-        return Err(
-            "secret_file: it must name a file; it looks like a key itself, which \
-                    belongs into secret"
-                .into(),
-        );
-    }
-    Ok(format!("secret_file {path}"))
-}
-
-fn unknown(name: &str, known: &str) -> String {
-    let shown: String = name.chars().take(40).collect();
-    match shown.starts_with("wh") {
-        true => format!("a key stands where a name is expected; known are {known}"),
-        false => format!("{shown:?} is not known; {known} are"),
-    }
-}
-
-fn time(value: Loose, name: &str) -> Result<u64, String> {
-    let text = value.text(name)?;
-    let text = text.expose().trim();
-    let day = || parse_rfc3339(&format!("{text}T00:00:00Z"));
-    parse_rfc3339(&text.replacen(' ', "T", 1))
-        .or_else(day)
-        .ok_or_else(|| {
-            format!("{name}: it must be a time in RFC 3339, as 2027-01-31T12:00:00Z, or a day")
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -220,7 +150,9 @@ mod tests {
     use super::*;
     use crate::backoff::{Delays, RetrySchedule};
     use crate::endpoint::Endpoint;
-    use crate::rules::Rules;
+    use crate::rules::{Defaults, Rules};
+    use crate::secret::Secret;
+    use crate::timestamp::parse_rfc3339;
 
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -253,7 +185,7 @@ mod tests {
         } else {
             "a.toml"
         };
-        parse(text, name, &bounds, readers, None)
+        parse(text, name, &bounds, readers, Defaults::default())
     }
 
     fn is_signed(rules: &Rules, url: &str) -> bool {

@@ -24,6 +24,7 @@ mod endpoints_cli;
 mod endpoints_file;
 mod ends;
 mod guard;
+mod guard_corpus;
 mod isolation;
 mod json_shapes;
 mod keep_alive;

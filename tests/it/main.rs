@@ -42,6 +42,7 @@ mod overrides;
 mod ownership;
 mod permissions;
 mod producers;
+mod rebinding;
 mod redis_places;
 mod redis_trouble;
 mod redis_writes;

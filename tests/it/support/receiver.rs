@@ -106,6 +106,13 @@ impl Receiver {
         })
     }
 
+    /// Answers all with this status, at an address of the test's choice.
+    pub fn status_at(addr: &str, code: u16) -> Receiver {
+        Receiver::at(addr, move |shared, stream, n| {
+            serve(shared, stream, n, &|_: &Request, _| status(code))
+        })
+    }
+
     /// Gives each connection to the function, which speaks for itself; nothing is recorded
     /// but the connection.
     pub fn connections(handle: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Receiver {

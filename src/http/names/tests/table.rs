@@ -308,3 +308,78 @@ fn a_model_of_thousands_of_random_steps() {
         assert_eq!(table.take_all_waiters().len(), waiting.len(), "seed {seed}");
     }
 }
+
+#[test]
+fn who_can_do_without_is_told_what_is_known_and_until_when() {
+    let (mut table, now) = (table(), Instant::now());
+    // Nobody waits for it, but it is asked for.
+    assert!(table.present("a", now).is_none());
+    assert!(table.present("a", now).is_none());
+    assert_eq!(requested(&mut table), ["a"]);
+    assert!(table.learn(&found("a", &[1], 60 * SECOND), now).is_none());
+    let fresh = Some((vec![ip(1)], now + 60 * SECOND));
+    assert_eq!(table.present("a", now), fresh);
+    assert_eq!(table.present("a", now + 59 * SECOND), fresh);
+    assert_eq!(table.requested(), 0);
+    // What is old is given out for a moment, while it is asked for again.
+    let later = now + 61 * SECOND;
+    let old = Some((vec![ip(1)], later + SOON));
+    assert_eq!(table.present("a", later), old);
+    assert_eq!(table.present("a", later), old);
+    assert_eq!(requested(&mut table), ["a"]);
+    // Its servers do not answer: it stays, and is not asked for at once again.
+    table.learn(&failed("a"), later);
+    assert_eq!(table.present("a", later), old);
+    assert_eq!(table.requested(), 0);
+}
+
+#[test]
+fn a_failure_that_nobody_has_waited_for_is_not_told_much_later() {
+    let (mut table, now) = (table(), Instant::now());
+    table.present("a", now);
+    table.take_request();
+    table.learn(&failed("a"), now);
+    assert!(matches!(table.ask("a", now), Asked::Failed(..)));
+    let later = now + FAILED;
+    assert!(matches!(table.ask("a", later), Asked::Wait(..)));
+    // But who was told that it is pending comes back for it.
+    table.take_request();
+    table.present("a", later);
+    table.learn(&failed("a"), later + SECOND);
+    let much_later = later + 60 * SECOND;
+    let Asked::Wait(waiter, _) = table.ask("a", much_later) else {
+        panic!("it was looked up for nobody");
+    };
+    table.leave("a", &waiter);
+    assert!(matches!(
+        table.ask("a", much_later + MOMENT),
+        Asked::Pending(..)
+    ));
+    table.learn(&failed("a"), much_later + SECOND);
+    assert!(matches!(
+        table.ask("a", much_later + 60 * SECOND),
+        Asked::Failed(..)
+    ));
+}
+
+#[test]
+fn it_counts_how_often_a_name_came_to_lead_elsewhere() {
+    let (mut table, now) = (table(), Instant::now());
+    let mut steps = Vec::new();
+    let mut learn = |news: &Publication| {
+        table.ask("a", now);
+        table.learn(news, now);
+        steps.push(table.changes());
+    };
+    learn(&found("a", &[1, 2], SECOND));
+    learn(&found("a", &[2, 1], SECOND));
+    learn(&found("a", &[1, 2, 3], SECOND));
+    learn(&found("a", &[1, 2], SECOND));
+    learn(&found("a", &[1, 9], SECOND));
+    learn(&failed("a"));
+    learn(&found("a", &[1, 9], SECOND));
+    assert_eq!(steps, [0, 0, 1, 2, 3, 3, 3]);
+    table.forget("a");
+    table.doubt_all(now);
+    assert_eq!(table.changes(), 5);
+}

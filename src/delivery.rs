@@ -135,6 +135,11 @@ pub enum FaultKind {
     Login,
     /// The address guard forbids it: nothing was sent, and nothing will be.
     Refused,
+    /// The proxy failed, and may be worth asking again after so long. Says nothing of the endpoint, and
+    /// does not count as an attempt.
+    Proxy {
+        again: Duration,
+    },
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
@@ -147,7 +152,7 @@ impl FaultKind {
             FaultKind::Shutdown => Some(Duration::ZERO),
             FaultKind::Starved => Some(STARVED),
             FaultKind::Unsigned => Some(UNSIGNED),
-            FaultKind::Unresolved { again } => Some(again),
+            FaultKind::Unresolved { again } | FaultKind::Proxy { again } => Some(again),
             _ => None,
         }
     }
@@ -165,6 +170,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Unsigned => "signing",
             FaultKind::Login => "login",
             FaultKind::Refused => "refused",
+            FaultKind::Proxy { .. } => "proxy",
             FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }

@@ -1,11 +1,15 @@
 //! How connections to receivers leave this machine.
 
 use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
+use super::secrets::read_secret;
 use super::values::ip_address;
-use crate::egress::{Egress, Source};
+use crate::egress::{Bypass, Egress, Login, Proxy, Source};
+use crate::secret::Secret;
 
 /// How connections to receivers leave this machine.
 #[derive(Debug, Args)]
@@ -14,11 +18,46 @@ pub struct EgressArgs {
     /// family that is not given is not used then
     #[arg(long = "bind-address", env = "OUTHOOK_BIND_ADDRESS", value_name = "IP", value_delimiter = ',', value_parser = ip_address)]
     bind_addresses: Vec<IpAddr>,
+    /// Reach receivers through a proxy: http://, https://, socks5:// (names are looked up here) or
+    /// socks5h:// (they are looked up there)
+    #[arg(
+        long,
+        env = "OUTHOOK_PROXY",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    proxy: Option<Secret>,
+    /// Read user:password for the proxy from a file
+    #[arg(
+        long,
+        env = "OUTHOOK_PROXY_CREDENTIALS_FILE",
+        value_name = "FILE",
+        requires = "proxy"
+    )]
+    proxy_credentials_file: Option<PathBuf>,
+    /// Receivers that are reached without the proxy: host, .domain, address, network (10.0.0.0/8), each
+    /// but a network also with :port, or *
+    #[arg(
+        long,
+        env = "OUTHOOK_NO_PROXY",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    no_proxy: Vec<String>,
 }
 
 impl EgressArgs {
     /// The error is one line.
     pub fn config(&self) -> Result<Egress, String> {
+        let bypass = Bypass::new(self.no_proxy.iter().map(String::as_str));
+        Ok(Egress {
+            source: self.source()?,
+            proxy: self.proxy()?.map(Arc::new),
+            bypass: bypass.map_err(|e| format!("--no-proxy {e}"))?,
+        })
+    }
+
+    fn source(&self) -> Result<Source, String> {
         let source =
             Source::new(&self.bind_addresses).map_err(|e| format!("--bind-address {e}"))?;
         for address in source.all() {
@@ -27,6 +66,20 @@ impl EgressArgs {
                 format!("--bind-address {address}: {e}; it must be an address of this machine")
             })?;
         }
-        Ok(Egress { source })
+        Ok(source)
+    }
+
+    fn proxy(&self) -> Result<Option<Proxy>, String> {
+        let login = self.proxy_credentials_file.as_ref().map(|file| {
+            let secret = read_secret(&file.to_string_lossy());
+            secret
+                .and_then(|secret| Login::parse(&secret))
+                .map_err(|e| format!("--proxy-credentials-file {}: {e}", file.display()))
+        });
+        let login = login.transpose()?;
+        let proxy = self.proxy.as_ref();
+        let proxy = proxy.map(|url| Proxy::parse(url.expose(), login));
+        // Without what was written: it may hold a password.
+        proxy.transpose().map_err(|e| format!("--proxy: {e}"))
     }
 }

@@ -3,6 +3,7 @@
 //! A connection that rests is taken if there is one; otherwise a name is looked up, a socket
 //! connected and a TLS handshake made. `guarding.rs` says where it may lead. Blocks until the exchange's deadline at the longest.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,11 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
+use super::carrier::Carrier;
 use super::connect::connect;
 use super::failure::{Failure, broken, short};
 use super::names::LookUpError;
+use super::proxy::{Gate, Times};
 use super::stream::{Stream, Unasked};
 use super::transport::Wire;
 use super::{Connections, Target};
@@ -87,17 +90,29 @@ impl Exchange {
     }
 
     fn dial(&self) -> Result<Stream, Failure> {
+        let to = &self.to;
+        let carrier = match &to.gate {
+            None => self.dial_directly()?,
+            Some(gate) => self.dial_through(gate)?,
+        };
+        if !to.endpoint.is_https() {
+            return Ok(Stream::plain(carrier));
+        }
+        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || {
+            to.trust.for_origin(to.login.as_deref())
+        });
+        Stream::with_tls(carrier, to.endpoint.host(), tls, self.end)
+    }
+
+    fn dial_directly(&self) -> Result<Carrier, Failure> {
         let Connections {
             names,
             sockets,
             egress,
             ..
         } = &*self.connections;
-        let to = &self.to;
-        let (host, port) = (to.endpoint.host(), to.endpoint.port());
-        let addresses = names.addresses(host, self.end);
-        let addresses = addresses.map_err(|e| self.no_addresses(e))?;
-        self.check_addresses(&addresses)?;
+        let (host, port) = (self.to.endpoint.host(), self.to.endpoint.port());
+        let addresses = self.addresses()?;
         let end = self
             .end
             .min(Instant::now() + self.connections.connect_timeout);
@@ -106,13 +121,33 @@ impl Exchange {
         if addresses.first() != Some(&address) {
             names.prefer(host, address);
         }
-        if !to.endpoint.is_https() {
-            return Ok(Stream::plain(socket));
-        }
-        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || {
-            to.trust.for_origin(to.login.as_deref())
-        });
-        Stream::with_tls(socket, host, tls, self.end)
+        Ok(Carrier::Socket(socket))
+    }
+
+    fn dial_through(&self, gate: &Gate) -> Result<Carrier, Failure> {
+        let host = self.to.endpoint.host();
+        let addresses = match gate.resolves() && host.parse::<IpAddr>().is_err() {
+            // It finds them itself, and guards them.
+            true => {
+                self.check_name()?;
+                Vec::new()
+            }
+            false => self.addresses()?,
+        };
+        let times = Times {
+            step: self.connections.connect_timeout,
+            limit: self.end - self.begun,
+            end: self.end,
+        };
+        gate.dial(&self.connections, &self.to, &addresses, &times)
+    }
+
+    fn addresses(&self) -> Result<Vec<IpAddr>, Failure> {
+        let host = self.to.endpoint.host();
+        let addresses = self.connections.names.addresses(host, self.end);
+        let addresses = addresses.map_err(|e| self.no_addresses(e))?;
+        self.check_addresses(&addresses)?;
+        Ok(addresses)
     }
 
     /// A name that is still being looked up is no failure until this message has waited for it as

@@ -2,10 +2,11 @@
 //!
 //! A URL is judged before anything else, all addresses of its name when they are known, each
 //! address again as it is dialled (`connect.rs`), and a kept connection each time it is taken:
-//! by whom it leads to, and by what its name leads to now. Blocks for the resolver's lock at the
+//! by whom it leads to, and by what its name leads to now. Where a proxy looks names up, it is the
+//! proxy that must guard them; what stands in the URL as an address is judged here all the same. Blocks for the resolver's lock at the
 //! most, and for that only when something may have changed since the connection was last judged.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,16 @@ impl Exchange {
         judged.map_err(|refusal| self.refused(refusal))
     }
 
+    /// Judges a name that a proxy looks up. Of one alone it is known here where it leads: to the proxy
+    /// itself (RFC 6761 6.3).
+    pub fn check_name(&self) -> Result<(), Failure> {
+        let host = self.to.endpoint.host();
+        match host == "localhost" || host.ends_with(".localhost") {
+            true => self.check_addresses(&[Ipv4Addr::LOCALHOST.into()]),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a kept connection leads where it may. An error if nothing is to be sent there on
     /// any: its name leads elsewhere now.
     pub fn may_use(&self, stream: &mut Stream, now: Instant) -> Result<bool, Failure> {
@@ -62,12 +73,17 @@ impl Exchange {
         {
             return Ok(true);
         }
-        if guard.check(socket.peer()).is_err() {
+        if socket.leads_to().is_some_and(|ip| guard.check(ip).is_err()) {
             return Ok(false);
         }
         let host = self.to.endpoint.host();
+        let is_known_to_proxy = socket.leads_to().is_none();
         let until = match host.parse::<IpAddr>() {
             Ok(_) => now + LONG,
+            Err(_) if is_known_to_proxy => {
+                self.check_name()?;
+                now + LONG
+            }
             Err(_) => match names.present(host, now) {
                 Some((addresses, until)) => {
                     self.check_addresses(&addresses)?;

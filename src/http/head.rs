@@ -2,7 +2,7 @@
 //!
 //! Pure: it is given bytes as they come, and says when the head is complete. ureq's parser refuses a
 //! whole answer for one line that it does not like; but the status says whether the receiver took the
-//! message, whatever else the head holds. So this reader finds the status, keeps the six fields that
+//! message, whatever else the head holds. So this reader finds the status, keeps the seven fields that
 //! outhook needs, and drops all other lines unread. [`Head::write_canonical`] then writes a head that
 //! ureq's parser takes.
 //!
@@ -69,6 +69,8 @@ pub struct Head {
     pub retry_after: Option<Box<str>>,
     /// The first `Date`; printable ASCII.
     pub date: Option<Box<str>>,
+    /// A proxy asks who we are (`Proxy-Authenticate`).
+    pub asks: bool,
 }
 
 /// How the end of the body is found.
@@ -275,6 +277,7 @@ impl HeadReader {
             rest: fields.rest,
             retry_after: fields.retry_after,
             date: fields.date,
+            asks: fields.asks,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `--timeout`; knows nothing of scheduling, retries or Redis.
 
 mod buffers;
+mod carrier;
 mod certificates;
 mod client_certificate;
 mod connect;
@@ -17,6 +18,7 @@ mod head;
 mod logging_in;
 mod names;
 mod pool;
+mod proxy;
 mod records;
 mod request;
 mod request_head;
@@ -49,6 +51,7 @@ use exchange::{Exchange, NoLookUp};
 use failure::Failure;
 use names::Names;
 use pool::Pool;
+use proxy::Gate;
 use socket::Sockets;
 use tls::Trust;
 
@@ -83,6 +86,8 @@ pub struct Client {
     config: ureq::config::Config,
     timeout: Duration,
     connections: Arc<Connections>,
+    /// The proxy, if there is one.
+    gate: Option<Arc<Gate>>,
     trust: Arc<Trust>,
     /// What rules trust instead, by the fingerprint of their authorities.
     trusts: Mutex<HashMap<u64, Arc<Trust>>>,
@@ -105,13 +110,16 @@ pub struct Connections {
 #[derive(Debug, Clone)]
 pub struct Target {
     endpoint: Arc<Endpoint>,
-    /// What may share a connection: an origin, and whom it trusts.
+    /// What may share a connection: an origin, and whom it trusts. Through which proxy it is reached
+    /// depends on the origin alone.
     key: Arc<str>,
     trust: Arc<Trust>,
     /// Who we are there, and whether certificates are verified.
     login: Option<Arc<Login>>,
     /// In place of the guard of the options.
     guard: Option<Arc<Guard>>,
+    /// The proxy that leads to it.
+    gate: Option<Arc<Gate>>,
 }
 
 impl Client {
@@ -128,6 +136,7 @@ impl Client {
             guard: config.guard,
         };
         Ok(Client {
+            gate: Gate::of(&connections.egress, &trust),
             config: request::agent_config(),
             timeout: config.timeout,
             connections: Arc::new(connections),
@@ -170,6 +179,9 @@ impl Client {
     /// Cuts all attempts in progress, and fails those to come, as [`FaultKind::Shutdown`].
     pub fn shutdown(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        if let Some(gate) = &self.gate {
+            gate.close();
+        }
         self.connections.names.close();
         self.connections.pool.close();
         self.connections.sockets.shut_down();
@@ -198,11 +210,20 @@ impl Client {
         };
         // An agent of its own carries the exchange to the transport, and costs less than ureq's
         // pool, which recounts all its connections several times a request.
-        Agent::with_parts(self.config.clone(), exchange, NoLookUp).run(request)
+        let gate = exchange.to.gate.clone();
+        Agent::with_parts(self.config.clone(), exchange, NoLookUp)
+            .run(request)
+            .map_err(|e| match gate {
+                Some(gate) => gate.name_in(e),
+                None => e,
+            })
     }
 
     fn target(&self, delivery: &Delivery) -> Result<Target, Error> {
         let endpoint = delivery.message.endpoint.clone();
+        let gate = (self.gate.as_ref())
+            .filter(|_| !self.connections.egress.is_direct(&endpoint))
+            .cloned();
         let rule = delivery.rule.as_ref();
         let guard = rule.and_then(|rule| rule.guard.clone());
         let own = rule.and_then(|rule| rule.authorities.as_ref());
@@ -214,6 +235,7 @@ impl Client {
                 key: format!("{} {mark}", endpoint.origin).into(),
                 trust: own.map_or_else(|| Ok(self.trust.clone()), |own| self.trust_in(own))?,
                 login: login.cloned(),
+                gate,
                 endpoint,
                 guard,
             },
@@ -221,6 +243,7 @@ impl Client {
                 key: endpoint.origin.clone(),
                 trust: self.trust.clone(),
                 login: None,
+                gate,
                 endpoint,
                 guard,
             },

@@ -81,7 +81,7 @@ pub struct Socket {
     sockets: Arc<Sockets>,
     ticket: u64,
     read_timeout: Option<Duration>,
-    peer: IpAddr,
+    leads_to: Option<IpAddr>,
     /// Where it leads was judged then, after it had been kept.
     pub judged: Option<Judged>,
 }
@@ -111,7 +111,7 @@ impl Socket {
             sockets: sockets.clone(),
             ticket,
             read_timeout: None,
-            peer: ip.ip(),
+            leads_to: Some(ip.ip()),
             judged: None,
         };
         socket.inner.set_tcp_nodelay(true)?;
@@ -136,9 +136,14 @@ impl Socket {
         }
     }
 
-    /// Whom it leads to.
-    pub fn peer(&self) -> IpAddr {
-        self.peer
+    /// To which address it leads; `None`: only a proxy knows.
+    pub fn leads_to(&self) -> Option<IpAddr> {
+        self.leads_to
+    }
+
+    /// A proxy leads it there.
+    pub fn led_to(&mut self, target: Option<IpAddr>) {
+        self.leads_to = target;
     }
 
     /// The same socket, for someone who polls it.

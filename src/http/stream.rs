@@ -1,18 +1,20 @@
 //! One connection, in the clear or with TLS, as the transport uses it: bytes out, bytes in, and
 //! the question whether it is still as it was left. Blocks until the deadlines that it is handed.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+mod session;
+
+use std::io::{self, ErrorKind, Read};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustls::ClientConnection;
 
+use super::carrier::Carrier;
 use super::failure::{Failure, broken};
-use super::records::Walk;
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
 use super::unread::Unread;
 use crate::delivery::FaultKind;
+use session::{Now, Tls};
 
 /// How much of a request went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,39 +54,26 @@ pub enum Settled {
 /// 16 KiB, and part of one is not known to be an answer yet.
 const MAX_TALK: usize = 32 * 1024;
 
-/// What is taken in at a time of which TLS keeps everything for itself: so many reads.
-const MAX_READS: usize = 32;
-
 /// See the module's header.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Socket,
+    carrier: Carrier,
     tls: Option<Tls>,
 }
 
-#[derive(Debug)]
-struct Tls {
-    connection: Box<ClientConnection>,
-    origin: OriginTls,
-    /// Where in the server's records the bytes end that have been read from the socket.
-    walk: Walk,
-    /// Bytes that were handed on.
-    read: usize,
-}
-
 impl Stream {
-    pub fn plain(socket: Socket) -> Stream {
-        Stream { socket, tls: None }
+    pub fn plain(carrier: Carrier) -> Stream {
+        Stream { carrier, tls: None }
     }
 
     /// Makes the handshake with `host`.
     pub fn with_tls(
-        mut socket: Socket,
+        mut carrier: Carrier,
         host: &str,
         origin: OriginTls,
         end: Instant,
     ) -> Result<Stream, Failure> {
-        let (connection, walk) = origin.connect(&mut socket, host, end)?;
+        let (connection, walk) = origin.connect(&mut carrier, host, end)?;
         let tls = Tls {
             connection,
             origin,
@@ -92,19 +81,19 @@ impl Stream {
             read: 0,
         };
         let tls = Some(tls);
-        Ok(Stream { socket, tls })
+        Ok(Stream { carrier, tls })
     }
 
     pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        self.tls.is_some() || self.carrier.is_tls()
     }
 
     pub fn socket(&self) -> &Socket {
-        &self.socket
+        self.carrier.socket()
     }
 
     pub fn socket_mut(&mut self) -> &mut Socket {
-        &mut self.socket
+        self.carrier.socket_mut()
     }
 
     /// What an error of this stream means, if TLS has to do with it.
@@ -139,11 +128,11 @@ impl Stream {
     /// What stands in it. What a server says to TLS alone of its own accord (a session ticket) is
     /// nothing; an alert is an error.
     pub fn look(&mut self) -> io::Result<Unasked> {
-        match (self.socket.look(), &mut self.tls) {
+        match (self.carrier.look(), &mut self.tls) {
             (Idle::Quiet, None) => Ok(Unasked::Nothing),
             // It may stand between the socket and us: what was read with the last answer.
             (Idle::Quiet, Some(tls)) => tls.process(),
-            (Idle::Readable, Some(tls)) => tls.take_in(&self.socket),
+            (Idle::Readable, Some(tls)) => tls.take_in(&mut self.carrier),
             (Idle::Readable, None) => Ok(Unasked::Bytes),
             (Idle::Ended, _) => Ok(Unasked::End),
         }
@@ -173,11 +162,11 @@ impl Stream {
     /// Reads what stands in it; 0 at the end, `WouldBlock` if nothing does.
     pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.socket.read_now(buffer),
+            None => self.carrier.read_now(buffer),
             Some(tls) => {
                 let mut result = tls.connection.reader().read(buffer);
                 if matches!(&result, Err(e) if e.kind() == ErrorKind::WouldBlock) {
-                    tls.take_in(&self.socket)?;
+                    tls.take_in(&mut self.carrier)?;
                     result = tls.connection.reader().read(buffer);
                 }
                 tls.read += *result.as_ref().unwrap_or(&0);
@@ -190,16 +179,45 @@ impl Stream {
     /// [`Unasked::Unclear`] counts too.
     pub fn send(&mut self, bytes: &[u8], suspicious: bool, end: Instant) -> io::Result<Sent> {
         match &mut self.tls {
-            None => send_plain(&self.socket, bytes, end),
-            Some(tls) => tls.send(&self.socket, bytes, suspicious, end),
+            None => send_plain(&mut self.carrier, bytes, end),
+            Some(tls) => tls.send(&mut self.carrier, bytes, suspicious, end),
         }
+    }
+
+    /// Takes what there is room for; `WouldBlock` if there is none. It may not go out before the next
+    /// read.
+    pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.carrier.write_now(bytes),
+            Some(tls) => tls.write_now(&mut self.carrier, bytes),
+        }
+    }
+
+    /// Waits until it is ready for one of `flags`. Whether there is something to read: what TLS keeps
+    /// for itself is nothing.
+    pub fn wait(&mut self, flags: PollFlags, end: Instant) -> io::Result<bool> {
+        let Some(tls) = self.tls.as_mut().filter(|_| flags.contains(PollFlags::IN)) else {
+            return self.carrier.wait(flags, end);
+        };
+        if tls.process()? == Unasked::Bytes {
+            return Ok(true);
+        }
+        while self.carrier.wait(flags, end)? {
+            match tls.take_in(&mut self.carrier)? {
+                Unasked::Bytes | Unasked::End => return Ok(true),
+                // Whoever talks to TLS without end is not waited for without end.
+                _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Receives what comes next; 0 at the end.
     pub fn receive(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.socket.read(buffer, end),
-            Some(tls) => tls.receive(&mut self.socket, buffer, end),
+            None => self.carrier.read(buffer, end),
+            Some(tls) => tls.receive(&mut self.carrier, buffer, end),
         }
     }
 }
@@ -209,22 +227,22 @@ impl Drop for Stream {
     /// hung up already would only answer with a reset.
     fn drop(&mut self) {
         if let Some(Tls { connection, .. }) = &mut self.tls
-            && self.socket.look() == Idle::Quiet
+            && self.carrier.look() == Idle::Quiet
         {
             connection.send_close_notify();
             // It is of no use to wait for room here.
-            let _ = connection.write_tls(&mut Now(&self.socket));
+            let _ = connection.write_tls(&mut Now(&mut self.carrier));
         }
     }
 }
 
-fn send_plain(socket: &Socket, bytes: &[u8], end: Instant) -> io::Result<Sent> {
+fn send_plain(carrier: &mut Carrier, bytes: &[u8], end: Instant) -> io::Result<Sent> {
     let mut sent = 0;
     while sent < bytes.len() {
-        match socket.write_now(&bytes[sent..]) {
+        match carrier.write_now(&bytes[sent..]) {
             Ok(n) => sent += n,
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                if wait_for_room(socket, end)? {
+                if wait_for_room(carrier, end)? {
                     return Ok(Sent::Interrupted(sent));
                 }
             }
@@ -235,159 +253,6 @@ fn send_plain(socket: &Socket, bytes: &[u8], end: Instant) -> io::Result<Sent> {
 }
 
 /// Waits until more can be sent. Whether something has come meanwhile.
-fn wait_for_room(socket: &Socket, end: Instant) -> io::Result<bool> {
-    socket.wait(PollFlags::IN | PollFlags::OUT, end)
-}
-
-impl Tls {
-    fn send(
-        &mut self,
-        socket: &Socket,
-        bytes: &[u8],
-        suspicious: bool,
-        end: Instant,
-    ) -> io::Result<Sent> {
-        let mut taken = 0;
-        loop {
-            if taken < bytes.len() {
-                taken += self.connection.writer().write(&bytes[taken..])?;
-            }
-            if !self.connection.wants_write() {
-                if taken == bytes.len() {
-                    return Ok(Sent::All);
-                }
-                continue;
-            }
-            match self.connection.write_tls(&mut Now(socket)) {
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    if wait_for_room(socket, end)? {
-                        match self.take_in(socket)? {
-                            Unasked::Bytes | Unasked::End => {
-                                return Ok(Sent::Interrupted(taken));
-                            }
-                            Unasked::Unclear if suspicious => {
-                                return Ok(Sent::Interrupted(taken));
-                            }
-                            // Whoever talks to TLS without end is not given time without end.
-                            _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
-                            _ => {}
-                        }
-                    }
-                }
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    fn receive(
-        &mut self,
-        socket: &mut Socket,
-        buffer: &mut [u8],
-        end: Instant,
-    ) -> io::Result<usize> {
-        let mut late = 0;
-        loop {
-            match self.connection.reader().read(buffer) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                // Many servers just hang up at the end, without the farewell of TLS. Whoever
-                // frames the answer notices if it was cut short.
-                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                result => {
-                    self.read += *result.as_ref().unwrap_or(&0);
-                    return result;
-                }
-            }
-            // What stands in the socket counts, whatever the clock says; but a server that talks to
-            // TLS without end is not listened to without end.
-            late += usize::from(Instant::now() >= end);
-            if late > MAX_READS {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            let mut wire = Until(socket, end, &mut self.walk);
-            self.connection.read_tls(&mut wire)?;
-            self.process()?;
-            // It may have to answer: a change of keys, or an alert.
-            while self.connection.wants_write() {
-                match self.connection.write_tls(&mut Now(socket)) {
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                        socket.wait(PollFlags::OUT, end)?;
-                    }
-                    result => drop(result?),
-                }
-            }
-        }
-    }
-
-    /// Takes in what stands in the socket, without waiting.
-    fn take_in(&mut self, socket: &Socket) -> io::Result<Unasked> {
-        for _ in 0..MAX_READS {
-            let mut wire = Records(socket, &mut self.walk);
-            match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Ok(Unasked::End),
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
-                Err(e) => return Err(e),
-            }
-            let come = self.process()?;
-            if matches!(come, Unasked::Bytes | Unasked::End) {
-                return Ok(come);
-            }
-        }
-        Ok(Unasked::Unclear)
-    }
-
-    /// Makes something of what was read.
-    fn process(&mut self) -> io::Result<Unasked> {
-        let state = self.connection.process_new_packets().map_err(invalid)?;
-        Ok(match self.walk.is_inside() {
-            _ if state.plaintext_bytes_to_read() > 0 => Unasked::Bytes,
-            _ if state.peer_has_closed() => Unasked::End,
-            true => Unasked::Unclear,
-            false => Unasked::Nothing,
-        })
-    }
-}
-
-fn invalid(e: rustls::Error) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, e)
-}
-
-/// A socket that does not wait.
-struct Now<'a>(&'a Socket);
-
-/// What stands in a socket, whose records are followed.
-struct Records<'a>(&'a Socket, &'a mut Walk);
-
-impl Read for Records<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.0.read_now(buffer)?;
-        self.1.pass(&buffer[..n]);
-        Ok(n)
-    }
-}
-
-impl Write for Now<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_now(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_parts_now(parts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A socket that waits until a deadline, and whose records are followed.
-struct Until<'a>(&'a mut Socket, Instant, &'a mut Walk);
-
-impl Read for Until<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.0.read(buffer, self.1)?;
-        self.2.pass(&buffer[..n]);
-        Ok(n)
-    }
+fn wait_for_room(carrier: &mut Carrier, end: Instant) -> io::Result<bool> {
+    carrier.wait(PollFlags::IN | PollFlags::OUT, end)
 }

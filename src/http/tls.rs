@@ -1,4 +1,4 @@
-//! TLS over a connected socket: configurations, the handshake, and what its failures mean.
+//! TLS over a connection: configurations, the handshake, and what its failures mean.
 //!
 //! Blocks until the deadline that it is handed at the longest. Sessions are kept for each origin
 //! apart ([`Trust::for_origin`]), so that as many can be resumed as there are endpoints, and none
@@ -18,11 +18,11 @@ use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, SupportedCipherSuite,
 };
 
+use super::carrier::Carrier;
 use super::certificates::{Unverified, Verifier, refusal};
 use super::client_certificate::{Asked, describe_alert};
 use super::failure::{Failure, is_timeout};
 use super::records::Walk;
-use super::socket::Socket;
 use crate::authorities::Authorities;
 use crate::delivery::FaultKind;
 use crate::login::Login;
@@ -117,7 +117,7 @@ impl OriginTls {
     /// Makes the handshake with `host`, a name or an address. What was read may be more than it.
     pub fn connect(
         &self,
-        socket: &mut Socket,
+        carrier: &mut Carrier,
         host: &str,
         end: Instant,
     ) -> Result<(Box<ClientConnection>, Walk), Failure> {
@@ -130,7 +130,7 @@ impl OriginTls {
         let connection = ClientConnection::new(self.config.clone(), name);
         let mut connection = connection.map_err(|e| self.describe(&e))?;
         let mut wire = Wire {
-            socket,
+            carrier,
             end,
             first: None,
             walk: Walk::default(),
@@ -234,10 +234,10 @@ fn describe_plain(bytes: &[u8]) -> String {
     format!("the server does not speak TLS on this port (it sent \"{shown}\"); {help}")
 }
 
-/// A socket under rustls, with a deadline. Keeps the first bytes that came, as rustls says
+/// A connection under rustls, with a deadline. Keeps the first bytes that came, as rustls says
 /// nothing of what it could not read.
 struct Wire<'a> {
-    socket: &'a mut Socket,
+    carrier: &'a mut Carrier,
     end: Instant,
     first: Option<Vec<u8>>,
     walk: Walk,
@@ -245,7 +245,7 @@ struct Wire<'a> {
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.socket.read(buffer, self.end)?;
+        let n = self.carrier.read(buffer, self.end)?;
         self.walk.pass(&buffer[..n]);
         let seen = &buffer[..n.min(64)];
         self.first.get_or_insert_with(|| seen.to_vec());
@@ -260,9 +260,9 @@ impl Write for Wire<'_> {
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.socket.write_parts_now(parts) {
+            match self.carrier.write_parts_now(parts) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    self.socket.wait(PollFlags::OUT, self.end)?;
+                    self.carrier.wait(PollFlags::OUT, self.end)?;
                 }
                 result => return result,
             }

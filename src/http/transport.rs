@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use zeroize::Zeroizing;
 
 use super::buffers::{Held, INPUT};
 use super::exchange::{Exchange, other};
@@ -98,13 +99,18 @@ impl Wire {
     /// Sends what is held. `last`: nothing more will come.
     fn flush(&mut self, last: bool) -> Result<(), Failure> {
         let length = self.buffers.take_output();
+        let mut rewritten = None;
         if self.sending == Sending::NotBegun {
             request_head::tidy(self.buffers.taken(length));
+            rewritten = self.rewrite(length);
         }
         let is_kept = self.connected.is_none();
         let mut sent = 0;
         self.sending = loop {
-            let bytes = &self.buffers.taken(length)[sent..];
+            let bytes = match &rewritten {
+                Some(bytes) => &bytes[sent..],
+                None => &self.buffers.taken(length)[sent..],
+            };
             let stream = self.stream.as_mut().expect("it is given back at the end");
             match stream.send(bytes, is_kept, self.exchange.end) {
                 Ok(Sent::All) if last => break Sending::Done,
@@ -131,6 +137,13 @@ impl Wire {
             self.buffers.free_output();
         }
         Ok(())
+    }
+
+    /// The request as a proxy is to read it, if one is.
+    fn rewrite(&mut self, length: usize) -> Option<Zeroizing<Vec<u8>>> {
+        let to = &self.exchange.to;
+        let gate = to.gate.as_ref().filter(|gate| gate.reads(to))?;
+        Some(gate.rewrite(self.buffers.taken(length), to))
     }
 
     fn stale(&self) -> Failure {
@@ -220,6 +233,10 @@ impl Wire {
         let Some(mut head) = head else {
             return Ok(true);
         };
+        let to = &self.exchange.to;
+        if let Some(gate) = to.gate.as_ref().filter(|gate| gate.reads(to)) {
+            gate.note_answer(head.status, head.asks, self.exchange.begun)?;
+        }
         let mut body = &came[used..];
         if (200..300).contains(&head.status) {
             // It has decided, and nobody wants its body. ureq is told that there is none.

@@ -20,6 +20,8 @@ mod durable;
 mod durable_faults;
 mod durable_kills;
 mod egress;
+mod egress_outage;
+mod egress_proxy;
 mod endpoints_cli;
 mod endpoints_file;
 mod ends;

@@ -19,6 +19,7 @@ enum Name {
     KeepAlive,
     RetryAfter,
     Date,
+    ProxyAuthenticate,
 }
 
 /// What the lines so far have said.
@@ -35,6 +36,8 @@ pub struct Fields {
     pub rest: Option<Duration>,
     pub retry_after: Option<Box<str>>,
     pub date: Option<Box<str>>,
+    /// A proxy asks who we are.
+    pub asks: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -108,6 +111,7 @@ impl Fields {
             }
             (Name::KeepAlive, false) => self.rest = self.rest.or_else(|| read_rest(text)),
             (Name::RetryAfter, false) => self.read_retry_after(text),
+            (Name::ProxyAuthenticate, _) => self.asks = true,
             (Name::Date, false) if self.date.is_none() => {
                 self.date = printable(text).map(Box::from);
             }
@@ -236,6 +240,7 @@ impl Name {
             11 => (b"retry-after", Name::RetryAfter),
             14 => (b"content-length", Name::ContentLength),
             17 => (b"transfer-encoding", Name::TransferEncoding),
+            18 => (b"proxy-authenticate", Name::ProxyAuthenticate),
             _ => return None,
         };
         name.eq_ignore_ascii_case(text).then_some(found)

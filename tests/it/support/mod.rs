@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod dns;
+pub mod forward;
+pub mod https;
 pub mod ndjson;
 pub mod proxy;
 pub mod receiver;

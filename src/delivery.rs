@@ -140,6 +140,13 @@ pub enum FaultKind {
     Proxy {
         again: Duration,
     },
+    /// The secret that it names is being read. Says nothing of the endpoint, and does not count as an
+    /// attempt.
+    SecretUnread {
+        again: Duration,
+    },
+    /// There is no such secret. Likewise.
+    NoSecret,
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
@@ -152,7 +159,10 @@ impl FaultKind {
             FaultKind::Shutdown => Some(Duration::ZERO),
             FaultKind::Starved => Some(STARVED),
             FaultKind::Unsigned => Some(UNSIGNED),
-            FaultKind::Unresolved { again } | FaultKind::Proxy { again } => Some(again),
+            FaultKind::Unresolved { again }
+            | FaultKind::Proxy { again }
+            | FaultKind::SecretUnread { again } => Some(again),
+            FaultKind::NoSecret => Some(UNSIGNED),
             _ => None,
         }
     }
@@ -167,10 +177,10 @@ impl fmt::Display for FaultKind {
             FaultKind::Timeout => "timeout",
             FaultKind::Protocol => "protocol",
             FaultKind::Shutdown => "shutdown",
-            FaultKind::Unsigned => "signing",
             FaultKind::Login => "login",
             FaultKind::Refused => "refused",
             FaultKind::Proxy { .. } => "proxy",
+            FaultKind::Unsigned | FaultKind::SecretUnread { .. } | FaultKind::NoSecret => "signing",
             FaultKind::Starved | FaultKind::Internal => "internal",
         })
     }

@@ -21,6 +21,7 @@ mod outage;
 mod pipeline;
 mod pulse;
 mod receiver;
+mod secret_loader;
 mod signals;
 mod threads;
 mod timer;
@@ -30,6 +31,7 @@ mod worker;
 // Floor 2: blocking I/O, and what the system allows.
 mod descriptors;
 mod http;
+mod keyring;
 mod store;
 // Floor 1: decisions, pure.
 mod lane;
@@ -54,6 +56,7 @@ mod record;
 mod report;
 mod rules;
 mod rules_file;
+mod sealed;
 mod secret;
 mod signing;
 mod timestamp;

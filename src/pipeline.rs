@@ -24,6 +24,7 @@
 //! look-up, a connect) is left behind: the process is about to end.
 
 mod client;
+mod sources;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,12 +38,12 @@ use crate::control::{Inbox, Snapshot};
 use crate::delivery::Delivery;
 use crate::drain::{Drain, EndSignals, drain as signal};
 use crate::http::Client;
-use crate::intake::{Arrival, Arrivals, Intake};
+use crate::intake::{Arrivals, Intake};
+use crate::keyring::Keyring;
 use crate::lane::LaneLimits;
 use crate::ledger::{self, Ledger, LedgerSummary};
 use crate::lender::{Desk, Lender};
 use crate::outage::OutageTracker;
-use crate::places::Place;
 use crate::pulse::Pulse;
 use crate::record::Want;
 use crate::rules::Rules;
@@ -55,6 +56,7 @@ use crate::work_queue::{self, WorkReceiver};
 use crate::worker::{self, CompletedAttempt};
 
 use client::make_client;
+use sources::{Inlets, start_sources};
 
 /// Places between a source and the timer: small, as messages wait better in Redis. A patient
 /// source gets fewer if little may be held.
@@ -128,6 +130,8 @@ pub struct Control {
     pub wants: Option<WakingSender<Want>>,
     /// Lends what limits allow that hold for all replicas. Without it each has its own.
     pub lender: Option<Lender>,
+    /// Keys by the names that messages give. Without it messages that give one are refused.
+    pub keyring: Option<Keyring>,
 }
 
 /// A pipeline at work.
@@ -176,7 +180,7 @@ impl Pipeline {
         let (work, takers) = work_queue::queue(config.workers);
         let (records, to_keep) = bounded(ledger::CAPACITY);
         let (receipts, answered) = bounded(ledger::RECEIPTS);
-        let client = make_client(config)?;
+        let client = make_client(config, control.keyring.clone())?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
         config.notes().iter().for_each(|note| warn!("{note}"));
@@ -222,6 +226,7 @@ impl Pipeline {
             eager: eager_in,
             patient: patient_in,
             max_message_bytes: config.max_message_bytes,
+            takes_secrets: control.keyring.is_some(),
         };
         start_sources(&mut threads, sources, inlets, &EndSignals { drain, last })?;
         Ok(Pipeline { timer, ledger })
@@ -319,41 +324,6 @@ fn start_workers(
             // Fails only when the timer has given up on it.
             worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
         })?;
-    }
-    Ok(())
-}
-
-/// What sources send into.
-struct Inlets {
-    eager: WakingSender<Place<Arrival>>,
-    patient: WakingSender<Place<Arrival>>,
-    max_message_bytes: usize,
-}
-
-/// Starts them so that all begin when all are there, and none does if one cannot be started.
-fn start_sources(
-    threads: &mut Threads,
-    sources: Vec<Source>,
-    inlets: Inlets,
-    ends: &EndSignals,
-) -> Result<(), String> {
-    let count = sources.len();
-    let (go, all_started) = bounded(count);
-    for source in sources {
-        let out = match source.kind {
-            SourceKind::Eager => inlets.eager.clone(),
-            SourceKind::Patient => inlets.patient.clone(),
-        };
-        let mut intake = Intake::new(out, &source.name, inlets.max_message_bytes);
-        let (ends, all_started) = (ends.clone(), all_started.clone());
-        threads.spawn(&source.name, move || {
-            if all_started.recv().is_ok() {
-                (source.run)(&mut intake, &ends);
-            }
-        })?;
-    }
-    for _ in 0..count {
-        go.send(()).expect("we hold a receiver");
     }
     Ok(())
 }

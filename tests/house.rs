@@ -57,6 +57,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("verdict", 0),
     ("lib", 5),
     ("fuzzing", 5),
+    ("keyring", 2),
+    ("sealed", 0),
+    ("secret_loader", 3),
 ];
 
 const MAX_FILE: usize = 400;

@@ -82,6 +82,7 @@ fn every_example_is_run_by_someone() {
         "by hand",
         "stream",
         "operating",
+        "secrets",
         "endpoints",
         "deliver",
         "dead",
@@ -122,10 +123,11 @@ fn the_steps_by_hand_deliver_and_the_dead_letter_can_be_read() {
          grep -q '^200 POST /hook webhook-id=msg_.* \\[1,2,3\\]' listen.log\n\
          redis-cli -p 6379 PUBLISH payments 'no JSON'\n\
          until {dead} | grep -q bad_json; do sleep 0.05; done\n\
-         {operating}\n{endpoints}\n",
+         {operating}\n{secrets}\n{endpoints}\n",
         services.replace(":9000 &", ":9000 >listen.log &"),
         stream = example("stream").trim(),
         operating = example("operating").trim(),
+        secrets = example("secrets").trim(),
         endpoints = example("endpoints").trim(),
         deliver = example("deliver").trim(),
         dead = example("dead").trim(),

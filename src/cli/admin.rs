@@ -39,6 +39,9 @@ pub struct SendArgs {
     /// After the messages of this key that were sent before
     #[arg(long, value_name = "KEY", requires = "url")]
     pub order_key: Option<String>,
+    /// Name of the secret that signs it
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub secret: Option<String>,
     /// PUBLISH to a channel, and do not add to the stream
     #[arg(long)]
     pub publish: bool,

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::egress::EgressArgs;
 use super::guard::GuardArgs;
+use super::keyring::KeyringArgs;
 use super::signing::SigningArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
 use crate::authorities::Authorities;
@@ -77,6 +78,8 @@ pub struct DeliveryArgs {
     pub endpoints: Option<PathBuf>,
     #[command(flatten)]
     pub signing: SigningArgs,
+    #[command(flatten)]
+    pub keyring: KeyringArgs,
     /// Refuse larger messages
     #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = number::<u32>(64, 512 << 20))]
     max_message_bytes: u32,

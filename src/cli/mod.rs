@@ -8,6 +8,7 @@ mod admin;
 mod delivery;
 mod egress;
 mod guard;
+mod keyring;
 mod redis;
 mod secrets;
 mod signing;
@@ -25,6 +26,7 @@ pub use admin::{
     SelectArgs, SendArgs, StatusArgs,
 };
 pub use delivery::{DeliveryArgs, WorkersArgs};
+pub use keyring::{KeyringArgs, SecretAct, SecretPlace, SecretsArgs};
 pub use redis::RedisArgs;
 pub use secrets::read_secret;
 pub use signing::SigningArgs;
@@ -69,6 +71,8 @@ pub enum Command {
     Parked(ParkedArgs),
     /// List keys (orderKey) with messages in play, show those of one, or let one go on
     Keys(KeysArgs),
+    /// Put secrets into Redis, list their names, delete some
+    Secrets(SecretsArgs),
     /// Tell what became of a message
     Status(StatusArgs),
     /// List endpoints as the running replicas see them; pause and resume some

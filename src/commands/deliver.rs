@@ -5,10 +5,11 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{descriptors, exit_code, rules};
+use super::{descriptors, exit_code, rules, secrets};
 use crate::cli::DeliverArgs;
 use crate::control::Commands;
 use crate::intake::stdin;
+use crate::outage::OutageTracker;
 use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::rules_file::Bounds;
@@ -44,6 +45,8 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     };
     let file = args.delivery.endpoints.as_deref();
     let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
+    let keyring = secrets::keyring(&args.delivery.keyring, None, OutageTracker::new("secrets"))?;
+    let reload = rules::and_secrets(reload, keyring.clone());
     let drain = signals::listen(orders, reload).map_err(|e| format!("signals: {e}"))?;
     let max_bytes = config.max_message_bytes;
     let source = Source {
@@ -64,6 +67,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
             pulse: Pulse::default(),
             wants: None,
             lender: None,
+            keyring,
         },
     )?;
     let summary = pipeline.wait();

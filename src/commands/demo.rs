@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGINT;
 
-use super::{descriptors, exit_code, rules};
+use super::{descriptors, exit_code, rules, secrets};
 use crate::cli::DemoArgs;
 use crate::control::{Commands, Snapshot};
 use crate::drain::Drain;
 use crate::guard::{Changes, Cidr, PortRule, Ports};
 use crate::intake::Intake;
+use crate::outage::OutageTracker;
 use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::pulse::Pulse;
 use crate::receiver::{self, Behaviour, Received};
@@ -72,6 +73,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     };
     let file = args.delivery.endpoints.as_deref();
     let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
+    let keyring = secrets::keyring(&args.delivery.keyring, None, OutageTracker::new("secrets"))?;
+    let reload = rules::and_secrets(reload, keyring.clone());
     let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
@@ -94,6 +97,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
             pulse: Pulse::default(),
             wants: None,
             lender: None,
+            keyring,
         },
     )?;
     let customers = Arc::new(customers);

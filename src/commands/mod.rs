@@ -11,6 +11,7 @@ mod listen;
 mod parked;
 mod print;
 mod rules;
+mod secrets;
 mod send;
 mod serve;
 mod status;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dead(args) => dead::run(&args),
         Command::Parked(args) => parked::run(&args),
         Command::Keys(args) => keys::run(&args),
+        Command::Secrets(args) => secrets::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Endpoints(args) => endpoints::run(&args),
     };

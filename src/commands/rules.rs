@@ -11,6 +11,7 @@ use rustls::pki_types::UnixTime;
 
 use crate::cli::{SigningArgs, read_authorities, read_secret};
 use crate::control::{Command, Commands};
+use crate::keyring::Keyring;
 use crate::rules::{Rule, Rules};
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
@@ -59,6 +60,14 @@ pub fn watch(
         (Err(e), _) => warn!("SIGHUP: {e}; the old rules stay"),
     };
     Ok((rules, Box::new(reload)))
+}
+
+/// The same, and secrets that messages name are read again.
+pub fn and_secrets(reload: Reload, keyring: Option<Keyring>) -> Reload {
+    Box::new(move || {
+        reload();
+        keyring.iter().for_each(Keyring::read_again);
+    })
 }
 
 impl Origin {

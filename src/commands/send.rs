@@ -167,6 +167,9 @@ fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
     if let Some(key) = &args.order_key {
         fields.push(("orderKey", Value::from(&**key).to_string()));
     }
+    if let Some(name) = &args.secret {
+        fields.push(("secret", Value::from(&**name).to_string()));
+    }
     if !headers.is_empty() {
         fields.push(("headers", Value::from(headers).to_string()));
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 use log::info;
 
-use super::{descriptors, exit_code, rules};
+use super::{descriptors, exit_code, rules, secrets};
 use crate::cli::ServeArgs;
 use crate::config::{DeliveryConfig, attempts_per_second};
 use crate::control::Commands;
@@ -23,6 +23,7 @@ use crate::intake::pubsub::Subscriber;
 use crate::intake::recall::Recaller;
 use crate::intake::stream::{self, Consumer};
 use crate::intake::upkeep::Upkeep;
+use crate::keyring::Keyring;
 use crate::lender::Lender;
 use crate::outage::OutageTracker;
 use crate::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
@@ -56,22 +57,12 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     };
     let file = args.delivery.endpoints.as_deref();
     let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
+    let trouble = OutageTracker::new("ledger");
+    let places = Some((&redis, &keys));
+    let keyring = secrets::keyring(&args.delivery.keyring, places, trouble.of("secrets"))?;
+    let reload = rules::and_secrets(reload, keyring.clone());
     let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
-    info!(
-        "outhook {} starts: {} workers, Redis at {redis}",
-        env!("CARGO_PKG_VERSION"),
-        config.workers
-    );
-    let per_second = |at_a_time| attempts_per_second(at_a_time, USUAL_ANSWER);
-    info!(
-        "{} workers: {}/s if endpoints answer in {}; of these {}, and so {}/s, for one endpoint \
-         (--workers, --max-in-flight)",
-        config.workers,
-        per_second(config.workers),
-        humantime::format_duration(USUAL_ANSWER),
-        config.max_in_flight,
-        per_second(config.max_in_flight),
-    );
+    tell_start(&config, &redis);
     descriptors::prepare(Some(config.workers));
     let (waker, sleeper) = waker();
     // One question at a time for each endpoint: that bounds it.
@@ -85,7 +76,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
             let waker = waker.clone();
             move || waker.wake()
         }),
-        trouble: OutageTracker::new("ledger"),
+        trouble,
+        keyring,
         pulse: Pulse::default(),
         hands: Hands::new(args.consumer.is_none()),
     };
@@ -96,6 +88,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         pulse: link.pulse.clone(),
         wants: Some(WakingSender::new(ask, waker)),
         lender: Some(lender(&link, orders.clone())),
+        keyring: link.keyring.clone(),
     };
     let recaller = recaller(&link, orders.clone(), (wants, sleeper));
     let mut sources = sources(args, &config, &link, orders);
@@ -111,6 +104,25 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     Ok(exit_code(summary.nothing_lost()))
 }
 
+/// What is running, and what its workers allow.
+fn tell_start(config: &DeliveryConfig, redis: &Redis) {
+    info!(
+        "outhook {} starts: {} workers, Redis at {redis}",
+        env!("CARGO_PKG_VERSION"),
+        config.workers
+    );
+    let per_second = |at_a_time| attempts_per_second(at_a_time, USUAL_ANSWER);
+    info!(
+        "{} workers: {}/s if endpoints answer in {}; of these {}, and so {}/s, for one endpoint \
+         (--workers, --max-in-flight)",
+        config.workers,
+        per_second(config.workers),
+        humantime::format_duration(USUAL_ANSWER),
+        config.max_in_flight,
+        per_second(config.max_in_flight),
+    );
+}
+
 /// What the threads that talk to Redis have in common.
 struct Link {
     redis: Redis,
@@ -122,6 +134,7 @@ struct Link {
     trouble: OutageTracker,
     pulse: Pulse,
     hands: Hands,
+    keyring: Option<Keyring>,
 }
 
 fn sources(
@@ -163,6 +176,7 @@ fn sources(
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         channels: args.channels.names.clone(),
+        keyring: link.keyring.clone(),
         orders,
         trouble: link.trouble.of("subscriber"),
         refusing: link.trouble.of("channels"),
@@ -243,6 +257,7 @@ fn parts(args: &ServeArgs) -> Vec<Part> {
         (Part::Status, args.status_ttl.is_some()),
         (Part::AttemptLog, args.attempt_log.is_some()),
         (Part::Limits, args.delivery.endpoints.is_some()),
+        (Part::Secrets, args.delivery.keyring.are_in_redis()),
     ];
     let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
     let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];

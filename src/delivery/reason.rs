@@ -28,6 +28,8 @@ pub enum DeadReason {
     OverBudget,
     /// The address guard forbids where it would go.
     RefusedAddress,
+    /// For an hour there was no key of the name that it gives.
+    NoSecret,
 }
 
 impl DeadReason {
@@ -44,6 +46,7 @@ impl DeadReason {
             DeadReason::TooOld,
             DeadReason::OverBudget,
             DeadReason::RefusedAddress,
+            DeadReason::NoSecret,
         ];
         let rejected = RejectReason::ALL.map(DeadReason::Rejected);
         rejected.into_iter().chain(others)
@@ -64,6 +67,7 @@ impl fmt::Display for DeadReason {
             DeadReason::TooOld => f.write_str("too_old"),
             DeadReason::OverBudget => f.write_str("over_budget"),
             DeadReason::RefusedAddress => f.write_str("refused_address"),
+            DeadReason::NoSecret => f.write_str("no_secret"),
         }
     }
 }

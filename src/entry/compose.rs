@@ -23,7 +23,9 @@ pub fn compose(fields: &[Vec<u8>]) -> Result<Vec<u8>, Refused> {
         };
         let raw: Result<&RawValue, _> = serde_json::from_slice(&pair[1]);
         let value = match (field, raw) {
-            (Field::Url | Field::WebhookId | Field::OrderKey, _) => text(name, &pair[1])?,
+            (Field::Url | Field::WebhookId | Field::OrderKey | Field::Secret, _) => {
+                text(name, &pair[1])?
+            }
             (_, Ok(raw)) => raw.get().to_owned(),
             (Field::Data, Err(e)) => {
                 let e = format!("{name} is not JSON: {e}; a text needs quotes of its own");

@@ -137,5 +137,9 @@ fn write(message: &Message) -> String {
     if let Some(key) = &overrides.order_key {
         parts.push(format!("\"orderKey\":{}", Value::from(&**key)));
     }
+    if let Some(name) = &overrides.secret {
+        crate::message::vet_secret_name(name).expect("it was read");
+        parts.push(format!("\"secret\":{}", Value::from(&**name)));
+    }
     format!("{{{}}}", parts.join(","))
 }

@@ -45,6 +45,7 @@ use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
 use crate::egress::Egress;
 use crate::endpoint::Endpoint;
 use crate::guard::Guard;
+use crate::keyring::Keyring;
 use crate::login::Login;
 use crate::timestamp::unix_ms;
 use exchange::{Exchange, NoLookUp};
@@ -92,6 +93,8 @@ pub struct Client {
     /// What rules trust instead, by the fingerprint of their authorities.
     trusts: Mutex<HashMap<u64, Arc<Trust>>>,
     public_authorities: bool,
+    /// Keys by name, if messages may give names.
+    keyring: Option<Keyring>,
     closed: AtomicBool,
 }
 
@@ -124,7 +127,7 @@ pub struct Target {
 
 impl Client {
     /// Fails when the resolver cannot be started, or a certificate cannot be used.
-    pub fn new(config: ClientConfig) -> io::Result<Client> {
+    pub fn new(config: ClientConfig, keyring: Option<Keyring>) -> io::Result<Client> {
         let trust = Trust::new(config.public_authorities, config.authorities.as_ref());
         let trust = trust.map_err(io::Error::other)?;
         let connections = Connections {
@@ -143,6 +146,7 @@ impl Client {
             trust: Arc::new(trust),
             trusts: Mutex::default(),
             public_authorities: config.public_authorities,
+            keyring,
             closed: AtomicBool::new(false),
         })
     }
@@ -198,7 +202,10 @@ impl Client {
         (at, begun): (u64, Instant),
         may_reuse: bool,
     ) -> Result<Response<Body>, Error> {
-        let request = request::build(delivery, at, logging_in::header(delivery)?)?;
+        let request = {
+            let keyring = self.keyring.as_ref();
+            request::build(delivery, at, logging_in::header(delivery)?, keyring)?
+        };
         let exchange = Exchange {
             connections: self.connections.clone(),
             to: self.target(delivery)?,

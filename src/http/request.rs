@@ -7,6 +7,7 @@ use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 
 use super::signing;
 use crate::delivery::Delivery;
+use crate::keyring::Keyring;
 
 /// The `User-Agent` of every request that does not bring its own.
 pub const USER_AGENT: &str = concat!("outhook/", env!("CARGO_PKG_VERSION"));
@@ -38,6 +39,7 @@ pub fn build<'a>(
     delivery: &'a Delivery,
     at: u64,
     login: Option<&HeaderValue>,
+    keyring: Option<&Keyring>,
 ) -> Result<Request<&'a [u8]>, Error> {
     let Delivery { message, rule, .. } = delivery;
     let method = rule.as_ref().and_then(|rule| rule.method.as_ref());
@@ -67,7 +69,7 @@ pub fn build<'a>(
         headers.insert(header::AUTHORIZATION, login.clone());
     }
     headers.insert(HeaderName::from_static("webhook-id"), id);
-    signing::sign(delivery, method, at, headers)?;
+    signing::sign(delivery, keyring, (method, at), headers)?;
     request.body(message.data()).map_err(Error::Http)
 }
 

@@ -1,6 +1,8 @@
 //! Signs a request, at each attempt anew.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use log::warn;
 use ureq::Error;
@@ -9,25 +11,49 @@ use ureq::http::{HeaderMap, Method};
 use super::exchange::other;
 use super::failure::Failure;
 use crate::delivery::{Delivery, FaultKind};
+use crate::keyring::{Found, Keyring};
 use crate::signing::{Signing, Subject};
 
 /// At most so often the log says that there is no key.
 const WARN_EVERY: u64 = 60_000;
 
-/// How this delivery is signed, if at all.
-fn signing_of(delivery: &Delivery) -> Option<&Signing> {
-    delivery.rule.as_ref()?.signing.as_deref()
+/// Whose keys sign this delivery, if any: those of the name that the message gives, before those of its
+/// endpoint, before those of all.
+fn signing_of(
+    delivery: &Delivery,
+    keyring: Option<&Keyring>,
+) -> Result<Option<Arc<Signing>>, Failure> {
+    let own = (delivery.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
+    let Some(name) = &delivery.message.overrides.secret else {
+        return Ok(own.cloned());
+    };
+    let Some(keyring) = keyring else {
+        let text = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
+        let text = format!("secret {name}: {text}");
+        return Err(Failure::new(FaultKind::NoSecret, text));
+    };
+    match keyring.find(name, own, Instant::now()) {
+        Found::Signing(signing) => Ok(Some(signing)),
+        Found::Unread { again, text } => Err(Failure::new(FaultKind::SecretUnread { again }, text)),
+        Found::Missing(text) => Err(Failure::new(FaultKind::NoSecret, text)),
+    }
 }
 
 /// Adds the headers of its signature. Whatever the message brought in their place goes: nobody else
 /// signs. `at`: Unix milliseconds of this attempt.
 pub fn sign(
     delivery: &Delivery,
-    method: &Method,
-    at: u64,
+    keyring: Option<&Keyring>,
+    (method, at): (&Method, u64),
     headers: &mut HeaderMap,
 ) -> Result<(), Error> {
-    let Some(signing) = signing_of(delivery) else {
+    let signing = signing_of(delivery, keyring).map_err(|failure| {
+        if failure.kind == FaultKind::NoSecret {
+            warn_now_and_then(at, &delivery.message.endpoint.origin, &failure.text);
+        }
+        other(failure)
+    })?;
+    let Some(signing) = signing else {
         return Ok(());
     };
     let message = &delivery.message;

@@ -26,7 +26,7 @@ use crate::delivery::{DeadLetter, Delivery};
 use crate::endpoint::Endpoint;
 use crate::entry::EntryId;
 use crate::entry::{Entry, StoredMessage};
-use crate::message::{Alias, MAX_ATTEMPTS, Message, Rejection};
+use crate::message::{Alias, MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::places::{Place, extra_places};
 use crate::store::StoreError;
 use crate::timestamp::{BootTime, unix_ms};
@@ -68,6 +68,8 @@ pub struct Intake {
     ids: Ids,
     /// What comes now was published while draining.
     is_late: bool,
+    /// Whether messages may name secrets.
+    takes_secrets: bool,
 }
 
 #[derive(Default)]
@@ -75,6 +77,10 @@ struct Endpoints {
     known: HashMap<Box<str>, Arc<Endpoint>>,
     bytes: usize,
 }
+
+/// Said of a message that names a secret where there are none.
+const NO_SECRETS: &str =
+    "secret: there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
 
 /// The timer has ended: nothing more can be taken in.
 #[derive(Debug)]
@@ -138,7 +144,13 @@ impl Intake {
             aliases: HashSet::new(),
             ids: Ids::default(),
             is_late: false,
+            takes_secrets: true,
         }
+    }
+
+    /// From now on messages that name a secret are refused, as there is none.
+    pub fn refuse_secrets(&mut self) {
+        self.takes_secrets = false;
     }
 
     /// Says where in the source the next messages come from, as the Pub/Sub channel.
@@ -265,6 +277,9 @@ impl Intake {
     ) -> Result<Message, Rejection> {
         let endpoints = &mut self.endpoints;
         let message = Message::parse(raw, self.max_bytes, fresh_id, |url| endpoints.find(url))?;
+        if message.overrides.secret.is_some() && !self.takes_secrets {
+            return Err(message.refuse(RejectReason::BadSecret, NO_SECRETS.into()));
+        }
         for alias in &message.aliases {
             self.tell_alias(alias);
         }

@@ -24,8 +24,11 @@ use self::gap::Past;
 use super::{Closed, End, Intake};
 use crate::control::{Command, Commands};
 use crate::drain::{Drain, EndSignals};
+use crate::keyring::Keyring;
 use crate::outage::OutageTracker;
-use crate::store::{Finding, Heard, Keys, Observer, Redis, StoreError, Subscription, fetch_holds};
+use crate::store::{
+    Finding, Heard, Keys, Observer, Redis, SECRETS_CHANGED, StoreError, Subscription, fetch_holds,
+};
 
 /// How soon a drain is noticed in silence.
 const POLL: Duration = Duration::from_millis(100);
@@ -53,6 +56,8 @@ pub struct Subscriber {
     pub channels: Vec<String>,
     /// For what operators' tools publish.
     pub orders: Commands,
+    /// Told when secrets have changed.
+    pub keyring: Option<Keyring>,
     pub trouble: OutageTracker,
     /// Of channels that are refused, and holds that cannot be read: no reason to give up the
     /// connection, or to wait before the next.
@@ -296,6 +301,10 @@ impl Subscriber {
     fn take(&self, intake: &mut Intake, channel: &str, payload: Vec<u8>) -> Result<(), Closed> {
         if channel == self.keys.control {
             let text = String::from_utf8_lossy(&payload);
+            if text == SECRETS_CHANGED {
+                self.keyring.iter().for_each(Keyring::read_again);
+                return Ok(());
+            }
             match Command::parse(&text, Instant::now()) {
                 Some(Command::Report(key, _)) if !self.keys.is_reply(&key) => {
                     warn!("{channel}: not a place for an answer: {key:?}");

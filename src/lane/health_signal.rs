@@ -16,7 +16,7 @@ pub enum HealthSignal {
         took: Duration,
     },
     /// Nothing: outhook cut the attempt short, or is itself to blame. Others would fare no better
-    /// for so long.
+    /// for so long; for no time where only this message is concerned.
     None {
         pause: Duration,
     },
@@ -41,7 +41,11 @@ pub fn health_signal(attempt: &Attempt) -> HealthSignal {
         },
         Exchange::Answer { .. } => HealthSignal::Alive { took: attempt.took },
         Exchange::Fault {
-            kind: FaultKind::Internal | FaultKind::Refused,
+            kind:
+                FaultKind::Internal
+                | FaultKind::Refused
+                | FaultKind::SecretUnread { .. }
+                | FaultKind::NoSecret,
             ..
         } => HealthSignal::NOTHING,
         Exchange::Fault { kind, .. } => match kind.postponed() {

@@ -12,6 +12,9 @@ use crate::timestamp;
 /// The longest `webhookId` and `orderKey`, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
+/// The longest name of a secret.
+const MAX_SECRET_NAME: usize = 128;
+
 /// The most attempts that anyone may ask for.
 pub const MAX_ATTEMPTS: u32 = 1000;
 
@@ -159,5 +162,35 @@ pub fn order_key(value: &RawValue) -> Result<Arc<str>, String> {
             "orderKey is {} bytes; 1 to {MAX_ID_BYTES} are allowed",
             key.len()
         )),
+    }
+}
+
+/// The name of a secret. Whatever stands in its place may be a secret itself, and is not shown.
+pub fn secret(value: &RawValue) -> Result<Arc<str>, String> {
+    let name = text(value).ok_or("secret must be a string: the name of a secret")?;
+    vet_secret_name(&name).map_err(|e| format!("secret {e}"))?;
+    Ok(name.as_ref().into())
+}
+
+/// The error does not show it.
+pub fn vet_secret_name(name: &str) -> Result<(), &'static str> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    if ["whsec_", "whsk_", "whpk_", "ohsk_"]
+        .iter()
+        .any(|start| name.starts_with(start))
+    {
+        return Err(
+            "must be the name of a secret, and looks like a key itself: if it is one, \
+                    whoever can read the message knows it now",
+        );
+    }
+    match (1..=MAX_SECRET_NAME).contains(&name.len())
+        && name.bytes().all(good)
+        && !name.starts_with('.')
+    {
+        true => Ok(()),
+        false => Err(
+            "must be the name of a secret: 1 to 128 of A-Z a-z 0-9 _ . -, not beginning with a dot",
+        ),
     }
 }

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use crate::endpoint::Endpoint;
 use crate::headers::{self, Headers};
 
-pub use fields::{MAX_ATTEMPTS, vet_id};
+pub use fields::{MAX_ATTEMPTS, vet_id, vet_secret_name};
 use wire::Wire;
 pub use wire::{Alias, Field, find as find_field};
 
@@ -50,6 +50,8 @@ pub struct Overrides {
     pub expires_at: Option<u64>,
     /// Messages of one key go one after another.
     pub order_key: Option<Arc<str>>,
+    /// The name of the secret that signs it.
+    pub secret: Option<Arc<str>>,
 }
 
 /// Why a message cannot be delivered at all. The bytes come back to the caller.
@@ -77,13 +79,14 @@ pub enum RejectReason {
     BadMaxAttempts,
     BadExpiresAt,
     BadOrderKey,
+    BadSecret,
     TooLarge,
     /// A stream entry without one field `message`.
     BadEntry,
 }
 
 impl RejectReason {
-    pub const ALL: [RejectReason; 12] = [
+    pub const ALL: [RejectReason; 13] = [
         RejectReason::BadJson,
         RejectReason::BadUrl,
         RejectReason::BadId,
@@ -94,6 +97,7 @@ impl RejectReason {
         RejectReason::BadMaxAttempts,
         RejectReason::BadExpiresAt,
         RejectReason::BadOrderKey,
+        RejectReason::BadSecret,
         RejectReason::TooLarge,
         RejectReason::BadEntry,
     ];
@@ -112,6 +116,7 @@ impl fmt::Display for RejectReason {
             RejectReason::BadMaxAttempts => "bad_max_attempts",
             RejectReason::BadExpiresAt => "bad_expires_at",
             RejectReason::BadOrderKey => "bad_order_key",
+            RejectReason::BadSecret => "bad_secret",
             RejectReason::TooLarge => "too_large",
             RejectReason::BadEntry => "bad_entry",
         })
@@ -177,6 +182,17 @@ impl Message {
     /// The whole message, as published.
     pub fn raw(&self) -> &[u8] {
         &self.raw
+    }
+
+    /// Refuses it after all, for something that it names.
+    pub fn refuse(self, reason: RejectReason, detail: String) -> Rejection {
+        Rejection {
+            reason,
+            detail,
+            id: Some(self.id),
+            url: Some(self.endpoint.url.chars().take(MAX_URL_SHOWN).collect()),
+            raw: self.raw,
+        }
     }
 
     /// Gives up the message for its bytes.
@@ -246,7 +262,9 @@ fn read(
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
     };
-    use RejectReason::{BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadTimeout};
+    use RejectReason::{
+        BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadSecret, BadTimeout,
+    };
     let of = |field| wire.optional(field);
     Ok(Parts {
         id,
@@ -258,6 +276,7 @@ fn read(
             max_attempts: optional(of(Field::MaxAttempts), BadMaxAttempts, fields::max_attempts)?,
             expires_at: optional(of(Field::ExpiresAt), BadExpiresAt, fields::expires_at)?,
             order_key: optional(of(Field::OrderKey), BadOrderKey, fields::order_key)?,
+            secret: optional(of(Field::Secret), BadSecret, fields::secret)?,
         },
         data,
         aliases: wire.aliases,

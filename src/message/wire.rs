@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The fields, in the order of [`Field`].
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "url",
     "data",
     "webhookId",
@@ -22,6 +22,7 @@ const NAMES: [&str; 9] = [
     "timeout",
     "maxAttempts",
     "orderKey",
+    "secret",
 ];
 
 /// One of them.
@@ -36,6 +37,7 @@ pub enum Field {
     Timeout,
     MaxAttempts,
     OrderKey,
+    Secret,
 }
 
 const FIELDS: [Field; NAMES.len()] = [
@@ -48,6 +50,7 @@ const FIELDS: [Field; NAMES.len()] = [
     Field::Timeout,
     Field::MaxAttempts,
     Field::OrderKey,
+    Field::Secret,
 ];
 
 /// A name that was taken for another.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use crate::config::DeliveryConfig;
 use crate::descriptors::{descriptor_limit, idle_that_fit};
 use crate::http::{Client, ClientConfig, Files, NamesConfig};
+use crate::keyring::Keyring;
 
 /// The error is one line.
-pub fn make_client(config: &DeliveryConfig) -> Result<Arc<Client>, String> {
-    let client = Client::new(client_config(config));
+pub fn make_client(
+    config: &DeliveryConfig,
+    keyring: Option<Keyring>,
+) -> Result<Arc<Client>, String> {
+    let client = Client::new(client_config(config), keyring);
     let client = client.map_err(|e| format!("the HTTP client cannot be started: {e}"))?;
     Ok(Arc::new(client))
 }

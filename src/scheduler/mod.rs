@@ -19,6 +19,7 @@ mod lanes;
 mod leases;
 mod recalls;
 mod saturation;
+mod secrets;
 mod shares;
 mod strand;
 mod turns;
@@ -247,6 +248,9 @@ impl Scheduler {
             self.release(&delivery, signal, now);
         }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
+        if let Some(FaultKind::NoSecret) = attempt.fault() {
+            return self.wait_for_secret(delivery, attempt, now);
+        }
         if let Some(after) = attempt.postponed() {
             if let Some(FaultKind::Unresolved { .. }) = attempt.fault() {
                 delivery.name_asked.get_or_insert(now.mono);

@@ -5,6 +5,7 @@
 
 pub mod key;
 pub mod message;
+mod named;
 pub mod scheme;
 pub mod template;
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Keys {
     pub attempt_log: String,
     /// Endpoints that are held: a sorted set, by when that ends, in Unix ms of Redis's clock.
     pub holds: String,
+    /// Secrets by name: a hash.
+    pub secrets: String,
     /// A Pub/Sub channel, for orders to all replicas.
     pub control: String,
     prefix: String,
@@ -54,6 +56,7 @@ impl Keys {
             dead: format!("{prefix}dead"),
             attempt_log: format!("{prefix}attempt-log"),
             holds: format!("{prefix}holds"),
+            secrets: format!("{prefix}secrets"),
             control: format!("{prefix}control"),
             prefix,
         }

@@ -28,12 +28,14 @@ pub enum Part {
     Operators,
     /// To find out whether a subscription stands.
     Subscriptions,
+    /// `--secrets-from redis`
+    Secrets,
 }
 
-use Part::{AttemptLog, Bridge, Deliveries, Limits, Operators, Status, Subscriptions};
+use Part::{AttemptLog, Bridge, Deliveries, Limits, Operators, Secrets, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 80] = [
+const NEEDS: [(Part, &str); 81] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -120,6 +122,7 @@ const NEEDS: [(Part, &str); 80] = [
     (Limits, "HDEL {shares} f"),
     (Limits, "PEXPIRE {shares} 1000"),
     (Subscriptions, "PUBSUB NUMSUB c"),
+    (Secrets, "HMGET {secrets} f"),
 ];
 
 /// What the server said when it was to queue a command.
@@ -214,6 +217,7 @@ fn command(words: &str, keys: &Keys) -> (Cmd, Option<String>) {
             "{key}" => keys.followers(""),
             "{dead}" => keys.dead.clone(),
             "{holds}" => keys.holds.clone(),
+            "{secrets}" => keys.secrets.clone(),
             "{control}" => keys.control.clone(),
             "{attempt-log}" => keys.attempt_log.clone(),
             "{seen}" => keys.seen("0", ""),
@@ -246,6 +250,7 @@ fn describe(
         AttemptLog => "--attempt-log needs it",
         Limits => "without it rate and max_in_flight of --endpoints hold for each replica alone",
         Operators => "without it operators' commands reach no replica",
+        Secrets => "--secrets-from redis needs it",
         Subscriptions => "without it a subscription that the server has dropped goes unnoticed",
     };
     let add = |list: &mut Vec<String>, item: String| {

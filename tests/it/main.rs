@@ -50,6 +50,7 @@ mod redis_trouble;
 mod redis_writes;
 mod retries;
 mod scripts;
+mod secrets;
 mod signing;
 mod silence;
 mod support;

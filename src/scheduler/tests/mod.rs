@@ -389,3 +389,52 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
         "{detail}"
     );
 }
+
+#[test]
+fn without_its_secret_a_message_waits_for_an_hour_and_then_dies_unsent() {
+    let missing = || Attempt {
+        at: 0,
+        took: Duration::ZERO,
+        result: Exchange::Fault {
+            kind: FaultKind::NoSecret,
+            text: "secret acme: there is none".into(),
+        },
+    };
+    let begin = now();
+    let mut s = leasing();
+    let mut first = delivery("a", 1);
+    (first.entry, first.received) = (Some(EntryId::new(1, 0)), begin.unix_ms);
+    first.lease_renewed_at = begin.boot;
+    s.accept(first, begin);
+    let out = s.next(begin).unwrap();
+    let fate = s.finish(out, missing(), begin);
+    assert!(matches!(fate, Disposition::Waiting { .. }), "{fate:?}");
+    assert_eq!((s.stats().attempts, s.active()), (0, 1), "it is no attempt");
+    // Another of its endpoint goes at once: it has said nothing of the endpoint.
+    s.accept(delivery("b", 1), begin);
+    let other = s.next(begin).unwrap();
+    assert_eq!(&*other.message.id, "b");
+    s.finish(other, answered(), begin);
+
+    let begin = Now {
+        unix_ms: begin.unix_ms + 10_000_000,
+        ..begin
+    };
+    for (age, due, dies) in [
+        (3_599_999, 0, false),
+        (3_600_000, 0, true),
+        (9_000_000, 8_000_000, false),
+    ] {
+        let mut s = leasing();
+        let mut old = delivery("a", 1);
+        (old.entry, old.lease_renewed_at) = (Some(EntryId::new(1, 0)), begin.boot);
+        old.received = begin.unix_ms - age;
+        old.message.deliver_at = (due > 0).then(|| begin.unix_ms - age + due);
+        s.accept(old, begin);
+        let out = s.next(begin).unwrap();
+        match s.finish(out, missing(), begin) {
+            Disposition::Dead(reason) => assert!(dies && reason == DeadReason::NoSecret, "{age}"),
+            fate => assert!(!dies, "{age}: {fate:?}"),
+        }
+    }
+}

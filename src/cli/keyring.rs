@@ -1,0 +1,133 @@
+//! Secrets by the names that messages give: where they are.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::admin::CommonArgs;
+use super::secrets::read_secret;
+use crate::keyring::Directory;
+use crate::message::vet_secret_name;
+use crate::sealed::SealingKeys;
+
+/// Where secrets are that messages name.
+#[derive(Debug, Clone, Args)]
+pub struct KeyringArgs {
+    /// Directory of secrets that messages name (field secret): one file each, one key a line
+    #[arg(long, env = "OUTHOOK_SECRETS_DIR", value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
+    /// Secrets that messages name are in Redis: see outhook secrets
+    #[arg(
+        long,
+        env = "OUTHOOK_SECRETS_FROM",
+        value_enum,
+        value_name = "PLACE",
+        conflicts_with = "secrets_dir"
+    )]
+    secrets_from: Option<SecretsFrom>,
+    #[command(flatten)]
+    sealing: SealingArgs,
+}
+
+/// Another place than a directory.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum SecretsFrom {
+    /// The hash {PREFIX}:secrets
+    Redis,
+}
+
+/// How secrets in Redis are encrypted.
+#[derive(Debug, Clone, Args)]
+pub struct SealingArgs {
+    /// File with the key that secrets in Redis are encrypted with; those that are not are refused then.
+    /// Several keys, one a line: the first encrypts, all are tried
+    #[arg(long, env = "OUTHOOK_SECRETS_KEY_FILE", value_name = "FILE")]
+    secrets_key_file: Option<PathBuf>,
+}
+
+/// Where secrets are.
+pub enum SecretPlace {
+    Nowhere,
+    Directory(Directory, String),
+    Redis(Option<SealingKeys>),
+}
+
+impl KeyringArgs {
+    pub fn are_in_redis(&self) -> bool {
+        self.secrets_from == Some(SecretsFrom::Redis)
+    }
+
+    /// The error is one line.
+    pub fn place(&self) -> Result<SecretPlace, String> {
+        let key_file = &self.sealing.secrets_key_file;
+        match (&self.secrets_dir, self.secrets_from) {
+            (_, Some(SecretsFrom::Redis)) => Ok(SecretPlace::Redis(self.sealing.keys()?)),
+            (_, None) if key_file.is_some() => Err(
+                "--secrets-key-file: it is for secrets in Redis; set --secrets-from redis, or leave it out"
+                    .into(),
+            ),
+            (Some(path), None) => {
+                let place = format!("--secrets-dir {}", path.display());
+                match Directory::open(path) {
+                    Ok(directory) => Ok(SecretPlace::Directory(directory, place)),
+                    Err(e) => Err(format!("{place}: {e}")),
+                }
+            }
+            (None, None) => Ok(SecretPlace::Nowhere),
+        }
+    }
+}
+
+impl SealingArgs {
+    /// The error is one line, and shows no key.
+    pub fn keys(&self) -> Result<Option<SealingKeys>, String> {
+        let Some(path) = &self.secrets_key_file else {
+            return Ok(None);
+        };
+        let text = read_secret(&path.to_string_lossy());
+        let keys = text.and_then(|text| SealingKeys::parse(&text));
+        keys.map(Some)
+            .map_err(|e| format!("--secrets-key-file {}: {e}", path.display()))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct SecretsArgs {
+    #[command(subcommand)]
+    pub act: SecretAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretAct {
+    /// Put a secret there, in place of any of that name: from standard input, or a file; one key a line
+    Set {
+        /// As messages name it
+        #[arg(value_name = "NAME", value_parser = secret_name)]
+        name: String,
+        /// Read it from a file
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        sealing: SealingArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// One line a name, and whether the secret is encrypted; never the secret itself
+    List {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Delete a secret: messages that name it wait for an hour, and become dead letters then
+    Delete {
+        /// As messages name it
+        #[arg(value_name = "NAME", value_parser = secret_name)]
+        name: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
+
+fn secret_name(text: &str) -> Result<String, String> {
+    vet_secret_name(text)?;
+    Ok(text.to_owned())
+}

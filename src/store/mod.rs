@@ -60,48 +60,70 @@ pub use upkeep::Memory;
 /// Writes what the ledger holds. Each method makes all of its argument true, or answers why
 /// not, and then the same is offered again; what was true already is not doubled. An entry that
 /// is not ours any more is left alone, and answered. Each blocks for `limit` at most.
+///
+/// Every store keeps dead letters. What has a body here is for a store that has a stream; where
+/// there is none, there are no entries, and nothing is asked of it.
 pub trait Store: Send {
+    fn bury(&mut self, letters: &[DeadLetter], limit: Duration)
+    -> Result<Vec<Unmoved>, StoreError>;
+
+    /// Where dead letters go, for the log.
+    fn place(&self) -> String;
+
     /// Entries whose messages were delivered go.
-    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError>;
+    fn settle(&mut self, _entries: &[EntryId], _limit: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// The same of heads of keys: the next of each may come.
-    fn advance(&mut self, heads: &[(EntryId, Arc<str>)], limit: Duration)
-    -> Result<(), StoreError>;
+    fn advance(
+        &mut self,
+        _heads: &[(EntryId, Arc<str>)],
+        _limit: Duration,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Whose turn it is of these entries with keys, for each. The others wait in the store then.
     fn queue(
         &mut self,
-        deliveries: &[Delivery],
-        limit: Duration,
-    ) -> Result<Vec<Result<Turn, Why>>, StoreError>;
+        _deliveries: &[Delivery],
+        _limit: Duration,
+    ) -> Result<Vec<Result<Turn, Why>>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Entries get their lease renewed, and the number of attempts begun.
     fn note(
         &mut self,
-        notes: &[(EntryId, u32)],
-        limit: Duration,
-    ) -> Result<Vec<Unmoved>, StoreError>;
+        _notes: &[(EntryId, u32)],
+        _limit: Duration,
+    ) -> Result<Vec<Unmoved>, StoreError> {
+        Ok(Vec::new())
+    }
 
-    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError>;
-
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration)
-    -> Result<Vec<Unmoved>, StoreError>;
+    fn park(&mut self, _parked: &[Parked], _limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
+        Err(StoreError::new("this store cannot park"))
+    }
 
     /// Notes what attempts came to, for whoever asks.
-    fn tell(&mut self, told: &[StatusUpdate], limit: Duration) -> Result<(), StoreError>;
+    fn tell(&mut self, _told: &[StatusUpdate], _limit: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Has all replicas send nothing to these URLs for so long.
-    fn gone(&mut self, urls: &[(Arc<str>, Duration)], limit: Duration) -> Result<(), StoreError>;
+    fn gone(&mut self, _urls: &[(Arc<str>, Duration)], _limit: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Leaves reports where they are waited for.
     fn answer(
         &mut self,
-        answers: &[(Arc<str>, Box<EndpointSnapshots>)],
-        limit: Duration,
-    ) -> Result<(), StoreError>;
-
-    /// Where dead letters go, for the log.
-    fn place(&self) -> String;
+        _answers: &[(Arc<str>, Box<EndpointSnapshots>)],
+        _limit: Duration,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why the store did not take something, in words for the operator.

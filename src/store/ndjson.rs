@@ -1,7 +1,6 @@
 //! Dead letters as JSON lines, for `outhook deliver`.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,10 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
-use crate::delivery::{DeadLetter, Delivery, Field};
-use crate::entry::EntryId;
-use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Why};
-use crate::report::EndpointSnapshots;
+use crate::delivery::{DeadLetter, Field};
+use crate::record::Unmoved;
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {
@@ -30,45 +27,8 @@ impl<W: Write> Ndjson<W> {
     }
 }
 
-/// Keeps dead letters and nothing else: without a stream there are no entries, and nothing
-/// is parked where the scheduler has no near window.
+/// Keeps dead letters and nothing else.
 impl<W: Write + Send> Store for Ndjson<W> {
-    fn settle(&mut self, _: &[EntryId], _: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn advance(&mut self, _: &[(EntryId, Arc<str>)], _: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn queue(&mut self, _: &[Delivery], _: Duration) -> Result<Vec<Result<Turn, Why>>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn note(&mut self, _: &[(EntryId, u32)], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn tell(&mut self, _: &[StatusUpdate], _: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn park(&mut self, _: &[Parked], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
-        Err(StoreError::new("this store cannot park"))
-    }
-
-    fn gone(&mut self, _: &[(Arc<str>, Duration)], _: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn answer(
-        &mut self,
-        _: &[(Arc<str>, Box<EndpointSnapshots>)],
-        _: Duration,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
         let mut lines = Vec::new();
         for letter in letters {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::{DrainState, What};
+use super::types::DrainState;
+use super::waiting::Due;
 use super::{Now, Scheduler};
 use crate::backoff::RetrySchedule;
 use crate::delivery::{Attempt, DeadReason, Delivery};
@@ -174,8 +175,7 @@ impl Scheduler {
                 if delivery.attempts > 0 || is_over || was_begun {
                     self.renew(&mut delivery, now);
                 }
-                self.waiting += 1;
-                self.set_alarm(due, What::Delivery(delivery.into()));
+                self.waiting.set(due, Due::Delivery(delivery.into()));
                 Disposition::Waiting { after }
             }
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::types::{Alarm, What};
-use super::{HOUSEKEEPING_INTERVAL, Now, Reverse, Scheduler};
+use super::waiting::Due;
+use super::{HOUSEKEEPING_INTERVAL, Now, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
 use crate::lane::{EndpointEvent, HealthSignal, Lane};
 
@@ -85,17 +85,8 @@ impl Scheduler {
         // One that stands there already may be for a longer pause, before it opened again.
         if lane.alarm.is_none_or(|at| at > due) {
             lane.alarm = Some(due);
-            self.set_alarm(due, What::Lane(key.clone()));
+            self.waiting.set(due, Due::Lane(key.clone()));
         }
-    }
-
-    pub(super) fn set_alarm(&mut self, due: Instant, what: What) {
-        self.sequence += 1;
-        self.alarms.push(Reverse(Alarm {
-            due,
-            sequence: self.sequence,
-            what,
-        }));
     }
 
     /// Looks at all queues: defers entries that have stood there for so long that their lease

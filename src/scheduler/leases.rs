@@ -7,12 +7,10 @@
 //! anything else. What it has missed even so, the store finds: each script that moves an entry
 //! looks whether it is still ours.
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::What;
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
 use crate::entry::EntryId;
@@ -100,16 +98,14 @@ impl Scheduler {
     /// Renews what waits and would outlive its lease.
     fn renew_waiting(&mut self, now: Now) {
         let near = self.limits.parking.near_window().unwrap_or_default();
-        let mut alarms = std::mem::take(&mut self.alarms).into_vec();
-        for Reverse(alarm) in &mut alarms {
-            let left = alarm.due.saturating_duration_since(now.mono);
-            if let What::Delivery(delivery) = &mut alarm.what
-                && self.age(delivery, now) + left > near
-            {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.change_each(|due, delivery| {
+            let left = due.saturating_duration_since(now.mono);
+            if self.age(delivery, now) + left > near {
                 self.renew(delivery, now);
             }
-        }
-        self.alarms = alarms.into();
+        });
+        self.waiting = waiting;
     }
 
     fn drop_lapsed(&mut self, now: Now) -> usize {
@@ -124,14 +120,7 @@ impl Scheduler {
     /// All that stand somewhere here.
     fn all_waiting(&self) -> impl Iterator<Item = &Delivery> {
         let queued = self.lanes.values().flat_map(|lane| lane.queue());
-        let waiting = self
-            .alarms
-            .iter()
-            .filter_map(|Reverse(alarm)| match &alarm.what {
-                What::Delivery(delivery) => Some(&**delivery),
-                What::Lane(_) => None,
-            });
-        queued.chain(waiting)
+        queued.chain(self.waiting.deliveries())
     }
 
     /// Drops those of these entries that stand here. Answers how many did.
@@ -145,15 +134,8 @@ impl Scheduler {
             lost.extend(lane.extract(is_lost));
         }
         self.ready -= lost.len();
-        let (out, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
-            .into_iter()
-            .partition(|Reverse(alarm)| alarm.is_delivery_that(is_lost));
-        self.alarms = stay.into();
-        self.waiting -= out.len();
-        lost.extend(
-            out.into_iter()
-                .filter_map(|Reverse(alarm)| alarm.into_delivery()),
-        );
+        let waited = self.waiting.extract(|_, delivery| is_lost(delivery));
+        lost.extend(waited.into_iter().map(|(_, delivery)| delivery));
         let count = lost.len();
         for delivery in lost {
             self.lapse(&delivery);

@@ -24,9 +24,9 @@ mod shares;
 mod strand;
 mod turns;
 mod types;
+mod waiting;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,9 @@ pub use saturation::{Load, LoadEvent};
 pub use shares::Notice;
 use shares::Shares;
 use turns::Turns;
-use types::{Alarm, DrainState, What};
+use types::DrainState;
 pub use types::{Levels, Limits, Now, Parking, Stats};
+use waiting::{Due, Waiting};
 
 /// How often queues are searched for entries whose lease runs low, or four times in half a lease.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
@@ -67,14 +68,11 @@ pub struct Scheduler {
     rules: Rules,
     holds: Holds,
     turns: Turns,
-    alarms: BinaryHeap<Reverse<Alarm>>,
-    /// Deliveries among the alarms.
-    waiting: usize,
+    waiting: Waiting,
     leases: Leases,
     /// When this was last known to be awake.
     awake: Option<Now>,
     outbox: VecDeque<Record>,
-    sequence: u64,
     in_flight: usize,
     /// What all lanes weigh together.
     tally: Weight,
@@ -112,12 +110,10 @@ impl Scheduler {
             rules,
             holds: Holds::default(),
             turns: Turns::default(),
-            alarms: BinaryHeap::new(),
-            waiting: 0,
+            waiting: Waiting::default(),
             leases: Leases::default(),
             awake: None,
             outbox: VecDeque::new(),
-            sequence: 0,
             in_flight: 0,
             tally: Weight::default(),
             wants: Vec::new(),
@@ -203,17 +199,10 @@ impl Scheduler {
     /// Moves what has become due to its lane, opens what has been closed for long enough, and
     /// parks what cannot wait for its turn any longer.
     pub fn tick(&mut self, now: Now) {
-        while let Some(Reverse(first)) = self.alarms.peek() {
-            if first.due > now.mono {
-                break;
-            }
-            let Reverse(first) = self.alarms.pop().expect("just peeked");
-            match first.what {
-                What::Delivery(delivery) => {
-                    self.waiting -= 1;
-                    self.requeue(*delivery, now);
-                }
-                What::Lane(key) => {
+        while let Some(due) = self.waiting.pop(now.mono) {
+            match due {
+                Due::Delivery(delivery) => self.requeue(*delivery, now),
+                Due::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
                     if let Some(lane) = self.lanes.get_mut(&key) {
                         lane.alarm = lane.alarm.filter(|at| *at > now.mono);
@@ -230,7 +219,7 @@ impl Scheduler {
 
     /// When [`Scheduler::tick`] or [`Scheduler::observe_load`] has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let first = self.alarms.peek().map(|Reverse(first)| first.due);
+        let first = self.waiting.first();
         let load = self.saturation.deadline();
         let reserve = self.reserve.filter(|_| self.waits_for_reserve());
         let all = first.into_iter().chain(self.next_housekeeping).chain(load);
@@ -349,7 +338,7 @@ impl Scheduler {
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting + self.behind()
+        self.ready + self.in_flight + self.waiting.len() + self.behind()
     }
 
     /// Those that are to wait for others of their keys, or may be.
@@ -365,7 +354,7 @@ impl Scheduler {
         Levels {
             queued: self.ready,
             in_flight: self.in_flight,
-            scheduled: self.waiting + self.behind(),
+            scheduled: self.waiting.len() + self.behind(),
             lanes: self.lanes.len(),
             bytes: self.bytes,
             memory_only: self.active() - self.leases.len(),

@@ -1,11 +1,9 @@
 //! What a drain does not wait for: what is to wait longer, or stands in a lane that cannot be
 //! served before the drain is over.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::What;
 use super::{Now, Scheduler};
 
 /// A drain waits so long for a lane that has a rate. What would begin later leaves.
@@ -15,16 +13,9 @@ impl Scheduler {
     /// Looks anew at all that waits.
     pub(super) fn put_off_waiting(&mut self, now: Now) {
         let drain = self.drain;
-        let (late, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.alarms)
-            .into_iter()
-            .partition(|Reverse(alarm)| drain.leaves(alarm.due) && alarm.is_delivery());
-        self.alarms = keep.into();
-        for Reverse(alarm) in late {
-            if let What::Delivery(delivery) = alarm.what {
-                self.waiting -= 1;
-                let after = alarm.due.saturating_duration_since(now.mono);
-                self.put_off(*delivery, after, now);
-            }
+        for (due, delivery) in self.waiting.extract(|due, _| drain.leaves(due)) {
+            let after = due.saturating_duration_since(now.mono);
+            self.put_off(delivery, after, now);
         }
     }
 

@@ -1,11 +1,8 @@
 //! What the scheduler keeps to, counts and answers.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backoff::RetrySchedule;
-use crate::delivery::Delivery;
 use crate::lane::LaneLimits;
 use crate::timestamp::BootTime;
 
@@ -171,60 +168,3 @@ pub struct Levels {
     /// Of them all, those that memory alone holds.
     pub memory_only: usize,
 }
-
-/// Something that is to be done at a time.
-#[derive(Debug)]
-pub(super) struct Alarm {
-    pub due: Instant,
-    /// Makes equal due times first in, first out.
-    pub sequence: u64,
-    pub what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// A delivery is due.
-    Delivery(Box<Delivery>),
-    /// A lane's pause is over.
-    Lane(Arc<str>),
-}
-
-impl Alarm {
-    pub fn is_delivery(&self) -> bool {
-        self.is_delivery_that(|_| true)
-    }
-
-    pub fn is_delivery_that(&self, which: impl Fn(&Delivery) -> bool) -> bool {
-        match &self.what {
-            What::Delivery(delivery) => which(delivery),
-            What::Lane(_) => false,
-        }
-    }
-
-    pub fn into_delivery(self) -> Option<Delivery> {
-        match self.what {
-            What::Delivery(delivery) => Some(*delivery),
-            What::Lane(_) => None,
-        }
-    }
-}
-
-impl Ord for Alarm {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.due, self.sequence).cmp(&(other.due, other.sequence))
-    }
-}
-
-impl PartialOrd for Alarm {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Alarm {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Alarm {}

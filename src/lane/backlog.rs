@@ -104,6 +104,8 @@ pub struct Weight {
     pub expected: usize,
     /// 1 if any delivery of it is active.
     pub occupied: usize,
+    /// Deliveries that wait for their turn.
+    pub queued: usize,
 }
 
 impl Weight {
@@ -117,6 +119,7 @@ impl Weight {
         self.probes = self.probes - before.probes + after.probes;
         self.expected = self.expected - before.expected + after.expected;
         self.occupied = self.occupied - before.occupied + after.occupied;
+        self.queued = self.queued - before.queued + after.queued;
     }
 }
 
@@ -143,6 +146,7 @@ impl Lane {
             probes: usize::from(is_closed && (comes || self.active > 0)),
             expected: usize::from(!is_healthy && comes),
             occupied: usize::from(self.active > 0),
+            queued: self.ready.len(),
         }
     }
 

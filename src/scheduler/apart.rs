@@ -70,8 +70,8 @@ impl Scheduler {
         let bytes = delivery.message.raw().len();
         // It may be known: others to it may have been under way when it was set apart.
         let limits = self.limits.lanes;
-        self.lane(&url, now.mono);
-        let change = self.with_lane(&url, |lane| {
+        self.ensure_lane(&url, now.mono);
+        let change = self.lanes.change(&url, |lane| {
             lane.enter(bytes);
             let is_closed = lane.is_closed();
             let change = lane.close(wish, &limits, now.mono);
@@ -80,22 +80,19 @@ impl Scheduler {
         let change = change.flatten().map(|change| (url.clone(), change));
         self.changes.extend(change);
         self.release_from(&origin, HealthSignal::Alive { took }, now);
-        self.with_lane(&origin, |lane| lane.leave(bytes));
+        self.lanes.change(&origin, |lane| lane.leave(bytes));
         self.move_queue(&origin, &url, now);
         Some(HealthSignal::Alive { took })
     }
 
     /// What stands in the origin's queue for it waits with it.
     fn move_queue(&mut self, origin: &Arc<str>, url: &Arc<str>, now: Now) {
-        let Some(lane) = self.lanes.get_mut(origin) else {
-            return;
-        };
-        let queue = lane.extract(|d| d.message.endpoint.url == *url);
-        self.ready -= queue.len();
-        for mut delivery in queue {
+        let is_meant = |d: &Delivery| d.message.endpoint.url == *url;
+        let queue = self.lanes.change(origin, |lane| lane.extract(is_meant));
+        for mut delivery in queue.unwrap_or_default() {
             let bytes = delivery.message.raw().len();
-            self.with_lane(origin, |lane| lane.leave(bytes));
-            self.with_lane(url, |lane| lane.enter(bytes));
+            self.lanes.change(origin, |lane| lane.leave(bytes));
+            self.lanes.change(url, |lane| lane.enter(bytes));
             delivery.lane = url.clone();
             self.defer(delivery, url.clone(), now);
         }
@@ -113,7 +110,7 @@ impl Scheduler {
         let same = self.apart.0.iter().filter(|url| {
             let lane = self
                 .lanes
-                .get(*url)
+                .get(url)
                 .and_then(|lane| lane.closed_until(now.mono));
             lane.is_some() && **url != endpoint.url && covers(&endpoint.origin, url)
         });

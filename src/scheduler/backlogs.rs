@@ -27,28 +27,12 @@ impl Scheduler {
     /// What is to be asked of the store, now that all else is done.
     pub fn wants(&mut self, now: Now) -> Vec<Want> {
         for key in std::mem::take(&mut self.to_ask) {
-            if self.lanes.contains_key(&key) {
+            if self.lanes.has(&key) {
                 self.update_turn(&key, now.mono);
             }
         }
         self.ask_for_probes(now.mono);
         std::mem::take(&mut self.wants)
-    }
-
-    /// Changes a lane, and with it what all lanes weigh together.
-    pub(super) fn with_lane<T>(
-        &mut self,
-        key: &Arc<str>,
-        change: impl FnOnce(&mut Lane) -> T,
-    ) -> Option<T> {
-        let lane = self.lanes.get_mut(key)?;
-        let before = lane.weight();
-        let answer = change(lane);
-        let after = lane.weight();
-        if after != before {
-            self.tally.replace(before, after);
-        }
-        Some(answer)
     }
 
     /// What has come may be what was asked of a backlog.
@@ -58,7 +42,7 @@ impl Scheduler {
         };
         let is_held = self.held_by(delivery, now).is_some();
         let is_foreign = name != delivery.lane;
-        self.with_lane(&name, |lane| {
+        self.lanes.change(&name, |lane| {
             lane.backlog.coming -= 1;
             lane.backlog.to_bury = lane.backlog.to_bury.saturating_sub(1);
             if !is_held {
@@ -112,13 +96,16 @@ impl Scheduler {
     }
 
     pub(super) fn ahead(&self, lane: &Lane) -> usize {
-        let workers = self.limits.workers / self.tally.occupied.max(1);
+        let workers = self.limits.workers / self.lanes.tally().occupied.max(1);
         lane.ahead(workers).min(self.limits.share)
     }
 
     /// Whether all that are not healthy hold less than they may, without `own`.
     pub(super) fn has_unproven_room(&self, own: Weight) -> bool {
-        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
+        let (count, bytes) = (
+            self.lanes.tally().unproven,
+            self.lanes.tally().unproven_bytes,
+        );
         count - own.unproven < (self.limits.max_active / UNPROVEN_PART).max(1)
             && bytes - own.unproven_bytes < (self.limits.max_active_bytes / UNPROVEN_PART).max(1)
     }
@@ -126,7 +113,10 @@ impl Scheduler {
     /// Whether one that holds nothing may hold its first message, though others have used up what
     /// there is for them together: whoever is new must be tried.
     fn has_first_room(&self) -> bool {
-        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
+        let (count, bytes) = (
+            self.lanes.tally().unproven,
+            self.lanes.tally().unproven_bytes,
+        );
         count <= self.limits.max_active / 2 && bytes <= self.limits.max_active_bytes / 2
     }
 
@@ -134,10 +124,10 @@ impl Scheduler {
     fn unproven_each(&self) -> usize {
         let most = (self.limits.max_active / UNPROVEN_PART).max(1);
         let bytes = self.limits.max_active_bytes / UNPROVEN_PART;
-        if self.tally.unproven_bytes >= bytes {
+        if self.lanes.tally().unproven_bytes >= bytes {
             return 0;
         }
-        (most.saturating_sub(self.tally.unproven) / UNPROVEN_EACH).min(MOST_UNPROVEN)
+        (most.saturating_sub(self.lanes.tally().unproven) / UNPROVEN_EACH).min(MOST_UNPROVEN)
     }
 
     /// Puts it at the end of the backlog of `name`, in the store, or back at its beginning if it has
@@ -168,7 +158,8 @@ impl Scheduler {
                 return self.bury_for_room(delivery, now);
             }
             // The oldest makes room for it.
-            self.lane(&name, now.mono).backlog.to_bury += 1;
+            self.ensure_lane(&name, now.mono);
+            self.lanes.change(&name, |lane| lane.backlog.to_bury += 1);
         }
         if delivery.attempts == 0 {
             // Whoever gives it up may know nothing of its endpoint.
@@ -180,14 +171,18 @@ impl Scheduler {
             self.leases.defer(entry, name.clone());
         }
         self.stats.deferred += 1;
-        self.lane(&name, now.mono);
+        self.ensure_lane(&name, now.mono);
         let rule = delivery.rule.clone();
-        self.with_lane(&name, |lane| {
+        self.lanes.change(&name, |lane| {
             lane.set_max_age(rule.as_deref());
             lane.backlog.deferring += 1;
             lane.backlog.has = true;
         });
-        if self.lanes[&name].backlog.oldest.is_none() {
+        if self
+            .lanes
+            .get(&name)
+            .is_some_and(|lane| lane.backlog.oldest.is_none())
+        {
             self.set_oldest(&name, delivery.received, now);
         }
         let parked = Parked::new(delivery, Until::Released { name, first });
@@ -199,31 +194,27 @@ impl Scheduler {
     /// All that is queued in a lane that has closed waits better in its backlog, before what is
     /// there. What memory alone holds goes only if there is no room for it: it needs no store.
     pub(super) fn defer_queue(&mut self, key: &Arc<str>, now: Now) {
-        let Some(lane) = self
-            .lanes
-            .get_mut(key)
-            .filter(|_| self.limits.parking.is_possible())
-        else {
+        if !self.has_store() {
             return;
-        };
-        let queue = lane.extract(|d| d.entry.is_some());
-        self.ready -= queue.len();
-        for delivery in queue.into_iter().rev() {
+        }
+        let queue = self
+            .lanes
+            .change(key, |lane| lane.extract(|d| d.entry.is_some()));
+        for delivery in queue.unwrap_or_default().into_iter().rev() {
             self.defer_to(delivery, key.clone(), true, now);
         }
         // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
-            && let Some(delivery) = self.lanes.get_mut(key).and_then(Lane::pop_last)
+            && let Some(delivery) = self.lanes.change(key, Lane::pop_last).flatten()
         {
-            self.ready -= 1;
             self.defer(delivery, key.clone(), now);
         }
     }
 
     /// The ledger has made true that so much is in a backlog.
     pub(super) fn note_deferred(&mut self, name: &Arc<str>) {
-        self.with_lane(name, |lane| lane.backlog.note_added());
+        self.lanes.change(name, |lane| lane.backlog.note_added());
         self.to_ask.push(name.clone());
     }
 }

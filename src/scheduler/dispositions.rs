@@ -22,15 +22,15 @@ impl Scheduler {
         if delivery.attempts > 0 && self.limits.parking.is_possible() {
             self.put_on_probation(&delivery.lane, now);
         }
-        self.lane(&delivery.lane, now.mono);
+        self.ensure_lane(&delivery.lane, now.mono);
         let (lane, bytes) = (delivery.lane.clone(), delivery.message.raw().len());
-        self.with_lane(&lane, |lane| lane.enter(bytes));
+        self.lanes.change(&lane, |lane| lane.enter(bytes));
     }
 
     /// The same for one that has stood somewhere for a while: rules may have changed.
     pub(super) fn requeue(&mut self, mut delivery: Delivery, now: Now) {
         let bytes = delivery.message.raw().len();
-        self.with_lane(&delivery.lane, |lane| lane.leave(bytes));
+        self.lanes.change(&delivery.lane, |lane| lane.leave(bytes));
         self.assign_lane(&mut delivery, now);
         self.route(delivery, now);
     }
@@ -267,7 +267,7 @@ impl Scheduler {
     pub(super) fn leave(&mut self, delivery: &Delivery) {
         let bytes = delivery.message.raw().len();
         self.bytes -= bytes;
-        let is_askable = self.with_lane(&delivery.lane, |lane| {
+        let is_askable = self.lanes.change(&delivery.lane, |lane| {
             lane.leave(bytes);
             lane.backlog.is_askable()
         });

@@ -101,10 +101,8 @@ impl Scheduler {
     pub(super) fn end_waiting(&mut self, now: Now) {
         let mut lanes = std::mem::take(&mut self.lanes);
         let is_over = |d: &Delivery| self.is_expired(d, now.unix_ms) || self.is_too_old(d, now);
-        let closed = lanes.values_mut().filter(|lane| lane.is_closed());
-        let over: Vec<Delivery> = closed.flat_map(|lane| lane.extract(is_over)).collect();
+        let over = lanes.extract(|_, lane| lane.is_closed(), is_over);
         self.lanes = lanes;
-        self.ready -= over.len();
         for delivery in over {
             match self.is_expired(&delivery, now.unix_ms) {
                 true => drop(self.expire(delivery, now)),

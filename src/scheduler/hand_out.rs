@@ -17,22 +17,21 @@ impl Scheduler {
     pub fn next(&mut self, now: Now) -> Option<Delivery> {
         while self.in_flight < self.limits.workers {
             let (place, key) = self.next_turn(now)?;
-            let is_crowded = self.tally.untrusted_in_flight * 2 >= self.untrusted_share();
-            let Some(lane) = self.lanes.get_mut(&key).filter(|l| l.turn == Some(place)) else {
+            let is_crowded = self.lanes.tally().untrusted_in_flight * 2 >= self.untrusted_share();
+            let Some(lane) = self.lanes.get(&key).filter(|l| l.turn == Some(place)) else {
                 continue;
             };
             if is_crowded && lane.is_awaited() {
                 // It gets its turn back when it has answered, or has not.
-                lane.turn = None;
+                self.lanes.change(&key, |lane| lane.turn = None);
                 continue;
             }
-            let taken = self.with_lane(&key, |lane| lane.take(now.mono));
+            let taken = self.lanes.change(&key, |lane| lane.take(now.mono));
             let delivery = taken.flatten();
             self.update_turn(&key, now.mono);
             let Some(delivery) = delivery else {
                 continue;
             };
-            self.ready -= 1;
             if let Some(mut delivery) = self.look_again(delivery, now) {
                 self.in_flight += 1;
                 // It may have changed while it stood there.
@@ -70,8 +69,8 @@ impl Scheduler {
     pub(super) fn next_turn(&mut self, now: Now) -> Option<Turn> {
         // A customer who is not known to answer may not take the last of the workers from those
         // who do, and one who is known to fail not from those who may answer.
-        let others = self.tally.untrusted_in_flight < self.untrusted_share();
-        let failing = self.tally.failing < self.failing_share();
+        let others = self.lanes.tally().untrusted_in_flight < self.untrusted_share();
+        let failing = self.lanes.tally().failing < self.failing_share();
         let turn = self.turns.next(others, failing);
         turn.or_else(|| self.take_from_reserve(now.mono))
     }
@@ -94,7 +93,10 @@ impl Scheduler {
     }
 
     pub(super) fn waits_for_reserve(&self) -> bool {
-        let (doubt, share) = (self.tally.untrusted_in_flight, self.untrusted_share());
+        let (doubt, share) = (
+            self.lanes.tally().untrusted_in_flight,
+            self.untrusted_share(),
+        );
         let is_free = self.in_flight < self.limits.workers;
         is_free && doubt >= share && doubt < share + self.reserved() && self.turns.has_untried()
     }

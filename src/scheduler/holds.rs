@@ -32,9 +32,9 @@ impl Scheduler {
         self.rules = rules;
         self.take_out_held(|_| true, now);
         // What waits for one that is not disabled any more may come.
-        let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        let keys: Vec<Arc<str>> = self.lanes.names();
         for key in keys {
-            self.lane(&key, now.mono).is_disabled = false;
+            self.lanes.change(&key, |lane| lane.is_disabled = false);
             self.update_turn(&key, now.mono);
         }
     }
@@ -47,7 +47,7 @@ impl Scheduler {
         }
         for (key, _) in &all {
             // It may end sooner than was known.
-            if self.lanes.contains_key(key) {
+            if self.lanes.has(key) {
                 self.update_turn(key, now.mono);
             }
         }
@@ -59,7 +59,7 @@ impl Scheduler {
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
                 self.changes.push((key.clone(), EndpointEvent::Lifted));
-                if self.lanes.contains_key(key) {
+                if self.lanes.has(key) {
                     self.update_turn(key, now.mono);
                 }
             }
@@ -76,7 +76,7 @@ impl Scheduler {
             self.take_out_held(is_its, now);
         }
         // What waits in its backlog may have to wait less.
-        if self.lanes.contains_key(&key) {
+        if self.lanes.has(&key) {
             self.update_turn(&key, now.mono);
         }
     }
@@ -86,14 +86,11 @@ impl Scheduler {
         for lifted in self.holds.lift(key) {
             self.changes.push((lifted, EndpointEvent::Lifted));
         }
-        let lanes = self.lanes.iter_mut();
-        let meant: Vec<Arc<str>> = lanes
-            .filter(|(lane, _)| covers(key, lane) || covers(lane, key))
-            .map(|(name, lane)| {
-                lane.try_now(now.mono);
-                name.clone()
-            })
-            .collect();
+        let is_meant = |lane: &str, _: &Lane| covers(key, lane) || covers(lane, key);
+        let meant = self.lanes.change_each(is_meant, |name, lane| {
+            lane.try_now(now.mono);
+            name.clone()
+        });
         for name in meant {
             self.update_turn(&name, now.mono);
         }
@@ -127,7 +124,9 @@ impl Scheduler {
         if let Some(name) = self.held_by(&delivery, now).filter(|_| self.has_store()) {
             let rule = self.rules.find(&delivery.message.endpoint);
             let is_disabled = rule.is_some_and(|rule| rule.disabled);
-            self.lane(&name, now.mono).is_disabled |= is_disabled;
+            self.ensure_lane(&name, now.mono);
+            self.lanes
+                .change(&name, |lane| lane.is_disabled |= is_disabled);
             self.defer(delivery, name, now);
         } else if self.has_store() {
             self.put_off(delivery, after, now);
@@ -169,13 +168,8 @@ impl Scheduler {
         }
         let mut lanes = std::mem::take(&mut self.lanes);
         let held = |d: &Delivery| self.held(d, now).is_some();
-        let out: Vec<Delivery> = lanes
-            .iter_mut()
-            .filter(|(key, _)| which(key))
-            .flat_map(|(_, lane)| lane.extract(held))
-            .collect();
+        let out = lanes.extract(|name, _| which(name), held);
         self.lanes = lanes;
-        self.ready -= out.len();
         for delivery in out {
             let after = self.held(&delivery, now).unwrap_or_default();
             self.hold_back(delivery, after, now);

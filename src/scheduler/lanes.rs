@@ -1,6 +1,5 @@
 //! The scheduler's lanes: where a delivery that is due stands until a worker is free for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,12 +30,13 @@ impl Scheduler {
         }
         let key = delivery.lane.clone();
         let rule = delivery.rule.clone();
-        self.ready += 1;
         let (limits, standing) = (self.limits.lanes, self.shares.standing);
-        let lane = self.lane(&key, now.mono);
-        lane.apply_rule(rule.as_deref(), &limits, standing, now.mono);
-        lane.set_max_age(rule.as_deref());
-        lane.push(delivery);
+        self.ensure_lane(&key, now.mono);
+        self.lanes.change(&key, |lane| {
+            lane.apply_rule(rule.as_deref(), &limits, standing, now.mono);
+            lane.set_max_age(rule.as_deref());
+            lane.push(delivery);
+        });
         self.update_turn(&key, now.mono);
         self.scan_soon(now);
         self.park_stranded(&key, now);
@@ -47,13 +47,12 @@ impl Scheduler {
         self.next_housekeeping = Some(self.next_housekeeping.map_or(scan, |at| at.min(scan)));
     }
 
-    pub(super) fn lane(&mut self, key: &Arc<str>, now: Instant) -> &mut Lane {
+    pub(super) fn ensure_lane(&mut self, key: &Arc<str>, now: Instant) {
         // Looked up first, as the entry API would copy the key each time.
-        if !self.lanes.contains_key(key) {
+        if !self.lanes.has(key) {
             let lane = Lane::new(&self.limits.lanes, now);
             self.add_lane(key.clone(), lane, now);
         }
-        self.lanes.get_mut(key).expect("just inserted")
     }
 
     pub(super) fn add_lane(&mut self, key: Arc<str>, lane: Lane, now: Instant) {
@@ -64,27 +63,38 @@ impl Scheduler {
 
     /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
     pub(super) fn update_turn(&mut self, key: &Arc<str>, now: Instant) {
-        let lane = self.lanes.get_mut(key).expect("whoever arranges it has it");
-        self.shares.note(key, lane, now);
-        if lane.should_queue(now) {
-            lane.turn = Some(self.turns.push(key.clone(), lane.class()));
-        }
-        if let Some(due) = lane.opens(now).filter(|_| lane.has_queue()) {
+        let Scheduler {
+            lanes,
+            shares,
+            turns,
+            ..
+        } = self;
+        let updated = lanes.change(key, |lane| {
+            shares.note(key, lane, now);
+            if lane.should_queue(now) {
+                lane.turn = Some(turns.push(key.clone(), lane.class()));
+            }
+            let opens = lane.opens(now).filter(|_| lane.has_queue());
+            (opens, lane.backlog.has)
+        });
+        let (opens, has_backlog) = updated.expect("whoever updates its turn has it");
+        if let Some(due) = opens {
             self.wake_lane(key, due);
         }
-        if self.lanes[key].backlog.has {
+        if has_backlog {
             self.ask(key, now);
         }
     }
 
     /// Has it arranged again then.
     pub(super) fn wake_lane(&mut self, key: &Arc<str>, due: Instant) {
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return;
-        };
         // One that stands there already may be for a longer pause, before it opened again.
-        if lane.alarm.is_none_or(|at| at > due) {
-            lane.alarm = Some(due);
+        let is_first = |lane: &mut Lane| {
+            let is_first = lane.alarm.is_none_or(|at| at > due);
+            lane.alarm = if is_first { Some(due) } else { lane.alarm };
+            is_first
+        };
+        if self.lanes.change(key, is_first) == Some(true) {
             self.waiting.set(due, Due::Lane(key.clone()));
         }
     }
@@ -97,10 +107,10 @@ impl Scheduler {
         }
         self.end_waiting(now);
         self.lanes
-            .retain(|_, lane| !lane.is_forgettable(now.mono, LANE_TTL));
-        self.apart.forget(|url| self.lanes.contains_key(url));
+            .forget(|lane| lane.is_forgettable(now.mono, LANE_TTL));
+        self.apart.forget(|url| self.lanes.has(url));
         self.holds.forget(now.mono);
-        let busy = self.active() > 0 || !self.lanes.is_empty();
+        let busy = self.active() > 0 || self.lanes.len() > 0;
         let pause = match self.active() {
             0 => LANE_TTL,
             _ => self.scan_pause(),
@@ -121,11 +131,7 @@ impl Scheduler {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
         let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.lease_renewed_at) > most;
-        let mut old = Vec::new();
-        for lane in self.lanes.values_mut() {
-            old.extend(lane.extract(is_old));
-        }
-        self.ready -= old.len();
+        let old = self.lanes.extract(|_, _| true, is_old);
         for delivery in old.into_iter().rev() {
             // It came before what is in the backlog.
             let name = delivery.lane.clone();
@@ -140,7 +146,7 @@ impl Scheduler {
 
     pub(super) fn release_from(&mut self, key: &Arc<str>, sign: HealthSignal, now: Now) {
         let limits = self.limits.lanes;
-        let released = self.with_lane(key, |lane| {
+        let released = self.lanes.change(key, |lane| {
             let class = lane.class();
             let probe = lane.is_closed() && lane.closed_until(now.mono).is_none();
             let change = lane.release(sign, &limits, now.mono);
@@ -167,12 +173,8 @@ impl Scheduler {
     /// Where nothing can be parked, what waits behind a closed lane must come to an end too: a
     /// failed probe counts as an attempt for all that stand behind it.
     fn count_for_all(&mut self, key: &Arc<str>, now: Now) {
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return;
-        };
-        let queue = lane.extract(|_| true);
-        self.ready -= queue.len();
-        for mut delivery in queue {
+        let queue = self.lanes.change(key, |lane| lane.extract(|_| true));
+        for mut delivery in queue.unwrap_or_default() {
             delivery.attempts += 1;
             if delivery.attempts < self.attempts(&delivery) {
                 self.enqueue(delivery, now);
@@ -184,6 +186,3 @@ impl Scheduler {
         }
     }
 }
-
-/// All lanes, by key.
-pub(super) type Lanes = HashMap<Arc<str>, Lane>;

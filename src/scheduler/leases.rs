@@ -119,7 +119,7 @@ impl Scheduler {
 
     /// All that stand somewhere here.
     fn all_waiting(&self) -> impl Iterator<Item = &Delivery> {
-        let queued = self.lanes.values().flat_map(|lane| lane.queue());
+        let queued = self.lanes.iter().flat_map(|(_, lane)| lane.queue());
         queued.chain(self.waiting.deliveries())
     }
 
@@ -129,11 +129,7 @@ impl Scheduler {
             return 0;
         }
         let is_lost = |d: &Delivery| d.entry.is_some_and(|entry| entries.contains(&entry));
-        let mut lost = Vec::new();
-        for lane in self.lanes.values_mut() {
-            lost.extend(lane.extract(is_lost));
-        }
-        self.ready -= lost.len();
+        let mut lost = self.lanes.extract(|_, _| true, is_lost);
         let waited = self.waiting.extract(|_, delivery| is_lost(delivery));
         lost.extend(waited.into_iter().map(|(_, delivery)| delivery));
         let count = lost.len();

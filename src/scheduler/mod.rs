@@ -22,6 +22,7 @@ mod saturation;
 mod secrets;
 mod shares;
 mod strand;
+mod table;
 mod turns;
 mod types;
 mod waiting;
@@ -32,20 +33,20 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
 use crate::hold::Holds;
-use crate::lane::{EndpointEvent, Lane, Weight, health_signal};
+use crate::lane::{EndpointEvent, Lane, health_signal};
 use crate::record::{Disposition, Record, StatusUpdate, Want};
 use crate::rules::Rules;
 use crate::verdict::{Verdict, judge};
 
 use apart::Apart;
 use keys::Followers;
-use lanes::Lanes;
 use leases::Leases;
 use recalls::Line;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 pub use shares::Notice;
 use shares::Shares;
+use table::Lanes;
 use turns::Turns;
 use types::DrainState;
 pub use types::{Levels, Limits, Now, Parking, Stats};
@@ -74,8 +75,6 @@ pub struct Scheduler {
     awake: Option<Now>,
     outbox: VecDeque<Record>,
     in_flight: usize,
-    /// What all lanes weigh together.
-    tally: Weight,
     /// What is to be asked of the store.
     wants: Vec<Want>,
     /// Lanes that may have room for more of their backlogs, once all else is done.
@@ -86,7 +85,6 @@ pub struct Scheduler {
     reserve: Option<Instant>,
     /// Lanes that closed or opened, endpoints held or lifted, for the log.
     changes: Vec<(Arc<str>, EndpointEvent)>,
-    ready: usize,
     bytes: usize,
     /// Redis holds too much.
     over_budget: bool,
@@ -102,7 +100,7 @@ impl Scheduler {
     pub fn new(limits: Limits, rules: Rules) -> Self {
         Scheduler {
             limits,
-            lanes: Lanes::new(),
+            lanes: Lanes::default(),
             apart: Apart::default(),
             followers: Followers::default(),
             queueing: 0,
@@ -115,13 +113,11 @@ impl Scheduler {
             awake: None,
             outbox: VecDeque::new(),
             in_flight: 0,
-            tally: Weight::default(),
             wants: Vec::new(),
             to_ask: Vec::new(),
             line: Line::default(),
             reserve: None,
             changes: Vec::new(),
-            ready: 0,
             bytes: 0,
             over_budget: false,
             next_housekeeping: None,
@@ -204,8 +200,8 @@ impl Scheduler {
                 Due::Delivery(delivery) => self.requeue(*delivery, now),
                 Due::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
-                    if let Some(lane) = self.lanes.get_mut(&key) {
-                        lane.alarm = lane.alarm.filter(|at| *at > now.mono);
+                    let later = |lane: &mut Lane| lane.alarm.filter(|at| *at > now.mono);
+                    if let Some(()) = self.lanes.change(&key, |lane| lane.alarm = later(lane)) {
                         self.update_turn(&key, now.mono);
                     }
                 }
@@ -261,9 +257,8 @@ impl Scheduler {
         }
         delivery.attempts += 1;
         self.stats.attempts += 1;
-        if let Some(lane) = self.lanes.get_mut(&delivery.lane) {
-            lane.history.note(&attempt, now.mono);
-        }
+        self.lanes
+            .change(&delivery.lane, |lane| lane.history.note(&attempt, now.mono));
         let (id, made) = (&delivery.message.id, delivery.attempts);
         let verdict = judge(
             &attempt.result,
@@ -327,10 +322,9 @@ impl Scheduler {
     pub fn cut(&mut self, now: Now) {
         self.drain = DrainState::Cut;
         self.put_off_waiting(now);
-        let ready: Vec<Delivery> = self.lanes.values_mut().flat_map(Lane::clear).collect();
+        let queues = self.lanes.change_each(|_, _| true, |_, lane| lane.clear());
         self.turns = Turns::default();
-        self.ready = 0;
-        for delivery in ready {
+        for delivery in queues.into_iter().flatten() {
             self.put_off(delivery, Duration::ZERO, now);
         }
         self.route_released(now);
@@ -338,7 +332,12 @@ impl Scheduler {
 
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.ready + self.in_flight + self.waiting.len() + self.behind()
+        self.queued() + self.in_flight + self.waiting.len() + self.behind()
+    }
+
+    /// Deliveries that wait for their turn.
+    fn queued(&self) -> usize {
+        self.lanes.tally().queued
     }
 
     /// Those that are to wait for others of their keys, or may be.
@@ -352,7 +351,7 @@ impl Scheduler {
 
     pub fn levels(&self) -> Levels {
         Levels {
-            queued: self.ready,
+            queued: self.queued(),
             in_flight: self.in_flight,
             scheduled: self.waiting.len() + self.behind(),
             lanes: self.lanes.len(),

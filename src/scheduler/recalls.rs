@@ -39,7 +39,7 @@ impl Scheduler {
         for (name, oldest) in backlogs {
             self.put_on_probation(&name, now);
             self.note_apart(&name);
-            self.with_lane(&name, |lane| lane.backlog.note_more());
+            self.lanes.change(&name, |lane| lane.backlog.note_more());
             self.set_oldest(&name, oldest, now);
             self.update_turn(&name, now.mono);
         }
@@ -49,7 +49,8 @@ impl Scheduler {
     /// it here.
     pub fn note_backlog(&mut self, name: &Arc<str>, oldest: u64, now: Now) {
         if self
-            .with_lane(name, |lane| lane.backlog.note_more())
+            .lanes
+            .change(name, |lane| lane.backlog.note_more())
             .is_some()
         {
             self.set_oldest(name, oldest, now);
@@ -59,7 +60,7 @@ impl Scheduler {
 
     pub(super) fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
         let most = self.limits.max_age;
-        self.with_lane(name, |lane| {
+        self.lanes.change(name, |lane| {
             let age = lane.max_age().unwrap_or(most);
             let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
             // What is too old already is found now.
@@ -71,14 +72,14 @@ impl Scheduler {
     /// Who asked for what is too old, and got something that is not, does not ask again at once: the
     /// age of a message is not all that says how long it may wait.
     pub(super) fn note_young(&mut self, name: &Arc<str>, now: Now) {
-        self.with_lane(name, |lane| {
+        self.lanes.change(name, |lane| {
             lane.backlog.expire_after = now.mono.checked_add(YOUNG);
         });
     }
 
     /// If nothing is known of it, it begins with a probe.
     pub(super) fn put_on_probation(&mut self, name: &Arc<str>, now: Now) {
-        if !self.lanes.contains_key(name) {
+        if !self.lanes.has(name) {
             let lane = Lane::on_probation(&self.limits.lanes, now.mono);
             self.add_lane(name.clone(), lane, now.mono);
         }
@@ -93,7 +94,7 @@ impl Scheduler {
         oldest: Option<u64>,
         now: Now,
     ) {
-        self.with_lane(name, |lane| {
+        self.lanes.change(name, |lane| {
             lane.backlog.release(count, left);
             lane.backlog.oldest = None;
             if count == 0 {
@@ -165,7 +166,7 @@ impl Scheduler {
 
     fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
         if count > 0 {
-            self.with_lane(key, |lane| lane.backlog.is_asked = true);
+            self.lanes.change(key, |lane| lane.backlog.is_asked = true);
             self.wants.push(Want::Release {
                 name: key.clone(),
                 count: count.min(MOST_ASKED),
@@ -176,13 +177,14 @@ impl Scheduler {
 
     /// There may be more endpoints to be tried than are good for the others.
     fn stand_in_line(&mut self, key: &Arc<str>) {
-        let Some(lane) = self.lanes.get_mut(key).filter(|l| !l.backlog.is_in_line) else {
-            return;
-        };
-        lane.backlog.is_in_line = true;
-        match lane.is_closed() {
-            true => self.line.closed.push_back(key.clone()),
-            false => self.line.new.push_back(key.clone()),
+        let joins = self.lanes.change(key, |lane| {
+            let was_in_line = std::mem::replace(&mut lane.backlog.is_in_line, true);
+            (!was_in_line).then(|| lane.is_closed())
+        });
+        match joins.flatten() {
+            Some(true) => self.line.closed.push_back(key.clone()),
+            Some(false) => self.line.new.push_back(key.clone()),
+            None => {}
         }
     }
 
@@ -191,17 +193,18 @@ impl Scheduler {
         let most = (self.failing_share() * 2).min(self.limits.max_active / UNPROVEN_PART);
         while self.has_room_for_one() {
             let next = self.line.new.pop_front();
-            let next = next.or_else(|| match self.tally.probes < most.max(1) {
+            let next = next.or_else(|| match self.lanes.tally().probes < most.max(1) {
                 true => self.line.closed.pop_front(),
                 false => None,
             });
             let Some(key) = next else {
                 return;
             };
-            let Some(lane) = self.lanes.get_mut(&key) else {
+            self.lanes
+                .change(&key, |lane| lane.backlog.is_in_line = false);
+            let Some(lane) = self.lanes.get(&key) else {
                 continue;
             };
-            lane.backlog.is_in_line = false;
             let is_new = !lane.is_closed() && !lane.is_healthy() && lane.active() == 0;
             let is_meant = lane.needs_probe(now) || is_new;
             match is_meant && lane.backlog.is_askable() && !self.drain.has_begun() {
@@ -213,8 +216,11 @@ impl Scheduler {
 
     /// Whether one more may be asked for that is not known to answer, besides those under way.
     fn has_room_for_one(&self) -> bool {
-        let (count, bytes) = (self.tally.unproven, self.tally.unproven_bytes);
-        count + self.tally.expected < (self.limits.max_active / 2).max(1)
+        let (count, bytes) = (
+            self.lanes.tally().unproven,
+            self.lanes.tally().unproven_bytes,
+        );
+        count + self.lanes.tally().expected < (self.limits.max_active / 2).max(1)
             && bytes < (self.limits.max_active_bytes / 2).max(1)
     }
 }

@@ -133,8 +133,8 @@ impl Scheduler {
                     lasted,
                     workers: self.limits.workers,
                     busy: self.in_flight,
-                    queued: self.ready,
-                    untrusted: self.tally.untrusted_in_flight,
+                    queued: self.queued(),
+                    untrusted: self.lanes.tally().untrusted_in_flight,
                     first: first.map(|(key, lane)| (key.clone(), lane.busy())),
                     per_second: attempts as f64 / lasted.as_secs_f64(),
                 }))
@@ -148,7 +148,8 @@ impl Scheduler {
         if self.in_flight >= self.limits.workers {
             return true;
         }
-        self.tally.untrusted_in_flight >= self.untrusted_share() && self.has_untrusted_turn()
+        self.lanes.tally().untrusted_in_flight >= self.untrusted_share()
+            && self.has_untrusted_turn()
     }
 
     /// Whether a lane that is not trusted has its turn.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lanes::Lanes;
 use super::{Now, Scheduler};
 use crate::lane::Lane;
 use crate::limits::{CALM, Claim, Grant, Standing};
@@ -56,13 +55,15 @@ impl Scheduler {
             self.for_shared(now, |lane| lane.share_again(standing, now.mono));
         }
         for (key, grant) in grants {
-            let Some(lane) = self.lanes.get_mut(&key) else {
+            let claim = self.lanes.change(&key, |lane| {
+                lane.grant(&grant, now.mono);
+                lane.claim(true, now.mono).unwrap_or_default()
+            });
+            let Some(claim) = claim else {
                 // It was forgotten meanwhile.
                 self.shares.notices.push((key, Claim::default(), true));
                 continue;
             };
-            lane.grant(&grant, now.mono);
-            let claim = lane.claim(true, now.mono).unwrap_or_default();
             self.shares.notices.push((key.clone(), claim, true));
             self.update_turn(&key, now.mono);
             self.park_stranded(&key, now);
@@ -80,14 +81,13 @@ impl Scheduler {
     }
 
     fn for_shared(&mut self, now: Now, mut act: impl FnMut(&mut Lane)) {
-        let lanes: &mut Lanes = &mut self.lanes;
-        let shared = lanes.iter_mut().filter(|(_, lane)| lane.is_shared());
-        let keys: Vec<Arc<str>> = shared
-            .map(|(key, lane)| {
+        let keys = self.lanes.change_each(
+            |_, lane| lane.is_shared(),
+            |key, lane| {
                 act(lane);
                 key.clone()
-            })
-            .collect();
+            },
+        );
         for key in keys {
             self.update_turn(&key, now.mono);
         }

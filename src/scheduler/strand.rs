@@ -26,7 +26,7 @@ impl Scheduler {
 
     /// The same for all lanes, at the beginning of a drain.
     pub(super) fn park_all_stranded(&mut self, now: Now) {
-        let keys: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        let keys: Vec<Arc<str>> = self.lanes.names();
         for key in keys {
             self.park_stranded(&key, now);
         }
@@ -38,12 +38,11 @@ impl Scheduler {
         if !self.drain.has_begun() || !self.has_store() {
             return;
         }
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return;
-        };
-        let stranded = lane.take_stranded(now.mono, now.mono + BRIEF);
-        self.ready -= stranded.len();
-        for delivery in stranded.into_iter().rev() {
+        let until = now.mono + BRIEF;
+        let stranded = self
+            .lanes
+            .change(key, |lane| lane.take_stranded(now.mono, until));
+        for delivery in stranded.unwrap_or_default().into_iter().rev() {
             // It came before what is in the backlog.
             self.defer_to(delivery, key.clone(), true, now);
         }

@@ -3,6 +3,7 @@
 use super::model::{delivery, now};
 use super::*;
 use crate::hold::{Cause, Hold};
+use crate::lane::Weight;
 use crate::record::{Until, Want};
 
 fn release(name: &Arc<str>, count: usize) -> Want {
@@ -266,12 +267,15 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
     }
     let moved: Vec<EntryId> = parked(&mut s).iter().filter_map(|p| p.entry).collect();
     let count = moved.len() as u32;
-    assert_eq!(s.lanes["http://shared/0"].backlog.deferring, count);
+    assert_eq!(
+        s.lanes.get("http://shared/0").unwrap().backlog.deferring,
+        count
+    );
     let receipt = Receipt {
         moved,
         ..Receipt::default()
     };
     s.take_receipt(receipt, at);
-    assert_eq!(s.lanes["http://shared/0"].backlog.deferring, 0);
-    assert_eq!((s.active(), s.tally), (0, Weight::default()));
+    assert_eq!(s.lanes.get("http://shared/0").unwrap().backlog.deferring, 0);
+    assert_eq!((s.active(), s.lanes.tally()), (0, &Weight::default()));
 }

@@ -269,10 +269,10 @@ impl Soup {
         assert_eq!(levels.in_flight, self.flying.len());
         assert_eq!(levels.bytes == 0, active == 0);
         let mut tally = crate::lane::Weight::default();
-        for lane in self.scheduler.lanes.values() {
+        for (_, lane) in self.scheduler.lanes.iter() {
             tally.replace(Default::default(), lane.weight());
         }
-        assert_eq!(self.scheduler.tally, tally);
+        assert_eq!(self.scheduler.lanes.tally(), &tally);
     }
 }
 

@@ -5,15 +5,21 @@
 //! this module nor its feature is in what ships.
 
 mod endpoints;
+mod guard;
 mod message;
 mod retry_after;
+mod sealed;
+mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use crate::http::fuzzing::{dns, head};
+pub use crate::http::fuzzing::{dns, head, proxy_http, proxy_socks};
 pub use endpoints::endpoints;
+pub use guard::guard;
 pub use message::{fields, message};
 pub use retry_after::retry_after;
+pub use sealed::sealed;
+pub use signing::signing;
 
 /// Takes any bytes, and panics where something that must hold does not.
 pub type Target = fn(&[u8]);
@@ -23,9 +29,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dns", dns),
     ("endpoints", endpoints),
     ("fields", fields),
+    ("guard", guard),
     ("head", head),
     ("message", message),
+    ("proxy_http", proxy_http),
+    ("proxy_socks", proxy_socks),
     ("retry_after", retry_after),
+    ("sealed", sealed),
+    ("signing", signing),
 ];
 
 /// A sentence for people: one line of a sane length, and nothing that a terminal would act on.

@@ -1,9 +1,13 @@
-//! What must hold for whatever a receiver or a name server sends: two of the fuzz targets.
+//! What must hold for whatever a receiver, a name server or a proxy sends: some of the fuzz targets.
+
+mod proxy;
 
 use std::net::IpAddr;
 
 use super::head::{BodyLength, Head, HeadReader, Keep, MAX_HEAD};
 use super::names::wire::{Family, Query, Reply, read};
+
+pub use proxy::{proxy_http, proxy_socks};
 
 /// The most that a reader of heads may hold.
 const MAX_HELD: usize = 4096;

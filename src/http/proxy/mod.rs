@@ -5,9 +5,9 @@
 //! the edge. Blocks until the deadlines of the exchange at the longest.
 
 mod absolute;
-mod connect;
+pub(super) mod connect;
 mod health;
-mod socks;
+pub(super) mod socks;
 
 use std::fmt;
 use std::io::{self, ErrorKind};

@@ -180,13 +180,7 @@ impl Entry {
         let schedule = self.schedule(bounds)?;
         let read =
             |path: &String| (readers.authorities)(path).map_err(|e| format!("ca_file {path}: {e}"));
-        let guard = guard::build(
-            &bounds.guard,
-            self.allow_cidr,
-            self.deny_cidr,
-            self.allow_port,
-            self.https_only,
-        );
+        let guard = self.guard(&bounds.guard)?;
         let timeout = self.timeout.unwrap_or(bounds.usual_timeout);
         let longest = schedule
             .as_ref()

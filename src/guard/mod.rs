@@ -86,6 +86,10 @@ impl Guard {
         }
     }
 
+    pub fn is_https_only(&self) -> bool {
+        self.https_only
+    }
+
     /// Judges what a URL says without any look-up.
     pub fn check_url(&self, is_https: bool, port: u16) -> Result<(), Refusal> {
         if self.https_only && !is_https {

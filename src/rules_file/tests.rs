@@ -155,3 +155,30 @@ fn an_error_is_one_short_line_whatever_it_repeats() {
         assert!(error.chars().count() < 600, "{error}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_the_guards_keys_is_named_too() {
+    for (text, words) in [
+        (
+            "[[endpoint]]\nhost = \"h\"\ninsecure_tls = true\nhttps_only = true",
+            &["endpoint 1", "insecure_tls", "--https-only"][..],
+        ),
+        (
+            "[[endpoint]]\nhost = \"h\"\nallow_cidr = [\"10.0.0.0/8\", \"10.1.2.3/8\"]",
+            &["line 3", "10.1.2.3/8", "10.0.0.0/8 or 10.1.2.3/32"],
+        ),
+        (
+            "[[endpoint]]\nhost = \"h\"\nallow_port = 70000",
+            &["line 3", "70000", "a port"],
+        ),
+        (
+            "[[endpoint]]\nhost = \"h\"\nallow_port = []",
+            &["line 3", "allow_port is empty"],
+        ),
+    ] {
+        let error = read_rules(text).expect_err(text);
+        for word in words {
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -66,7 +66,10 @@ pub fn watch(
 pub fn and_secrets(reload: Reload, keyring: Option<Keyring>) -> Reload {
     Box::new(move || {
         reload();
-        keyring.iter().for_each(Keyring::read_again);
+        if let Some(keyring) = &keyring {
+            keyring.read_again();
+            info!("SIGHUP: secrets that messages name are read again");
+        }
     })
 }
 

@@ -17,6 +17,9 @@ use crate::signing::{Signing, Subject};
 /// At most so often the log says that there is no key.
 const WARN_EVERY: u64 = 60_000;
 
+/// Said where a message names a secret and there is no place for them.
+const NOWHERE: &str = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
+
 /// Whose keys sign this delivery, if any: those of the name that the message gives, before those of its
 /// endpoint, before those of all.
 fn signing_of(
@@ -28,8 +31,7 @@ fn signing_of(
         return Ok(own.cloned());
     };
     let Some(keyring) = keyring else {
-        let text = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
-        let text = format!("secret {name}: {text}");
+        let text = format!("secret {name}: {NOWHERE}");
         return Err(Failure::new(FaultKind::NoSecret, text));
     };
     match keyring.find(name, own, Instant::now()) {

@@ -125,3 +125,18 @@ fn names_that_are_made_up_do_not_fill_the_memory() {
             .all(|n| n <= MOST_KNOWN)
     );
 }
+
+/// Not a test of the machine: `cargo test --release -- --ignored --nocapture cost`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_name() {
+    let (keyring, requests) = keyring("a place".into());
+    let (now, name) = (Instant::now(), name());
+    requests.put(&name, keys(KEY), requests.epoch(), now);
+    let n = 1_000_000;
+    let begun = Instant::now();
+    for _ in 0..n {
+        assert!(matches!(keyring.find(&name, None, now), Found::Signing(_)));
+    }
+    println!("{} ns", begun.elapsed().as_nanos() / n);
+}

@@ -216,6 +216,7 @@ pub fn find_wrong_types(
         (&keys.heads, "HLEN", "hash"),
         (&keys.dead, "XLEN", "stream"),
         (&keys.holds, "ZCARD", "sorted set"),
+        (&keys.secrets, "HLEN", "hash"),
     ];
     let mut request = pipe();
     for (key, command, _) in &wanted {

@@ -352,3 +352,29 @@ fn how_is_signed_stays_as_the_endpoint_says_with_the_keys_of_the_name() {
     assert!(!said.contains("Everybody"), "{said}");
     assert_eq!(receiver.count(), 1);
 }
+
+/// All that README.md gives, but for HMGET.
+const RULES: &str = "on >pw resetchannels ~{outhook}:* &* +@stream +@sortedset +@hash +@list +@string \
+                     +@pubsub +@transaction +@scripting +@connection +pexpire +info +time -hmget";
+
+#[test]
+fn what_redis_refuses_is_told_with_the_rule_that_allows_it_and_messages_wait() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let words = ["ACL", "SETUSER", "outhook"].into_iter();
+    redis.command::<()>(&words.chain(RULES.split_whitespace()).collect::<Vec<_>>());
+    assert_eq!(secrets(&redis, &["set", "acme"], ACME).code, 0);
+    let address = format!("{}?user=outhook&pass=pw", redis.address());
+    let service = Outhook::new(&["serve", "--secrets-from", "redis"])
+        .env("REDIS_ADDRESS", address)
+        .spawn();
+    let said = service.log.wait("--secrets-from redis needs it");
+    assert!(said.contains("+hmget") || said.contains("+HMGET"), "{said}");
+    redis.add(named(&receiver.url("/"), "a", "acme"));
+    service.log.wait("trouble (secrets)");
+    assert_eq!(receiver.count(), 0);
+    redis.command::<()>(&["ACL", "SETUSER", "outhook", "+hmget"]);
+    assert_eq!(signed_by(&wait(&receiver, "a"), ACME), 1);
+    redis.wait_settled();
+    assert!(redis.dead().is_empty());
+    assert_not_shown(&service);
+}

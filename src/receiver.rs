@@ -38,8 +38,17 @@ pub struct Received {
     pub status: u16,
     pub method: String,
     pub path: String,
-    pub id: Option<String>,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl Received {
+    /// The first of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter();
+        let found = all.find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| &**value)
+    }
 }
 
 struct Shared {
@@ -47,15 +56,16 @@ struct Shared {
     behaviour: Behaviour,
     count: AtomicU64,
     hanging: Mutex<Vec<Request>>,
-    on_request: Box<dyn Fn(Received) + Send + Sync>,
+    on_request: Box<dyn Fn(&mut Received) + Send + Sync>,
 }
 
-/// Listens at `bind` until the process ends, and calls `on_request` just before each answer.
+/// Listens at `bind` until the process ends, and calls `on_request` just before each answer, which it
+/// may change.
 /// Answers the address, with the port that was taken.
 pub fn start(
     bind: SocketAddr,
     behaviour: Behaviour,
-    on_request: impl Fn(Received) + Send + Sync + 'static,
+    on_request: impl Fn(&mut Received) + Send + Sync + 'static,
 ) -> io::Result<SocketAddr> {
     let server = Server::http(bind).map_err(io::Error::other)?;
     let address = server.server_addr().to_ip().unwrap_or(bind);
@@ -100,19 +110,21 @@ impl Shared {
         let mut body = Vec::new();
         let _ = request.as_reader().take(MAX_BODY).read_to_end(&mut body);
         thread::sleep(self.behaviour.delay);
-        let status = self.status();
-        let id = request
-            .headers()
-            .iter()
-            .find(|h| h.field.equiv("webhook-id"))
-            .map(|h| h.value.to_string());
-        (self.on_request)(Received {
-            status: if self.behaviour.hang { 0 } else { status },
+        let headers = request.headers().iter();
+        let headers = headers.map(|h| (h.field.to_string(), h.value.to_string()));
+        let mut received = Received {
+            status: if self.behaviour.hang {
+                0
+            } else {
+                self.status()
+            },
             method: request.method().to_string(),
             path: request.url().to_owned(),
-            id,
+            headers: headers.collect(),
             body,
-        });
+        };
+        (self.on_request)(&mut received);
+        let status = received.status;
         if self.behaviour.hang {
             // Kept, as dropping a request answers it.
             self.hanging.lock().expect("never poisoned").push(request);

@@ -103,10 +103,9 @@ impl Rules {
         if self.list.is_empty() {
             return self.rest.as_ref();
         }
-        let host = endpoint.uri.host().unwrap_or_default();
         self.list
             .iter()
-            .find(|rule| rule.matches.covers(&endpoint.url, host))
+            .find(|rule| rule.matches.covers(endpoint))
             .or(self.rest.as_ref())
     }
 }
@@ -121,13 +120,17 @@ impl fmt::Display for Match {
 }
 
 impl Match {
-    fn covers(&self, url: &str, host: &str) -> bool {
+    /// Whether it is for this endpoint.
+    pub fn covers(&self, endpoint: &Endpoint) -> bool {
         match self {
-            Match::Prefix(prefix) => url.starts_with(&**prefix),
-            Match::Host(pattern) => match pattern.strip_prefix('*') {
-                Some(end) => host.ends_with(end),
-                None => host == pattern,
-            },
+            Match::Prefix(prefix) => endpoint.url.starts_with(&**prefix),
+            Match::Host(pattern) => {
+                let host = endpoint.uri.host().unwrap_or_default();
+                match pattern.strip_prefix('*') {
+                    Some(end) => host.ends_with(end),
+                    None => host == pattern,
+                }
+            }
         }
     }
 }

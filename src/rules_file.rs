@@ -18,11 +18,13 @@ use ureq::http::{HeaderValue, Method};
 
 use crate::authorities::Authorities;
 use crate::backoff::RetrySchedule;
+use crate::endpoint::Endpoint;
 use crate::guard::{Cidr, Guard, Ports};
 use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Defaults, Match, Rule, Rules};
 use crate::secret::Secret;
+use crate::signing::Signing;
 use shy::Shy;
 
 /// What rules are checked against, and build on.
@@ -125,6 +127,25 @@ pub fn parse(
     let mut rules = Rules::new(rules?);
     rules.set_defaults(defaults);
     Ok(rules)
+}
+
+/// How deliveries to `endpoint` are signed, as this text says. The error is one line.
+pub fn signing_for(
+    text: &str,
+    name: &str,
+    endpoint: &Endpoint,
+    readers: Readers<'_>,
+) -> Result<Option<Arc<Signing>>, String> {
+    let (entries, set) = read(text, name.ends_with(".json"))?;
+    let is_for = |entry: &Entry| {
+        let rule = entry.url.as_ref().or(entry.host.as_ref());
+        rule.is_some_and(|rule| rule.covers(endpoint))
+    };
+    let own = entries.into_iter().find(|(_, entry)| is_for(entry));
+    match own.and_then(|(_, entry)| entry.signing).or(set) {
+        Some(setting) => setting.resolve(readers).map_err(|e| one_line(&e)),
+        None => Ok(None),
+    }
 }
 
 /// The endpoints, each with its place for errors, and what `signing` says for all.

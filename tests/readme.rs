@@ -86,6 +86,8 @@ fn every_example_is_run_by_someone() {
         "endpoints",
         "deliver",
         "dead",
+        "keygen",
+        "verify",
     ];
     assert_eq!(labels, known.map(String::from).into());
     let smoke = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/smoke.sh"));
@@ -204,6 +206,22 @@ fn the_endpoints_files_are_ones_that_outhook_takes() {
         let out = sh(&script);
         assert!(out.status.success(), "{out:?}");
     }
+}
+
+#[test]
+fn keys_are_made_and_a_signature_is_looked_at() {
+    let out = sh(&example("keygen"));
+    let text = String::from_utf8_lossy(&out.stdout);
+    let prefixes: Vec<_> = text
+        .lines()
+        .map(|line| line.split('_').next().unwrap())
+        .collect();
+    assert_eq!(prefixes, ["whsec", "whsk", "whpk"], "{out:?}");
+    let out = sh(&example("verify"));
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let said = text.trim().split(". ").next().unwrap();
+    assert!(readme().contains(&format!("It says `{said}`")), "{said}");
 }
 
 #[test]

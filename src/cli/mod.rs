@@ -13,6 +13,7 @@ mod redis;
 mod secrets;
 mod signing;
 mod values;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use secrets::read_secret;
 pub use signing::SigningArgs;
 pub use values::read_authorities;
 use values::{address, budget, duration, keep, lease, nonempty, number, share};
+pub use verify::{KeygenArgs, SecretArgs, VerifyArgs};
 
 /// The exit code for a configuration that cannot be run with.
 pub const BAD_CONFIG: u8 = 2;
@@ -57,6 +59,10 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Receive webhooks and print them, for development
     Listen(ListenArgs),
+    /// Make a key that signs deliveries
+    Keygen(KeygenArgs),
+    /// Tell whether a request is signed as it should be, or why not
+    Verify(Box<VerifyArgs>),
     /// Check the configuration, and that Redis answers
     Check(CheckArgs),
     /// Deliver messages from standard input, one JSON object a line, without Redis
@@ -194,6 +200,8 @@ pub struct ListenArgs {
     /// Send Retry-After with every answer that is not 2xx
     #[arg(long, env = "OUTHOOK_RETRY_AFTER", value_name = "SECONDS")]
     pub retry_after: Option<u32>,
+    #[command(flatten)]
+    pub secret: SecretArgs,
 }
 
 impl ServeArgs {

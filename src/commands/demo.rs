@@ -143,7 +143,7 @@ fn customers() -> io::Result<Vec<Customer>> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let note = seen.clone();
         let bind = ([127, 0, 0, 1], 0).into();
-        let address = receiver::start(bind, behaviour, move |r| notice(&note, &r))?;
+        let address = receiver::start(bind, behaviour, move |r| notice(&note, r))?;
         Ok(Customer {
             name,
             temper,

@@ -6,6 +6,7 @@ mod deliver;
 mod demo;
 mod descriptors;
 mod endpoints;
+mod keygen;
 mod keys;
 mod listen;
 mod parked;
@@ -15,6 +16,7 @@ mod secrets;
 mod send;
 mod serve;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -43,7 +45,9 @@ pub fn run(cli: Cli) -> ExitCode {
     }
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
-        Command::Listen(args) => listen::run(&args),
+        Command::Listen(args) => listen::run(args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Deliver(args) => deliver::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, info, log, warn};
@@ -11,10 +12,12 @@ use rustls::pki_types::UnixTime;
 
 use crate::cli::{SigningArgs, read_authorities, read_secret};
 use crate::control::{Command, Commands};
+use crate::endpoint::Endpoint;
 use crate::keyring::Keyring;
 use crate::rules::{Rule, Rules};
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
+use crate::signing::Signing;
 use crate::timestamp::{format_rfc3339, unix_ms};
 
 /// Keys that end within 30 days are worth a warning.
@@ -73,6 +76,26 @@ pub fn and_secrets(reload: Reload, keyring: Option<Keyring>) -> Reload {
     })
 }
 
+/// How deliveries to this URL are signed, as this file says. The error is one line.
+pub fn signing_for(path: &Path, url: &str) -> Result<Option<Arc<Signing>>, String> {
+    let name = path.display().to_string();
+    let endpoint = Endpoint::parse(url).map_err(|e| format!("--url {url}: {e}"))?;
+    let text = read_text(path)?;
+    let signing = rules_file::signing_for(&text, &name, &endpoint, READERS);
+    signing.map_err(|e| format!("--endpoints {name}: {e}"))
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    // A pipe that nobody writes to would block the thread that serves signals.
+    let text = match fs::metadata(path) {
+        Ok(data) if !data.is_file() => Err(io::Error::other("not a file")),
+        Ok(_) => fs::read_to_string(path),
+        Err(e) => Err(e),
+    };
+    let name = path.display();
+    text.map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))
+}
+
 impl Origin {
     fn read(&self) -> Result<Rules, String> {
         let defaults = self.signing.load()?;
@@ -82,13 +105,7 @@ impl Origin {
             return Ok(rules);
         };
         let name = path.display().to_string();
-        // A pipe that nobody writes to would block the thread that serves signals.
-        let text = match fs::metadata(path) {
-            Ok(data) if !data.is_file() => Err(io::Error::other("not a file")),
-            Ok(_) => fs::read_to_string(path),
-            Err(e) => Err(e),
-        }
-        .map_err(|e| format!("--endpoints {name}: {e}; it must be a readable file"))?;
+        let text = read_text(path)?;
         let rules = rules_file::parse(&text, &name, &self.bounds, READERS, defaults);
         let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
         for rule in rules.iter().filter(|rule| rule.max_age_raised) {

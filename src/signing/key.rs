@@ -66,7 +66,9 @@ impl Key {
                 vet(text)?;
                 decode(text)?
             }
-            KeyForm::Hex => decode_hex(text)?,
+            KeyForm::Hex => from_hex(text)
+                .map(Zeroizing::new)
+                .ok_or("it is not hex: pairs of 0-9 and a-f, and nothing else")?,
         };
         match bytes.is_empty() {
             true => Err("it is empty".into()),
@@ -193,18 +195,27 @@ fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     })
 }
 
-fn decode_hex(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let wrong = || "it is not hex: pairs of 0-9 and a-f, and nothing else".to_owned();
+/// Pairs of hex digits as bytes.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err(wrong());
+        return None;
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
-    for pair in text.as_bytes().chunks(2) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        bytes.push(u8::from_str_radix(pair, 16).map_err(|_| wrong())?);
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs
+        .map(|pair| u8::from_str_radix(pair?, 16).ok())
+        .collect()
+}
+
+/// What follows `whpk_`.
+pub fn public_key(text: &str) -> Result<Vec<u8>, String> {
+    let bytes = decode(text)?;
+    match bytes.len() {
+        ED25519_BYTES => Ok(bytes.to_vec()),
+        n => Err(format!(
+            "its base64 holds {n} bytes; a public key has {ED25519_BYTES}"
+        )),
     }
-    Ok(bytes)
 }
 
 fn ed25519(bytes: &[u8]) -> Result<Key, String> {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
+use super::component::Component;
 use super::key::Key;
 use super::{Subject, TimedKey};
 
@@ -28,83 +29,6 @@ const USUAL: [&str; 5] = [
 pub struct Cover {
     parts: Vec<Component>,
     label: Box<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Component {
-    Method,
-    TargetUri,
-    Authority,
-    Scheme,
-    RequestTarget,
-    Path,
-    Query,
-    Field(HeaderName),
-}
-
-impl Component {
-    const DERIVED: [(&str, Component); 7] = [
-        ("@method", Component::Method),
-        ("@target-uri", Component::TargetUri),
-        ("@authority", Component::Authority),
-        ("@scheme", Component::Scheme),
-        ("@request-target", Component::RequestTarget),
-        ("@path", Component::Path),
-        ("@query", Component::Query),
-    ];
-
-    fn parse(text: &str) -> Result<Component, String> {
-        if text.starts_with('@') {
-            let found = Component::DERIVED.iter().find(|(name, _)| *name == text);
-            return found.map(|(_, part)| part.clone()).ok_or_else(|| {
-                let names = Component::DERIVED.map(|(name, _)| name).join(", ");
-                format!("one that begins with @ must be of {names}")
-            });
-        }
-        match HeaderName::from_bytes(text.as_bytes()) {
-            Ok(name) if name == SIGNATURE || name == INPUT || name == "host" => Err(format!(
-                "{name} cannot be covered; for host there is @authority"
-            )),
-            Ok(name) => Ok(Component::Field(name)),
-            Err(_) => Err("each must be the name of a header, or as \"@method\"".into()),
-        }
-    }
-
-    fn name(&self) -> &str {
-        if let Component::Field(name) = self {
-            return name.as_str();
-        }
-        let found = Component::DERIVED.iter().find(|(_, part)| part == self);
-        found.expect("all are there").0
-    }
-
-    /// Nothing for a header that is not sent.
-    fn value(&self, subject: &Subject<'_>, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-        let target = || uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-        Some(match self {
-            Component::Method => subject.method.to_owned(),
-            Component::TargetUri => subject.url.to_owned(),
-            Component::Authority => uri.authority()?.as_str().to_lowercase(),
-            Component::Scheme => uri.scheme_str()?.to_owned(),
-            Component::RequestTarget => target(),
-            Component::Path => uri.path().to_owned(),
-            Component::Query => format!("?{}", uri.query().unwrap_or_default()),
-            Component::Field(name) => {
-                let values: Vec<&str> = headers
-                    .get_all(name)
-                    .iter()
-                    .filter_map(|value| value.to_str().ok())
-                    .map(str::trim)
-                    .collect();
-                match values.is_empty() {
-                    // The transport adds it.
-                    true if name == "content-length" => subject.body.len().to_string(),
-                    true => return None,
-                    false => values.join(", "),
-                }
-            }
-        })
-    }
 }
 
 impl Cover {
@@ -182,6 +106,24 @@ impl Cover {
         }
         (format!("({names})"), base)
     }
+}
+
+/// The base of a signature that covers what `names` says, in its order; what is not there is an
+/// error. For whoever verifies.
+pub fn base_of(
+    names: &[String],
+    subject: &Subject<'_>,
+    headers: &HeaderMap,
+) -> Result<String, String> {
+    let uri = subject.url.parse().unwrap_or_default();
+    let mut base = String::new();
+    for name in names {
+        let part = Component::parse(name)?;
+        let value = part.value(subject, &uri, headers);
+        let value = value.ok_or_else(|| format!("{name} is covered, and not there"))?;
+        let _ = writeln!(base, "\"{name}\": {value}");
+    }
+    Ok(base)
 }
 
 /// Signs the base with the parameters as its last line.

@@ -3,13 +3,19 @@
 //! [`Signing`] is what was agreed with a receiver: a scheme, and the keys with their times. The bytes
 //! that are signed are the very bytes that are sent. Nothing here reads a clock or a file.
 
+mod claims;
+mod component;
 pub mod key;
 pub mod message;
 mod named;
+mod reencode;
 pub mod scheme;
 pub mod template;
 #[cfg(test)]
 mod vectors;
+pub mod verify;
+#[cfg(test)]
+mod verifying;
 
 use std::fmt;
 use std::sync::Arc;

@@ -241,11 +241,15 @@ impl Contract {
 
     /// Reads a secret for it. The error says what is wrong, and does not show it.
     pub fn key(&self, secret: &Secret) -> Result<Key, String> {
-        let digest = match &self.scheme {
+        Key::parse(secret, self.form, self.digest())
+    }
+
+    /// The digest of its HMAC.
+    pub fn digest(&self) -> hmac::Algorithm {
+        match &self.scheme {
             Scheme::Template(template) => template.digest,
             Scheme::Webhook(_) | Scheme::Message(_) => hmac::HMAC_SHA256,
-        };
-        Key::parse(secret, self.form, digest)
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Text {
         }
     }
 
-    fn write(&self, subject: &Subject<'_>, signature: &str, out: &mut Vec<u8>) {
+    pub fn write(&self, subject: &Subject<'_>, signature: &str, out: &mut Vec<u8>) {
         self.feed(subject, signature, &mut |bytes| {
             out.extend_from_slice(bytes)
         });

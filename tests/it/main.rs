@@ -52,6 +52,7 @@ mod retries;
 mod scripts;
 mod secrets;
 mod signing;
+mod signing_cli;
 mod silence;
 mod support;
 mod surroundings;

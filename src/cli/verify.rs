@@ -1,0 +1,111 @@
+//! What `outhook keygen` and `outhook verify` are told, and `outhook listen` of signatures.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use super::secrets::secret_of;
+use super::values::duration;
+use crate::secret::Secret;
+use crate::signing::scheme::{NAMES, Spec};
+use crate::signing::verify::Verifier;
+use crate::timestamp::parse_rfc3339;
+
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// A key pair (whsk_, and whpk_ for the receiver), in place of one secret for both (whsec_)
+    #[arg(long)]
+    pub ed25519: bool,
+    /// Make no key: print the public one (whpk_) of the private one (whsk_) in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "ed25519")]
+    pub public_of: Option<PathBuf>,
+}
+
+/// What signatures are held against.
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// Verify the signature of each request with this secret, or public key (whpk_…)
+    #[arg(
+        long,
+        env = "OUTHOOK_SECRET",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    secret: Option<Secret>,
+    /// Read the secret from a file
+    #[arg(long, env = "OUTHOOK_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// How it is signed: standard, svix, github, stripe, shopify, slack or rfc9421
+    #[arg(
+        long,
+        env = "OUTHOOK_SCHEME",
+        value_name = "NAME",
+        default_value = "standard"
+    )]
+    scheme: String,
+    /// How far the time of a signature may be from now
+    #[arg(long, env = "OUTHOOK_TOLERANCE", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub tolerance: Duration,
+}
+
+impl SecretArgs {
+    /// The error is one line, and does not show the secret.
+    pub fn verifier(&self) -> Result<Option<Verifier>, String> {
+        let (flag, file) = ("--secret", self.secret_file.as_deref());
+        let Some(secret) = secret_of(flag, self.secret.as_ref(), file)? else {
+            return Ok(None);
+        };
+        let spec = Spec {
+            scheme: Some(self.scheme.clone()),
+            ..Spec::default()
+        };
+        let contract = spec.build();
+        let contract = contract.map_err(|_| format!("--scheme: it must be one of {NAMES}"))?;
+        let verifier = Verifier::of_secret(contract, &secret).map_err(|e| match file {
+            Some(path) => format!("{flag}-file {}: {e}", path.display()),
+            None => format!("{flag}: {e}"),
+        })?;
+        Ok(Some(verifier))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub secret: SecretArgs,
+    /// Take scheme and keys from an endpoints file, from what it says of --url
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with_all = ["secret", "secret_file"])]
+    pub endpoints: Option<PathBuf>,
+    /// A header of the request, as 'Name: value'; may be given more than once
+    #[arg(long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// File with the headers, one a line, with the request line before them or not
+    #[arg(long, value_name = "FILE")]
+    pub headers_file: Option<PathBuf>,
+    /// File with the body, byte for byte [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+    /// Where it was sent to, for schemes that cover it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// How it was sent, likewise
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    pub method: String,
+    /// When it arrived, in RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = at)]
+    pub at: Option<u64>,
+}
+
+fn at(text: &str) -> Result<u64, String> {
+    parse_rfc3339(text.trim())
+        .ok_or_else(|| "it must be a time in RFC 3339, as 2027-01-31T12:00:00Z".into())
+}
+
+impl VerifyArgs {
+    /// Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.at
+            .unwrap_or_else(|| crate::timestamp::unix_ms(SystemTime::now()))
+    }
+}

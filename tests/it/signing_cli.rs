@@ -1,0 +1,204 @@
+//! `outhook keygen`, `verify` and `listen --secret`: what a developer sees of signatures.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::message;
+use crate::support::receiver::Receiver;
+use crate::support::service::{Finished, Outhook};
+
+fn keygen(args: &[&str]) -> Vec<String> {
+    let run = Outhook::new(&[&["keygen"], args].concat()).run("");
+    assert_eq!(run.code, 0, "{run:?}");
+    run.out
+}
+
+fn write(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("to write");
+    path.to_str().expect("a plain path").to_owned()
+}
+
+/// One delivery with these arguments: its headers as a file has them, and its body.
+fn delivered(args: &[&str], data: &str) -> (String, Vec<u8>, String) {
+    let receiver = Receiver::ok();
+    let url = receiver.url("/hook");
+    let run = Outhook::new(&[&["deliver"], args].concat()).run(message(&url, "m1", data));
+    assert_eq!(run.code, 0, "{run:?}");
+    let request = receiver.wait_for(1).remove(0);
+    let mut head = format!("{} {} HTTP/1.1\n", request.method, request.path);
+    for (name, value) in &request.headers {
+        head += &format!("{name}: {value}\n");
+    }
+    (head, request.body, url)
+}
+
+fn verify(args: &[&str], body: impl Into<Vec<u8>>) -> Finished {
+    Outhook::new(&[&["verify"], args].concat()).run(body)
+}
+
+#[test]
+fn keys_that_are_made_sign_and_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let [secret] = &keygen(&[])[..] else {
+        panic!("one line")
+    };
+    assert!(secret.starts_with("whsec_") && *secret != keygen(&[])[0]);
+    let [private, public] = &keygen(&["--ed25519"])[..] else {
+        panic!("two lines")
+    };
+    assert!(private.starts_with("whsk_") && public.starts_with("whpk_"));
+    let file = write(&folder, "private", private);
+    assert_eq!(
+        keygen(&["--public-of", &file]),
+        std::slice::from_ref(public)
+    );
+    for (sign, check) in [(secret, secret), (private, public)] {
+        let (head, body, _) = delivered(&["--signing-secret", sign], "{\"a\": 1}");
+        let head = write(&folder, "head", head);
+        let key = write(&folder, "key", format!("{check}\n"));
+        let args = ["--secret-file", &key, "--headers-file", &head];
+        let run = verify(&args, body);
+        assert!(
+            run.code == 0 && run.out[0].starts_with("valid: signed"),
+            "{run:?}"
+        );
+        let run = verify(&args, "{\"a\":1}");
+        assert_eq!(run.code, 1);
+        assert!(
+            run.out[0].starts_with("not valid: the body is not as"),
+            "{run:?}"
+        );
+        let later = ["--at", "2099-01-01T00:00:00Z"];
+        let run = verify(&[&args[..], &later].concat(), "{\"a\": 1}");
+        assert!(
+            run.code == 1 && run.out[0].contains("ago (5m are allowed)"),
+            "{run:?}"
+        );
+    }
+    let whole = write(&folder, "whole", secret);
+    let run = Outhook::new(&["keygen", "--public-of", &whole]).run("");
+    assert!(
+        run.code == 2 && !run.err[0].contains(&secret[6..]),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn a_scheme_is_verified_by_name_or_as_the_endpoints_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = |host: &str, signing: &str| {
+        let text = format!("[[endpoint]]\nhost = \"{host}\"\n[endpoint.signing]\n{signing}\n");
+        write(&folder, "endpoints.toml", text)
+    };
+    let path = rules("127.0.0.1", "scheme = \"github\"\nsecret = \"as agreed\"");
+    let (head, body, url) = delivered(&["--endpoints", &path], "[1, 2]");
+    let head = write(&folder, "head", head);
+    let body = write(&folder, "body", body);
+    let common = ["--headers-file", &*head, "--body-file", &*body];
+    for args in [
+        &["--secret", "as agreed", "--scheme", "github"][..],
+        &["--endpoints", &path, "--url", &url],
+    ] {
+        let run = verify(&[&common, args].concat(), "");
+        assert_eq!(
+            (run.code, &*run.out),
+            (0, &["valid: signed by the key".to_owned()][..])
+        );
+    }
+    let wrong = ["--secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    let run = verify(&[&common[..], &wrong].concat(), "");
+    assert!(
+        run.code == 1 && run.out[0].contains("is the scheme github?"),
+        "{run:?}"
+    );
+    let path = rules(
+        "127.0.0.1",
+        &format!("scheme = \"rfc9421\"\nsecret = \"{}\"", wrong[1]),
+    );
+    let (head, body, url) = delivered(&["--endpoints", &path], "[1, 2]");
+    let head = write(&folder, "head", head);
+    let args = [
+        "--scheme",
+        "rfc9421",
+        "--secret",
+        wrong[1],
+        "--headers-file",
+        &head,
+    ];
+    let run = verify(&[&args[..], &["--url", &url]].concat(), body.clone());
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = verify(
+        &[&args[..], &["--url", &format!("{url}/other")]].concat(),
+        body,
+    );
+    assert!(
+        run.code == 1 && run.out[0].contains("method, URL"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_verified_is_said_and_no_secret_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let file = write(&folder, "secret", &secret[..20]);
+    for (args, words) in [
+        (&[][..], "must be given"),
+        (&["--secret", &secret[6..]], "without a prefix"),
+        (&["--secret-file", &file], "10 bytes"),
+        (&["--secret", secret, "--secret-file", &file], "exclude"),
+        (&["--secret", secret, "--scheme", "githup"], "github"),
+        (&["--secret", secret, "--header", "nothing"], "Name: value"),
+        (&["--secret", secret, "--headers-file", "/none"], "readable"),
+        (&["--secret", secret, "--url", "nowhere"], "--url nowhere"),
+        (&["--endpoints", &file], "--url"),
+    ] {
+        let run = verify(args, "");
+        assert_eq!((run.code, run.err.len()), (2, 1), "{args:?}: {run:?}");
+        assert!(run.err[0].contains(words), "{args:?}: {run:?}");
+        assert!(!run.err[0].contains(&secret[8..16]), "{run:?}");
+    }
+    let one = ["--secret", secret, "--header", "webhook-id: a"];
+    let run = verify(&one, "");
+    assert!(
+        run.code == 1 && run.out[0].contains("no header webhook-signature"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn listen_verifies_what_arrives_and_shows_its_headers() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let service = Outhook::new(&["listen", "--bind", "127.0.0.1:0", "--secret", secret]).spawn();
+    let line = service.out.wait("listen: on ");
+    let url = format!("{}/hook", line.rsplit(' ').next().unwrap());
+    let send = |id: &str, args: &[&str]| {
+        let args = [&["deliver", "--max-attempts", "1"], args].concat();
+        Outhook::new(&args)
+            .run(message(&url, id, "{\"a\": 1}"))
+            .code
+    };
+    assert_eq!(send("good", &["--signing-secret", secret]), 0);
+    let line = service.out.wait("webhook-id=good");
+    assert!(
+        line.starts_with("200 POST /hook webhook-id=good valid (signed by the key"),
+        "{line}"
+    );
+    assert!(line.ends_with(" {\"a\": 1}"), "{line}");
+    service.out.wait("    Webhook-Signature: v1,");
+    assert_eq!(send("bare", &[]), 1, "it is answered 401");
+    let line = service.out.wait("webhook-id=bare");
+    assert!(
+        line.starts_with("401 ") && line.contains("NOT VALID (there is no header"),
+        "{line}"
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let bad = Outhook::new(&["listen", "--secret-file", file.to_str().unwrap()]).run("");
+    assert!(
+        bad.code == 2 && bad.err[0].contains("--secret-file"),
+        "{bad:?}"
+    );
+}

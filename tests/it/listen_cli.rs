@@ -44,6 +44,16 @@ fn each_request_is_one_line_and_answered_200() {
 }
 
 #[test]
+fn it_says_what_outhook_needs_to_send_to_it() {
+    let (service, _) = listen(&[]);
+    let hint = "outhook sends here only with --allow-cidr 127.0.0.1/32";
+    service.log.wait(hint);
+    let everywhere = Outhook::new(&["listen", "--bind", "0.0.0.0:0"]).spawn();
+    everywhere.out.wait("listen: on http://");
+    assert_eq!(everywhere.log.count("--allow-cidr"), 0);
+}
+
+#[test]
 fn a_body_with_line_ends_is_still_one_line() {
     let (service, address) = listen(&[]);
     send(&address, "id-1", "{\n\"a\":\r\n1}\n");

@@ -146,7 +146,7 @@ fn an_endpoint_that_is_not_verified_is_warned_of_and_shares_nothing() {
         &*rules,
         "--max-attempts",
         "1",
-        "--lane-key",
+        "--endpoint-by",
         "url",
     ];
     let mut service = serve(&redis, &args);

@@ -284,20 +284,23 @@ fn refused() -> Attempt {
     }
 }
 
-#[test]
-fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
-    let (mut s, at) = (Scheduler::new(limits(8), Rules::default()), now());
-    let refused = || Attempt {
+fn forbidden() -> Attempt {
+    Attempt {
         result: Exchange::Fault {
             kind: FaultKind::Refused,
             text: "10.0.0.1 is refused".into(),
         },
         ..answered()
-    };
+    }
+}
+
+#[test]
+fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
+    let (mut s, at) = (Scheduler::new(limits(8), Rules::default()), now());
     for n in 0..39 {
         s.accept(delivery(&format!("x{n}"), 1), at);
         let delivery = s.next(at).unwrap_or_else(|| panic!("closed after {n}"));
-        let fate = s.finish(delivery, refused(), at);
+        let fate = s.finish(delivery, forbidden(), at);
         assert_eq!(fate, Disposition::Dead(DeadReason::RefusedAddress));
         match s.outbox().pop_front() {
             Some(Record::Bury(letter)) => {
@@ -314,6 +317,25 @@ fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
     let last = s.next(at).expect("it is open");
     assert_eq!(s.finish(last, answered(), at), Disposition::Delivered);
     assert_eq!((s.stats().attempts, s.stats().dead), (1, 39));
+}
+
+#[test]
+fn a_probe_that_the_guard_refuses_leaves_its_place_to_the_next() {
+    let (mut s, at) = (leasing(), now());
+    (s.limits.parking, s.limits.schedule.attempts) = (Parking::Nowhere, 9);
+    close_host(&mut s, at);
+    assert!(s.next(at).is_none(), "it is closed");
+    let mut probes = 0;
+    for minute in 1..20 {
+        let then = later(at, 60 * minute);
+        s.tick(then);
+        while let Some(probe) = s.next(then) {
+            probes += 1;
+            let fate = s.finish(probe, forbidden(), then);
+            assert_eq!(fate, Disposition::Dead(DeadReason::RefusedAddress));
+        }
+    }
+    assert_eq!((probes, s.active()), (4, 0));
 }
 
 /// Four attempts at host 1 fail, which closes it.

@@ -673,6 +673,10 @@ impl Model {
     fn some_answer(&mut self) -> Exchange {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
         match self.rng.below(9) {
+            6 if self.attempts.is_multiple_of(3) => Exchange::Fault {
+                kind: FaultKind::Refused,
+                text: String::new(),
+            },
             8 => Exchange::Fault {
                 kind: FaultKind::Unresolved {
                     again: 2 * wish + Duration::from_millis(25),
@@ -707,8 +711,11 @@ impl Model {
             Exchange::Answer { .. } => None,
         };
         let cut = postponed.is_some();
+        let is_refused =
+            matches!(result, Exchange::Fault { kind, .. } if kind == FaultKind::Refused);
+        let is_attempt = !cut && !is_refused;
         let now = self.now();
-        let made = self.states[&id].attempts + u32::from(!cut);
+        let made = self.states[&id].attempts + u32::from(is_attempt);
         let took = Duration::from_millis(self.rng.below(5) * 300);
         let (host, is_entry) = (self.states[&id].host, self.states[&id].entry.is_some());
         let has_failed = self.learn(host, &result, took);
@@ -720,11 +727,12 @@ impl Model {
             self.limits.schedule.attempts,
         ) {
             _ if cut => self.put_off(postponed.unwrap_or_default(), now),
+            _ if is_refused => State::Dead(DeadReason::RefusedAddress),
             Verdict::Delivered => State::Delivered,
             Verdict::Dead { reason, .. } => State::Dead(reason),
             Verdict::Retry { after } => self.put_off_to((host, is_entry), after, now),
         };
-        self.attempts += u64::from(!cut);
+        self.attempts += u64::from(is_attempt);
         let is_over = matches!(expected, State::Delivered | State::Dead(_));
         let again = !is_over || expected == State::Dead(DeadReason::Drained);
         self.retried += u64::from(again && !cut);
@@ -753,7 +761,7 @@ impl Model {
         known.asks |= made > 0 && known.entry.is_some();
         self.note_if_kept(&id);
         let tells = self.records(&touched);
-        let told = (self.limits.tells && !cut).then_some((id, finished));
+        let told = (self.limits.tells && is_attempt).then_some((id, finished));
         assert_eq!(tells, Vec::from_iter(told));
     }
 

@@ -87,6 +87,8 @@ impl Model {
             host.window = limits.window.min(4);
         }
         let wish = match result {
+            // Nobody was asked.
+            Exchange::Fault { kind, .. } if *kind == FaultKind::Refused => return false,
             Exchange::Fault { kind, .. } => match kind.postponed() {
                 Some(pause) => {
                     host.paused = host.paused.max(Some(now + pause));

@@ -46,7 +46,7 @@ pub struct Delivery {
     /// The backlog that it was released from.
     pub backlog: Option<Arc<str>>,
     pub last: Option<Attempt>,
-    /// When its next attempt was first tried, and there was no address yet.
+    /// When its next attempt was first tried, and there was no address, or no token to log in with.
     pub name_asked: Option<Instant>,
     /// What came of the last attempt before it became this entry, in words.
     pub failed_before: Option<Box<str>>,
@@ -131,6 +131,10 @@ pub enum FaultKind {
     /// No key of its endpoint is valid now. Says nothing of the endpoint, and does not count as an
     /// attempt.
     Unsigned,
+    /// The token to log in with is being fetched. It is as with a name.
+    Tokenless {
+        again: Duration,
+    },
     /// There is nothing to log in with at the endpoint, so it was not asked.
     Login,
     /// The address guard forbids it: nothing was sent, and nothing will be.
@@ -161,7 +165,8 @@ impl FaultKind {
             FaultKind::Unsigned => Some(UNSIGNED),
             FaultKind::Unresolved { again }
             | FaultKind::Proxy { again }
-            | FaultKind::SecretUnread { again } => Some(again),
+            | FaultKind::SecretUnread { again }
+            | FaultKind::Tokenless { again } => Some(again),
             FaultKind::NoSecret => Some(UNSIGNED),
             _ => None,
         }
@@ -177,7 +182,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Timeout => "timeout",
             FaultKind::Protocol => "protocol",
             FaultKind::Shutdown => "shutdown",
-            FaultKind::Login => "login",
+            FaultKind::Login | FaultKind::Tokenless { .. } => "login",
             FaultKind::Refused => "refused",
             FaultKind::Proxy { .. } => "proxy",
             FaultKind::Unsigned | FaultKind::SecretUnread { .. } | FaultKind::NoSecret => "signing",

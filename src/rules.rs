@@ -136,6 +136,11 @@ impl Match {
 }
 
 impl Rule {
+    /// Whether certificates are not verified there.
+    pub fn is_insecure(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.insecure_tls)
+    }
+
     /// The lane of its endpoints, where it is not their origin's.
     pub fn lane(&self) -> Option<&Arc<str>> {
         match &self.matches {

@@ -84,6 +84,7 @@ struct Entry {
     bearer_token: Option<Shy<Secret>>,
     bearer_token_file: Option<String>,
     basic: Option<Shy<login::Basic>>,
+    oauth2: Option<Shy<login::OAuth2Table>>,
     #[serde(default)]
     insecure_tls: bool,
     #[serde(default, deserialize_with = "guard::cidrs")]
@@ -202,6 +203,7 @@ impl Entry {
         let read =
             |path: &String| (readers.authorities)(path).map_err(|e| format!("ca_file {path}: {e}"));
         let guard = self.guard(&bounds.guard)?;
+        login::check_https_only(login.as_ref(), guard.as_ref().unwrap_or(&bounds.guard))?;
         let timeout = self.timeout.unwrap_or(bounds.usual_timeout);
         let longest = schedule
             .as_ref()

@@ -14,6 +14,7 @@ use crate::cli::{SigningArgs, read_authorities, read_secret};
 use crate::control::{Command, Commands};
 use crate::endpoint::Endpoint;
 use crate::keyring::Keyring;
+use crate::login::Authorization;
 use crate::rules::{Rule, Rules};
 use crate::rules_file::{self, Bounds, Readers};
 use crate::signals::Reload;
@@ -168,6 +169,14 @@ fn warn_of_login(name: &str, rule: &Rule) {
         warn!(
             "--endpoints {name}: {of}: insecure_tls: certificates are not verified there; whoever \
              stands between reads and changes what is sent"
+        );
+    }
+    if let Some(Authorization::OAuth2(oauth2)) = &login.authorization
+        && !oauth2.grant.endpoint.is_https()
+    {
+        warn!(
+            "--endpoints {name}: {of}: oauth2: its token_url is http://, where all on the way can read \
+             the client secret"
         );
     }
     if let Some(since) = login.identity.as_ref().and_then(|own| own.expired(now)) {

@@ -42,6 +42,8 @@ pub struct Exchange {
     pub asked: Instant,
     /// Whether a connection that rests may be used.
     pub may_reuse: bool,
+    /// Whether the body of an answer is wanted whatever the status, and gets all the time.
+    pub wants_body: bool,
     /// How many bytes the request is expected to have.
     pub expected: usize,
 }
@@ -99,7 +101,7 @@ impl Exchange {
             return Ok(Stream::plain(carrier));
         }
         let tls = (self.connections.pool).tls(&to.key, Instant::now(), || {
-            to.trust.for_origin(to.login.as_deref())
+            to.trust.for_origin(to.identity.as_ref(), to.insecure)
         });
         Stream::with_tls(carrier, to.endpoint.host(), tls, self.end)
     }

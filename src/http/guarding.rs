@@ -165,7 +165,8 @@ mod tests {
                 key: endpoint.origin.clone(),
                 endpoint,
                 trust: client.trust.clone(),
-                login: None,
+                identity: None,
+                insecure: false,
                 guard: None,
                 gate: None,
             },
@@ -173,6 +174,7 @@ mod tests {
             end: now + LONG,
             asked: now,
             may_reuse: true,
+            wants_body: false,
             expected: 0,
         }
     }

@@ -1,42 +1,94 @@
-//! What a login changes in an exchange: the header that it adds, whose connections it may use, and
-//! what must not be seen in an answer.
+//! What a login changes in an exchange: what is sent, whose connections it may use, and that it is made
+//! again with a new token where the endpoint does not take the old one.
+
+use std::time::Instant;
 
 use ureq::Error;
-use ureq::http::HeaderValue;
 
 use super::exchange::other;
 use super::failure::Failure;
+use super::{Client, Outcome, failure_in};
 use crate::authorities::Authorities;
 use crate::delivery::{Delivery, FaultKind};
-use crate::login::{Authorization, Login};
+use crate::login::{Authorization, Credential, Identity, OAuth2, Token};
 
-/// The value of `Authorization`, if there is one for this endpoint.
-pub fn header(delivery: &Delivery) -> Result<Option<&HeaderValue>, Error> {
-    let Some((login, authorization)) = authorization(delivery) else {
-        return Ok(None);
-    };
-    if !login.in_clear && !delivery.message.endpoint.is_https() {
-        let text = "the login of this endpoint is not sent over http://, where all on the way can \
-                    read it; a rule whose url begins with http:// allows it";
-        return Err(other(Failure::new(FaultKind::Login, text)));
+impl Client {
+    /// What is sent with the header `Authorization`, if there is something for this endpoint.
+    pub(super) fn log_in<'a>(
+        &self,
+        delivery: &'a Delivery,
+        begun: Instant,
+    ) -> Result<Option<Credential<'a>>, Error> {
+        let login = delivery.rule.as_ref().and_then(|rule| rule.login.as_ref());
+        let Some((login, authorization)) =
+            login.and_then(|login| Some((login, login.authorization.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        if !login.in_clear && !delivery.message.endpoint.is_https() {
+            let text = "the login of this endpoint is not sent over http://, where all on the way \
+                        can read it; a rule whose url begins with http:// allows it";
+            return Err(other(Failure::new(FaultKind::Login, text)));
+        }
+        match authorization {
+            Authorization::Fixed(fixed) => Ok(Some(Credential::Fixed(fixed))),
+            Authorization::OAuth2(oauth2) => {
+                let token = self.token(oauth2, delivery, begun).map_err(other)?;
+                Ok(Some(Credential::Token(token)))
+            }
+        }
     }
-    Ok(Some(&authorization.header))
+
+    /// The endpoint has answered 401 to a token. With another one it may say something else.
+    #[inline(never)]
+    pub(super) fn post_again(
+        &self,
+        delivery: &Delivery,
+        times: (u64, Instant),
+        token: Token,
+        answer: Outcome,
+    ) -> Result<Outcome, Error> {
+        match oauth2(delivery) {
+            Some(oauth2) if self.refuse(oauth2, &token) => {}
+            _ => return Ok(answer),
+        }
+        // Its secret need not be there while the next is waited for.
+        drop(token);
+        let login = self.log_in(delivery, times.1).map_err(|e| after_401(&e))?;
+        self.post(delivery, times, login.as_ref())
+    }
 }
 
-/// Blots the login out of an answer that repeats the request.
-pub fn hide_login(delivery: &Delivery, answer: &mut Vec<u8>) {
-    if let Some((_, authorization)) = authorization(delivery)
-        && !answer.is_empty()
+fn oauth2(delivery: &Delivery) -> Option<&OAuth2> {
+    match delivery
+        .rule
+        .as_ref()?
+        .login
+        .as_ref()?
+        .authorization
+        .as_ref()?
     {
-        authorization.hide_in(answer);
+        Authorization::OAuth2(oauth2) => Some(oauth2),
+        Authorization::Fixed(_) => None,
     }
+}
+
+fn after_401(e: &Error) -> Error {
+    let (kind, text) = match failure_in(e) {
+        Some(failure) => (failure.kind, failure.text.clone()),
+        None => (FaultKind::Login, e.to_string()),
+    };
+    let text = format!("the endpoint answered 401, and there is no new token: {text}");
+    other(Failure::new(kind, text))
 }
 
 /// Tells the connections apart that must not be shared: by whom is trusted there, and who we are to
 /// the server. Nothing where both are as everywhere.
-pub fn tls_mark(own: Option<&Authorities>, login: Option<&Login>) -> Option<String> {
-    let identity = login.and_then(|login| login.identity.as_ref());
-    let insecure = login.is_some_and(|login| login.insecure_tls);
+pub fn tls_mark(
+    own: Option<&Authorities>,
+    identity: Option<&Identity>,
+    insecure: bool,
+) -> Option<String> {
     if own.is_none() && identity.is_none() && !insecure {
         return None;
     }
@@ -45,11 +97,6 @@ pub fn tls_mark(own: Option<&Authorities>, login: Option<&Login>) -> Option<Stri
     Some(format!(
         "{} {}{verified}",
         shown(own.map(Authorities::fingerprint)),
-        shown(identity.map(|identity| identity.fingerprint())),
+        shown(identity.map(Identity::fingerprint)),
     ))
-}
-
-fn authorization(delivery: &Delivery) -> Option<(&Login, &Authorization)> {
-    let login = delivery.rule.as_ref()?.login.as_deref()?;
-    Some((login, login.authorization.as_ref()?))
 }

@@ -27,6 +27,7 @@ mod signing;
 mod socket;
 mod stream;
 mod tls;
+mod tokens;
 mod transport;
 mod unread;
 
@@ -36,7 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ureq::http::{Response, header};
+use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body, Error};
 
 use crate::authorities::Authorities;
@@ -46,7 +47,8 @@ use crate::egress::Egress;
 use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::keyring::Keyring;
-use crate::login::Login;
+use crate::login::{Credential, Identity};
+use crate::rules::Rule;
 use crate::timestamp::unix_ms;
 use exchange::{Exchange, NoLookUp};
 use failure::Failure;
@@ -55,6 +57,7 @@ use pool::Pool;
 use proxy::Gate;
 use socket::Sockets;
 use tls::Trust;
+use tokens::Known;
 
 pub use names::{Files, NamesConfig};
 
@@ -95,6 +98,7 @@ pub struct Client {
     public_authorities: bool,
     /// Keys by name, if messages may give names.
     keyring: Option<Keyring>,
+    grants: Mutex<Vec<Known>>,
     closed: AtomicBool,
 }
 
@@ -117,13 +121,18 @@ pub struct Target {
     /// depends on the origin alone.
     key: Arc<str>,
     trust: Arc<Trust>,
-    /// Who we are there, and whether certificates are verified.
-    login: Option<Arc<Login>>,
+    /// Who we are there, for whoever asks.
+    identity: Option<Identity>,
+    /// Certificates are not verified.
+    insecure: bool,
     /// In place of the guard of the options.
     guard: Option<Arc<Guard>>,
     /// The proxy that leads to it.
     gate: Option<Arc<Gate>>,
 }
+
+/// A request, and the exchange that it is sent in.
+type Ready<'a> = (Request<&'a [u8]>, Exchange);
 
 impl Client {
     /// Fails when the resolver cannot be started, or a certificate cannot be used.
@@ -147,26 +156,22 @@ impl Client {
             trusts: Mutex::default(),
             public_authorities: config.public_authorities,
             keyring,
+            grants: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
 
     /// Posts one message, once. A kept connection that turns out to be closed does not count:
-    /// the post is repeated at once, on a new one, with what is left of the time.
+    /// the post is repeated at once, on a new one, with what is left of the time. So it is with a
+    /// token that the endpoint does not take any more.
     // Inlined, its frame would be part of the worker's loop, and every worker that has never
     // worked would hold 8 KiB of memory for it.
     #[inline(never)]
     pub fn attempt(&self, delivery: &Delivery) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();
-        let response = match self.post(delivery, (at, begun), true) {
-            Err(e) if failure_in(&e).is_some_and(|f| f.stale) => {
-                self.post(delivery, (at, begun), false)
-            }
-            response => response,
-        };
-        let result = match response {
-            Ok(response) => answer(response, delivery),
+        let result = match self.try_it(delivery, (at, begun)) {
+            Ok(answer) => answer,
             Err(_) if self.closed.load(Ordering::SeqCst) => Outcome::Fault {
                 kind: FaultKind::Shutdown,
                 text: "cut short by the end of the drain".into(),
@@ -177,6 +182,17 @@ impl Client {
             at,
             took: begun.elapsed(),
             result,
+        }
+    }
+
+    fn try_it(&self, delivery: &Delivery, times: (u64, Instant)) -> Result<Outcome, Error> {
+        let login = self.log_in(delivery, times.1)?;
+        let answer = self.post(delivery, times, login.as_ref())?;
+        match login {
+            Some(Credential::Token(token)) if is_unauthorized(&answer) => {
+                self.post_again(delivery, times, token, answer)
+            }
+            _ => Ok(answer),
         }
     }
 
@@ -200,21 +216,39 @@ impl Client {
         &self,
         delivery: &Delivery,
         (at, begun): (u64, Instant),
-        may_reuse: bool,
+        login: Option<&Credential<'_>>,
+    ) -> Result<Outcome, Error> {
+        let make = |may_reuse| {
+            let (header, keyring) = (login.map(Credential::header), self.keyring.as_ref());
+            let request = request::build(delivery, at, header, keyring)?;
+            let exchange = Exchange {
+                connections: self.connections.clone(),
+                to: self.target(delivery)?,
+                begun,
+                end: begun + self.limit(delivery),
+                asked: delivery.name_asked.unwrap_or(begun),
+                may_reuse,
+                wants_body: false,
+                expected: request::size(&request),
+            };
+            Ok((request, exchange))
+        };
+        Ok(answer(self.run(make)?, login))
+    }
+
+    /// Runs what `make` makes, told whether a kept connection may be used: once more where that turns
+    /// out to be closed.
+    fn run<'a>(
+        &self,
+        make: impl Fn(bool) -> Result<Ready<'a>, Error>,
     ) -> Result<Response<Body>, Error> {
-        let request = {
-            let keyring = self.keyring.as_ref();
-            request::build(delivery, at, logging_in::header(delivery)?, keyring)?
-        };
-        let exchange = Exchange {
-            connections: self.connections.clone(),
-            to: self.target(delivery)?,
-            begun,
-            end: begun + self.limit(delivery),
-            asked: delivery.name_asked.unwrap_or(begun),
-            may_reuse,
-            expected: request::size(&request),
-        };
+        match self.run_once(make(true)?) {
+            Err(e) if failure_in(&e).is_some_and(|f| f.stale) => self.run_once(make(false)?),
+            response => response,
+        }
+    }
+
+    fn run_once(&self, (request, exchange): Ready<'_>) -> Result<Response<Body>, Error> {
         // An agent of its own carries the exchange to the transport, and costs less than ureq's
         // pool, which recounts all its connections several times a request.
         let gate = exchange.to.gate.clone();
@@ -227,32 +261,44 @@ impl Client {
     }
 
     fn target(&self, delivery: &Delivery) -> Result<Target, Error> {
-        let endpoint = delivery.message.endpoint.clone();
+        let rule = delivery.rule.as_deref();
+        let insecure = rule.is_some_and(|rule| rule.is_insecure());
+        self.target_of(&delivery.message.endpoint, rule, insecure)
+    }
+
+    /// Where an exchange by this rule goes, whoever is asked there.
+    fn target_of(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        rule: Option<&Rule>,
+        insecure: bool,
+    ) -> Result<Target, Error> {
         let gate = (self.gate.as_ref())
-            .filter(|_| !self.connections.egress.is_direct(&endpoint))
+            .filter(|_| !self.connections.egress.is_direct(endpoint))
             .cloned();
-        let rule = delivery.rule.as_ref();
         let guard = rule.and_then(|rule| rule.guard.clone());
         let own = rule.and_then(|rule| rule.authorities.as_ref());
-        let login = rule.and_then(|rule| rule.login.as_ref());
-        let mark = logging_in::tls_mark(own, login.map(|login| &**login));
+        let identity = rule.and_then(|rule| rule.login.as_ref()?.identity.as_ref());
+        let mark = logging_in::tls_mark(own, identity, insecure);
         Ok(match mark.filter(|_| endpoint.is_https()) {
             Some(mark) => Target {
                 // Others do not trust whoever it is that answers there, or are somebody else to it.
                 key: format!("{} {mark}", endpoint.origin).into(),
                 trust: own.map_or_else(|| Ok(self.trust.clone()), |own| self.trust_in(own))?,
-                login: login.cloned(),
+                identity: identity.cloned(),
+                insecure,
                 gate,
-                endpoint,
                 guard,
+                endpoint: endpoint.clone(),
             },
             None => Target {
                 key: endpoint.origin.clone(),
                 trust: self.trust.clone(),
-                login: None,
+                identity: None,
+                insecure: false,
                 gate,
-                endpoint,
                 guard,
+                endpoint: endpoint.clone(),
             },
         })
     }
@@ -278,7 +324,11 @@ impl Client {
     }
 }
 
-fn answer(response: Response<Body>, delivery: &Delivery) -> Outcome {
+fn is_unauthorized(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Answer { status: 401, .. })
+}
+
+fn answer(response: Response<Body>, login: Option<&Credential<'_>>) -> Outcome {
     let status = response.status().as_u16();
     let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
     let retry_after = field(header::RETRY_AFTER)
@@ -294,7 +344,9 @@ fn answer(response: Response<Body>, delivery: &Delivery) -> Outcome {
     if kept.len() == BODY_KEPT {
         read_rest(&mut reader);
     }
-    logging_in::hide_login(delivery, &mut kept);
+    if let Some(login) = login {
+        login.hide_in(&mut kept);
+    }
     Outcome::Answer {
         status,
         retry_after,

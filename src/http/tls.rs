@@ -25,7 +25,7 @@ use super::failure::{Failure, is_timeout};
 use super::records::Walk;
 use crate::authorities::Authorities;
 use crate::delivery::FaultKind;
-use crate::login::Login;
+use crate::login::Identity;
 
 /// Sessions that may be kept for one origin; rustls counts them so.
 const SESSIONS: usize = 8;
@@ -70,13 +70,12 @@ impl Trust {
     }
 
     /// A configuration for one origin, and who we are there.
-    pub fn for_origin(&self, login: Option<&Login>) -> OriginTls {
-        let identity = login.and_then(|login| login.identity.as_ref());
+    pub fn for_origin(&self, identity: Option<&Identity>, insecure: bool) -> OriginTls {
         let asked = Arc::new(Asked::new(identity.map(|identity| identity.key.clone())));
-        let verifier: Arc<dyn ServerCertVerifier> = match login {
-            Some(login) if login.insecure_tls => Arc::new(Unverified::new(self.verifier.clone())),
+        let verifier: Arc<dyn ServerCertVerifier> = match insecure {
+            true => Arc::new(Unverified::new(self.verifier.clone())),
             // It is webpki's judgement, with better sentences.
-            _ => self.verifier.clone(),
+            false => self.verifier.clone(),
         };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()

@@ -238,7 +238,7 @@ impl Wire {
             gate.note_answer(head.status, head.asks, self.exchange.begun)?;
         }
         let mut body = &came[used..];
-        if (200..300).contains(&head.status) {
+        if (200..300).contains(&head.status) && !self.exchange.wants_body {
             // It has decided, and nobody wants its body. ureq is told that there is none.
             match Unread::behind(head.length).and_then(|unread| unread.pass(body)) {
                 Some(unread) => self.unread = unread,
@@ -259,7 +259,10 @@ impl Wire {
         input.extend_from_slice(body);
         let received = body.len();
         self.buffers.hold_input(input);
-        let end = self.exchange.end.min(Instant::now() + BODY_TIME);
+        let end = match self.exchange.wants_body {
+            true => self.exchange.end,
+            false => self.exchange.end.min(Instant::now() + BODY_TIME),
+        };
         self.reading = Reading::Body {
             head,
             end,

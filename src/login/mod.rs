@@ -1,10 +1,14 @@
 //! How outhook says at an endpoint who it is, and whether it makes sure of who is there. Pure.
 //!
 //! A [`Login`] is what a rule says of it, with all that can be made ready once: the value of the
-//! header `Authorization`, and the client certificate with its key.
+//! header `Authorization`, or what a token for it is asked for with, and the client certificate with
+//! its key.
 
+mod answer;
 mod hiding;
 mod identity;
+mod oauth2;
+mod token;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +17,8 @@ use ureq::http::HeaderValue;
 use crate::secret::Secret;
 use hiding::hide;
 pub use identity::{Identity, Wrong};
+pub use oauth2::{Grant, OAuth2};
+pub use token::{Step, Token, Tokens};
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -27,18 +33,52 @@ pub struct Login {
     pub insecure_tls: bool,
 }
 
-/// What goes into the header `Authorization`.
+/// Where the header `Authorization` comes from.
 #[derive(Debug)]
-pub struct Authorization {
+pub enum Authorization {
+    Fixed(Fixed),
+    OAuth2(OAuth2),
+}
+
+/// A header that is always the same.
+#[derive(Debug)]
+pub struct Fixed {
     /// Marked as sensitive, so that nobody prints it.
     pub header: HeaderValue,
     /// What must not be seen in an answer that repeats the request.
     hidden: Vec<Secret>,
 }
 
-impl Authorization {
+/// What is sent with one request.
+#[derive(Debug)]
+pub enum Credential<'a> {
+    Fixed(&'a Fixed),
+    Token(Token),
+}
+
+impl Credential<'_> {
+    pub fn header(&self) -> &HeaderValue {
+        match self {
+            Credential::Fixed(fixed) => &fixed.header,
+            Credential::Token(token) => &token.header,
+        }
+    }
+
+    /// Blots it out of an answer, which is kept in dead letters.
+    pub fn hide_in(&self, answer: &mut Vec<u8>) {
+        let hidden = match self {
+            Credential::Fixed(fixed) => &*fixed.hidden,
+            Credential::Token(token) => std::slice::from_ref(&token.secret),
+        };
+        for secret in hidden {
+            hide(secret.expose().as_bytes(), answer);
+        }
+    }
+}
+
+impl Fixed {
     /// The error is a sentence that does not hold the token.
-    pub fn bearer(token: &Secret) -> Result<Authorization, String> {
+    pub fn bearer(token: &Secret) -> Result<Fixed, String> {
         let text = token.expose();
         if text.is_empty() {
             return Err("it is empty".into());
@@ -51,14 +91,14 @@ impl Authorization {
                 "it holds a blank, a line end or another character that no token has".into(),
             );
         }
-        Ok(Authorization {
+        Ok(Fixed {
             header: sensitive(&format!("Bearer {text}"))?,
             hidden: vec![token.clone()],
         })
     }
 
     /// As RFC 7617 says. The error is a sentence that does not hold the password.
-    pub fn basic(user: &str, password: &Secret) -> Result<Authorization, String> {
+    pub fn basic(user: &str, password: &Secret) -> Result<Fixed, String> {
         if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
             return Err("user: it must be a name without a colon or control characters".into());
         }
@@ -67,17 +107,10 @@ impl Authorization {
         }
         let pair = Secret::new(format!("{user}:{}", password.expose()));
         let encoded = Secret::new(BASE64_STANDARD.encode(pair.expose()));
-        Ok(Authorization {
+        Ok(Fixed {
             header: sensitive(&format!("Basic {}", encoded.expose()))?,
             hidden: vec![encoded, pair, password.clone()],
         })
-    }
-
-    /// Blots its secrets out of an answer, which is kept in dead letters.
-    pub fn hide_in(&self, answer: &mut Vec<u8>) {
-        for secret in &self.hidden {
-            hide(secret.expose().as_bytes(), answer);
-        }
     }
 }
 
@@ -98,12 +131,12 @@ mod tests {
 
     #[test]
     fn headers_are_made_once_and_never_printed() {
-        let bearer = Authorization::bearer(&secret("abc.DEF-1=")).unwrap();
+        let bearer = Fixed::bearer(&secret("abc.DEF-1=")).unwrap();
         assert_eq!(bearer.header, "Bearer abc.DEF-1=");
         // The example of RFC 7617.
-        let basic = Authorization::basic("Aladdin", &secret("open sesame")).unwrap();
+        let basic = Fixed::basic("Aladdin", &secret("open sesame")).unwrap();
         assert_eq!(basic.header, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        let umlaut = Authorization::basic("test", &secret("123£")).unwrap();
+        let umlaut = Fixed::basic("test", &secret("123£")).unwrap();
         assert_eq!(umlaut.header, "Basic dGVzdDoxMjPCow==");
         let shown = format!("{bearer:?} {basic:?}");
         assert!(
@@ -121,7 +154,7 @@ mod tests {
             ("s3cret x", "blank"),
             ("s3crét", "character"),
         ] {
-            let e = Authorization::bearer(&secret(token)).unwrap_err();
+            let e = Fixed::bearer(&secret(token)).unwrap_err();
             assert!(e.contains(words) && !e.contains("s3cr"), "{token:?}: {e}");
         }
         for (user, password) in [
@@ -130,17 +163,17 @@ mod tests {
             ("a\n", "x"),
             ("a", "s3cret\n"),
         ] {
-            let e = Authorization::basic(user, &secret(password)).unwrap_err();
+            let e = Fixed::basic(user, &secret(password)).unwrap_err();
             assert!(!e.contains("s3cr"), "{e}");
         }
-        assert!(Authorization::basic("a", &secret("")).is_ok());
+        assert!(Fixed::basic("a", &secret("")).is_ok());
     }
 
     #[test]
     fn an_answer_that_repeats_the_request_shows_nothing_of_it() {
-        let basic = Authorization::basic("u", &secret("long password")).unwrap();
+        let basic = Fixed::basic("u", &secret("long password")).unwrap();
         let mut answer = b"no: Basic dTpsb25nIHBhc3N3b3Jk is u:long password".to_vec();
-        basic.hide_in(&mut answer);
+        Credential::Fixed(&basic).hide_in(&mut answer);
         assert_eq!(answer, b"no: Basic *** is ***");
     }
 }

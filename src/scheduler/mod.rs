@@ -237,7 +237,9 @@ impl Scheduler {
             return self.wait_for_secret(delivery, attempt, now);
         }
         if let Some(after) = attempt.postponed() {
-            if let Some(FaultKind::Unresolved { .. }) = attempt.fault() {
+            if let Some(FaultKind::Unresolved { .. } | FaultKind::Tokenless { .. }) =
+                attempt.fault()
+            {
                 delivery.name_asked.get_or_insert(now.mono);
             }
             // What came of a true attempt says more.

@@ -91,7 +91,7 @@ impl Gate {
         let proxy = egress.proxy.clone()?;
         let authorization = proxy.login.as_ref().map(|login| login.basic());
         Some(Arc::new(Gate {
-            tls: (proxy.kind == Kind::Https).then(|| trust.for_origin(None)),
+            tls: (proxy.kind == Kind::Https).then(|| trust.for_origin(None, false)),
             authorization,
             proxy,
             health: Mutex::default(),

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod headers;
+mod oauth2;
 mod refused;
 
 use std::fs;

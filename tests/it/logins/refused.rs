@@ -82,7 +82,7 @@ fn a_bad_login_is_refused_at_start_with_its_key_and_without_its_secret() {
         (
             host,
             "bearer_token = \"s3cret\"\nbasic = { user = \"u\", password = \"s3cret\" }",
-            "bearer_token and basic exclude each other",
+            "bearer_token, basic and oauth2 exclude each other",
         ),
         (
             host,
@@ -153,5 +153,84 @@ fn a_bad_login_is_refused_at_start_with_its_key_and_without_its_secret() {
             !secrets.any(|secret| said.contains(secret)),
             "{rule}: {said}"
         );
+    }
+}
+
+#[test]
+fn a_bad_oauth2_is_refused_at_start() {
+    let folder = Folder::new();
+    let good = "token_url = \"https://t/\", client_id = \"us\", client_secret = \"s3cret\"";
+    for (args, rule, words) in [
+        (
+            &[][..],
+            "oauth2 = \"s3cret\"".to_owned(),
+            "it must be a table, as { token_url",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {good}, token = \"s3cret\" }}"),
+            "unknown field `token`",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {good}, auth = \"s3cret\" }}"),
+            "oauth2: auth: it must be basic (a header) or body",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {good}, scope = \"\" }}"),
+            "oauth2: scope: it is empty",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {good}, client_secret_file = \"/x\" }}"),
+            "oauth2: client_secret and client_secret_file exclude each other",
+        ),
+        (
+            &[],
+            "oauth2 = { token_url = \"https://t/\", client_id = \"us\" }".into(),
+            "oauth2: it needs client_secret or client_secret_file",
+        ),
+        (
+            &[],
+            "oauth2 = { client_id = \"us\", client_secret = \"s3cret\" }".into(),
+            "missing field `token_url`",
+        ),
+        (
+            &[],
+            format!(
+                "oauth2 = {{ {} }}",
+                good.replace("https://t/", "https://us:s3cret@t/")
+            ),
+            "oauth2: token_url: user and password are not allowed",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {} }}", good.replace("s3cret", "s3cret\\n")),
+            "oauth2: client_secret: it is empty, or holds a line end",
+        ),
+        (
+            &[],
+            format!("oauth2 = {{ {good} }}\nbearer_token = \"s3cret\""),
+            "bearer_token, basic and oauth2 exclude each other",
+        ),
+        (
+            &["--https-only"],
+            format!("oauth2 = {{ {} }}", good.replace("https", "http")),
+            "oauth2: token_url: it must be https://",
+        ),
+        (
+            &["--https-only"],
+            "insecure_tls = true".into(),
+            "insecure_tls: certificates are to be verified where --https-only",
+        ),
+    ] {
+        let rules = format!("[[endpoint]]\nhost = \"h\"\n{rule}\n");
+        let ended = folder.deliver(&rules, args, "");
+        let said = ended.err.join("\n");
+        assert_eq!(ended.code, 2, "{rule}: {said}");
+        assert!(said.contains(words), "{rule}: {said}");
+        assert_eq!(ended.err.len(), 1, "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 }

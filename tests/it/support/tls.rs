@@ -102,6 +102,7 @@ pub struct Seen {
 /// A receiver that answers whatever comes with 200, and keeps its connections.
 pub struct TlsReceiver {
     pub url: String,
+    body: Arc<Mutex<String>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -132,15 +133,23 @@ impl TlsReceiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/", listener.local_addr().unwrap());
         let (config, seen) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
-        let all = seen.clone();
+        let body = Arc::new(Mutex::new(String::new()));
+        let (all, said) = (seen.clone(), body.clone());
         thread::spawn(move || {
             for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let connection = ServerConnection::new(config.clone()).unwrap();
-                let all = all.clone();
-                thread::spawn(move || serve(StreamOwned::new(connection, stream), number, &all));
+                let (all, said) = (all.clone(), said.clone());
+                thread::spawn(move || {
+                    serve(StreamOwned::new(connection, stream), number, &all, &said)
+                });
             }
         });
-        TlsReceiver { url, seen }
+        TlsReceiver { url, body, seen }
+    }
+
+    /// From now on, with this body.
+    pub fn say(&self, body: &str) {
+        body.clone_into(&mut self.body.lock().unwrap());
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -152,6 +161,7 @@ fn serve(
     stream: StreamOwned<ServerConnection, std::net::TcpStream>,
     number: usize,
     all: &Mutex<Vec<Seen>>,
+    body: &Mutex<String>,
 ) {
     let mut reader = BufReader::new(stream);
     while reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
@@ -161,8 +171,10 @@ fn serve(
         let certificates = reader.get_ref().conn.peer_certificates();
         let client = certificates.map(|all| all[0].clone().into_owned());
         all.lock().unwrap().push(Seen { request, client });
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        if reader.get_mut().write_all(answer).is_err() {
+        let body = body.lock().unwrap().clone();
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

@@ -1,0 +1,234 @@
+//! Tokens: fetched from their token endpoints as messages are delivered, by the same connections,
+//! deadlines and rules. One message of all that need a token fetches it; the others come again.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{debug, warn};
+use ureq::Error;
+use ureq::http::{HeaderValue, Request, header};
+
+use super::exchange::{Exchange, other};
+use super::failure::{Failure, short};
+use super::{Client, fault, request};
+use crate::backoff::parse_retry_after;
+use crate::delivery::{Delivery, Exchange as Outcome, FaultKind};
+use crate::login::{Grant, OAuth2, Step, Token, Tokens};
+
+/// The longest answer of a token endpoint.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// While there is a token that is still good, nobody waits for longer for the next.
+const SPARE_TIME: Duration = Duration::from_secs(5);
+
+/// A grant, and the tokens that its rules share.
+type Shared = Arc<Mutex<Tokens>>;
+pub type Known = (Arc<Grant>, Shared);
+
+/// What a token endpoint has answered.
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+/// Whoever fetches. If that ends without a report, by a defect, others may fetch.
+struct Flight<'a> {
+    tokens: &'a Mutex<Tokens>,
+    has_reported: bool,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if !self.has_reported {
+            lock(self.tokens).abandoned();
+        }
+    }
+}
+
+impl Client {
+    /// A token that is good. Holds a worker only if it is the one who fetches it.
+    #[inline(never)]
+    pub(super) fn token(
+        &self,
+        oauth2: &OAuth2,
+        delivery: &Delivery,
+        begun: Instant,
+    ) -> Result<Token, Failure> {
+        let (shared, grant) = (self.tokens(oauth2), &oauth2.grant);
+        let step = lock(shared).next(Instant::now());
+        match step {
+            Step::Use(token) => Ok(token),
+            Step::Failed(text) => Err(Failure::new(FaultKind::Login, text)),
+            Step::Wait(again) => Err(self.wait_for_token(grant, delivery, begun, again)),
+            Step::Fetch(spare) => {
+                let mut flight = Flight {
+                    tokens: shared,
+                    has_reported: false,
+                };
+                let result = self.fetch(grant, delivery, begun, spare.is_some());
+                let token = settle(grant, shared, result);
+                flight.has_reported = true;
+                match (token, spare) {
+                    // What is left of the time is not enough for who has nothing to do with it.
+                    (Ok(_), _) if begun.elapsed() > self.limit(delivery) / 2 => {
+                        let again = Duration::ZERO;
+                        let text = format!("the token from {} came late", grant.shown());
+                        Err(Failure::new(FaultKind::Tokenless { again }, text))
+                    }
+                    (Ok(token), _) | (Err(_), Some(token)) => Ok(token),
+                    (Err(e), None) => Err(e),
+                }
+            }
+        }
+    }
+
+    /// The endpoint has answered 401 to `token`. Whether it is worth trying again.
+    pub(super) fn refuse(&self, oauth2: &OAuth2, token: &Token) -> bool {
+        lock(self.tokens(oauth2)).refused(token, Instant::now())
+    }
+
+    /// The tokens of a grant, also where the file has been read again since.
+    fn tokens<'a>(&self, oauth2: &'a OAuth2) -> &'a Mutex<Tokens> {
+        oauth2.tokens.get_or_init(|| {
+            let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, tokens)) = grants.iter().find(|(known, _)| *known == oauth2.grant) {
+                return tokens.clone();
+            }
+            // Of what no rule names any more, nothing is kept.
+            grants.retain(|(_, tokens)| Arc::strong_count(tokens) > 1);
+            let tokens = Shared::default();
+            grants.push((oauth2.grant.clone(), tokens.clone()));
+            tokens
+        })
+    }
+
+    fn wait_for_token(
+        &self,
+        grant: &Grant,
+        delivery: &Delivery,
+        begun: Instant,
+        again: Duration,
+    ) -> Failure {
+        let (place, limit) = (grant.shown(), self.limit(delivery));
+        let left = limit.saturating_sub(delivery.name_asked.unwrap_or(begun).elapsed());
+        if left.is_zero() {
+            let limit = short(limit);
+            let text = format!("token endpoint {place}: no token within {limit}");
+            return Failure::new(FaultKind::Login, text);
+        }
+        let again = again.min(left);
+        let text = format!("a token is being fetched from {place}");
+        Failure::new(FaultKind::Tokenless { again }, text)
+    }
+
+    /// Asks the token endpoint, for as long as an attempt may take where the message says nothing of
+    /// it: others want the token too.
+    fn fetch(
+        &self,
+        grant: &Grant,
+        delivery: &Delivery,
+        begun: Instant,
+        has_spare: bool,
+    ) -> Result<Answer, Error> {
+        let rule = delivery.rule.as_deref();
+        let most = rule.and_then(|rule| rule.timeout).unwrap_or(self.timeout);
+        let most = match has_spare {
+            true => SPARE_TIME.min(self.limit(delivery) / 3),
+            false => most,
+        };
+        let body = grant.body();
+        let now = Instant::now();
+        let make = |may_reuse| {
+            let request = build(grant, body.expose().as_bytes())?;
+            let exchange = Exchange {
+                connections: self.connections.clone(),
+                // The secret goes to nobody who is not verified, whatever holds for the endpoint.
+                to: self.target_of(&grant.endpoint, rule, false)?,
+                begun: now,
+                end: now + most,
+                asked: delivery.name_asked.unwrap_or(begun),
+                may_reuse,
+                wants_body: true,
+                expected: request::size(&request),
+            };
+            Ok((request, exchange))
+        };
+        let response = self.run(make)?;
+        let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let retry_after = field(header::RETRY_AFTER)
+            .and_then(|v| parse_retry_after(v, field(header::DATE), SystemTime::now()));
+        let (status, mut body) = (response.status().as_u16(), Vec::new());
+        let reader = response.into_body().into_reader();
+        let read = reader.take(MAX_ANSWER + 1).read_to_end(&mut body);
+        let wrong = |text: String| Err(other(Failure::new(FaultKind::Login, text)));
+        match read {
+            Ok(n) if n as u64 > MAX_ANSWER => wrong(format!(
+                "answered {status} with more than {} KiB",
+                MAX_ANSWER / 1024
+            )),
+            Err(_) => wrong(format!("answered {status}, but its body broke off")),
+            Ok(_) => Ok(Answer {
+                status,
+                retry_after,
+                body,
+            }),
+        }
+    }
+}
+
+/// Notes what a fetch came to, for all who wait for it.
+fn settle(
+    grant: &Grant,
+    shared: &Mutex<Tokens>,
+    result: Result<Answer, Error>,
+) -> Result<Token, Failure> {
+    let place = grant.shown();
+    let (text, wish) = match result {
+        Ok(answer) => match grant.read(answer.status, &answer.body) {
+            Ok(granted) => {
+                if let Some(odd) = &granted.odd {
+                    warn!("token endpoint {place}: {odd}");
+                }
+                debug!("token endpoint {place}: a token for {:?}", granted.life);
+                return Ok(lock(shared).granted(granted, Instant::now()));
+            }
+            Err(text) => (format!("token endpoint {place} {text}"), answer.retry_after),
+        },
+        Err(e) => match fault(&e) {
+            Outcome::Fault { kind, text } if kind.postponed().is_some() => {
+                // Nobody is to blame, and the next one may have more luck.
+                let text = format!("token endpoint {place}: {text}");
+                lock(shared).abandoned();
+                return Err(Failure::new(kind, text));
+            }
+            Outcome::Fault {
+                kind: FaultKind::Login,
+                text,
+            } => (format!("token endpoint {place} {text}"), None),
+            Outcome::Fault { text, .. } => (format!("token endpoint {place}: {text}"), None),
+            Outcome::Answer { .. } => unreachable!("an error is no answer"),
+        },
+    };
+    lock(shared).failed(text.clone(), wish, Instant::now());
+    Err(Failure::new(FaultKind::Login, text))
+}
+
+fn build<'a>(grant: &Grant, body: &'a [u8]) -> Result<Request<&'a [u8]>, Error> {
+    let mut request = Request::post(grant.endpoint.uri.clone());
+    let headers = request.headers_mut().expect("a vetted URI");
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    headers.insert(header::CONTENT_TYPE, form);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let login = grant.authorization();
+    let login = login.map_err(|e| other(Failure::new(FaultKind::Login, e)))?;
+    if let Some(login) = login {
+        headers.insert(header::AUTHORIZATION, login);
+    }
+    request.body(body).map_err(Error::Http)
+}
+
+fn lock(tokens: &Mutex<Tokens>) -> MutexGuard<'_, Tokens> {
+    tokens.lock().unwrap_or_else(PoisonError::into_inner)
+}

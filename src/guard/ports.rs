@@ -259,4 +259,29 @@ mod tests {
             assert!(bad.parse::<PortRule>().is_err(), "{bad}");
         }
     }
+
+    /// <https://fetch.spec.whatwg.org/#port-blocking>, without 0, which no URL may have.
+    const FETCH: [u16; 82] = [
+        1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
+        102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389,
+        427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636,
+        989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665,
+        6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    ];
+
+    #[test]
+    fn all_bad_ports_of_the_fetch_standard_are_in_it_and_readme_names_the_others() {
+        assert!(FETCH.iter().all(|port| danger(*port).is_some()));
+        let readme = include_str!("../../README.md");
+        let row = readme.lines().find(|line| line.starts_with("| ports |"));
+        let row = row.expect("a row of ports");
+        let listed: Vec<u16> = row
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        for (port, what) in DANGEROUS {
+            let is_named = FETCH.contains(&port) || listed.contains(&port);
+            assert!(is_named, "README does not name {port} ({what})");
+        }
+    }
 }

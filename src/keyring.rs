@@ -142,8 +142,12 @@ impl Keyring {
         let epoch = epoch.load(Ordering::Relaxed);
         let mut part = self.table.part(name);
         if part.len() >= MOST_KNOWN && !part.contains_key(name) {
-            // Names come from producers: whoever makes them up must not fill the memory.
-            part.clear();
+            // Names come from producers: whoever makes them up must not fill the memory, nor drive out
+            // those that are known.
+            part.retain(|_, slot| matches!(slot.content, Content::Known(Ok(_))));
+            if part.len() >= MOST_KNOWN {
+                part.clear();
+            }
         }
         let slot = part
             .entry(name.clone())

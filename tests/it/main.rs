@@ -38,6 +38,7 @@ mod listening;
 mod logins;
 mod moves;
 mod names;
+mod nothing_shown;
 mod odd_members;
 mod orphans;
 mod overrides;

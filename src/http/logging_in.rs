@@ -1,7 +1,9 @@
 //! What a login changes in an exchange: what is sent, whose connections it may use, and that it is made
 //! again with a new token where the endpoint does not take the old one.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ureq::Error;
 
@@ -11,6 +13,9 @@ use super::{Client, Outcome, failure_in};
 use crate::authorities::Authorities;
 use crate::delivery::{Delivery, FaultKind};
 use crate::login::{Authorization, Credential, Identity, OAuth2, Token};
+
+/// A token that another message fetches is looked for so often.
+const SOON: Duration = Duration::from_millis(10);
 
 impl Client {
     /// What is sent with the header `Authorization`, if there is something for this endpoint.
@@ -52,10 +57,19 @@ impl Client {
             Some(oauth2) if self.refuse(oauth2, &token) => {}
             _ => return Ok(answer),
         }
-        // Its secret need not be there while the next is waited for.
-        drop(token);
-        let login = self.log_in(delivery, times.1).map_err(|e| after_401(&e))?;
-        self.post(delivery, times, login.as_ref())
+        // The endpoint was asked, so the attempt counts in any case: an endpoint that always answers
+        // so would be asked for ever.
+        while times.1.elapsed() < self.limit(delivery) / 2 && !self.closed.load(Ordering::SeqCst) {
+            match self.log_in(delivery, times.1) {
+                Ok(login) => return self.post(delivery, times, login.as_ref()),
+                Err(e) => match failure_in(&e).map(|failure| failure.kind) {
+                    Some(FaultKind::Tokenless { .. }) => thread::sleep(SOON),
+                    Some(kind) if kind.postponed().is_some() => break,
+                    _ => return Err(after_401(&e)),
+                },
+            }
+        }
+        Ok(answer)
     }
 }
 

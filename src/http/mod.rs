@@ -315,10 +315,14 @@ impl Client {
         Ok(trust)
     }
 
+    fn usual_limit(&self, delivery: &Delivery) -> Duration {
+        let rule = delivery.rule.as_ref().and_then(|rule| rule.timeout);
+        rule.unwrap_or(self.timeout)
+    }
+
     /// How long the attempt may take. A message may ask for less time, not for more.
     fn limit(&self, delivery: &Delivery) -> Duration {
-        let rule = delivery.rule.as_ref().and_then(|rule| rule.timeout);
-        let most = rule.unwrap_or(self.timeout);
+        let most = self.usual_limit(delivery);
         let wish = delivery.message.overrides.timeout;
         wish.map_or(most, |wish| wish.min(most))
     }

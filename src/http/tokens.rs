@@ -72,7 +72,10 @@ impl Client {
                 flight.has_reported = true;
                 match (token, spare) {
                     // What is left of the time is not enough for who has nothing to do with it.
-                    (Ok(_), _) if begun.elapsed() > self.limit(delivery) / 2 => {
+                    (Ok(_), _)
+                        if delivery.name_asked.is_none()
+                            && begun.elapsed() > self.limit(delivery) / 2 =>
+                    {
                         let again = Duration::ZERO;
                         let text = format!("the token from {} came late", grant.shown());
                         Err(Failure::new(FaultKind::Tokenless { again }, text))
@@ -111,7 +114,7 @@ impl Client {
         begun: Instant,
         again: Duration,
     ) -> Failure {
-        let (place, limit) = (grant.shown(), self.limit(delivery));
+        let (place, limit) = (grant.shown(), self.usual_limit(delivery));
         let left = limit.saturating_sub(delivery.name_asked.unwrap_or(begun).elapsed());
         if left.is_zero() {
             let limit = short(limit);
@@ -133,21 +136,19 @@ impl Client {
         has_spare: bool,
     ) -> Result<Answer, Error> {
         let rule = delivery.rule.as_deref();
-        let most = rule.and_then(|rule| rule.timeout).unwrap_or(self.timeout);
-        let most = match has_spare {
-            true => SPARE_TIME.min(self.limit(delivery) / 3),
-            false => most,
+        let (from, most) = match has_spare {
+            true => (Instant::now(), SPARE_TIME.min(self.limit(delivery) / 3)),
+            false => (begun, self.usual_limit(delivery)),
         };
         let body = grant.body();
-        let now = Instant::now();
         let make = |may_reuse| {
             let request = build(grant, body.expose().as_bytes())?;
             let exchange = Exchange {
                 connections: self.connections.clone(),
                 // The secret goes to nobody who is not verified, whatever holds for the endpoint.
                 to: self.target_of(&grant.endpoint, rule, false)?,
-                begun: now,
-                end: now + most,
+                begun: from,
+                end: from + most,
                 asked: delivery.name_asked.unwrap_or(begun),
                 may_reuse,
                 wants_body: true,

@@ -10,7 +10,7 @@ use crate::support::reply::Answer;
 use crate::support::service::{Outhook, serve};
 use crate::support::sys::Signal;
 use crate::support::tls::{Authority, TlsReceiver};
-use crate::support::{Gate, MS, free_port, message, until};
+use crate::support::{DRAIN_MARGIN, Gate, MS, free_port, message, until};
 
 /// The answer that grants the n-th token, for so many seconds.
 fn grant(n: usize, seconds: u32) -> Answer {
@@ -327,6 +327,61 @@ fn a_new_secret_is_used_when_the_file_is_read_again_and_an_old_token_kept() {
     assert_eq!(asked.len(), 2);
     assert!(asked[0].ends_with("client_secret=one") && asked[1].ends_with("client_secret=two"));
     service.end_well();
+}
+
+/// What a message says of its own time is not for the token, which others want too.
+#[test]
+fn a_hasty_message_does_not_fail_the_token_for_others() {
+    let tokens = Receiver::answering(|_, n| grant(n + 1, 3600).after(400 * MS));
+    let (receiver, folder) = (Receiver::ok(), Folder::new());
+    let rules = folder.rules(&rule(&receiver, &tokens.url("/"), ""));
+    let line = |n: usize| {
+        let url = receiver.url("/");
+        format!("{{\"url\":\"{url}\",\"webhookId\":\"w{n}\",\"data\":1,\"timeout\":\"200ms\"}}\n")
+    };
+    let args = ["deliver", "--max-attempts", "1", "--endpoints", &*rules];
+    let ended = Outhook::new(&args).run((0..8).map(line).collect::<String>());
+    assert_eq!(ended.code, 0, "{:?}", ended.err);
+    assert_eq!((tokens.count(), receiver.count()), (1, 8));
+}
+
+/// An endpoint that takes long to say 401, and a token that takes long to come: that is a failed
+/// attempt, and not one that is made for ever.
+#[test]
+fn a_401_that_comes_late_is_the_answer() {
+    let tokens = Receiver::answering(|_, n| grant(n + 1, 3600).after(300 * MS));
+    let receiver = Receiver::answering(|_, _| status(401).after(700 * MS));
+    let folder = Folder::new();
+    let rules = rule(&receiver, &tokens.url("/"), "") + "timeout = \"1s\"\n";
+    let ended = folder.deliver(&rules, &[], &lines(&receiver, "w", 1));
+    let said = ended.err.join("\n");
+    assert_eq!(ended.code, 1, "{said}");
+    assert!(said.contains("\"status\":401"), "{said}");
+    assert_eq!(receiver.count(), 1);
+}
+
+#[test]
+fn a_drain_cuts_a_fetch_and_keeps_the_messages() {
+    let redis = Redis::start();
+    let tokens = Receiver::script([Reply::Hang, grant(1, 3600).into()]);
+    let (receiver, folder) = (Receiver::ok(), Folder::new());
+    let rules = folder.rules(&rule(&receiver, &tokens.url("/"), ""));
+    let args = ["--endpoints", &*rules, "--drain-timeout", "300ms"];
+    let mut service = serve(&redis, &args);
+    for n in 0..3 {
+        redis.add(message(&receiver.url("/"), &format!("w{n}"), "1"));
+    }
+    tokens.wait_for(1);
+    let (code, took) = service.terminate();
+    assert_eq!(code, 0);
+    assert!(took < 300 * MS + DRAIN_MARGIN, "{took:?}");
+    assert_eq!((receiver.count(), redis.dead().len()), (0, 0));
+    let mut next = serve(&redis, &["--endpoints", &*rules]);
+    receiver.wait_for(3);
+    next.end_well();
+    assert_eq!(next.log.count("delivered id=w"), 3);
+    let first = |l: &&String| l.contains("delivered id=w") && l.contains(" attempt=1 ");
+    assert_eq!(next.log.all().iter().filter(first).count(), 3);
 }
 
 /// The secret goes to nobody who is not verified, whatever is said of the endpoint; and whom the rule

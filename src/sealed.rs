@@ -79,7 +79,7 @@ pub fn is_sealed(text: &str) -> bool {
     text.starts_with(SEALED)
 }
 
-const WANTED: &str = "it must hold ohsk_ and base64 of 32 random bytes";
+const WANTED: &str = "it must hold a key as outhook keygen --secrets-key makes one";
 
 fn read_key(line: &str) -> Result<LessSafeKey, String> {
     let Some(text) = line.strip_prefix(KEY_PREFIX) else {

@@ -20,6 +20,9 @@ pub struct KeygenArgs {
     /// Make no key: print the public one (whpk_) of the private one (whsk_) in this file
     #[arg(long, value_name = "FILE", conflicts_with = "ed25519")]
     pub public_of: Option<PathBuf>,
+    /// A key that secrets in Redis are encrypted with (ohsk_), for --secrets-key-file
+    #[arg(long, conflicts_with_all = ["ed25519", "public_of"])]
+    pub secrets_key: bool,
 }
 
 /// What signatures are held against.

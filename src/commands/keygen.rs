@@ -1,4 +1,4 @@
-//! `outhook keygen`: makes keys that sign.
+//! `outhook keygen`: makes keys that sign, and those that secrets are encrypted with.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::exit_code;
 use crate::cli::{KeygenArgs, read_secret};
+use crate::sealed::KEY_PREFIX;
 use crate::secret::Secret;
 use crate::signing::key::write_key;
 use crate::signing::scheme::Contract;
@@ -31,6 +32,9 @@ pub fn run(args: &KeygenArgs) -> Result<ExitCode, String> {
     SystemRandom::new()
         .fill(&mut *bytes)
         .map_err(|_| "the system gives no random bytes".to_owned())?;
+    if args.secrets_key {
+        return print(&[&Zeroizing::new(write_key(KEY_PREFIX, &*bytes))]);
+    }
     if !args.ed25519 {
         return print(&[&Zeroizing::new(write_key("whsec_", &*bytes))]);
     }

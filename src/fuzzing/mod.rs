@@ -12,6 +12,8 @@ mod sealed;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod token;
+mod verify;
 
 pub use crate::http::fuzzing::{dns, head, proxy_http, proxy_socks};
 pub use endpoints::endpoints;
@@ -20,6 +22,8 @@ pub use message::{fields, message};
 pub use retry_after::retry_after;
 pub use sealed::sealed;
 pub use signing::signing;
+pub use token::token;
+pub use verify::verify;
 
 /// Takes any bytes, and panics where something that must hold does not.
 pub type Target = fn(&[u8]);
@@ -37,6 +41,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("retry_after", retry_after),
     ("sealed", sealed),
     ("signing", signing),
+    ("token", token),
+    ("verify", verify),
 ];
 
 /// A sentence for people: one line of a sane length, and nothing that a terminal would act on.

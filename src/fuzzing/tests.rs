@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::TARGETS;
 
 /// For each target.
-const ROUNDS: usize = 10_000;
-const TIME: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 3000;
+const TIME: Duration = Duration::from_secs(2);
 
 /// SplitMix64.
 struct Random(u64);

@@ -40,6 +40,8 @@ impl Secrets {
             ("basic", "basic-hunter2-5d4c3b".into()),
             ("proxy", "proxyuser:proxy-hunter2-9e8f".into()),
             ("client-key", identity.key_pem()),
+            ("oauth2", "oauth2-hunter2-1a2b3c".into()),
+            ("token", "token-hunter2-d4e5f6".into()),
             ("sealing", SEALING.into()),
             ("redis", PASSWORD.into()),
         ];
@@ -97,10 +99,12 @@ impl Secrets {
              [[endpoint]]\nurl = \"{at}/file\"\nbearer_token = \"{bearer}\"\nsigning = {{ secret_file = \"{}\" }}\n\
              [[endpoint]]\nurl = \"{at}/basic\"\nbasic = {{ user = \"me\", password_file = \"{}\" }}\n\
              [endpoint.signing]\nscheme = \"github\"\nsecret_file = \"{}\"\n\
+             [[endpoint]]\nurl = \"{at}/oauth\"\noauth2 = {{ token_url = \"{at}/token\", client_id = \"me\", client_secret_file = \"{}\" }}\n\
              [[endpoint]]\nhost = \"client.example\"\nclient_cert_file = \"{}\"\nclient_key_file = \"{}\"\n",
             path("file"),
             path("basic"),
             path("github"),
+            path("oauth2"),
             path("client-cert"),
             path("client-key"),
         )
@@ -144,6 +148,8 @@ fn send_all(redis: &Redis, at: &str) {
         "file",
         "basic",
         "default",
+        "oauth",
+        "refuse/oauth",
         "refuse/inline",
         "refuse/file",
         "refuse/basic",
@@ -178,7 +184,11 @@ fn no_secret_stands_in_a_log_a_letter_redis_an_answer_or_the_help() {
     let secrets = Secrets::new();
     let redis = Redis::with(&["--requirepass", PASSWORD]);
     // It says in its answer what it was sent.
-    let receiver = Receiver::answering(|request, _| {
+    let granted = format!(r#"{{"access_token":"{}"}}"#, secrets.get("token"));
+    let receiver = Receiver::answering(move |request, _| {
+        if request.path == "/token" {
+            return status(200).body(granted.clone());
+        }
         let headers: Vec<String> = request
             .headers
             .iter()
@@ -251,6 +261,8 @@ fn no_secret_stands_in_a_log_a_letter_redis_an_answer_or_the_help() {
         of.and_then(|r| r.header("authorization").map(str::to_owned))
     };
     let bearer = format!("Bearer {}", secrets.get("bearer"));
+    let token = format!("Bearer {}", secrets.get("token"));
+    assert_eq!(authorization("/oauth"), Some(token));
     assert_eq!(authorization("/file"), Some(bearer));
     assert!(authorization("/basic").is_some_and(|value| value.starts_with("Basic ")));
     assert!(

@@ -273,7 +273,13 @@ fn encrypted_ones_open_with_the_key_and_plain_ones_are_refused_then() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
-    fs::write(&key, format!("{SEALING}\n")).unwrap();
+    let made = Outhook::new(&["keygen", "--secrets-key"]).run("").out;
+    assert!(
+        made[0].starts_with("ohsk_") && made[0].len() == 49,
+        "{made:?}"
+    );
+    // The first encrypts, and all open.
+    fs::write(&key, format!("{}\n{SEALING}\n", made[0])).unwrap();
     let key = key.to_str().unwrap();
     let file = dir.path().join("acme");
     fs::write(&file, ACME).unwrap();

@@ -126,6 +126,8 @@ impl Exchange {
         Ok(Carrier::Socket(socket))
     }
 
+    // Inlined, the buffers of its handshakes would be part of every attempt's frame.
+    #[inline(never)]
     fn dial_through(&self, gate: &Gate) -> Result<Carrier, Failure> {
         let host = self.to.endpoint.host();
         let addresses = match gate.resolves() && host.parse::<IpAddr>().is_err() {

@@ -2,7 +2,7 @@
 //!
 //! Pure: it is given bytes as they come, and says when the head is complete. ureq's parser refuses a
 //! whole answer for one line that it does not like; but the status says whether the receiver took the
-//! message, whatever else the head holds. So this reader finds the status, keeps the seven fields that
+//! message, whatever else the head holds. So this reader finds the status, keeps the few fields that
 //! outhook needs, and drops all other lines unread. [`Head::write_canonical`] then writes a head that
 //! ureq's parser takes.
 //!
@@ -71,6 +71,8 @@ pub struct Head {
     pub date: Option<Box<str>>,
     /// A proxy asks who we are (`Proxy-Authenticate`).
     pub asks: bool,
+    /// What a proxy says of an answer that is its own; printable ASCII.
+    pub proxy_says: Option<Box<str>>,
 }
 
 /// How the end of the body is found.
@@ -278,6 +280,7 @@ impl HeadReader {
             retry_after: fields.retry_after,
             date: fields.date,
             asks: fields.asks,
+            proxy_says: fields.proxy_says,
         }
     }
 }

@@ -262,6 +262,7 @@ fn what_the_proxy_says_of_a_target_is_that_targets_fault_alone() {
         "CONNECT forbidden.test:443" => say("HTTP/1.1 403 Filtered\r\n\r\n"),
         "CONNECT hangs.test:443" => Manner::Hang,
         "CONNECT talks.test:443" => say("HTTP/1.1 200 OK\r\n\r\nSSH-2.0-x\r\n"),
+        "POST http://broken.test/" => say("HTTP/1.0 500 Unable to connect\r\n\r\n"),
         "POST http://gone.test/" => say(squid),
         "POST http://denied.test/" => say(smokescreen),
         _ => Manner::LeadTo(good),
@@ -283,8 +284,15 @@ fn what_the_proxy_says_of_a_target_is_that_targets_fault_alone() {
         ),
         ("https://hangs.test/", "did not say in time"),
         ("https://talks.test/", "sent \"SSH-2.0-x"),
-        ("http://gone.test/", "\"status\":503"),
-        ("http://denied.test/", "\"status\":407"),
+        (
+            "http://gone.test/",
+            "did not lead there: 503 (ERR_DNS_FAIL 0)",
+        ),
+        (
+            "http://denied.test/",
+            "refuses to lead there: 407 (denied to host)",
+        ),
+        ("http://broken.test/", "\"status\":500"),
     ] {
         let lines = [
             message("http://good.test/", "good", "1"),
@@ -300,7 +308,7 @@ fn what_the_proxy_says_of_a_target_is_that_targets_fault_alone() {
             "{said}"
         );
         assert!(
-            said.contains(&format!("through {address}: ")) || url.starts_with("http:"),
+            said.contains(&format!("through {address}: ")) || url.contains("broken"),
             "{said}"
         );
         assert!(!said.contains("trouble"), "{said}");

@@ -20,6 +20,8 @@ enum Name {
     RetryAfter,
     Date,
     ProxyAuthenticate,
+    /// A proxy's own words: the standard's field (RFC 9209), Squid's, Smokescreen's.
+    ProxyError,
 }
 
 /// What the lines so far have said.
@@ -38,6 +40,8 @@ pub struct Fields {
     pub date: Option<Box<str>>,
     /// A proxy asks who we are.
     pub asks: bool,
+    /// The first words of a proxy.
+    pub proxy_says: Option<Box<str>>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
@@ -112,6 +116,9 @@ impl Fields {
             (Name::KeepAlive, false) => self.rest = self.rest.or_else(|| read_rest(text)),
             (Name::RetryAfter, false) => self.read_retry_after(text),
             (Name::ProxyAuthenticate, _) => self.asks = true,
+            (Name::ProxyError, _) if self.proxy_says.is_none() => {
+                self.proxy_says = printable(text).map(Box::from);
+            }
             (Name::Date, false) if self.date.is_none() => {
                 self.date = printable(text).map(Box::from);
             }
@@ -238,9 +245,12 @@ impl Name {
             10 if name[0].eq_ignore_ascii_case(&b'k') => (b"keep-alive", Name::KeepAlive),
             10 => (b"connection", Name::Connection),
             11 => (b"retry-after", Name::RetryAfter),
+            12 => (b"proxy-status", Name::ProxyError),
+            13 => (b"x-squid-error", Name::ProxyError),
             14 => (b"content-length", Name::ContentLength),
             17 => (b"transfer-encoding", Name::TransferEncoding),
             18 => (b"proxy-authenticate", Name::ProxyAuthenticate),
+            19 => (b"x-smokescreen-error", Name::ProxyError),
             _ => return None,
         };
         name.eq_ignore_ascii_case(text).then_some(found)

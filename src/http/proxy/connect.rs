@@ -113,6 +113,15 @@ fn show(bytes: &[u8]) -> String {
 }
 
 impl Answer {
+    /// An answer to a request that was written for the proxy to read.
+    pub fn new(status: u16, says: Option<&str>, asks: bool) -> Answer {
+        let said = match says {
+            Some(says) => format!("{status} ({})", show(says.as_bytes())),
+            None => status.to_string(),
+        };
+        Answer { status, said, asks }
+    }
+
     /// Whose fault it is that there is no tunnel, if there is none.
     ///
     /// What proxies answer when they do not reach the target, or may not, is every status from 403 to
@@ -145,11 +154,6 @@ fn asked(said: &str, has_login: bool) -> String {
         true => format!("it does not accept our user and password: {said}"),
         false => format!("it wants a user and password ({said}): set --proxy-credentials-file"),
     }
-}
-
-/// What a proxy means that answers a request with 407, and asks who we are.
-pub fn asked_in_answer(has_login: bool) -> Blame {
-    Blame::Unclear(asked("407 Proxy Authentication Required", has_login))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use super::carrier::Carrier;
 use super::connect::connect as dial_addresses;
 use super::failure::{Failure, is_timeout, short};
+use super::head::Head;
 use super::names::LookUpError;
 use super::stream::Stream;
 use super::tls::{OriginTls, Trust};
@@ -290,14 +291,18 @@ impl Gate {
         }
     }
 
-    /// What an answer of the proxy, where it reads our requests, says of itself.
-    pub fn note_answer(&self, status: u16, asks: bool, begun: Instant) -> Result<(), Failure> {
-        if status != 407 || !asks {
+    /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
+    pub fn note_answer(&self, head: &Head, begun: Instant) -> Result<(), Failure> {
+        let is_its_own = head.status >= 400 && head.proxy_says.is_some();
+        if !is_its_own && (head.status != 407 || !head.asks) {
             self.succeed();
             return Ok(());
         }
-        let has_login = self.authorization.is_some();
-        Err(self.judge(connect::asked_in_answer(has_login), begun))
+        let answer = connect::Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
+        match answer.blame(self.authorization.is_some()) {
+            Some(blame) => Err(self.judge(blame, begun)),
+            None => Ok(()),
+        }
     }
 
     fn ask(&self, now: Instant) -> Result<(), Failure> {

@@ -46,7 +46,12 @@ fn show(head: &Head) -> String {
         .rest
         .map(|rest| format!(" rest={rest:?}"))
         .unwrap_or_default();
-    for (name, value) in [("retry", &head.retry_after), ("date", &head.date)] {
+    text += if head.asks { " asks" } else { "" };
+    for (name, value) in [
+        ("retry", &head.retry_after),
+        ("date", &head.date),
+        ("says", &head.proxy_says),
+    ] {
         text += &value
             .as_ref()
             .map(|v| format!(" {name}={v}"))

@@ -4,6 +4,18 @@
 /// `HTTP/1.1 200 OK`, each line and the empty line end with CR LF, where only lines are given.
 pub const FIELDS: &[(&str, &str)] = &[
     ("Content-Length: 0", "200 0 keep"),
+    (
+        "Content-Length: 0\r\nProxy-Authenticate: Basic realm=\"x\"",
+        "200 0 keep asks",
+    ),
+    (
+        "Content-Length: 0\r\nX-Squid-Error: ERR_DNS_FAIL 0\r\nProxy-Status: p",
+        "200 0 keep says=ERR_DNS_FAIL 0",
+    ),
+    (
+        "X-Smokescreen-Error:\r\nproxy-status: a\r\n b\r\nContent-Length: 0",
+        "200 0 keep says=a b",
+    ),
     ("content-length:5", "200 5 keep"),
     ("CONTENT-LENGTH: \t 5 \t ", "200 5 keep"),
     ("Content-Length : 0", "200 0 keep"),

@@ -186,8 +186,8 @@ impl Fields {
     /// What is held, in bytes.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn memory(&self) -> usize {
-        let texts =
-            [&self.retry_after, &self.date].map(|text| text.as_ref().map_or(0, |t| t.len()));
+        let texts = [&self.retry_after, &self.date, &self.proxy_says]
+            .map(|text| text.as_ref().map_or(0, |t| t.len()));
         self.value.capacity() + texts.iter().sum::<usize>()
     }
 

@@ -23,7 +23,7 @@ use crate::guard::{Cidr, Guard, Ports};
 use crate::headers::Headers;
 use crate::message::MAX_ATTEMPTS;
 use crate::rules::{Defaults, Match, Rule, Rules};
-use crate::secret::Secret;
+use crate::secret::{Secret, without_keys};
 use crate::signing::Signing;
 use shy::Shy;
 
@@ -256,7 +256,7 @@ const MAX_ERROR: usize = 500;
 
 /// An error on one line, without what a terminal would take for more than text.
 fn one_line(e: &impl Display) -> String {
-    let text = e.to_string();
+    let text = without_keys(&e.to_string());
     let plain: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -41,6 +41,31 @@ impl Secret {
     }
 }
 
+/// How keys of ours begin.
+const PREFIXES: [&str; 3] = ["whsec_", "whsk_", "ohsk_"];
+
+/// The text without what may be a key, wherever somebody has put one: errors repeat what they do not
+/// understand.
+pub fn without_keys(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+    while let Some((at, prefix)) = PREFIXES
+        .iter()
+        .filter_map(|prefix| Some((rest.find(prefix)?, *prefix)))
+        .min()
+    {
+        let (before, behind) = rest.split_at(at + prefix.len());
+        out.push_str(before);
+        let key = behind.trim_start_matches(is_of_key);
+        if key.len() < behind.len() {
+            out.push('…');
+        }
+        rest = key;
+    }
+    out + rest
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(not shown)")
@@ -65,6 +90,22 @@ mod tests {
         let secret: Secret = "hunter2".parse().unwrap();
         assert_eq!(secret.expose(), "hunter2");
         assert!(!format!("{secret:?} {:#?}", Some(&secret)).contains("hunter"));
+    }
+
+    #[test]
+    fn what_may_be_a_key_is_cut_out_of_a_text() {
+        for (text, want) in [
+            ("", ""),
+            ("no key", "no key"),
+            ("'whsec_AB+/=' and whsk_x-", "'whsec_…' and whsk_…"),
+            (
+                "it must begin with whsec_ (HMAC)",
+                "it must begin with whsec_ (HMAC)",
+            ),
+            ("whsec_whsk_é", "whsec_…é"),
+        ] {
+            assert_eq!(without_keys(text), want);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Budget;
+use crate::secret::without_keys;
 pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, KeyAct, KeysArgs, ParkedAct, ParkedArgs,
     SelectArgs, SendArgs, StatusArgs,
@@ -29,7 +30,7 @@ pub use admin::{
 pub use delivery::{DeliveryArgs, WorkersArgs};
 pub use keyring::{KeyringArgs, SecretAct, SecretPlace, SecretsArgs};
 pub use redis::RedisArgs;
-pub use secrets::read_secret;
+pub use secrets::{read_secret, read_secret_again};
 pub use signing::SigningArgs;
 pub use values::read_authorities;
 use values::{address, budget, duration, keep, lease, nonempty, number, share};
@@ -226,7 +227,7 @@ pub fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
+    without_keys(words.join(" ").trim_start_matches("error: "))
 }
 
 #[cfg(test)]

@@ -29,6 +29,16 @@ pub fn secret_of(
     }
 }
 
+/// The same for a file that is read again: a pipe would then block whoever reads it.
+pub fn read_secret_again(path: &str) -> Result<Secret, String> {
+    match fs::metadata(path) {
+        Ok(data) if !data.is_file() => {
+            Err("not a file; it must be one, as it is read again".into())
+        }
+        _ => read_secret(path),
+    }
+}
+
 /// Reads a file that holds a secret. The error does not name the file.
 pub fn read_secret(path: &str) -> Result<Secret, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{e}; it must be a readable file");

@@ -1,11 +1,11 @@
 //! How deliveries are signed where the endpoints file says nothing of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::secrets::secret_of;
+use super::secrets::{read_secret_again, secret_of};
 use crate::rules::Defaults;
 use crate::secret::Secret;
 use crate::signing::scheme::Contract;
@@ -47,13 +47,17 @@ impl SigningArgs {
 
     fn signing(&self) -> Result<Option<Arc<Signing>>, String> {
         let (flag, file) = ("--signing-secret", self.signing_secret_file.as_deref());
+        let shown = |e: String, path: &Path| format!("{flag}-file {}: {e}", path.display());
+        if let (None, Some(path)) = (&self.signing_secret, file) {
+            read_secret_again(&path.to_string_lossy()).map_err(|e| shown(e, path))?;
+        }
         let Some(secret) = secret_of(flag, self.signing_secret.as_ref(), file)? else {
             return Ok(None);
         };
         let contract = Contract::standard();
         let key = contract.key(&secret);
         let key = key.map_err(|e| match file {
-            Some(path) => format!("{flag}-file {}: {e}", path.display()),
+            Some(path) => shown(e, path),
             None => format!("{flag}: {e}"),
         })?;
         let keys = vec![TimedKey::always(key)];

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::{Level, info, log, warn};
 use rustls::pki_types::UnixTime;
 
-use crate::cli::{SigningArgs, read_authorities, read_secret};
+use crate::cli::{SigningArgs, read_authorities, read_secret_again};
 use crate::control::{Command, Commands};
 use crate::endpoint::Endpoint;
 use crate::keyring::Keyring;
@@ -27,7 +27,7 @@ const SOON: u64 = 30 * 86_400_000;
 /// For the files that rules name.
 const READERS: Readers<'static> = Readers {
     authorities: &read_authorities,
-    secret: &read_secret,
+    secret: &read_secret_again,
 };
 
 /// Where rules come from.

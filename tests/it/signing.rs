@@ -13,7 +13,7 @@ use crate::support::receiver::{Receiver, Request, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{message, unix_ms};
+use crate::support::{message, unix_ms, until};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -383,6 +383,29 @@ fn the_id_is_the_idempotency_key_where_that_is_wanted() {
         Some("own")
     );
     assert_eq!(send("/off", &on, "{}"), None);
+}
+
+#[test]
+fn without_a_valid_key_nothing_is_sent_until_there_is_one() {
+    let redis = Redis::start();
+    let receiver = Receiver::ok();
+    let files = Files::new();
+    let end = unix_ms() + 6000;
+    let time = humantime::format_rfc3339_millis(
+        std::time::UNIX_EPOCH + std::time::Duration::from_millis(end),
+    );
+    let rules = format!("signing = {{ secret = \"{OLD}\", not_after = {time} }}\n");
+    let rules = files.write("endpoints.toml", &rules);
+    let mut service = serve(&redis, &["--endpoints", &rules]);
+    service.log.wait("no key is valid, and its messages wait");
+    until("the key to end", || (unix_ms() > end).then_some(()));
+    redis.add(message(&receiver.url("/"), "m", "1"));
+    service.log.wait("all have ended");
+    assert_eq!(receiver.count(), 0);
+    files.write("endpoints.toml", &format!("signing = \"{NEW}\"\n"));
+    reload(&mut service, 1);
+    assert_signed(&receiver.wait_for(1)[0], NEW);
+    service.end_well();
 }
 
 #[test]

@@ -2,8 +2,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use outhook::cli::{Cli, one_line};
-use outhook::commands;
+use outhook::cli::{Cli, commands, one_line};
 
 fn main() -> ExitCode {
     match Cli::try_parse() {

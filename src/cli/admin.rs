@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use super::RedisArgs;
 use super::values::{duration, keep, nonempty, number};
 use crate::delivery::DeadReason;
-use crate::timestamp;
-use crate::timestamp::unix_ms;
+use crate::message::timestamp;
+use crate::message::timestamp::unix_ms;
 
 #[derive(Debug, Args)]
 pub struct SendArgs {

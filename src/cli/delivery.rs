@@ -11,10 +11,10 @@ use super::guard::GuardArgs;
 use super::keyring::KeyringArgs;
 use super::signing::SigningArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
-use crate::authorities::Authorities;
-use crate::backoff::{Delays, RetrySchedule};
-use crate::config::{DeliveryConfig, default_max_in_flight};
+use crate::delivery::backoff::{Delays, RetrySchedule};
+use crate::delivery::config::{DeliveryConfig, default_max_in_flight};
 use crate::message::MAX_ATTEMPTS;
+use crate::trust::authorities::Authorities;
 
 /// How messages are delivered.
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::secrets::read_secret;
 use super::values::ip_address;
-use crate::egress::{Bypass, Egress, Login, Proxy, Source};
-use crate::secret::Secret;
+use crate::trust::egress::{Bypass, Egress, Login, Proxy, Source};
+use crate::trust::secret::Secret;
 
 /// How connections to receivers leave this machine.
 #[derive(Debug, Args)]

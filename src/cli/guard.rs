@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::guard::{Changes, Cidr, Guard, PortRule, Ports};
+use crate::trust::guard::{Changes, Cidr, Guard, PortRule, Ports};
 
 /// Where messages may lead.
 #[derive(Debug, Args)]

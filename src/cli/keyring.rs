@@ -6,9 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::CommonArgs;
 use super::secrets::read_secret;
-use crate::keyring::Directory;
 use crate::message::vet_secret_name;
-use crate::sealed::SealingKeys;
+use crate::trust::keyring::Directory;
+use crate::trust::sealed::SealingKeys;
 
 /// Where secrets are that messages name.
 #[derive(Debug, Clone, Args)]

@@ -5,6 +5,7 @@
 //! the option, the value and what is allowed.
 
 mod admin;
+pub mod commands;
 mod delivery;
 mod egress;
 mod guard;
@@ -21,8 +22,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Budget;
-use crate::secret::without_keys;
+use crate::delivery::config::Budget;
+use crate::trust::secret::without_keys;
 pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, KeyAct, KeysArgs, ParkedAct, ParkedArgs,
     SelectArgs, SendArgs, StatusArgs,

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::secrets::secret_of;
 use super::values::{nonempty, prefix};
-use crate::secret::Secret;
 use crate::store::{Keys, Redis, RedisConfig};
+use crate::trust::secret::Secret;
 
 /// How to reach Redis.
 #[derive(Debug, Args)]

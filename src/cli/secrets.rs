@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::secret::Secret;
+use crate::trust::secret::Secret;
 
 /// Longer files are no secrets; a device would not end.
 const MAX_FILE: u64 = 64 << 10;

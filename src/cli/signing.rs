@@ -6,10 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::secrets::{read_secret_again, secret_of};
-use crate::rules::Defaults;
-use crate::secret::Secret;
-use crate::signing::scheme::Contract;
-use crate::signing::{Signing, TimedKey};
+use crate::delivery::rules::Defaults;
+use crate::trust::secret::Secret;
+use crate::trust::signing::scheme::Contract;
+use crate::trust::signing::{Signing, TimedKey};
 
 /// How deliveries are signed.
 #[derive(Debug, Clone, Args)]

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::authorities::Authorities;
-use crate::backoff::DELAY_MAX;
-use crate::config::Budget;
+use crate::delivery::backoff::DELAY_MAX;
+use crate::delivery::config::Budget;
+use crate::trust::authorities::Authorities;
 
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())

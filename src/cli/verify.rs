@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::secrets::secret_of;
 use super::values::duration;
-use crate::secret::Secret;
-use crate::signing::scheme::{NAMES, Spec};
-use crate::signing::verify::Verifier;
-use crate::timestamp::parse_rfc3339;
+use crate::message::timestamp::parse_rfc3339;
+use crate::trust::secret::Secret;
+use crate::trust::signing::scheme::{NAMES, Spec};
+use crate::trust::signing::verify::Verifier;
 
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
@@ -109,6 +109,6 @@ impl VerifyArgs {
     /// Unix milliseconds.
     pub fn now(&self) -> u64 {
         self.at
-            .unwrap_or_else(|| crate::timestamp::unix_ms(SystemTime::now()))
+            .unwrap_or_else(|| crate::message::timestamp::unix_ms(SystemTime::now()))
     }
 }

@@ -14,8 +14,8 @@ use rustix::event::{PollFlags, poll};
 use super::failure::{Failure, describe_own_trouble, is_own_trouble, short};
 use super::socket::{Socket, Sockets, timespec};
 use crate::delivery::FaultKind;
-use crate::egress::Source;
-use crate::guard::Guard;
+use crate::trust::egress::Source;
+use crate::trust::guard::Guard;
 
 /// How long an address is waited for before the next is tried beside it. RFC 8305 allows 100 ms
 /// to 2 s.

@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::stream::Stream;
 use crate::delivery::FaultKind;
-use crate::guard::{Guard, Refusal};
+use crate::trust::guard::{Guard, Refusal};
 
 /// A connection to a literal address is judged again after so long, for no reason.
 const LONG: Duration = Duration::from_secs(3600);
@@ -119,12 +119,12 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::egress::Egress;
-    use crate::endpoint::Endpoint;
-    use crate::guard::{Changes, Cidr};
     use crate::http::carrier::Carrier;
     use crate::http::socket::Socket;
     use crate::http::{Client, ClientConfig, Files, NamesConfig, Target};
+    use crate::message::endpoint::Endpoint;
+    use crate::trust::egress::Egress;
+    use crate::trust::guard::{Changes, Cidr};
 
     /// 127.0.0.1 is allowed.
     fn guard() -> Guard {

@@ -10,9 +10,9 @@ use ureq::Error;
 use super::exchange::other;
 use super::failure::Failure;
 use super::{Client, Outcome, failure_in};
-use crate::authorities::Authorities;
 use crate::delivery::{Delivery, FaultKind};
-use crate::login::{Authorization, Credential, Identity, OAuth2, Token};
+use crate::trust::authorities::Authorities;
+use crate::trust::login::{Authorization, Credential, Identity, OAuth2, Token};
 
 /// A token that another message fetches is looked for so often.
 const SOON: Duration = Duration::from_millis(10);

@@ -7,7 +7,7 @@ use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 
 use super::signing;
 use crate::delivery::Delivery;
-use crate::keyring::Keyring;
+use crate::trust::keyring::Keyring;
 
 /// The `User-Agent` of every request that does not bring its own.
 pub const USER_AGENT: &str = concat!("outhook/", env!("CARGO_PKG_VERSION"));

@@ -11,8 +11,8 @@ use ureq::http::{HeaderMap, Method};
 use super::exchange::other;
 use super::failure::Failure;
 use crate::delivery::{Delivery, FaultKind};
-use crate::keyring::{Found, Keyring};
-use crate::signing::{Signing, Subject};
+use crate::trust::keyring::{Found, Keyring};
+use crate::trust::signing::{Signing, Subject};
 
 /// At most so often the log says that there is no key.
 const WARN_EVERY: u64 = 60_000;

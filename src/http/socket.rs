@@ -20,7 +20,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use socket2::{Domain, Protocol, Type};
 
 use super::guarding::Judged;
-use crate::guard::Checked;
+use crate::trust::guard::Checked;
 
 /// How much longer than asked a socket timeout may be before it is set anew.
 const TIMEOUT_SLACK: Duration = Duration::from_millis(100);

@@ -23,9 +23,9 @@ use super::certificates::{Unverified, Verifier, refusal};
 use super::client_certificate::{Asked, describe_alert};
 use super::failure::{Failure, is_timeout};
 use super::records::Walk;
-use crate::authorities::Authorities;
 use crate::delivery::FaultKind;
-use crate::login::Identity;
+use crate::trust::authorities::Authorities;
+use crate::trust::login::Identity;
 
 /// Sessions that may be kept for one origin; rustls counts them so.
 const SESSIONS: usize = 8;

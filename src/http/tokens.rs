@@ -12,9 +12,9 @@ use ureq::http::{HeaderValue, Request, header};
 use super::exchange::{Exchange, other};
 use super::failure::{Failure, short};
 use super::{Client, fault, request};
-use crate::backoff::parse_retry_after;
+use crate::delivery::backoff::parse_retry_after;
 use crate::delivery::{Delivery, Exchange as Outcome, FaultKind};
-use crate::login::{Grant, OAuth2, Step, Token, Tokens};
+use crate::trust::login::{Grant, OAuth2, Step, Token, Tokens};
 
 /// The longest answer of a token endpoint.
 const MAX_ANSWER: u64 = 64 * 1024;

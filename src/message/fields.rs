@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::timestamp;
+use crate::message::timestamp;
 
 /// The longest `webhookId` and `orderKey`, in bytes.
 const MAX_ID_BYTES: usize = 256;

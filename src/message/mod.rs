@@ -4,9 +4,13 @@
 //! both, never a panic. The raw bytes are kept whole in either case, for they are what a
 //! dead letter holds and what `data` is a slice of: nothing is ever encoded again.
 
+pub mod endpoint;
+pub mod entry;
 mod fields;
+pub mod headers;
 #[cfg(test)]
 mod tests;
+pub mod timestamp;
 mod wire;
 
 use std::fmt;
@@ -16,8 +20,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::endpoint::Endpoint;
-use crate::headers::{self, Headers};
+use crate::message::endpoint::Endpoint;
+use headers::Headers;
 
 pub use fields::{MAX_ATTEMPTS, vet_id, vet_secret_name};
 use wire::Wire;

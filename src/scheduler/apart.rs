@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Now, Scheduler};
+use crate::delivery::hold::covers;
 use crate::delivery::{Attempt, Delivery, Exchange};
-use crate::endpoint::Endpoint;
-use crate::hold::covers;
-use crate::lane::HealthSignal;
+use crate::message::endpoint::Endpoint;
+use crate::scheduler::lane::HealthSignal;
 
 /// So many URLs of an origin that ask for a pause at once speak for the origin.
 const SEVERAL: usize = 3;

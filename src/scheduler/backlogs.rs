@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::lane::{Lane, Weight};
-use crate::record::{Disposition, Parked, Record, Until, Want};
+use crate::delivery::record::{Disposition, Parked, Record, Until, Want};
+use crate::scheduler::lane::{Lane, Weight};
 
 /// Endpoints that are not healthy hold this part of what may be held.
 pub(super) const UNPROVEN_PART: usize = 8;

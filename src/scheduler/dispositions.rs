@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::types::DrainState;
 use super::waiting::Due;
 use super::{Now, Scheduler};
-use crate::backoff::RetrySchedule;
+use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::record::{Disposition, Parked, Record, StatusUpdate, Until};
 use crate::delivery::{Attempt, DeadReason, Delivery};
-use crate::lane::Weight;
-use crate::record::{Disposition, Parked, Record, StatusUpdate, Until};
+use crate::scheduler::lane::Weight;
 
 impl Scheduler {
     /// Finds a delivery's rule and lane.

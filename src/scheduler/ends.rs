@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::{Now, Scheduler};
+use crate::delivery::hold::Cause;
+use crate::delivery::record::Disposition;
 use crate::delivery::{DeadReason, Delivery};
-use crate::hold::Cause;
-use crate::record::Disposition;
 
 impl Scheduler {
     /// When it has waited for too long, in Unix milliseconds. What is not to be delivered before

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::turns::Turn;
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::lane::HealthSignal;
+use crate::scheduler::lane::HealthSignal;
 
 impl Scheduler {
     /// The next delivery to attempt, if a worker is free for it. It must come back through

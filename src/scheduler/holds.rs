@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
+use crate::delivery::hold::{Cause, Hold, covers};
+use crate::delivery::record::Record;
+use crate::delivery::report::LaneReport;
+use crate::delivery::rules::Rules;
 use crate::delivery::{DeadReason, Delivery};
-use crate::hold::{Cause, Hold, covers};
-use crate::lane::{EndpointEvent, Lane};
-use crate::record::Record;
-use crate::report::LaneReport;
-use crate::rules::Rules;
+use crate::scheduler::lane::{EndpointEvent, Lane};
 
 /// Lanes in one report.
 const REPORTED: usize = 1000;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::record::{Disposition, Record, Turn};
+use crate::delivery::record::{Disposition, Record, Turn};
 
 /// Those that follow the head of each key, where there is no store.
 #[derive(Debug, Default)]

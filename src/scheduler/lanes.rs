@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::waiting::Due;
 use super::{HOUSEKEEPING_INTERVAL, Now, Scheduler};
 use crate::delivery::{DeadReason, Delivery};
-use crate::lane::{EndpointEvent, HealthSignal, Lane};
+use crate::scheduler::lane::{EndpointEvent, HealthSignal, Lane};
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
 pub(super) const LANE_TTL: Duration = Duration::from_secs(60);

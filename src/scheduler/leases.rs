@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::entry::EntryId;
-use crate::lane::HealthSignal;
-use crate::record::{Receipt, Record};
+use crate::delivery::record::{Receipt, Record};
+use crate::message::entry::EntryId;
+use crate::scheduler::lane::HealthSignal;
 
 /// The entries that are held here; none is held twice.
 #[derive(Debug, Default)]

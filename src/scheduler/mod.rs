@@ -15,6 +15,7 @@ mod ends;
 mod hand_out;
 mod holds;
 mod keys;
+pub mod lane;
 mod lanes;
 mod leases;
 mod recalls;
@@ -31,12 +32,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::delivery::hold::Holds;
+use crate::delivery::record::{Disposition, Record, StatusUpdate, Want};
+use crate::delivery::rules::Rules;
+use crate::delivery::verdict::{Verdict, judge};
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
-use crate::hold::Holds;
-use crate::lane::{EndpointEvent, Lane, health_signal};
-use crate::record::{Disposition, Record, StatusUpdate, Want};
-use crate::rules::Rules;
-use crate::verdict::{Verdict, judge};
+use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
 
 use apart::Apart;
 use keys::Followers;

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{Disposition, Now, Scheduler};
+use crate::delivery::verdict::Verdict;
 use crate::delivery::{Attempt, DeadReason, Delivery, Exchange};
-use crate::verdict::Verdict;
 
 /// It waits for as long as it has waited already, within these; the longer waits are spent in Redis.
 const SHORTEST: Duration = Duration::from_secs(5);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Now, Scheduler};
-use crate::lane::Lane;
-use crate::limits::{CALM, Claim, Grant, Standing};
+use crate::delivery::limits::{CALM, Claim, Grant, Standing};
+use crate::scheduler::lane::Lane;
 
 /// One lane's claim, and whether it takes account of the last answer.
 pub type Notice = (Arc<str>, Claim, bool);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::delivery::Delivery;
-use crate::lane::{Lane, Weight};
+use crate::scheduler::lane::{Lane, Weight};
 
 /// See the module's header.
 #[derive(Debug, Default)]

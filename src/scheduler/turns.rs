@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::lane::Class;
+use crate::scheduler::lane::Class;
 
 /// A lane's place in the rotation.
 pub type Turn = (u64, Arc<str>);

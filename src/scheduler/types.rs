@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backoff::RetrySchedule;
-use crate::lane::LaneLimits;
-use crate::timestamp::BootTime;
+use crate::delivery::backoff::RetrySchedule;
+use crate::message::timestamp::BootTime;
+use crate::scheduler::lane::LaneLimits;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]

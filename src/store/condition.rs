@@ -8,7 +8,7 @@ use redis::{RedisResult, Script, Value, pipe};
 use super::connection::Connection;
 use super::reply::{items, text};
 use super::{Keys, Redis, StoreError};
-use crate::entry::{EntryId, Stream};
+use crate::message::entry::{EntryId, Stream};
 
 /// Pending entries looked at in one script.
 const PAGE: usize = 100;

@@ -8,7 +8,7 @@ use redis::{Cmd, RedisResult, Script, Value, cmd};
 use super::connection::Connection;
 use super::reply::{items, text};
 use super::{Entries, Keys, Redis, StoreError};
-use crate::entry::{Entry, Stream};
+use crate::message::entry::{Entry, Stream};
 
 /// Behind every entry: to read a consumer's own entries from here on is to read nothing. (The very
 /// last id is what the servers themselves take `>` for: it would read what is new.)

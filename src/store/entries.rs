@@ -16,7 +16,7 @@ use super::permissions::{self, Lack, Part};
 use super::reply::{bytes, items, text};
 use super::{Keys, Redis, StoreError, advice, scripts};
 use crate::delivery::Delivery;
-use crate::entry::{Entry, EntryId, Stream};
+use crate::message::entry::{Entry, EntryId, Stream};
 
 /// Consumers without entries that have been silent for so long are deleted.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);

@@ -1,7 +1,7 @@
 //! The names of all Redis keys. They share one hash tag, so that a script or transaction
 //! over several of them works on a cluster.
 
-use crate::entry::Stream;
+use crate::message::entry::Stream;
 
 /// What stands for bytes that are compared, on any replica and of any version.
 pub fn digest(bytes: &[u8]) -> String {

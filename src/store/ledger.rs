@@ -14,12 +14,12 @@ use super::recall::publish_due;
 use super::reply::{bytes, items};
 use super::turns::{member, named};
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
+use crate::delivery::hold::Cause;
+use crate::delivery::record::{Parked, StatusUpdate, Turn, Unmoved, Until, Why};
+use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::{DeadLetter, Delivery, Field};
-use crate::entry::{EntryId, Stream};
-use crate::hold::Cause;
-use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Until, Why};
-use crate::report::EndpointSnapshots;
-use crate::timestamp::unix_ms;
+use crate::message::entry::{EntryId, Stream};
+use crate::message::timestamp::unix_ms;
 
 /// Answers that wait for one question at most: replicas that one can have.
 const ANSWERS: i64 = 1000;

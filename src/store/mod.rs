@@ -32,10 +32,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::delivery::record::{Parked, StatusUpdate, Turn, Unmoved, Why};
+use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::{DeadLetter, Delivery};
-use crate::entry::EntryId;
-use crate::record::{Parked, StatusUpdate, Turn, Unmoved, Why};
-use crate::report::EndpointSnapshots;
+use crate::message::entry::EntryId;
 
 pub use admin::{Admin, Fields, NewMessage, ParkedMessage};
 pub use advice::advice;

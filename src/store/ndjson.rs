@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
+use crate::delivery::record::Unmoved;
 use crate::delivery::{DeadLetter, Field};
-use crate::record::Unmoved;
 
 /// Writes one JSON object a line.
 pub struct Ndjson<W> {

@@ -7,7 +7,7 @@ use redis::{Cmd, RedisResult, Value, cmd};
 use super::StoreError;
 use super::entries::{Entries, entry};
 use super::reply::items;
-use crate::entry::{Entry, Stream};
+use crate::message::entry::{Entry, Stream};
 
 /// How soon a read that blocks finds out that it is to end, and how long Redis may take to end it,
 /// or to answer then by itself. (It takes longer if it hangs; entries that it gave us then are

@@ -9,7 +9,7 @@ use redis::{Cmd, RedisResult, Script, Value, cmd};
 use super::entries::entry;
 use super::reply::{items, text};
 use super::{Entries, Keys, Redis, StoreError, scripts};
-use crate::entry::{Entry, Stream};
+use crate::message::entry::{Entry, Stream};
 
 /// Bytes that come back at a time, about: no script should block Redis for everyone.
 const BYTES: usize = 1 << 20;

@@ -9,9 +9,9 @@ use super::admin::Admin;
 use super::connection::Connection;
 use super::reply::{bytes, items, text};
 use super::{Keys, Redis, StoreError};
-use crate::keyring::{Read, keys_of};
-use crate::sealed::{SealingKeys, is_sealed};
-use crate::secret::Secret;
+use crate::trust::keyring::{Read, keys_of};
+use crate::trust::sealed::{SealingKeys, is_sealed};
+use crate::trust::secret::Secret;
 
 /// Redis has so long to answer.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use redis::{RedisResult, Script, Value};
 use super::connection::Connection;
 use super::reply::{items, text};
 use super::{Keys, Redis, StoreError};
-use crate::limits::{AHEAD, Claim, LOAN, SLICE};
+use crate::delivery::limits::{AHEAD, Claim, LOAN, SLICE};
 
 /// Endpoints in one call: Redis is not held up for long.
 pub const MOST_ASKED: usize = 64;

@@ -12,7 +12,7 @@ use super::keys::digest;
 use super::reply::{bytes, items, text};
 use super::{Entries, Keys, StoreError, scripts};
 use crate::delivery::Delivery;
-use crate::entry::{Entry, EntryId, Stream};
+use crate::message::entry::{Entry, EntryId, Stream};
 
 /// Keys that are looked at in one step of a round.
 const PAGE: usize = 200;

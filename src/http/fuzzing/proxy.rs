@@ -1,10 +1,10 @@
 //! What a proxy sends before there is a way through it.
 
-use crate::egress::Login;
 use crate::http::proxy::connect::AnswerReader;
 use crate::http::proxy::socks::{Next, Talk, Target};
 use crate::http::proxy::{Blame, connect};
-use crate::secret::Secret;
+use crate::trust::egress::Login;
+use crate::trust::secret::Secret;
 
 /// The most that a proxy may have us read of one SOCKS answer.
 const MAX_REPLY: usize = 4 + 1 + 255 + 2;

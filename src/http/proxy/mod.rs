@@ -29,9 +29,9 @@ use super::stream::Stream;
 use super::tls::{OriginTls, Trust};
 use super::{Connections, Target as Destination};
 use crate::delivery::FaultKind;
-use crate::egress::{Egress, Kind, Proxy};
-use crate::guard::Guard;
-use crate::secret::Secret;
+use crate::trust::egress::{Egress, Kind, Proxy};
+use crate::trust::guard::Guard;
+use crate::trust::secret::Secret;
 use health::Health;
 
 /// More addresses of one name are not tried through a proxy, one after another as they are.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Blame;
 use crate::delivery::FaultKind;
-use crate::egress::Login;
+use crate::trust::egress::Login;
 
 const VERSION: u8 = 5;
 const NO_LOGIN: u8 = 0;
@@ -232,7 +232,7 @@ fn not_socks(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::trust::secret::Secret;
 
     fn login() -> Login {
         Login {

@@ -3,17 +3,17 @@
 
 use super::model::now;
 use super::*;
-use crate::backoff::RetrySchedule;
-use crate::hold::{Cause, Hold};
-use crate::record::{Until, Want};
-use crate::rules::{Match, Rule};
+use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::hold::{Cause, Hold};
+use crate::delivery::record::{Until, Want};
+use crate::delivery::rules::{Match, Rule};
 
 const NAME: &str = "http://shared";
 
 fn sized(n: u64, path: &str, size: usize, now: Now) -> Delivery {
     let pad = "x".repeat(size);
     let raw = format!(r#"{{"url":"{NAME}{path}","webhookId":"m{n}","data":"{pad}"}}"#);
-    let endpoint = |url: &str| crate::endpoint::Endpoint::parse(url).map(Arc::new);
+    let endpoint = |url: &str| crate::message::endpoint::Endpoint::parse(url).map(Arc::new);
     let message =
         crate::message::Message::parse(raw.into_bytes(), 2 << 20, || unreachable!(), endpoint);
     Delivery {

@@ -2,9 +2,9 @@
 
 use super::model::{delivery, now};
 use super::*;
-use crate::hold::{Cause, Hold};
-use crate::lane::Weight;
-use crate::record::{Until, Want};
+use crate::delivery::hold::{Cause, Hold};
+use crate::delivery::record::{Until, Want};
+use crate::scheduler::lane::Weight;
 
 fn release(name: &Arc<str>, count: usize) -> Want {
     Want::Release {
@@ -79,7 +79,7 @@ fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
 
 fn at_url(n: u64, path: &str, now: Now) -> Delivery {
     let raw = format!(r#"{{"url":"http://shared{path}","webhookId":"m{n}","data":1}}"#);
-    let endpoint = |url: &str| crate::endpoint::Endpoint::parse(url).map(Arc::new);
+    let endpoint = |url: &str| crate::message::endpoint::Endpoint::parse(url).map(Arc::new);
     let message =
         crate::message::Message::parse(raw.into_bytes(), 1000, || unreachable!(), endpoint);
     Delivery {
@@ -200,7 +200,7 @@ fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
     timed.message.deliver_at = Some(at.unix_ms + 3_600_000);
     s.accept(timed, at);
     let hold = Hold {
-        cause: crate::hold::Cause::Paused,
+        cause: crate::delivery::hold::Cause::Paused,
         until: None,
     };
     s.hold("http://h1".into(), hold, at);

@@ -7,9 +7,9 @@ mod simulation;
 mod soup;
 
 use super::*;
+use crate::delivery::record::{Parked, Receipt, Turn};
 use crate::delivery::{Exchange, FaultKind};
-use crate::entry::EntryId;
-use crate::record::{Parked, Receipt, Turn};
+use crate::message::entry::EntryId;
 use model::{delivery, limits, now};
 
 const SEEDS: u64 = 100;

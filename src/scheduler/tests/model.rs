@@ -7,16 +7,16 @@ mod hosts;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::backoff::{Delays, RetrySchedule};
+use crate::delivery::backoff::{Delays, RetrySchedule};
+use crate::delivery::record::{Receipt, Until, Want};
 use crate::delivery::{DeadReason, Exchange, FaultKind};
-use crate::endpoint::Endpoint;
-use crate::entry::EntryId;
-use crate::lane::LaneLimits;
 use crate::message::Message;
-use crate::record::{Receipt, Until, Want};
+use crate::message::endpoint::Endpoint;
+use crate::message::entry::EntryId;
+use crate::message::timestamp::BootTime;
+use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
-use crate::timestamp::BootTime;
 use hosts::{Hope, Host};
 
 /// xorshift64*: enough for choices, and the same on every machine.

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::model::Rng;
+use crate::delivery::hold::{Cause, Hold};
+use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
+use crate::delivery::rules::{Match, Rule};
 use crate::delivery::{Exchange, FaultKind};
-use crate::endpoint::Endpoint;
-use crate::entry::EntryId;
-use crate::hold::{Cause, Hold};
 use crate::message::Message;
-use crate::record::{Parked, Receipt, Turn, Until, Want};
-use crate::rules::{Match, Rule};
+use crate::message::endpoint::Endpoint;
+use crate::message::entry::EntryId;
 use crate::scheduler::*;
 
 const STEP: Duration = Duration::from_millis(2);
@@ -46,12 +46,12 @@ fn limits(rng: &mut Rng) -> Limits {
     let limits = super::model::limits(rng.below(1000));
     Limits {
         workers: 12,
-        lanes: crate::lane::LaneLimits {
+        lanes: crate::scheduler::lane::LaneLimits {
             window: 3,
             backoff_base: Duration::from_millis(20),
             backoff_max: Duration::from_millis(200),
         },
-        schedule: crate::backoff::RetrySchedule {
+        schedule: crate::delivery::backoff::RetrySchedule {
             attempts: 1000,
             ..limits.schedule
         },

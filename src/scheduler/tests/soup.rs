@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::model::{Rng, boot, delivery, limits};
+use crate::delivery::hold::{Cause, Hold};
+use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
 use crate::delivery::{Exchange, FaultKind};
-use crate::entry::EntryId;
-use crate::hold::{Cause, Hold};
-use crate::record::{Parked, Receipt, Turn, Until, Want};
+use crate::message::entry::EntryId;
 use crate::scheduler::*;
 
 struct Soup {
@@ -268,7 +268,7 @@ impl Soup {
         let levels = self.scheduler.levels();
         assert_eq!(levels.in_flight, self.flying.len());
         assert_eq!(levels.bytes == 0, active == 0);
-        let mut tally = crate::lane::Weight::default();
+        let mut tally = crate::scheduler::lane::Weight::default();
         for (_, lane) in self.scheduler.lanes.iter() {
             tally.replace(Default::default(), lane.weight());
         }

@@ -1,0 +1,124 @@
+//! `outhook listen`: prints what arrives, one line a request; with a secret also whether it is signed
+//! as it should be, and its headers.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ureq::http::{HeaderMap, HeaderName, HeaderValue};
+
+use log::info;
+
+use super::descriptors;
+use crate::cli::ListenArgs;
+use crate::message::timestamp::unix_ms;
+use crate::service::receiver::{self, Behaviour, Received};
+use crate::service::signals;
+use crate::trust::guard::{Cidr, Guard};
+use crate::trust::signing::verify::{self as signing, Verifier};
+
+/// The answer to what is not signed as it should be.
+const UNAUTHORIZED: u16 = 401;
+
+/// Longer bodies are printed in part.
+const MAX_SHOWN: usize = 4096;
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
+    descriptors::prepare(None);
+    ctrlc::set_handler(|| std::process::exit(0)).map_err(|e| format!("signals: {e}"))?;
+    let behaviour = Behaviour {
+        status: args.status,
+        fail_rate: args.fail_rate,
+        delay: args.delay,
+        hang: args.hang,
+        retry_after: args.retry_after,
+    };
+    let (verifier, tolerance) = (args.secret.verifier()?, args.secret.tolerance);
+    let on_request = move |r: &mut Received| match &verifier {
+        None => print(&line(r, "")),
+        Some(verifier) => {
+            let verdict = verify(verifier, r, tolerance);
+            let headers: String = r.headers.iter().map(shown_header).collect();
+            print(&(line(r, &verdict) + &headers));
+        }
+    };
+    let address = receiver::start(args.bind, behaviour, on_request)
+        .map_err(|e| format!("--bind {}: {e}; it must be a free address", args.bind))?;
+    // The threads that answer are not to be interrupted.
+    signals::unblock();
+    print(&format!("listen: on http://{address}"));
+    let ip = address.ip();
+    if !ip.is_unspecified() && Guard::default().check(ip).is_err() {
+        info!(
+            "outhook sends here only with --allow-cidr {}",
+            Cidr::only(ip)
+        );
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// A reader that went away is no reason to stop answering.
+fn print(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The verdict, in words. What is not valid is answered so, unless all is to fail anyway.
+fn verify(verifier: &Verifier, r: &mut Received, tolerance: Duration) -> String {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &r.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    let url = format!("http://{}{}", r.header("host").unwrap_or_default(), r.path);
+    let received = signing::Received {
+        method: &r.method,
+        url: &url,
+        headers: &headers,
+        body: &r.body,
+    };
+    let verdict = verifier.verify(&received, unix_ms(SystemTime::now()), tolerance);
+    if verdict.is_err() && (200..300).contains(&r.status) {
+        r.status = UNAUTHORIZED;
+    }
+    match verdict {
+        Ok(how) => format!("valid ({how}) "),
+        Err(reasons) => format!("NOT VALID ({}) ", reasons.join("; ")),
+    }
+}
+
+fn shown_header((name, value): &(String, String)) -> String {
+    format!("\n    {name}: {}", without_controls(value))
+}
+
+fn line(r: &Received, verdict: &str) -> String {
+    let shown = String::from_utf8_lossy(&r.body[..r.body.len().min(MAX_SHOWN)]);
+    // One line a request, whatever is in it.
+    let shown = without_controls(&shown);
+    let more = match r.body.len().checked_sub(MAX_SHOWN) {
+        Some(rest) if rest > 0 => format!(" … and {rest} bytes more"),
+        _ => String::new(),
+    };
+    let status = match r.status {
+        0 => "hang".to_owned(),
+        status => status.to_string(),
+    };
+    let id = r.header("webhook-id").unwrap_or("-");
+    format!(
+        "{status} {} {} webhook-id={id} {verdict}{shown}{more}",
+        r.method, r.path
+    )
+}
+
+fn without_controls(text: &str) -> String {
+    let chars = text.chars();
+    chars
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

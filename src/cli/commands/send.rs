@@ -1,0 +1,200 @@
+//! `outhook send`: messages from the command line or standard input into Redis.
+
+use std::io::{self, BufRead};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::print::{Out, Stop, ended};
+use crate::cli::SendArgs;
+use crate::message::endpoint::Endpoint;
+use crate::message::{Alias, Message};
+use crate::store::{Admin, Fields, NewMessage};
+
+/// Messages in one request.
+const BATCH: usize = 500;
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
+    let one = match &args.url {
+        Some(url) => Some(compose(args, url)?),
+        None => None,
+    };
+    let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
+    let work = || -> Result<bool, Stop> {
+        let mut sender = Sender {
+            admin: Admin::open(redis, keys)?,
+            args,
+            out: Out::new(args.json),
+            batch: Vec::new(),
+            good: true,
+            told: Vec::new(),
+        };
+        match one {
+            Some(message) => sender.take(message)?,
+            None => {
+                for (n, line) in io::stdin().lock().split(b'\n').enumerate() {
+                    sender.line(n + 1, line?)?;
+                }
+            }
+        }
+        sender.flush()?;
+        Ok(sender.good)
+    };
+    Ok(ended(work()))
+}
+
+struct Sender<'a> {
+    admin: Admin,
+    args: &'a SendArgs,
+    out: Out,
+    batch: Vec<NewMessage>,
+    /// Nothing was refused, and everything published was heard.
+    good: bool,
+    /// Names of fields that were told of; there are not many ways to write them.
+    told: Vec<Alias>,
+}
+
+impl Sender<'_> {
+    /// A line that is no good message is told, and the others are sent.
+    fn line(&mut self, number: usize, line: Vec<u8>) -> Result<(), Stop> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        match check(&line) {
+            Ok(checked) => {
+                for alias in checked.aliases {
+                    self.tell_alias(number, alias);
+                }
+                self.take(NewMessage {
+                    is_ordered: checked.has_key,
+                    message: line,
+                })
+            }
+            Err(why) => {
+                self.good = false;
+                eprintln!("outhook: line {number}: {why}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells once that a name is taken for another.
+    fn tell_alias(&mut self, number: usize, alias: Alias) {
+        if !self.told.contains(&alias) {
+            let Alias { given, known } = &alias;
+            eprintln!("outhook: line {number}: {given:?} is taken for {known:?}");
+            self.told.push(alias);
+        }
+    }
+
+    fn take(&mut self, message: NewMessage) -> Result<(), Stop> {
+        self.batch.push(message);
+        match self.batch.len() < BATCH {
+            true => Ok(()),
+            false => self.flush(),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        let batch = std::mem::take(&mut self.batch);
+        // Redis knows no empty request.
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if self.args.publish {
+            for heard in self.admin.publish(&self.args.channel, &batch)? {
+                self.good &= heard > 0;
+                self.tell("receivers", heard.to_string())?;
+                if heard == 0 {
+                    eprintln!(
+                        "outhook: nobody is subscribed to {}: the message is gone",
+                        self.args.channel
+                    );
+                }
+            }
+        } else {
+            for entry in self.admin.add(&batch)? {
+                self.tell("entry", entry)?;
+            }
+        }
+        Ok(self.out.flush()?)
+    }
+
+    fn tell(&mut self, name: &str, value: String) -> Result<(), Stop> {
+        let fields: Fields = vec![(name.into(), value.into_bytes())];
+        Ok(self.out.line(&fields, &[name])?)
+    }
+}
+
+/// A message of what the options say. The error is one line.
+fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
+    let data = match args.data.as_deref().unwrap_or_default() {
+        text if text.starts_with('@') => std::fs::read_to_string(&text[1..])
+            .map_err(|e| format!("--data {text}: {e}; it must be a readable file"))?,
+        text => text.to_owned(),
+    };
+    // As it is written: `Value` would change numbers, and the order of keys.
+    let data: Box<RawValue> = serde_json::from_str(data.trim())
+        .map_err(|e| format!("--data: {e}; it must be JSON, so a text needs quotes of its own"))?;
+    let mut headers = Map::new();
+    for header in &args.headers {
+        let (name, value) = header
+            .split_once('=')
+            .ok_or_else(|| format!("--header {header}: it must be name=value"))?;
+        headers.insert(name.into(), value.into());
+    }
+    let mut fields = vec![("url", Value::from(url).to_string())];
+    if let Some(id) = &args.webhook_id {
+        fields.push(("webhookId", Value::from(&**id).to_string()));
+    }
+    for (name, value) in [
+        ("deliverAt", &args.deliver_at),
+        ("expiresAt", &args.expires_at),
+        ("timeout", &args.timeout),
+    ] {
+        if let Some(time) = value {
+            let is_number = time.bytes().all(|b| b.is_ascii_digit());
+            let text = || Value::from(&**time).to_string();
+            fields.push((name, if is_number { time.clone() } else { text() }));
+        }
+    }
+    if let Some(n) = args.max_attempts {
+        fields.push(("maxAttempts", n.to_string()));
+    }
+    if let Some(key) = &args.order_key {
+        fields.push(("orderKey", Value::from(&**key).to_string()));
+    }
+    if let Some(name) = &args.secret {
+        fields.push(("secret", Value::from(&**name).to_string()));
+    }
+    if !headers.is_empty() {
+        fields.push(("headers", Value::from(headers).to_string()));
+    }
+    fields.push(("data", data.get().to_owned()));
+    let fields: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+    let message = format!("{{{}}}", fields.join(",")).into_bytes();
+    check(&message).map(|checked| NewMessage {
+        is_ordered: checked.has_key,
+        message,
+    })
+}
+
+/// What a message turned out to be.
+struct Checked {
+    aliases: Box<[Alias]>,
+    has_key: bool,
+}
+
+/// The same rules as everywhere; how large a message may be is the server's to say.
+fn check(message: &[u8]) -> Result<Checked, String> {
+    let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+    Message::parse(message.to_vec(), usize::MAX, || "made".into(), endpoint)
+        .map(|message| Checked {
+            has_key: message.overrides.order_key.is_some(),
+            aliases: message.aliases,
+        })
+        .map_err(|rejection| rejection.detail)
+}

@@ -1,0 +1,296 @@
+//! `outhook serve`: Redis Pub/Sub and the stream in, HTTP out.
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::BuildHasher;
+use std::process::ExitCode;
+use std::sync::Once;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use log::info;
+
+use super::{descriptors, exit_code, rules, secrets};
+use crate::cli::ServeArgs;
+use crate::delivery::config::{DeliveryConfig, attempts_per_second};
+use crate::delivery::record::Want;
+use crate::delivery::rules_file::Bounds;
+use crate::scheduler::Parking;
+use crate::service::control::Commands;
+use crate::service::drain::Drain;
+use crate::service::intake::Intake;
+use crate::service::intake::dealer::Dealer;
+use crate::service::intake::hands::Hands;
+use crate::service::intake::heartbeat::Heartbeat;
+use crate::service::intake::pubsub::Subscriber;
+use crate::service::intake::recall::Recaller;
+use crate::service::intake::stream::{self, Consumer};
+use crate::service::intake::upkeep::Upkeep;
+use crate::service::lender::Lender;
+use crate::service::outage::OutageTracker;
+use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
+use crate::service::pulse::Pulse;
+use crate::service::signals;
+use crate::service::wake::{WaitingParker, WakingSender, waker};
+use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
+use crate::trust::keyring::Keyring;
+
+/// How long saying goodbye to Redis may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What endpoints commonly take, for the line that says what the workers allow.
+const USUAL_ANSWER: Duration = Duration::from_millis(200);
+
+/// The error is a bad configuration, in one line.
+pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
+    let lease = args.lease()?;
+    let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
+    let config = args.delivery.config()?;
+    let (orders, inbox) = Commands::channel();
+    let bounds = Bounds {
+        schedule: config.schedule.clone(),
+        usual_timeout: config.timeout,
+        max_age: config.max_age,
+        timeout: lease / 3,
+        workers: config.workers,
+        guard: config.guard.clone(),
+    };
+    let file = args.delivery.endpoints.as_deref();
+    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
+    let trouble = OutageTracker::new("ledger");
+    let places = Some((&redis, &keys));
+    let keyring = secrets::keyring(&args.delivery.keyring, places, trouble.of("secrets"))?;
+    let reload = rules::and_secrets(reload, keyring.clone());
+    let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+    tell_start(&config, &redis);
+    descriptors::prepare(Some(config.workers));
+    let (waker, sleeper) = waker();
+    // One question at a time for each endpoint: that bounds it.
+    let (ask, wants) = unbounded();
+    let link = Link {
+        name: args.consumer.clone().unwrap_or_else(fresh_name),
+        redis,
+        keys,
+        lease,
+        appointment: Appointment::new({
+            let waker = waker.clone();
+            move || waker.wake()
+        }),
+        trouble,
+        keyring,
+        pulse: Pulse::default(),
+        hands: Hands::new(args.consumer.is_none()),
+    };
+    let control = Control {
+        rules,
+        inbox,
+        replica: link.name.clone(),
+        pulse: link.pulse.clone(),
+        wants: Some(WakingSender::new(ask, waker)),
+        lender: Some(lender(&link, orders.clone())),
+        keyring: link.keyring.clone(),
+    };
+    let recaller = recaller(&link, orders.clone(), (wants, sleeper));
+    let mut sources = sources(args, &config, &link, orders);
+    sources.push(patient("recall", |intake, drain| {
+        recaller.run(intake, drain)
+    }));
+    let persistence = persistence(args, &link);
+    let pipeline = Pipeline::start(&config, sources, persistence, drain, control)?;
+    let summary = pipeline.wait();
+    if args.consumer.is_none() && summary.nothing_lost() {
+        forget_consumer(&link.redis, &link.keys, &link.name, GOODBYE);
+    }
+    Ok(exit_code(summary.nothing_lost()))
+}
+
+/// What is running, and what its workers allow.
+fn tell_start(config: &DeliveryConfig, redis: &Redis) {
+    info!(
+        "outhook {} starts: {} workers, Redis at {redis}",
+        env!("CARGO_PKG_VERSION"),
+        config.workers
+    );
+    let per_second = |at_a_time| attempts_per_second(at_a_time, USUAL_ANSWER);
+    info!(
+        "{} workers: {}/s if endpoints answer in {}; of these {}, and so {}/s, for one endpoint \
+         (--workers, --max-in-flight)",
+        config.workers,
+        per_second(config.workers),
+        humantime::format_duration(USUAL_ANSWER),
+        config.max_in_flight,
+        per_second(config.max_in_flight),
+    );
+}
+
+/// What the threads that talk to Redis have in common.
+struct Link {
+    redis: Redis,
+    keys: Keys,
+    /// Among the group's consumers.
+    name: String,
+    lease: Duration,
+    appointment: Appointment,
+    trouble: OutageTracker,
+    pulse: Pulse,
+    hands: Hands,
+    keyring: Option<Keyring>,
+}
+
+fn sources(
+    args: &ServeArgs,
+    delivery: &DeliveryConfig,
+    link: &Link,
+    orders: Commands,
+) -> Vec<Source> {
+    let heartbeat = Heartbeat {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        pulse: link.pulse.clone(),
+    };
+    let consumer = Consumer {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        stable: args.consumer.is_some(),
+        lease: link.lease,
+        batch: stream::batch(delivery.max_active),
+        parts: parts(args),
+        dedup: args.dedup,
+        dedup_refused: Once::new(),
+        upkeep: Upkeep {
+            budget: args.redis_budget,
+            dead_max_age: args.dead_max_age,
+            dead_max: args.dead_max,
+            next: None,
+            over: false,
+            refused: Once::new(),
+        },
+        pulse: link.pulse.clone(),
+        orders: orders.clone(),
+        trouble: link.trouble.of("consumer"),
+    };
+    let dealer = dealer(args, link, orders.clone());
+    let subscriber = Subscriber {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        channels: args.channels.names.clone(),
+        keyring: link.keyring.clone(),
+        orders,
+        trouble: link.trouble.of("subscriber"),
+        refusing: link.trouble.of("channels"),
+    };
+    vec![
+        Source {
+            name: "pubsub".into(),
+            kind: SourceKind::Eager,
+            run: Box::new(move |intake, ends| subscriber.run(intake, ends)),
+        },
+        patient("stream", |intake, drain| consumer.run(intake, drain)),
+        patient("ordered", |intake, drain| dealer.run(intake, drain)),
+        // It brings nothing, and is needed to the last, as the subscriber is.
+        Source {
+            name: "heartbeat".into(),
+            kind: SourceKind::Eager,
+            run: Box::new(move |_, ends| heartbeat.run(&ends.last)),
+        },
+    ]
+}
+
+/// A source that keeps what is not taken from it, and ends when the drain begins.
+fn patient(name: &str, run: impl FnOnce(&mut Intake, &Drain) + Send + 'static) -> Source {
+    Source {
+        name: name.into(),
+        kind: SourceKind::Patient,
+        run: Box::new(move |intake, ends| run(intake, &ends.drain)),
+    }
+}
+
+fn dealer(args: &ServeArgs, link: &Link, orders: Commands) -> Dealer {
+    Dealer {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        dedup: args.dedup,
+        hands: link.hands.clone(),
+        orders,
+        trouble: link.trouble.of("dealer"),
+    }
+}
+
+fn lender(link: &Link, orders: Commands) -> Lender {
+    Lender {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        replica: link.name.clone(),
+        orders,
+        trouble: link.trouble.of("limits"),
+    }
+}
+
+fn recaller(
+    link: &Link,
+    orders: Commands,
+    (wants, sleeper): (Receiver<Want>, WaitingParker),
+) -> Recaller {
+    Recaller {
+        redis: link.redis.clone(),
+        keys: link.keys.clone(),
+        name: link.name.clone(),
+        hands: link.hands.clone(),
+        lease: link.lease,
+        appointment: link.appointment.clone(),
+        wants,
+        sleeper,
+        pulse: link.pulse.clone(),
+        orders,
+        trouble: link.trouble.of("recall"),
+        refusals: link.trouble.of("recall of what waits"),
+    }
+}
+
+/// What is needed of the server with these options.
+fn parts(args: &ServeArgs) -> Vec<Part> {
+    let optional = [
+        (Part::Bridge, args.bridge),
+        (Part::Status, args.status_ttl.is_some()),
+        (Part::AttemptLog, args.attempt_log.is_some()),
+        (Part::Limits, args.delivery.endpoints.is_some()),
+        (Part::Secrets, args.delivery.keyring.are_in_redis()),
+    ];
+    let wanted = optional.into_iter().filter(|(_, is_wanted)| *is_wanted);
+    let always = [Part::Deliveries, Part::Operators, Part::Subscriptions];
+    always
+        .into_iter()
+        .chain(wanted.map(|(part, _)| part))
+        .collect()
+}
+
+fn persistence(args: &ServeArgs, link: &Link) -> Persistence {
+    let config = LedgerConfig {
+        consumer: link.name.clone(),
+        dedup: args.bridge_dedup,
+        status_ttl: args.status_ttl,
+        attempt_log: args.attempt_log,
+        appointment: link.appointment.clone(),
+    };
+    let store = RedisLedger::new(link.redis.clone(), link.keys.clone(), config);
+    Persistence {
+        store: Box::new(store),
+        parking: Parking::InRedis {
+            near_window: link.lease / 2,
+        },
+        tells: args.status_ttl.is_some() || args.attempt_log.is_some(),
+        bridge: args.bridge,
+        gone: args.gone_ttl,
+        trouble: link.trouble.of("ledger"),
+    }
+}
+
+/// A consumer name that no other process has, and that tells an operator which one it was.
+fn fresh_name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = RandomState::new().hash_one(0) as u32;
+    format!("{}-{}-{random:08x}", host.trim(), std::process::id())
+}

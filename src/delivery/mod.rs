@@ -1,0 +1,385 @@
+//! A message on its way, what came of each attempt, and what is kept when it dies.
+
+pub mod backoff;
+pub mod config;
+pub mod history;
+pub mod hold;
+pub mod limits;
+mod reason;
+pub mod record;
+pub mod report;
+pub mod rules;
+pub mod rules_file;
+pub mod verdict;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::delivery::rules::Rule;
+use crate::message::entry::EntryId;
+use crate::message::timestamp::BootTime;
+use crate::message::{Message, Rejection};
+
+pub use reason::DeadReason;
+
+/// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
+/// is responsible for it.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// The stream entry that keeps it while it is here; without one, memory alone does.
+    pub entry: Option<EntryId>,
+    /// When the entry's lease was last renewed, or a moment before that.
+    pub lease_renewed_at: BootTime,
+    /// That was by a note, of which only the store knows whether it came in time.
+    pub renewed: bool,
+    /// Where it came from, as `pubsub:payments` or `stdin`.
+    pub source: Arc<str>,
+    /// Unix milliseconds at which it was first received.
+    pub received: u64,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Of these, the ones made before the message became this entry.
+    pub attempts_before_entry: u32,
+    /// Taken over from a process that died holding it, and perhaps because of it.
+    pub reclaimed: bool,
+    /// It was published while draining: it goes to the stream, for another replica or the next
+    /// start.
+    pub is_late: bool,
+    /// What the operator has set for its endpoint.
+    pub rule: Option<Arc<Rule>>,
+    /// The key of its lane.
+    pub lane: Arc<str>,
+    /// The key (see [`Message::group`]) whose head it is: the others of that key wait for it.
+    pub head: Option<Arc<str>>,
+    /// The backlog that it was released from.
+    pub backlog: Option<Arc<str>>,
+    pub last: Option<Attempt>,
+    /// When its next attempt was first tried, and there was no address, or no token to log in with.
+    pub name_asked: Option<Instant>,
+    /// What came of the last attempt before it became this entry, in words.
+    pub failed_before: Option<Box<str>>,
+}
+
+/// One HTTP exchange.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Unix milliseconds at which it began.
+    pub at: u64,
+    pub took: Duration,
+    pub result: Exchange,
+}
+
+impl Attempt {
+    /// Why there was no answer, if there was none.
+    pub fn fault(&self) -> Option<FaultKind> {
+        match self.result {
+            Exchange::Fault { kind, .. } => Some(kind),
+            Exchange::Answer { .. } => None,
+        }
+    }
+
+    /// What the address guard forbids, in a sentence.
+    pub fn refusal(&self) -> Option<&str> {
+        match &self.result {
+            Exchange::Fault {
+                kind: FaultKind::Refused,
+                text,
+            } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// See [`FaultKind::postponed`].
+    pub fn postponed(&self) -> Option<Duration> {
+        self.fault()?.postponed()
+    }
+}
+
+/// What an attempt came to: an answer of whatever status, or none.
+#[derive(Debug)]
+pub enum Exchange {
+    Answer {
+        status: u16,
+        /// The endpoint's `Retry-After`, already read and capped.
+        retry_after: Option<Duration>,
+        /// The beginning of the body.
+        body: Box<[u8]>,
+    },
+    Fault {
+        kind: FaultKind,
+        text: String,
+    },
+}
+
+/// How long a delivery waits for which outhook had no descriptor, port or memory.
+const STARVED: Duration = Duration::from_secs(1);
+
+/// How long one waits that cannot be signed: somebody has to give outhook a key first.
+const UNSIGNED: Duration = Duration::from_secs(10);
+
+/// Why there was no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    Dns,
+    Connect,
+    Tls,
+    Timeout,
+    /// The connection broke, or what came over it was not HTTP.
+    Protocol,
+    /// outhook itself cut it short, at the end of a drain.
+    Shutdown,
+    /// outhook had no descriptor, port or memory for it. Says nothing of the endpoint, and does
+    /// not count as an attempt.
+    Starved,
+    /// Its name is being looked up, and there may be an answer after so long. Says nothing of the
+    /// endpoint yet, and does not count as an attempt.
+    Unresolved {
+        again: Duration,
+    },
+    /// No key of its endpoint is valid now. Says nothing of the endpoint, and does not count as an
+    /// attempt.
+    Unsigned,
+    /// The token to log in with is being fetched. It is as with a name.
+    Tokenless {
+        again: Duration,
+    },
+    /// There is nothing to log in with at the endpoint, so it was not asked.
+    Login,
+    /// The address guard forbids it: nothing was sent, and nothing will be.
+    Refused,
+    /// The proxy failed, and may be worth asking again after so long. Says nothing of the endpoint, and
+    /// does not count as an attempt.
+    Proxy {
+        again: Duration,
+    },
+    /// The secret that it names is being read. Says nothing of the endpoint, and does not count as an
+    /// attempt.
+    SecretUnread {
+        again: Duration,
+    },
+    /// There is no such secret. Likewise.
+    NoSecret,
+    /// A defect of outhook: the attempt panicked.
+    Internal,
+}
+
+impl FaultKind {
+    /// How long until it is worth trying again, if the endpoint was never asked, for reasons of
+    /// our own: then no attempt was made.
+    pub fn postponed(self) -> Option<Duration> {
+        match self {
+            FaultKind::Shutdown => Some(Duration::ZERO),
+            FaultKind::Starved => Some(STARVED),
+            FaultKind::Unsigned => Some(UNSIGNED),
+            FaultKind::Unresolved { again }
+            | FaultKind::Proxy { again }
+            | FaultKind::SecretUnread { again }
+            | FaultKind::Tokenless { again } => Some(again),
+            FaultKind::NoSecret => Some(UNSIGNED),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultKind::Dns | FaultKind::Unresolved { .. } => "dns",
+            FaultKind::Connect => "connect",
+            FaultKind::Tls => "tls",
+            FaultKind::Timeout => "timeout",
+            FaultKind::Protocol => "protocol",
+            FaultKind::Shutdown => "shutdown",
+            FaultKind::Login | FaultKind::Tokenless { .. } => "login",
+            FaultKind::Refused => "refused",
+            FaultKind::Proxy { .. } => "proxy",
+            FaultKind::Unsigned | FaultKind::SecretUnread { .. } | FaultKind::NoSecret => "signing",
+            FaultKind::Starved | FaultKind::Internal => "internal",
+        })
+    }
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exchange::Answer { status, .. } => write!(f, "status={status}"),
+            Exchange::Fault { kind, text } => write!(f, "error={kind} ({text})"),
+        }
+    }
+}
+
+/// A message given up, with all that helps to understand and replay it.
+#[derive(Debug)]
+pub struct DeadLetter {
+    pub reason: DeadReason,
+    /// A sentence that names the field, or the setting, that helps.
+    pub detail: String,
+    /// The message, byte for byte as published.
+    pub message: Vec<u8>,
+    /// The stream entry that it was.
+    pub entry: Option<EntryId>,
+    /// The key whose head it was: the next may go.
+    pub head: Option<Arc<str>>,
+    pub id: Option<Box<str>>,
+    pub url: Option<String>,
+    pub source: Arc<str>,
+    /// Unix milliseconds.
+    pub received: u64,
+    pub attempts: u32,
+    pub last: Option<Attempt>,
+    /// Unix milliseconds.
+    pub died: u64,
+}
+
+/// A field's value as it is stored, whatever the store.
+#[derive(Debug, PartialEq)]
+pub enum Field<'a> {
+    Text(String),
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl Delivery {
+    /// One that is new, and that memory alone holds.
+    pub fn new(message: Message, source: Arc<str>, received: u64, now: BootTime) -> Self {
+        let lane = message.endpoint.origin.clone();
+        Delivery {
+            message,
+            entry: None,
+            lease_renewed_at: now,
+            renewed: false,
+            source,
+            received,
+            attempts: 0,
+            attempts_before_entry: 0,
+            reclaimed: false,
+            is_late: false,
+            rule: None,
+            lane,
+            head: None,
+            backlog: None,
+            last: None,
+            name_asked: None,
+            failed_before: None,
+        }
+    }
+
+    /// Whether its next attempt must be noted before it is made. The first attempt of a
+    /// fresh entry need not be: reading it has given it its lease, and nearly all need no
+    /// other.
+    pub fn notes_first(&self) -> bool {
+        self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts > 0)
+    }
+
+    /// The attempts begun at its entry once the next one is, for the ledger.
+    pub fn next_attempt(&self) -> u32 {
+        self.attempts + 1 - self.attempts_before_entry
+    }
+
+    /// Why its last attempt failed, wherever that was made; short, and on one line.
+    pub fn failure(&self) -> Option<Box<str>> {
+        let last = self.last.as_ref().map(|last| last.result.to_string());
+        match last {
+            Some(text) => Some(one_line(&text)),
+            None => self.failed_before.clone(),
+        }
+    }
+
+    /// Gives the message up.
+    pub fn bury(self, reason: DeadReason, detail: String, now: u64) -> DeadLetter {
+        DeadLetter {
+            reason,
+            detail,
+            id: Some(self.message.id.clone()),
+            url: Some(self.message.endpoint.uri.to_string()),
+            message: self.message.into_raw(),
+            entry: self.entry,
+            head: self.head,
+            source: self.source,
+            received: self.received,
+            attempts: self.attempts,
+            last: self.last,
+            died: now,
+        }
+    }
+}
+
+/// Longer failures are cut.
+const MAX_FAILURE: usize = 200;
+
+/// Fit to stand in a line with other things.
+pub fn one_line(text: &str) -> Box<str> {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(MAX_FAILURE).collect::<String>().into()
+}
+
+impl DeadLetter {
+    /// The dead letter of a message that was never accepted.
+    pub fn rejected(rejection: Rejection, source: Arc<str>, now: u64) -> Self {
+        DeadLetter {
+            reason: DeadReason::Rejected(rejection.reason),
+            detail: rejection.detail,
+            message: rejection.raw,
+            entry: None,
+            head: None,
+            id: rejection.id,
+            url: rejection.url,
+            source,
+            received: now,
+            attempts: 0,
+            last: None,
+            died: now,
+        }
+    }
+
+    /// Its fields by name, in the order in which they are stored. What is not known is
+    /// left out.
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        use Field::{Bytes, Number, Text};
+        let mut fields = vec![
+            ("reason", Text(self.reason.to_string())),
+            ("detail", Text(self.detail.clone())),
+        ];
+        if let Some(id) = &self.id {
+            fields.push(("id", Text(id.to_string())));
+        }
+        if let Some(url) = &self.url {
+            fields.push(("url", Text(url.clone())));
+        }
+        fields.push(("attempts", Number(self.attempts.into())));
+        if let Some(last) = &self.last {
+            match &last.result {
+                Exchange::Answer { status, body, .. } => {
+                    fields.push(("status", Number((*status).into())));
+                    if !body.is_empty() {
+                        fields.push(("answer", Bytes(body)));
+                    }
+                }
+                Exchange::Fault { kind, text } => {
+                    fields.push(("error", Text(format!("{kind}: {text}"))));
+                }
+            }
+        }
+        fields.push(("source", Text(self.source.to_string())));
+        fields.push(("received_ms", Number(self.received)));
+        if let Some(last) = &self.last {
+            fields.push(("last_attempt_ms", Number(last.at)));
+        }
+        fields.push(("dead_ms", Number(self.died)));
+        fields.push(("message", Bytes(&self.message)));
+        fields
+    }
+
+    /// What to call it in a log: its id, or the beginning of its bytes.
+    pub fn name(&self) -> String {
+        match &self.id {
+            Some(id) => id.to_string(),
+            None => format!(
+                "{:?}",
+                String::from_utf8_lossy(&self.message[..self.message.len().min(60)])
+            ),
+        }
+    }
+}

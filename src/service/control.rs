@@ -1,0 +1,238 @@
+//! What is asked of the timer from outside while it runs, and what it answers: by signals, and by
+//! operators through a Redis channel.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::delivery::hold::Hold;
+use crate::delivery::limits::Grant;
+use crate::delivery::rules::Rules;
+use crate::scheduler::{Levels, Stats};
+use crate::service::wake::{WaitingParker, Waker, WakingSender, waker};
+
+/// Orders between whoever gives them and the timer, which takes them at once.
+const ORDERS: usize = 16;
+
+/// See the module's header.
+#[derive(Debug)]
+pub enum Command {
+    /// These replace the rules that it has.
+    Rules(Rules),
+    /// These are all holds that there are.
+    Holds(Vec<(Arc<str>, Hold)>),
+    /// Nothing is to be sent to this URL or origin.
+    Hold(Arc<str>, Hold),
+    /// It is to be sent to again.
+    Resume(Arc<str>),
+    /// What is known of the endpoints whose names begin with the second is to be left at this
+    /// key.
+    Report(Arc<str>, Arc<str>),
+    Snapshot(Sender<Snapshot>),
+    /// For so long nothing was heard of what was published; whether that is a loss.
+    Gap(Duration, bool),
+    /// So many entries were copies of others, and are settled.
+    Copies(u64),
+    /// These backlogs are not empty; when the oldest message of each was received, in Unix
+    /// milliseconds.
+    Backlogs(Vec<(Arc<str>, u64)>),
+    /// This one is new, of whatever replica. Who does not know the endpoint has nothing to say of it.
+    NewBacklog(Arc<str>, u64),
+    /// So many messages come from this backlog, and so many are left there.
+    Released {
+        name: Arc<str>,
+        count: usize,
+        left: u64,
+        /// When the oldest of these was received.
+        oldest: Option<u64>,
+    },
+    /// Something parked was made due.
+    Due,
+    /// Whether Redis holds more than it should.
+    OverBudget(bool),
+    /// What was lent of limits that hold for all replicas, by endpoint.
+    Grants(Vec<(Arc<str>, Grant)>),
+    /// Nothing is lent now, as Redis cannot be reached.
+    LenderAway,
+}
+
+/// Gives orders.
+#[derive(Clone)]
+pub struct Commands(WakingSender<Command>);
+
+/// Where the timer takes them, and sleeps.
+pub struct Inbox {
+    pub orders: Receiver<Command>,
+    pub sleeper: WaitingParker,
+    /// For all others who send to the timer.
+    pub waker: Waker,
+}
+
+/// The times in which Pub/Sub was not heard.
+#[derive(Debug, Clone, Default)]
+pub struct Gaps {
+    pub count: u64,
+    /// Of all together.
+    pub length: Duration,
+    /// So many of them are losses.
+    pub losses: u64,
+}
+
+impl Gaps {
+    pub fn add(&mut self, length: Duration, is_loss: bool) {
+        self.count += 1;
+        self.length += length;
+        self.losses += u64::from(is_loss);
+    }
+}
+
+/// What the service is doing at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub stats: Stats,
+    pub levels: Levels,
+    pub gaps: Gaps,
+    /// Arrivals not looked at yet.
+    pub intake: usize,
+    /// Records on their way to the store.
+    pub ledger: usize,
+    pub draining: bool,
+}
+
+impl Commands {
+    pub fn channel() -> (Commands, Inbox) {
+        let (sender, orders) = bounded(ORDERS);
+        let (waker, sleeper) = waker();
+        let inbox = Inbox {
+            orders,
+            sleeper,
+            waker: waker.clone(),
+        };
+        (Commands(WakingSender::new(sender, waker)), inbox)
+    }
+
+    /// Wakes the timer.
+    pub fn waker(&self) -> Waker {
+        self.0.waker()
+    }
+
+    /// Blocks while the timer is behind. After its end nothing comes of it.
+    pub fn give(&self, order: Command) {
+        let _ = self.0.send(order);
+    }
+
+    /// `None` when the timer has ended, or does not answer within a second.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = bounded(1);
+        self.0.try_send(Command::Snapshot(reply)).ok()?;
+        answer.recv_timeout(Duration::from_secs(1)).ok()
+    }
+}
+
+impl Command {
+    /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
+    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`, `backlog RECEIVED NAME`.
+    pub fn parse(text: &str, now: Instant) -> Option<Command> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "hold" => {
+                let mut words = rest.splitn(3, ' ');
+                let cause = words.next()?.parse().ok()?;
+                let left: i64 = words.next()?.parse().ok()?;
+                let left = u64::try_from(left).ok().map(Duration::from_millis);
+                let until = left.and_then(|left| now.checked_add(left));
+                Some(Command::Hold(words.next()?.into(), Hold { cause, until }))
+            }
+            "due" => Some(Command::Due),
+            "backlog" => {
+                let (received, name) = rest.split_once(' ')?;
+                Some(Command::NewBacklog(name.into(), received.parse().ok()?))
+            }
+            "resume" => Some(Command::Resume(rest.into())),
+            "report" => {
+                let (reply, prefix) = rest.split_once(' ')?;
+                Some(Command::Report(reply.into(), prefix.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats {
+            accepted,
+            delivered,
+            dead,
+            parked,
+            deferred,
+            appended,
+            lapsed,
+            duplicates,
+            rejected,
+            already_active,
+            retried,
+            attempts,
+        } = self.stats;
+        let Levels {
+            queued,
+            in_flight,
+            scheduled,
+            lanes,
+            bytes,
+            memory_only,
+        } = self.levels;
+        let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
+        let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
+        write!(
+            f,
+            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
+             deferred={deferred} appended={appended} lapsed={lapsed} duplicates={duplicates} \
+             rejected={rejected} already_active={already_active} retried={retried} \
+             attempts={attempts} in_flight={in_flight} queued={queued} scheduled={scheduled} \
+             memory_only={memory_only} endpoints={lanes} bytes={bytes} intake={intake} ledger={ledger} \
+             gaps={gaps} gap_ms={gap_ms} draining={draining}",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::hold::Cause;
+
+    #[test]
+    fn what_is_published_is_read_and_anything_else_ignored() {
+        let now = Instant::now();
+        let read = |text: &str| Command::parse(text, now);
+        match read("hold gone 1500 http://h/a b") {
+            Some(Command::Hold(key, hold)) => {
+                assert_eq!((&*key, hold.cause), ("http://h/a b", Cause::Gone));
+                assert_eq!(hold.left(now), Some(Duration::from_millis(1500)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            read("hold paused -1 http://h"),
+            Some(Command::Hold(_, Hold { until: None, .. }))
+        ));
+        assert!(matches!(read("resume http://h"), Some(Command::Resume(_))));
+        assert!(matches!(read("report {o}:r:1 "), Some(Command::Report(_, p)) if p.is_empty()));
+        assert!(
+            matches!(read("backlog 7 http://h"), Some(Command::NewBacklog(name, 7)) if &*name == "http://h")
+        );
+        for text in [
+            "",
+            "hold",
+            "hold x 1 h",
+            "hold gone x h",
+            "hold gone 1",
+            "stop all",
+            "dues",
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The dealer: the stream of messages whose order is kept across replicas (`{outhook}:ordered`).
+//!
+//! It has no group: all replicas look at its beginning, and one script deals what stands there, in
+//! order. What is the first of its key is handed to whoever has dealt it, the others follow it in
+//! Redis. So an order that was kept by adding cannot be lost by reading. Handing on blocks while the
+//! timer has no room, and nothing is dealt meanwhile; others may have room.
+
+use std::time::Duration;
+
+use super::hands::Hands;
+use super::stream::refuse_reused;
+use super::{End, Intake};
+use crate::message::entry::{Entry, Stream};
+use crate::message::timestamp::BootTime;
+use crate::service::clock::boot_time;
+use crate::service::control::{Command, Commands};
+use crate::service::drain::Drain;
+use crate::service::outage::OutageTracker;
+use crate::store::{Card, Dealt, Entries, Keys, Redis};
+
+/// How long one look waits. Nobody hears of us by it.
+const BLOCK: Duration = Duration::from_secs(5);
+
+/// What Redis may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Messages in one look.
+const BATCH: usize = 128;
+
+/// The same in the first look of a connection, which knows nothing of their sizes.
+const FIRST: usize = 16;
+
+/// Bytes in one look, as far as the last one foretells, and in one script.
+const BYTES: usize = 1 << 20;
+
+/// Who finds that another replica deals leaves it alone for so long.
+const YIELD: Duration = Duration::from_millis(10);
+
+/// See the module's header.
+pub struct Dealer {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    pub dedup: Option<Duration>,
+    pub hands: Hands,
+    /// For what the timer is to know.
+    pub orders: Commands,
+    pub trouble: OutageTracker,
+}
+
+impl Dealer {
+    /// Hands on what it deals, until the drain or the timer's end.
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        while !drain.has_begun() {
+            match self.session(intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(&mut self, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
+        let mut count = FIRST;
+        let mut block = Duration::from_millis(1);
+        while !drain.has_begun() {
+            let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
+            // The first look is the proof that the trouble is over.
+            if std::mem::replace(&mut block, BLOCK) != BLOCK {
+                self.trouble.end();
+            }
+            let bytes: usize = read.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+            if let Some(average) = bytes.checked_div(read.len()) {
+                count = (BYTES / average.max(1)).clamp(1, BATCH);
+            }
+            let cards: Vec<Card> = read.into_iter().map(|e| self.card(e, intake)).collect();
+            if !self.deal(&mut entries, &cards, intake)? {
+                drain.wait(YIELD);
+            }
+        }
+        Ok(())
+    }
+
+    /// What it is to the script. A message that brings no id gets one here, which it keeps.
+    fn card(&self, entry: Entry, intake: &mut Intake) -> Card {
+        let id = entry.id;
+        // What outhook has moved itself was looked at before.
+        let looks = self.dedup.is_some() && !entry.was_moved();
+        match intake.read_entry(entry, boot_time()) {
+            Ok(delivery) => Card::of(id, &delivery, looks.then_some(&self.keys)),
+            Err(_) => Card::odd(id),
+        }
+    }
+
+    /// Deals them in batches. False when another replica was ahead.
+    fn deal(
+        &self,
+        entries: &mut Entries,
+        mut cards: &[Card],
+        intake: &mut Intake,
+    ) -> Result<bool, End> {
+        while !cards.is_empty() {
+            let mut bytes = 0;
+            let fits = cards.iter().take_while(|card| {
+                bytes += card.member.len();
+                bytes <= BYTES
+            });
+            let (batch, rest) = cards.split_at(fits.count().max(1));
+            let asked = boot_time();
+            let memory = self.dedup.unwrap_or_default();
+            let dealt = || entries.deal(batch, memory);
+            let dealt = self.hands.take(dealt, |dealt| &dealt.entries)?;
+            let count = dealt.count;
+            self.hand_on_dealt(dealt, asked, intake)?;
+            if count < batch.len() {
+                return Ok(false);
+            }
+            cards = rest;
+        }
+        Ok(true)
+    }
+
+    fn hand_on_dealt(&self, dealt: Dealt, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
+        if dealt.copies > 0 {
+            self.orders.give(Command::Copies(dealt.copies));
+        }
+        for entry in dealt.entries {
+            let is_reused = dealt.reused.contains(&entry.id.to_string());
+            let arrival = intake.read_entry(entry, asked);
+            intake.send(match is_reused {
+                true => arrival.and_then(refuse_reused),
+                false => arrival,
+            })?;
+        }
+        Ok(())
+    }
+}

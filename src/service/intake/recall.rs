@@ -1,0 +1,279 @@
+//! The recaller: brings back what waits in Redis. What is due, of its own accord; what waits in
+//! the backlog of an endpoint, when the timer asks for it ([`Want`]).
+//!
+//! One thread and one connection, beside the consumer's: what comes back must not wait behind what
+//! is new. Each message that it brings back is an entry of a second stream, ours from its
+//! beginning, so what was lost in a reply that never came is what we hold there beyond the last
+//! entry seen. Handing on blocks while the timer has no room; otherwise it sleeps until something
+//! is due or asked for.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use log::warn;
+
+use super::hands::Hands;
+use super::takeover::{Step, Takeover};
+use super::{Arrival, End, Intake};
+use crate::delivery::record::Want;
+use crate::message::entry::{Entry, Stream};
+use crate::message::timestamp::{BootTime, unix_ms};
+use crate::service::clock::boot_time;
+use crate::service::control::{Command, Commands};
+use crate::service::drain::Drain;
+use crate::service::outage::OutageTracker;
+use crate::service::pulse::Pulse;
+use crate::service::wake::WaitingParker;
+use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
+
+/// Messages that are brought back at a time.
+const BATCH: usize = 128;
+
+/// What other replicas have parked, and may not live to bring back, is looked for so often.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What one request may take, and the last one.
+const ANSWER: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_millis(300);
+
+/// See the module's header.
+pub struct Recaller {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    /// Entries that are not renewed for so long belong to a dead consumer.
+    pub lease: Duration,
+    /// When the next is due of what this process has parked.
+    pub appointment: Appointment,
+    pub wants: Receiver<Want>,
+    /// Woken by whoever sends to `wants`, and by `appointment`.
+    pub sleeper: WaitingParker,
+    pub hands: Hands,
+    pub pulse: Pulse,
+    /// For what the timer is to know.
+    pub orders: Commands,
+    pub trouble: OutageTracker,
+    /// Of what the server refuses, and nothing else.
+    pub refusals: OutageTracker,
+}
+
+/// What outlives a connection.
+struct Progress {
+    takeover: Takeover,
+    wanted: VecDeque<Want>,
+    /// When to look at what is parked.
+    due: Instant,
+    /// What was refused, and when it may be asked for again. What is wrong with one backlog must not
+    /// hold up the others.
+    refused: VecDeque<(Instant, Want)>,
+}
+
+impl Recaller {
+    /// Hands on what comes back, until the drain or the timer's end.
+    pub fn run(self, intake: &mut Intake, drain: &Drain) {
+        let (redis, keys) = (self.redis.clone(), self.keys.clone());
+        let appointment = self.appointment.clone();
+        self.bring_back(intake, drain);
+        let now = unix_ms(SystemTime::now());
+        if appointment.end().is_some_and(|due| due <= now) {
+            // It was for us, and the others look only now and then.
+            tell_due(&redis, &keys, GOODBYE);
+        }
+    }
+
+    fn bring_back(mut self, intake: &mut Intake, drain: &Drain) {
+        let mut progress = Progress {
+            takeover: Takeover::new(
+                self.keys.again.clone(),
+                self.lease,
+                BATCH,
+                self.pulse.clone(),
+                self.trouble.of("sweep of what came back"),
+            ),
+            wanted: VecDeque::new(),
+            due: Instant::now(),
+            refused: VecDeque::new(),
+        };
+        while !drain.has_begun() {
+            match self.session(&mut progress, intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                    progress.takeover.lose_contact(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys) = (&self.redis, &self.keys);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
+        self.trouble.end();
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
+        while !drain.has_begun() {
+            if !self.take_wants(progress) {
+                return Ok(());
+            }
+            self.take_over(&mut entries, progress, intake, drain)?;
+            if let Some(due) = self.appointment.next() {
+                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
+                let due = Instant::now() + Duration::from_millis(wait);
+                progress.due = progress.due.min(due);
+            }
+            // One of each in turn, so that neither waits for all of the other.
+            let now = Instant::now();
+            if now >= progress.due {
+                match self.recall(&mut entries, progress, intake) {
+                    Err(End::Failed(e)) if e.is_refusal() => {
+                        progress.due = now + self.refusals.begin(&e);
+                    }
+                    result => result?,
+                }
+            }
+            match self.release(&mut entries, progress, intake) {
+                Err(End::Failed(e)) if e.is_refusal() => {
+                    let at = now + self.refusals.begin(&e);
+                    let want = progress.wanted.pop_front();
+                    progress.refused.extend(want.map(|want| (at, want)));
+                }
+                result => result?,
+            }
+            self.sleeper.sleep(Some(progress.next()));
+        }
+        Ok(())
+    }
+
+    /// False when the timer asks for nothing more.
+    fn take_wants(&self, progress: &mut Progress) -> bool {
+        let now = Instant::now();
+        while progress.refused.front().is_some_and(|(at, _)| *at <= now) {
+            let again = progress.refused.pop_front();
+            progress.wanted.extend(again.map(|(_, want)| want));
+        }
+        loop {
+            match self.wants.try_recv() {
+                Ok(Want::Look) => progress.due = Instant::now(),
+                Ok(want) => progress.wanted.push_back(want),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Brings back what is due.
+    fn recall(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        self.appointment.take();
+        let asked = boot_time();
+        let recalled = || entries.recall(BATCH);
+        let recalled = self.hands.take(recalled, |recalled| &recalled.entries)?;
+        if progress.refused.is_empty() {
+            self.refusals.end();
+        }
+        let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
+        progress.due = Instant::now() + pause;
+        Ok(intake.send_entries(recalled.entries, asked)?)
+    }
+
+    /// Brings back what was asked for first.
+    fn release(
+        &mut self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let Some(Want::Release {
+            name,
+            count,
+            latest,
+        }) = progress.wanted.front().cloned()
+        else {
+            return Ok(());
+        };
+        let asked = boot_time();
+        let released = || entries.release(&name, count, latest);
+        let released = self.hands.take(released, |released| &released.entries)?;
+        if progress.refused.is_empty() {
+            self.refusals.end();
+        }
+        progress.wanted.pop_front();
+        let read = released.entries.into_iter();
+        let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
+        // Told before they come, so that no more are asked for meanwhile.
+        self.orders.give(Command::Released {
+            name: name.clone(),
+            count: read.iter().filter(|arrival| arrival.is_ok()).count(),
+            left: released.left,
+            oldest: released.oldest,
+        });
+        for mut arrival in read {
+            if let Ok(delivery) = &mut arrival {
+                delivery.backlog = Some(name.clone());
+            }
+            intake.send(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what dead consumers hold, and what nobody does.
+    fn take_over(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let now = Instant::now();
+        if !progress.takeover.is_due(now) {
+            return Ok(());
+        }
+        if entries.length()? == 0 {
+            progress.takeover.rest(now);
+            return Ok(());
+        }
+        let mut hand_on = |_: &mut Entries, taken: Vec<Entry>, asked: BootTime| {
+            Ok(intake.send_entries(taken, asked)?)
+        };
+        let step = progress.takeover.run(entries, drain, &mut hand_on)?;
+        if step == Step::RoundOver && entries.may_have_unheld()? {
+            let taken = entries.take_back_orphans()?;
+            if taken > 0 {
+                let key = &self.keys.again;
+                warn!(
+                    "{taken} entries of {key} were nobody's (a consumer or the group was deleted): \
+                     taken back, to be delivered when their lease is over"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// When there is something to do, even if nobody asks for anything.
+    fn next(&self) -> Instant {
+        let next = self.due.min(self.takeover.next());
+        let again = self.refused.front().map(|(at, _)| *at);
+        match self.wanted.is_empty() {
+            true => again.map_or(next, |again| next.min(again)),
+            false => Instant::now(),
+        }
+    }
+}

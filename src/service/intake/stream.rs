@@ -1,0 +1,374 @@
+//! The consumer: the Redis stream in.
+//!
+//! One thread and one connection for all of it: it reads new entries, takes over the entries of
+//! consumers that died (`takeover.rs`), and looks after Redis now and then. Handing on an entry
+//! blocks while the timer has no room, and so does everything here: Redis keeps what is not read.
+//!
+//! Redis hands out entries in order, so what was lost in a reply that never came is what we
+//! hold pending beyond the last entry seen. It is fetched after each reconnect.
+
+use std::collections::HashMap;
+use std::sync::Once;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{info, warn};
+
+use super::takeover::{Step, Takeover};
+use super::upkeep::{Upkeep, revive};
+use super::{Arrival, End, Intake};
+use crate::delivery::{DeadReason, Delivery};
+use crate::message::entry::{Entry, EntryId, Stream};
+use crate::message::timestamp::{BootTime, unix_ms};
+use crate::service::clock::boot_time;
+use crate::service::control::{Command, Commands};
+use crate::service::drain::Drain;
+use crate::service::outage::OutageTracker;
+use crate::service::pulse::Pulse;
+use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen};
+
+/// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
+/// second.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// How long Redis may have heard nothing of us before it is told that we live.
+const BEAT: Duration = Duration::from_millis(1200);
+
+/// A read that times out before Redis answers would leave its entries pending, unseen.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Entries in one read, and at most an eighth of what may be held: what is read and not taken in
+/// is nobody's to renew.
+pub fn batch(max_active: usize) -> usize {
+    (max_active / 8).clamp(1, 128)
+}
+
+/// The same in the first read of a connection, which knows nothing of their sizes.
+const FIRST: usize = 16;
+
+/// Bytes in one read, as far as the last one foretells.
+const BYTES: usize = 4 << 20;
+
+/// Names of backlogs that are read at a time, and at the start.
+const BACKLOGS: usize = 1000;
+const FIRST_BACKLOGS: usize = 10_000;
+
+/// See the module's header.
+pub struct Consumer {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Among the group's consumers.
+    pub name: String,
+    /// The name was given, and may have had an earlier life, whose entries it takes back.
+    pub stable: bool,
+    /// Entries that are not renewed for so long belong to a dead consumer.
+    pub lease: Duration,
+    /// Entries in one read.
+    pub batch: usize,
+    /// What the server must allow.
+    pub parts: Vec<Part>,
+    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    pub dedup: Option<Duration>,
+    /// It was told that Redis does not let us.
+    pub dedup_refused: Once,
+    pub upkeep: Upkeep,
+    /// Others are to know that we live.
+    pub pulse: Pulse,
+    /// For what the timer is to know.
+    pub orders: Commands,
+    pub trouble: OutageTracker,
+}
+
+/// What outlives a connection.
+struct Progress {
+    /// The last entry that `>` gave us; `None` before the first.
+    seen: Option<EntryId>,
+    takeover: Takeover,
+    /// Which of the backlogs are looked at next.
+    backlogs: usize,
+    /// Where to go on with the keys, to see whether their heads are still there.
+    heads: u64,
+    /// What the server refuses, as it was told.
+    lacks: Vec<Lack>,
+    /// What is wrong with the keys, the same.
+    faults: Vec<String>,
+    /// Something was refused since.
+    is_refused: bool,
+}
+
+impl Consumer {
+    /// Hands on what comes, until the drain or the timer's end.
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        let mut progress = Progress {
+            seen: None,
+            takeover: Takeover::new(
+                self.keys.messages.clone(),
+                self.lease,
+                self.batch,
+                self.pulse.clone(),
+                self.trouble.of("sweep"),
+            ),
+            backlogs: 0,
+            heads: 0,
+            lacks: Vec::new(),
+            faults: Vec::new(),
+            is_refused: true,
+        };
+        let mut first = true;
+        while !drain.has_begun() {
+            match self.session(&mut progress, &mut first, intake, drain) {
+                Ok(()) | Err(End::Closed) => return,
+                Err(End::Failed(e)) => {
+                    progress.is_refused |= e.is_refusal();
+                    let pause = self.trouble.begin(&e);
+                    if drain.wait(pause) {
+                        return;
+                    }
+                    progress.takeover.lose_contact(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end. `Ok`: the drain began.
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        first: &mut bool,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Messages, &self.name, limit)?;
+        if std::mem::take(first) {
+            info!("ready: consuming {} as {}", self.keys.messages, self.name);
+            for sentence in entries.advice() {
+                warn!("{sentence}");
+            }
+            // Who was failing is known before the first message for them is read.
+            self.tell_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
+            if self.stable {
+                self.recover(&mut entries, None, intake)?;
+            }
+        } else {
+            self.recover(&mut entries, progress.seen, intake)?;
+        }
+        let longest = BLOCK.min(self.lease / 8);
+        let mut new = true;
+        let mut count = FIRST.min(self.batch);
+        while !drain.has_begun() {
+            if std::mem::take(&mut progress.is_refused) {
+                self.tell_lacks(&mut entries, progress)?;
+            }
+            self.take_over(&mut entries, progress, intake, drain)?;
+            if self.upkeep.is_due(Instant::now()) {
+                self.upkeep.run(&mut entries, &self.orders)?;
+            }
+            let wake = progress.takeover.next();
+            // The first read is the proof that the trouble is over.
+            let longest = if new { Duration::ZERO } else { longest };
+            let block = wake.saturating_duration_since(Instant::now()).min(longest);
+            self.be_heard(&mut entries, drain)?;
+            // A lease begins when Redis answers. Who was suspended since then cannot know when
+            // that was, so it is reckoned from the question, which is never too late.
+            let asked = boot_time();
+            let read = entries.read(count, block, || drain.has_begun())?;
+            if std::mem::take(&mut new) {
+                self.trouble.end();
+            }
+            count = self.take_in(&mut entries, read, (count, asked), progress, intake)?;
+        }
+        Ok(())
+    }
+
+    /// Lets Redis hear of us, if it has not for a while.
+    fn be_heard(&self, entries: &mut Entries, drain: &Drain) -> Result<(), End> {
+        let asked = boot_time();
+        if self.pulse.age(asked) > BEAT {
+            entries.beat(|| drain.has_begun())?;
+            self.pulse.beat(asked, boot_time());
+        }
+        Ok(())
+    }
+
+    /// Hands on what was read. Answers how many entries to ask for next.
+    fn take_in(
+        &self,
+        entries: &mut Entries,
+        read: Read,
+        (mut count, asked): (usize, BootTime),
+        progress: &mut Progress,
+        intake: &mut Intake,
+    ) -> Result<usize, End> {
+        match read {
+            Read::MadeAnew => {
+                warn!("{} or its group was deleted; made anew", self.keys.messages);
+                progress.seen = None;
+            }
+            Read::Entries(new) => {
+                if !new.is_empty() {
+                    self.pulse.beat(asked, boot_time());
+                }
+                let bytes: usize = new.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+                if let Some(average) = bytes.checked_div(new.len()) {
+                    count = (BYTES / average.max(1)).clamp(1, self.batch);
+                }
+                let last = new.last().map(|entry| entry.id);
+                self.hand_on(entries, new, asked, intake)?;
+                progress.seen = last.or(progress.seen);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Hands on our own pending entries beyond `after`: what Redis has given us in an answer that
+    /// never came, or to an earlier life of this name.
+    fn recover(
+        &self,
+        entries: &mut Entries,
+        after: Option<EntryId>,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let mut last = after;
+        loop {
+            let asked = boot_time();
+            let (own, end) = entries.own(last, self.batch)?;
+            self.hand_on(entries, own, asked, intake)?;
+            match end {
+                Some(end) => last = Some(end),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes over what dead consumers hold, and looks at the condition of it all once a round.
+    fn take_over(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let mut hand_on = |entries: &mut Entries, taken: Vec<Entry>, asked: BootTime| {
+            self.hand_on(entries, taken, asked, intake)
+        };
+        match progress.takeover.run(entries, drain, &mut hand_on)? {
+            Step::Done => {}
+            Step::Refused => progress.is_refused = true,
+            Step::RoundOver => {
+                self.inspect(entries, progress)?;
+                self.tell_backlogs(entries, progress, BACKLOGS)?;
+                progress.is_refused |= !revive(entries, &self.orders, &mut progress.heads)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the timer of some of the backlogs that there are: they may be of replicas that are
+    /// gone, and somebody must release them.
+    fn tell_backlogs(
+        &self,
+        entries: &mut Entries,
+        progress: &mut Progress,
+        count: usize,
+    ) -> Result<(), End> {
+        let names = entries.backlogs(progress.backlogs, count)?;
+        progress.backlogs = match names.len() < count {
+            true => 0,
+            false => progress.backlogs + count,
+        };
+        if !names.is_empty() {
+            self.orders.give(Command::Backlogs(names));
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
+    fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        // What is refused inside of a script has no words or code that all servers share.
+        self.tell_lacks(entries, progress)?;
+        let (faults, may_have_orphans) = entries.inspect()?;
+        for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
+            warn!("{fault}");
+        }
+        progress.faults = faults;
+        if !may_have_orphans {
+            return Ok(());
+        }
+        let taken = entries.take_back_orphans()?;
+        if taken > 0 {
+            warn!(
+                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
+                 deleted with them, or the group was moved): taken back, to be delivered when \
+                 their lease is over",
+                self.keys.messages
+            );
+        }
+        Ok(())
+    }
+
+    /// Says what the server refuses, once each.
+    fn tell_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+        let lacks = entries.find_lacks(&self.parts)?;
+        for lack in lacks.iter().filter(|l| !progress.lacks.contains(l)) {
+            warn!("{}", lack.text);
+        }
+        progress.lacks = lacks;
+        Ok(())
+    }
+
+    /// Sends on what was read, but for copies of what came before.
+    fn hand_on(
+        &self,
+        entries: &mut Entries,
+        read: Vec<Entry>,
+        asked: BootTime,
+        intake: &mut Intake,
+    ) -> Result<(), End> {
+        let Some(memory) = self.dedup else {
+            for entry in read {
+                let arrival = intake.read_entry(entry, asked);
+                intake.send(arrival)?;
+            }
+            return Ok(());
+        };
+        // What outhook has moved itself was looked at before.
+        let read = read.into_iter().map(|entry| {
+            let is_ours = entry.was_moved();
+            (intake.read_entry(entry, asked), is_ours)
+        });
+        let read: Vec<(Arrival, bool)> = read.collect();
+        let fresh = read.iter().filter(|(_, is_ours)| !is_ours);
+        let fresh = fresh.filter_map(|(arrival, _)| arrival.as_ref().ok());
+        let seen = match entries.find_copies(fresh, memory) {
+            // What cannot be looked at is delivered: that frees what a full Redis is full of.
+            Err(e) if e.is_refusal() => {
+                self.dedup_refused
+                    .call_once(|| warn!("redis refuses to look for copies: {e}"));
+                HashMap::new()
+            }
+            found => found?,
+        };
+        let mut copies = 0;
+        for (arrival, _) in read {
+            let entry = arrival.as_ref().ok().and_then(|delivery| delivery.entry);
+            match entry.and_then(|entry| seen.get(&entry)) {
+                Some(Seen::Copy) => copies += 1,
+                Some(Seen::Reused) => intake.send(arrival.and_then(refuse_reused))?,
+                None => intake.send(arrival)?,
+            }
+        }
+        if copies > 0 {
+            self.orders.give(Command::Copies(copies));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn refuse_reused(delivery: Delivery) -> Arrival {
+    let detail = "another message with this webhookId and url, and other bytes, came within \
+                  --dedup; give each message an id of its own";
+    let now = unix_ms(SystemTime::now());
+    Err(delivery
+        .bury(DeadReason::IdReused, detail.into(), now)
+        .into())
+}

@@ -1,0 +1,206 @@
+//! The lender's thread: asks Redis for what lanes claim of limits that hold for all replicas.
+//!
+//! The timer notes claims in a table (it never waits for more than that), and takes the answers as
+//! orders, as it takes all that comes from outside. The thread is started with the first claim, so
+//! there is none where no endpoint has such a limit; it ends when the timer drops the [`Desk`].
+//! While Redis is away it says so once, and tries again until it can say that it is back.
+
+mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use log::warn;
+
+use crate::delivery::limits::{Claim, Grant, TOGETHER};
+use crate::scheduler::Notice;
+use crate::service::control::{Command, Commands};
+use crate::service::outage::OutageTracker;
+use crate::store::{Keys, Lent, MOST_ASKED, Redis, Shares};
+
+use table::{Question, Table};
+
+/// Redis has one second to answer.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries. All replicas should be back at about the same time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// So many failures in a row are an outage: one is but a connection that broke.
+const AWAY: u32 = 2;
+
+/// What the thread needs.
+pub struct Lender {
+    pub redis: Redis,
+    pub keys: Keys,
+    /// Who this is, among several.
+    pub replica: String,
+    pub orders: Commands,
+    pub trouble: OutageTracker,
+}
+
+/// Where the timer leaves claims.
+pub struct Desk {
+    lender: Option<Lender>,
+    table: Arc<Mutex<Table>>,
+    /// Wakes the thread; dropped to end it.
+    wake: Sender<()>,
+    woken: Receiver<()>,
+    is_manned: bool,
+}
+
+impl Desk {
+    /// Where there is no lender, nobody claims anything.
+    pub fn new(lender: Option<Lender>) -> Desk {
+        let (wake, woken) = bounded(1);
+        Desk {
+            lender,
+            table: Arc::default(),
+            wake,
+            woken,
+            is_manned: false,
+        }
+    }
+
+    pub fn has_lender(&self) -> bool {
+        self.lender.is_some()
+    }
+
+    /// Notes what lanes claim. False when nobody can be asked, ever.
+    pub fn note(&mut self, notices: Vec<Notice>) -> bool {
+        if let Some(lender) = self.lender.take() {
+            let (table, woken) = (self.table.clone(), self.woken.clone());
+            let started = Builder::new()
+                .name("limits".into())
+                .spawn(move || lender.run(&table, &woken));
+            self.is_manned = started.is_ok();
+            if let Err(e) = started {
+                warn!(
+                    "the thread limits cannot be started: {e}; rate and max_in_flight of the \
+                     endpoints file hold for this replica alone"
+                );
+            }
+        }
+        if self.is_manned {
+            let mut table = lock(&self.table);
+            for (endpoint, claim, is_anew) in notices {
+                table.note(endpoint, claim, is_anew);
+            }
+            drop(table);
+            // Full: it is about to look.
+            let _ = self.wake.try_send(());
+        }
+        self.is_manned
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lender {
+    fn run(mut self, table: &Mutex<Table>, woken: &Receiver<()>) {
+        let mut shares = None;
+        let (mut failures, mut is_well) = (0u32, false);
+        loop {
+            let now = Instant::now();
+            let is_away = failures >= AWAY;
+            let due = lock(table).next_due(now);
+            if !is_away && due.is_none_or(|due| due > now) {
+                if !wait(woken, due) {
+                    return;
+                }
+                continue;
+            }
+            let mut questions = lock(table).take_due(now + TOGETHER, MOST_ASKED);
+            if questions.is_empty() {
+                // Lanes at rest should hear too that it is back.
+                questions.push(("".into(), Claim::default()));
+            }
+            match self.ask(&mut shares, &questions) {
+                Ok(answers) => {
+                    if !std::mem::replace(&mut is_well, true) {
+                        self.trouble.end();
+                    }
+                    failures = 0;
+                    let grants = lock(table).take_answers(questions, answers);
+                    if is_away || !grants.is_empty() {
+                        self.orders.give(Command::Grants(grants));
+                    }
+                }
+                Err(pause) => {
+                    (shares, is_well) = (None, false);
+                    lock(table).take_back(&questions);
+                    failures = failures.saturating_add(1);
+                    if failures == AWAY {
+                        self.orders.give(Command::LenderAway);
+                    }
+                    // Claims that come meanwhile must not wake it.
+                    if !pause_for(woken, pause) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers how long to wait before the next try, if Redis does not.
+    fn ask(
+        &mut self,
+        shares: &mut Option<Shares>,
+        questions: &[Question],
+    ) -> Result<Vec<Grant>, Duration> {
+        let asked = Instant::now();
+        let lent = match shares {
+            Some(shares) => shares.ask(questions),
+            None => Shares::open(&self.redis, &self.keys, &self.replica, LIMIT)
+                .and_then(|opened| shares.insert(opened).ask(questions)),
+        };
+        let lent = lent.map_err(|e| {
+            let pause = self.trouble.begin(&e);
+            match e.is_refusal() {
+                true => pause,
+                false => pause.min(LONGEST_PAUSE),
+            }
+        })?;
+        let answered = Instant::now();
+        let grants = lent.into_iter().map(|lent| grant(lent, asked, answered));
+        Ok(grants.collect())
+    }
+}
+
+fn grant(lent: Lent, asked: Instant, answered: Instant) -> Grant {
+    Grant {
+        asked,
+        answered,
+        held: lent.held,
+        goal: lent.goal,
+        replicas: lent.replicas,
+        starts: lent.starts,
+        wait: lent.wait,
+    }
+}
+
+/// Waits until it is woken, or until then. False when the timer has ended.
+fn wait(woken: &Receiver<()>, until: Option<Instant>) -> bool {
+    match until {
+        Some(until) => woken.recv_deadline(until) != Err(RecvTimeoutError::Disconnected),
+        None => woken.recv().is_ok(),
+    }
+}
+
+/// Waits for so long, whoever wakes it. False when the timer has ended.
+fn pause_for(woken: &Receiver<()>, pause: Duration) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        match woken.recv_deadline(end) {
+            Ok(()) => {}
+            Err(e) => return e == RecvTimeoutError::Timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

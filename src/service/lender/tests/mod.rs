@@ -1,0 +1,432 @@
+//! Replicas that share the limits of one endpoint: real lanes and tables, and the script's twin.
+//!
+//! Questions and answers take their time and get lost, replicas begin, are killed, stall for a
+//! moment, and have now much and now nothing to do. While all reach Redis, what replicas believe they may have at a time
+//! is never more than the limit, and no ten seconds see more starts than the rate allows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::table::{Question, Table};
+use crate::delivery::Delivery;
+use crate::delivery::limits::book::Book;
+use crate::delivery::limits::{CALM, Grant, Standing};
+use crate::delivery::rules::Rule;
+use crate::message::Message;
+use crate::message::endpoint::Endpoint;
+use crate::message::timestamp::BootTime;
+use crate::scheduler::lane::{HealthSignal, Lane, LaneLimits};
+
+const STEP: Duration = Duration::from_millis(2);
+const WINDOW: Duration = Duration::from_secs(10);
+const LIMITS: LaneLimits = LaneLimits {
+    window: 32,
+    backoff_base: Duration::from_secs(1),
+    backoff_max: Duration::from_secs(1),
+};
+
+/// Prints the seed of a run that fails.
+struct Seed(u64, Duration);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} after {:?}", self.0, self.1);
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    fn ms(&mut self, least: u64, most: u64) -> Duration {
+        Duration::from_millis(least + self.below(most - least + 1))
+    }
+}
+
+type Grants = Vec<(Arc<str>, Grant)>;
+
+/// What a replica has asked, on its way.
+enum Exchange {
+    None,
+    /// It reaches Redis then.
+    Question(Vec<Question>, Instant, Instant),
+    /// The answer comes then, or the connection breaks.
+    Answer(Option<(Vec<Question>, Vec<Grant>)>, Vec<Question>, Instant),
+}
+
+struct Replica {
+    name: String,
+    lane: Lane,
+    table: Table,
+    exchange: Exchange,
+    orders: VecDeque<(Instant, Grants)>,
+    in_flight: Vec<Instant>,
+    /// What stands in its queue at most.
+    load: usize,
+    /// Redis cannot be reached until then.
+    cut: Instant,
+    /// It does nothing until then.
+    stalls: Instant,
+    queued: usize,
+    /// Its rule has a limit of these.
+    has_places: bool,
+    began: u64,
+}
+
+struct World {
+    random: Random,
+    begun: Instant,
+    now: Instant,
+    rule: Rule,
+    book: Book,
+    replicas: Vec<Replica>,
+    born: u32,
+    starts: VecDeque<Instant>,
+    /// Starts that are too many once in a while, after an outage.
+    slack: u128,
+    /// Of a hundred answers.
+    lost: u64,
+    answer: Duration,
+}
+
+/// Attempts at a time, and starts in a second.
+fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> Rule {
+    let pace = rate.map(|rate| Duration::from_secs(1).div_f64(rate));
+    Rule::of_limits(max_in_flight, pace)
+}
+
+fn delivery() -> Delivery {
+    let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
+    let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+    let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
+    Delivery::new(message, "test".into(), 0, BootTime::default())
+}
+
+fn standing(is_away: bool, calm_until: Instant) -> Standing {
+    Standing {
+        is_away,
+        calm_until,
+        replicas: 3,
+    }
+}
+
+impl World {
+    fn new(seed: u64, rule: Rule, lost: u64) -> World {
+        let now = Instant::now();
+        World {
+            random: Random(seed * 2 + 1),
+            begun: now,
+            now,
+            rule,
+            book: Book::default(),
+            replicas: Vec::new(),
+            born: 0,
+            starts: VecDeque::new(),
+            slack: 0,
+            lost,
+            answer: Duration::from_millis(20),
+        }
+    }
+
+    fn add(&mut self, load: usize) {
+        self.born += 1;
+        let standing = standing(false, self.now);
+        let mut lane = Lane::new(&LIMITS, self.now);
+        lane.apply_rule(Some(&self.rule), &LIMITS, Some(standing), self.now);
+        self.replicas.push(Replica {
+            name: format!("r{}", self.born),
+            lane,
+            table: Table::default(),
+            exchange: Exchange::None,
+            orders: VecDeque::new(),
+            in_flight: Vec::new(),
+            load,
+            cut: self.now,
+            stalls: self.now,
+            queued: 0,
+            has_places: self.rule.max_in_flight.is_some(),
+            began: 0,
+        });
+    }
+
+    /// Redis cannot be reached for so long, and for a little longer by some; it forgets all.
+    fn cut(&mut self, time: Duration) {
+        self.book = Book::default();
+        let now = self.now;
+        for replica in &mut self.replicas {
+            let exchange = std::mem::replace(&mut replica.exchange, Exchange::None);
+            if let Exchange::Question(questions, ..)
+            | Exchange::Answer(Some((questions, _)), ..)
+            | Exchange::Answer(None, questions, _) = exchange
+            {
+                replica.table.take_back(&questions);
+            }
+            replica.work(now + STEP * 3, self.answer, &mut self.random);
+            replica.lane.keep_share(standing(true, now), now);
+            replica.note(now);
+            replica.cut = now + time + self.random.ms(0, 500);
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += STEP;
+        for n in 0..self.replicas.len() {
+            self.ask(n);
+            let (now, answer) = (self.now, self.answer);
+            let replica = &mut self.replicas[n];
+            if replica.stalls > now {
+                continue;
+            }
+            if self.lost > 0 && self.random.below(400) == 0 {
+                replica.stalls = now + self.random.ms(5, 400);
+            }
+            for at in replica.work(now, answer, &mut self.random) {
+                self.starts.push_back(at);
+            }
+        }
+        let now = self.now;
+        while self.starts.front().is_some_and(|at| now - *at >= WINDOW) {
+            self.starts.pop_front();
+        }
+        self.check();
+    }
+
+    fn ask(&mut self, n: usize) {
+        let (now, random) = (self.now, &mut self.random);
+        let replica = &mut self.replicas[n];
+        replica.exchange = match std::mem::replace(&mut replica.exchange, Exchange::None) {
+            Exchange::None if replica.cut > now => Exchange::None,
+            Exchange::None => match replica.table.take_due(now, 64) {
+                due if due.is_empty() => Exchange::None,
+                due => Exchange::Question(due, now, now + random.ms(0, 15)),
+            },
+            Exchange::Question(questions, asked, at) if at <= now => {
+                let us = (now - self.begun).as_micros() as u64 + 1_000_000_000_000;
+                let answered = now + random.ms(0, 15);
+                let lend = |(_, claim): &Question| {
+                    let lent = self.book.ask(&replica.name, *claim, us);
+                    let (held, goal, replicas, starts, wait) = lent;
+                    Grant {
+                        asked,
+                        answered,
+                        held,
+                        goal,
+                        replicas,
+                        starts,
+                        wait: Duration::from_micros(wait as u64),
+                    }
+                };
+                match random.below(100) < self.lost {
+                    // It did not even get there, or only its answer did not.
+                    true => {
+                        if random.below(2) == 0 {
+                            questions.iter().map(lend).for_each(drop);
+                        }
+                        Exchange::Answer(None, questions, now + random.ms(10, 2500))
+                    }
+                    false => {
+                        let grants = questions.iter().map(lend).collect();
+                        Exchange::Answer(Some((questions, grants)), Vec::new(), answered)
+                    }
+                }
+            }
+            Exchange::Answer(answer, questions, at) if at <= now => {
+                match answer {
+                    Some((questions, grants)) => {
+                        let grants = replica.table.take_answers(questions, grants);
+                        replica.orders.push_back((now + random.ms(0, 5), grants));
+                    }
+                    None => replica.table.take_back(&questions),
+                }
+                Exchange::None
+            }
+            exchange => exchange,
+        };
+    }
+
+    fn check(&self) {
+        let places: u32 = self.replicas.iter().map(|r| r.lane.places(self.now)).sum();
+        if let Some(limit) = self.rule.max_in_flight {
+            assert!(places <= limit as u32, "{places} places of {limit}");
+        }
+        if let Some(pace) = self.rule.pace {
+            let most = WINDOW.as_nanos().div_ceil(pace.as_nanos()) + self.slack;
+            let starts = self.starts.len();
+            assert!(
+                starts as u128 <= most,
+                "{starts} starts in ten seconds, not {most}"
+            );
+        }
+    }
+
+    fn run(&mut self, time: Duration, seed: &mut Seed) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+            seed.1 = self.now - self.begun;
+        }
+    }
+}
+
+impl Replica {
+    /// All that its timer does in a moment. Answers what began.
+    fn work(&mut self, now: Instant, answer: Duration, random: &mut Random) -> Vec<Instant> {
+        if self.cut <= now {
+            self.lane.share_again(standing(false, now + CALM), now);
+        }
+        while self.orders.front().is_some_and(|(at, _)| *at <= now) {
+            for (key, grant) in self.orders.pop_front().unwrap().1 {
+                self.lane.grant(&grant, now);
+                let claim = self.lane.claim(true, now).unwrap_or_default();
+                self.table.note(key, claim, true);
+            }
+        }
+        let before = self.in_flight.len();
+        self.in_flight.retain(|ends| *ends > now);
+        for _ in self.in_flight.len()..before {
+            let took = answer;
+            self.lane
+                .release(HealthSignal::Alive { took }, &LIMITS, now);
+            self.note(now);
+        }
+        while self.queued < self.load {
+            self.queued += 1;
+            self.lane.push(delivery());
+            self.note(now);
+        }
+        self.note(now);
+        let mut began = Vec::new();
+        let has_places = self.has_places;
+        while self.lane.take(now).is_some() {
+            self.queued -= 1;
+            self.began += 1;
+            began.push(now);
+            assert!(!has_places || self.lane.places(now) > 0, "it has no loan");
+            self.in_flight
+                .push(now + answer / 2 + random.ms(0, answer.as_millis() as u64));
+            self.note(now);
+        }
+        began
+    }
+
+    fn note(&mut self, now: Instant) {
+        if let Some(claim) = self.lane.claim(false, now) {
+            self.table.note("h".into(), claim, false);
+        }
+    }
+}
+
+#[test]
+fn replicas_that_come_go_and_lose_answers_never_have_more_than_the_limits() {
+    for number in 1..=40 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let limit = Some(1 + number as usize % 7);
+        let rule = match number % 3 {
+            0 => rule(limit, None),
+            1 => rule(None, Some(100.0)),
+            _ => rule(limit, Some(1.0 + number as f64 * 10.0)),
+        };
+        let mut world = World::new(number, rule, 5);
+        world.add(50);
+        for _ in 0..40 {
+            let time = world.random.ms(1, 800);
+            world.run(time, &mut seed);
+            let count = world.replicas.len() as u64;
+            let which = world.random.below(count) as usize;
+            match world.random.below(6) {
+                0 | 1 if count < 6 => world.add(40),
+                // Its last questions may still arrive; that lends what nobody uses.
+                2 if count > 1 => drop(world.replicas.remove(which)),
+                3 => world.replicas[which].load = 0,
+                4 => world.replicas[which].load = 1 + world.random.below(60) as usize,
+                _ => world.answer = world.random.ms(2, 200),
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_has_as_much_to_do_gets_as_much() {
+    let mut seed = Seed(1, Duration::ZERO);
+    for (limit, rate, count) in [
+        (None, Some(100.0), 3),
+        (Some(4), None, 3),
+        (Some(2), None, 5),
+        (None, Some(200.0 / 60.0), 3),
+    ] {
+        let mut world = World::new(7, rule(limit, rate), 0);
+        world.add(50);
+        world.run(Duration::from_secs(3), &mut seed);
+        (1..count).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(2), &mut seed);
+        world.replicas.iter_mut().for_each(|r| r.began = 0);
+        world.run(Duration::from_secs(60), &mut seed);
+        let began: Vec<u64> = world.replicas.iter().map(|r| r.began).collect();
+        let (least, most) = (began.iter().min().unwrap(), began.iter().max().unwrap());
+        assert!(2 * most <= 5 * least, "{limit:?} {rate:?}: {began:?}");
+    }
+}
+
+#[test]
+fn the_rate_is_used_when_one_of_three_is_killed() {
+    for number in 1..=5 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let mut world = World::new(number, rule(None, Some(100.0)), 0);
+        (0..3).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(5), &mut seed);
+        world.replicas.remove(1);
+        world.run(Duration::from_secs(6), &mut seed);
+        let starts = world.starts.len();
+        assert!(starts >= 960, "{starts}");
+    }
+}
+
+#[test]
+fn stalls_of_replicas_that_are_all_busy_do_not_add_up() {
+    for number in 1..=8 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let mut world = World::new(number, rule(None, Some(100.0)), 1);
+        (0..3).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(30), &mut seed);
+    }
+}
+
+#[test]
+fn an_outage_of_redis_leaves_to_each_what_it_has() {
+    for number in 1..=20 {
+        let mut seed = Seed(number, Duration::ZERO);
+        let rule = match number % 2 {
+            0 => rule(Some(7), None),
+            _ => rule(None, Some(100.0)),
+        };
+        let mut world = World::new(number, rule, 0);
+        (0..3).for_each(|_| world.add(50));
+        world.run(Duration::from_secs(11), &mut seed);
+        // One has nothing to do until Redis is back, and then as much as the others.
+        if number % 4 == 0 {
+            world.replicas[2].load = 0;
+            world.run(Duration::from_secs(3), &mut seed);
+        }
+        // The lender does not know what was begun without it.
+        world.slack = 6;
+        let time = world.random.ms(200, 5000);
+        world.cut(time);
+        // It is back before the others.
+        world.replicas[2].cut = world.now + time;
+        world.run(time + 2 * STEP, &mut seed);
+        world.replicas[2].load = 50;
+        world.replicas.iter_mut().for_each(|r| r.began = 0);
+        world.run(Duration::from_secs(11), &mut seed);
+        let most = world.replicas.iter().map(|r| r.began).max().unwrap();
+        assert!(world.replicas.iter().all(|r| r.began * 5 >= most * 2));
+    }
+}

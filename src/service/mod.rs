@@ -1,0 +1,27 @@
+//! The running service: threads, the channels between them, and the clocks. Only here is anything
+//! spawned, but for the resolver's threads, or a clock read to decide.
+//!
+//! Start reading at `pipeline.rs`, which wires all of it, then `timer.rs`, in the middle of the star,
+//! which alone owns the scheduler. `intake/` brings messages, `worker.rs` makes attempts, `ledger/`
+//! writes what has become of them.
+
+pub mod clock;
+pub mod control;
+pub mod descriptors;
+pub mod drain;
+pub mod intake;
+pub mod ledger;
+pub mod lender;
+pub mod logging;
+pub mod outage;
+pub mod pipeline;
+pub mod places;
+pub mod pulse;
+pub mod receiver;
+pub mod secret_loader;
+pub mod signals;
+pub mod threads;
+pub mod timer;
+pub mod wake;
+pub mod work_queue;
+pub mod worker;

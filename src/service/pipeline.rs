@@ -1,0 +1,341 @@
+//! The pipeline: which threads there are, what runs between them, and how it ends.
+//!
+//! ```text
+//! sources ──▶ eager / patient ──▶ TIMER ──▶ work ──▶ workers ──▶ done ──▶ (back to TIMER)
+//!                                   │
+//!                                   └──▶ ledger ──▶ store
+//! ```
+//!
+//! A star with the timer in its middle, not a ring: in a ring each side holds the other's
+//! sender, and it can never end by dropping them. Who may block: sources in their input,
+//! workers in HTTP, the ledger in its store; the timer never. Every channel is bounded:
+//!
+//! - `eager`, `patient` ([`INTAKE`]): a full one makes its source wait.
+//! - `work` (one a worker; a queue, not a channel): never full, as no more is handed out than
+//!   may be in flight.
+//! - `done` (one a worker): never full, for the same reason.
+//! - `ledger` ([`ledger::CAPACITY`]): a full one stops the timer from taking in and
+//!   handing out.
+//!
+//! The end is the end of input. The drain ends the patient sources, or their input does; their
+//! senders are dropped; the timer settles what is left; when the ledger has written that, it ends
+//! those that hear to the last; the timer drops `work` and `ledger`; the workers and the ledger
+//! end. A thread that hangs in the operating system (a name
+//! look-up, a connect) is left behind: the process is about to end.
+
+mod client;
+mod sources;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use log::{error, info, warn};
+
+use crate::delivery::Delivery;
+use crate::delivery::config::DeliveryConfig;
+use crate::delivery::record::Want;
+use crate::delivery::rules::Rules;
+use crate::http::Client;
+use crate::scheduler::lane::LaneLimits;
+use crate::scheduler::{Limits, Parking, Scheduler};
+use crate::service::control::{Inbox, Snapshot};
+use crate::service::drain::{Drain, EndSignals, drain as signal};
+use crate::service::intake::{Arrivals, Intake};
+use crate::service::ledger::{self, Ledger, LedgerSummary};
+use crate::service::lender::{Desk, Lender};
+use crate::service::outage::OutageTracker;
+use crate::service::pulse::Pulse;
+use crate::service::threads::Threads;
+use crate::service::timer::Timer;
+use crate::service::wake::{CapacitySignal, WakingSender};
+use crate::service::work_queue::{self, WorkReceiver};
+use crate::service::worker::{self, CompletedAttempt};
+use crate::store::Store;
+use crate::trust::keyring::Keyring;
+
+use client::make_client;
+use sources::{Inlets, start_sources};
+
+/// Places between a source and the timer: small, as messages wait better in Redis. A patient
+/// source gets fewer if little may be held.
+const INTAKE: usize = 128;
+
+/// A lane may hold so many messages even where `--max-active` is small, but not more than half.
+const LEAST_SHARE: usize = 64;
+
+/// How often idle connections are swept.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// The sweeper, the ledger and the timer.
+const OTHER_THREADS: usize = 3;
+
+/// Where messages come from: a name for dead letters and threads, and a function that
+/// blocks until its input ends, the drain begins, or all else is done.
+pub struct Source {
+    pub name: String,
+    pub kind: SourceKind,
+    pub run: SourceBody,
+}
+
+/// What a source's thread does.
+pub type SourceBody = Box<dyn FnOnce(&mut Intake, &EndSignals) + Send>;
+
+/// Whether a source keeps what is not taken from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// It does not: what there is no room for becomes a dead letter (`overflow`).
+    Eager,
+    /// It does, and waits.
+    Patient,
+}
+
+/// Where what leaves the pipeline is kept.
+pub struct Persistence {
+    pub store: Box<dyn Store>,
+    pub parking: Parking,
+    /// Whether it is told of every attempt.
+    pub tells: bool,
+    /// Eager sources' messages go to the stream first.
+    pub bridge: bool,
+    /// How long nothing is sent to a URL that answered 410.
+    pub gone: Duration,
+    pub trouble: OutageTracker,
+}
+
+impl Persistence {
+    /// For dead letters alone.
+    pub fn of_letters(store: Box<dyn Store>) -> Persistence {
+        Persistence {
+            store,
+            parking: Parking::Nowhere,
+            tells: false,
+            bridge: false,
+            gone: Duration::ZERO,
+            trouble: OutageTracker::new("ledger").with("dead letters"),
+        }
+    }
+}
+
+/// What an operator has set, and what is asked of the timer from outside while it runs.
+pub struct Control {
+    pub rules: Rules,
+    pub inbox: Inbox,
+    /// Who this is, among several.
+    pub replica: String,
+    /// Whether the others may think that this one is dead.
+    pub pulse: Pulse,
+    /// To whoever brings back what waits in the store.
+    pub wants: Option<WakingSender<Want>>,
+    /// Lends what limits allow that hold for all replicas. Without it each has its own.
+    pub lender: Option<Lender>,
+    /// Keys by the names that messages give. Without it messages that give one are refused.
+    pub keyring: Option<Keyring>,
+}
+
+/// A pipeline at work.
+pub struct Pipeline {
+    timer: JoinHandle<Snapshot>,
+    ledger: JoinHandle<LedgerSummary>,
+}
+
+/// What came of it all.
+#[derive(Debug)]
+pub struct Summary {
+    pub last: Snapshot,
+    pub ledger: LedgerSummary,
+    /// Deliveries that never came back from their workers, and that memory alone held.
+    pub stuck: usize,
+}
+
+impl Summary {
+    /// Whether everything received was delivered or is kept, and nothing was published that
+    /// should have been received and was not.
+    pub fn nothing_lost(&self) -> bool {
+        self.stuck == 0 && self.ledger.lost.is_empty() && self.last.gaps.losses == 0
+    }
+}
+
+impl Pipeline {
+    /// Starts all threads, the sources last: none takes anything in before all others are there.
+    /// Fails only when the system has no threads to give; then those that were started end. The
+    /// error is one line, with what fits.
+    pub fn start(
+        config: &DeliveryConfig,
+        sources: Vec<Source>,
+        persistence: Persistence,
+        drain: Drain,
+        control: Control,
+    ) -> Result<Pipeline, String> {
+        let waker = control.inbox.waker;
+        let (eager_in, eager) = bounded(INTAKE);
+        let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
+        let (report, done) = bounded(config.workers);
+        let eager_in = WakingSender::new(eager_in, waker.clone());
+        let patient_in = WakingSender::new(patient_in, waker.clone());
+        let report = WakingSender::new(report, waker.clone());
+        let room = CapacitySignal::new(waker.clone());
+        let (last_trigger, last) = signal(waker);
+        let (work, takers) = work_queue::queue(config.workers);
+        let (records, to_keep) = bounded(ledger::CAPACITY);
+        let (receipts, answered) = bounded(ledger::RECEIPTS);
+        let client = make_client(config, control.keyring.clone())?;
+        let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
+        start_sweeper(&mut threads, &client, &drain)?;
+        config.notes().iter().for_each(|note| warn!("{note}"));
+        let limits = limits(config, &persistence);
+        let Persistence { store, trouble, .. } = persistence;
+        let ledger = Ledger {
+            store,
+            work: work.clone(),
+            room: room.clone(),
+            receipts: WakingSender::new(receipts, room.waker()),
+            drain: drain.clone(),
+            last: Some(last_trigger),
+            patience: config.drain_timeout,
+            begin_within: persistence.parking.begin_within(),
+            trouble,
+            recent: ledger::Recent::default(),
+        };
+        let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
+        let shutdown = client.clone();
+        let timer = Timer {
+            scheduler: Scheduler::new(limits, control.rules),
+            eager: Arrivals::new(eager),
+            patient: Arrivals::new(patient),
+            work,
+            room,
+            done,
+            ledger: records,
+            receipts: answered,
+            drain: drain.clone(),
+            last: last.clone(),
+            orders: control.inbox.orders,
+            sleeper: control.inbox.sleeper,
+            replica: control.replica,
+            pulse: control.pulse,
+            wants: control.wants,
+            desk: Desk::new(control.lender),
+            drain_timeout: config.drain_timeout,
+            cut: Box::new(move || shutdown.shutdown()),
+        };
+        let timer = threads.spawn("timer", move || timer.run())?;
+        start_workers(&mut threads, takers, &client, &report)?;
+        let inlets = Inlets {
+            eager: eager_in,
+            patient: patient_in,
+            max_message_bytes: config.max_message_bytes,
+            takes_secrets: control.keyring.is_some(),
+        };
+        start_sources(&mut threads, sources, inlets, &EndSignals { drain, last })?;
+        Ok(Pipeline { timer, ledger })
+    }
+
+    /// Waits for the end, tells what came of it, and answers it.
+    pub fn wait(self) -> Summary {
+        // A panic in either is a defect of outhook, and is passed on.
+        let last = self
+            .timer
+            .join()
+            .unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let ledger = self
+            .ledger
+            .join()
+            .unwrap_or_else(|p| std::panic::resume_unwind(p));
+        let stuck = last.levels.memory_only;
+        let summary = Summary {
+            last,
+            ledger,
+            stuck,
+        };
+        let (s, kept) = (&summary.last.stats, summary.ledger.letters);
+        info!(
+            "drain: done: delivered={} parked={} deferred={} appended={} dead letters kept={kept} lapsed={} \
+             duplicates={} lost={}",
+            s.delivered,
+            s.parked,
+            s.deferred,
+            s.appended,
+            s.lapsed,
+            s.duplicates,
+            summary.ledger.lost.len() + stuck,
+        );
+        if summary.ledger.again > 0 {
+            warn!(
+                "{} deliveries could not be recorded, and will be made again",
+                summary.ledger.again
+            );
+        }
+        let gaps = &summary.last.gaps;
+        if gaps.losses > 0 {
+            error!(
+                "lost: what was published in {} gaps of the subscription; see above",
+                gaps.losses
+            );
+        }
+        if stuck > 0 {
+            error!("lost: {stuck} attempts did not end within the drain");
+        }
+        if !summary.ledger.lost.is_empty() {
+            error!("lost: {}", summary.ledger.lost.join(" "));
+        }
+        summary
+    }
+}
+
+fn share(max_active: usize) -> usize {
+    let least = LEAST_SHARE.min(max_active / 2);
+    (max_active / 4).max(least).max(1)
+}
+
+fn limits(config: &DeliveryConfig, persistence: &Persistence) -> Limits {
+    Limits {
+        workers: config.workers,
+        lanes: LaneLimits {
+            window: config.max_in_flight,
+            backoff_base: config.endpoint_backoff_base,
+            backoff_max: config.endpoint_backoff_max,
+        },
+        lane_by_url: config.lane_by_url,
+        share: share(config.max_active),
+        share_bytes: config.max_active_bytes / 4,
+        max_active: config.max_active,
+        max_active_bytes: config.max_active_bytes,
+        schedule: config.schedule.clone(),
+        timeout: config.timeout,
+        max_age: config.max_age,
+        parking: persistence.parking,
+        tells: persistence.tells,
+        bridge: persistence.bridge,
+        gone: persistence.gone,
+    }
+}
+
+fn start_workers(
+    threads: &mut Threads,
+    takers: Vec<WorkReceiver<Delivery>>,
+    client: &Arc<Client>,
+    report: &WakingSender<Box<CompletedAttempt>>,
+) -> Result<(), String> {
+    for (number, work) in (1..).zip(takers) {
+        let (report, client) = (report.clone(), client.clone());
+        threads.spawn_worker(number, move || {
+            // Fails only when the timer has given up on it.
+            worker::run(work, |m| client.attempt(m), |o| drop(report.send(o)));
+        })?;
+    }
+    Ok(())
+}
+
+fn start_sweeper(threads: &mut Threads, client: &Arc<Client>, drain: &Drain) -> Result<(), String> {
+    let (client, until) = (Arc::downgrade(client), drain.clone());
+    threads.spawn("sweeper", move || {
+        while !until.wait(SWEEP)
+            && let Some(client) = client.upgrade()
+        {
+            client.close_idle(Instant::now());
+        }
+    })?;
+    Ok(())
+}

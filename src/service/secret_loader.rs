@@ -1,0 +1,75 @@
+//! The thread that reads secrets by name, from a directory or from Redis, as workers ask for them.
+//!
+//! It ends when the last who could ask is gone. While it cannot read it says so once, and what is asked of
+//! it meanwhile is given back.
+
+use std::sync::Arc;
+use std::thread::{Builder, sleep};
+use std::time::Instant;
+
+use crate::service::outage::OutageTracker;
+use crate::store::{SecretHash, StoreError};
+use crate::trust::keyring::{Directory, Keyring, Read, Requests, keyring};
+
+/// Names read at a time.
+const BATCH: usize = 64;
+
+/// Where secrets are.
+pub enum SecretSource {
+    Directory(Directory),
+    Redis(Box<SecretHash>),
+}
+
+/// Starts the thread. `place`: what is read, for sentences. The error is one line.
+pub fn start(
+    source: SecretSource,
+    place: String,
+    trouble: OutageTracker,
+) -> Result<Keyring, String> {
+    let (keyring, requests) = keyring(place);
+    let started = Builder::new()
+        .name("secrets".into())
+        .spawn(move || run(source, &requests, trouble));
+    match started {
+        Ok(_) => Ok(keyring),
+        Err(e) => Err(format!("the thread secrets cannot be started: {e}")),
+    }
+}
+
+fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker) {
+    let mut is_well = true;
+    while let Some(names) = requests.next(BATCH) {
+        let epoch = requests.epoch();
+        match source.read(&names) {
+            Ok(all) => {
+                let now = Instant::now();
+                for (name, read) in names.iter().zip(all) {
+                    requests.put(name, read, epoch, now);
+                }
+                if !is_well {
+                    trouble.end();
+                    is_well = true;
+                }
+            }
+            Err(e) => {
+                is_well = false;
+                let pause = trouble.begin(&e);
+                sleep(pause);
+                requests.give_back(&names);
+            }
+        }
+    }
+}
+
+impl SecretSource {
+    /// As many answers as names.
+    fn read(&mut self, names: &[Arc<str>]) -> Result<Vec<Read>, StoreError> {
+        match self {
+            SecretSource::Directory(directory) => names
+                .iter()
+                .map(|name| directory.read(name).map_err(|e| StoreError::new(&e)))
+                .collect(),
+            SecretSource::Redis(hash) => hash.read(names),
+        }
+    }
+}

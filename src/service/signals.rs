@@ -1,0 +1,98 @@
+//! Signals: the first SIGTERM or SIGINT begins the drain, a second ends the process at once,
+//! SIGUSR1 logs a snapshot, SIGHUP reads the endpoints file again.
+//!
+//! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
+//! place the process also ends as PID 1 of a container, where the defaults do nothing.
+//!
+//! All other threads block them, so that no signal interrupts a system call of theirs. A thread
+//! inherits what its maker blocks: so [`block`] comes before the first thread is made.
+
+use std::io;
+use std::thread;
+
+use log::{info, warn};
+use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::service::control::Commands;
+use crate::service::drain::{Drain, DrainTrigger, drain};
+use crate::service::logging;
+
+/// What SIGHUP does.
+pub type Reload = Box<dyn Fn() + Send>;
+
+/// What a fault in the program itself raises: it must not be blocked, and is no message.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
+    Signal::SIGABRT,
+];
+
+/// From now on this thread, and each that it makes, is interrupted by no signal.
+pub fn block() {
+    // It fails for arguments that are not these.
+    let _ = messages().thread_block();
+}
+
+/// This thread is the one that signals are for.
+pub fn unblock() {
+    let _ = messages().thread_unblock();
+}
+
+fn messages() -> SigSet {
+    let mut all = SigSet::all();
+    for fault in FAULTS {
+        all.remove(fault);
+    }
+    all
+}
+
+/// Starts to listen. Must come before anything that may take long.
+pub fn listen(orders: Commands, reload: Reload) -> io::Result<Drain> {
+    let (trigger, drain) = drain(orders.waker());
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || serve(signals, Some(trigger), &orders, &reload))?;
+    Ok(drain)
+}
+
+fn serve(
+    mut signals: Signals,
+    mut trigger: Option<DrainTrigger>,
+    orders: &Commands,
+    reload: &Reload,
+) {
+    unblock();
+    for signal in signals.forever() {
+        match signal {
+            SIGUSR1 => match orders.snapshot() {
+                Some(snapshot) => info!("snapshot: {snapshot}"),
+                None => info!("snapshot: the service is not running yet, or no longer"),
+            },
+            SIGHUP => reload(),
+            _ => match trigger.take() {
+                Some(trigger) => {
+                    let name = if signal == SIGINT {
+                        "SIGINT"
+                    } else {
+                        "SIGTERM"
+                    };
+                    info!("{name}: finishing what was received; a second signal ends at once");
+                    drop(trigger);
+                }
+                None => {
+                    warn!("second signal: ending at once, unfinished messages are lost");
+                    logging::flush();
+                    // 130 and 143, as shells tell of death by these signals.
+                    std::process::exit(128 + signal);
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The timer thread: the middle of the star, and the one owner of the scheduler.
+//!
+//! Everyone else only sends to it. Each turn of its loop does all that can be done now
+//! (`turn`), then waits for a reason to do more (`wait`), which is the only place where it
+//! blocks. It sends to workers only what they have room for, and to the ledger only what
+//! fits; what does not fit stays in the scheduler's outbox, and while anything is there, no
+//! work is handed out and nothing is taken in: no new delivery. Results are taken always.
+//!
+//! There are two intakes, as there are two kinds of source. A *patient* one (the stream,
+//! standard input) keeps what is not taken, and is taken from only when there is room. An
+//! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
+//! room for goes to the stream, or where there is none becomes a dead letter.
+
+mod ending;
+mod events;
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use log::{Level, debug, error, log_enabled};
+
+use crate::delivery::Delivery;
+use crate::delivery::record::{Disposition, Receipt, Record, Want};
+use crate::delivery::report::EndpointSnapshots;
+use crate::message::timestamp::unix_ms;
+use crate::scheduler::{Now, Scheduler};
+use crate::service::clock::boot_time;
+use crate::service::control::{Command, Gaps, Snapshot};
+use crate::service::drain::Drain;
+use crate::service::intake::{Arrival, Arrivals};
+use crate::service::ledger;
+use crate::service::lender::Desk;
+use crate::service::places::{Place, extra_places};
+use crate::service::pulse::Pulse;
+use crate::service::wake::{CapacitySignal, WaitingParker, WakingSender};
+use crate::service::work_queue::WorkSender;
+use crate::service::worker::CompletedAttempt;
+
+use ending::Ending;
+use events::{log_change, log_lapsed, log_suspension};
+
+/// How often it is told that others have taken over entries.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
+/// Messages taken in between two looks at everything else.
+const TAKE: usize = 64;
+
+/// Answers to operators that may wait for the ledger.
+const MOST_OWED: usize = 4;
+
+/// The timer's channels and settings.
+pub struct Timer {
+    pub scheduler: Scheduler,
+    pub eager: Arrivals,
+    pub patient: Arrivals,
+    pub work: WorkSender<Delivery>,
+    /// In `ledger`'s channel.
+    pub room: CapacitySignal,
+    pub done: Receiver<Box<CompletedAttempt>>,
+    pub ledger: Sender<Place<Record>>,
+    /// What became of that.
+    pub receipts: Receiver<Receipt>,
+    pub drain: Drain,
+    /// The ledger has told whoever hears to the last that all else is done.
+    pub last: Drain,
+    pub orders: Receiver<Command>,
+    pub sleeper: WaitingParker,
+    /// Who this is, among several.
+    pub replica: String,
+    /// Whether the others may think that this one is dead, and take over what it holds.
+    pub pulse: Pulse,
+    /// To whoever brings back what waits in the store; until the drain begins.
+    pub wants: Option<WakingSender<Want>>,
+    /// Limits that hold for all replicas are asked for there.
+    pub desk: Desk,
+    pub drain_timeout: Duration,
+    /// Ends all attempts in flight.
+    pub cut: Box<dyn Fn() + Send>,
+}
+
+/// The timer while it runs.
+struct Run {
+    timer: Timer,
+    ending: Ending,
+    /// There was no room; nothing is taken from patient sources until there is much.
+    full: bool,
+    /// Places in the ledger's channel that are filled for the first record of the outbox.
+    paid: usize,
+    /// Answers to operators that may stand in the outbox.
+    owed: usize,
+    gaps: Gaps,
+    /// How many lapsed entries were told of, and when.
+    told_lapsed: u64,
+    told_at: Option<Instant>,
+}
+
+impl Timer {
+    /// Runs until all sources have ended and all they brought is settled, or the drain's
+    /// time is over. Answers the final state: what is still active then has been lost.
+    ///
+    /// Its channels are dropped with it, which ends the workers and then the ledger.
+    pub fn run(self) -> Snapshot {
+        let mut run = Run::new(self);
+        loop {
+            run.turn();
+            if run.is_finished() {
+                return run.snapshot();
+            }
+            run.wait();
+        }
+    }
+}
+
+impl Run {
+    fn new(mut timer: Timer) -> Self {
+        if timer.desk.has_lender() {
+            timer.scheduler.share_limits(Instant::now());
+        }
+        Run {
+            timer,
+            ending: Ending::default(),
+            full: false,
+            paid: 0,
+            owed: 0,
+            gaps: Gaps::default(),
+            told_lapsed: 0,
+            told_at: None,
+        }
+    }
+
+    /// All that can be done now.
+    fn turn(&mut self) {
+        self.timer.eager.dry = false;
+        self.timer.patient.dry = false;
+        let now = Now {
+            mono: Instant::now(),
+            boot: boot_time(),
+            unix_ms: unix_ms(SystemTime::now()),
+        };
+        // Before anything else: what is not ours any more must not be touched.
+        if let Some((length, dropped)) = self.timer.scheduler.wake(now) {
+            log_suspension(length, dropped);
+            self.told_lapsed += dropped as u64;
+        }
+        self.take_receipts(now);
+        self.take_results(now);
+        // A full outbox keeps arrivals out.
+        self.flush();
+        self.take_arrivals(now);
+        self.timer.scheduler.tick(now);
+        while let Ok(order) = self.timer.orders.try_recv() {
+            self.apply(order, now);
+        }
+        for (endpoint, change) in self.timer.scheduler.changes() {
+            log_change(&endpoint, change);
+        }
+        self.advance(now);
+        self.hand_out(now);
+        for want in self.timer.scheduler.wants(now) {
+            self.ask(want);
+        }
+        self.claim_shares(now);
+        if let Some(event) = self.timer.scheduler.observe_load(now) {
+            load::log_event(&event);
+        }
+        // Last, as all of these make room: nothing else may wake us up for it.
+        self.full &= !self.timer.scheduler.has_much_room();
+    }
+
+    /// Blocks until there is something to do: whoever gives us any wakes us up.
+    fn wait(&self) {
+        if self.has_more() {
+            return;
+        }
+        // More is about to come, and to be woken costs more than to let others run.
+        if self.timer.scheduler.levels().in_flight > 1 {
+            thread::yield_now();
+        }
+        self.timer.sleeper.sleep(self.alarm());
+    }
+
+    /// Whether an intake was not looked at to its end though it could be now.
+    fn has_more(&self) -> bool {
+        let (eager, patient) = (&self.timer.eager, &self.timer.patient);
+        self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry
+    }
+
+    fn takes_eager(&self) -> bool {
+        self.timer.eager.open && !self.timer.scheduler.has_outbox()
+    }
+
+    fn takes_patient(&self) -> bool {
+        self.timer.patient.open && !self.full && !self.timer.scheduler.has_outbox()
+    }
+
+    fn take_results(&mut self, now: Now) {
+        while let Ok(outcome) = self.timer.done.try_recv() {
+            self.finish(*outcome, now);
+        }
+    }
+
+    fn take_receipts(&mut self, now: Now) {
+        while let Ok(receipt) = self.timer.receipts.try_recv() {
+            self.timer.scheduler.take_receipt(receipt, now);
+        }
+        let lapsed = self.timer.scheduler.stats().lapsed;
+        let is_quiet = self.told_at.is_some_and(|at| now.mono - at < COMPLAIN);
+        if lapsed > self.told_lapsed && !is_quiet {
+            log_lapsed(lapsed - self.told_lapsed);
+            (self.told_lapsed, self.told_at) = (lapsed, Some(now.mono));
+        }
+    }
+
+    fn take_arrivals(&mut self, now: Now) {
+        for _ in 0..TAKE {
+            if !self.takes_eager() {
+                break;
+            }
+            let Some(arrival) = self.timer.eager.next() else {
+                break;
+            };
+            self.ending.put_off(now.mono);
+            self.take_in(arrival, now);
+        }
+        for _ in 0..TAKE {
+            self.full |= !self.timer.scheduler.has_room();
+            if !self.takes_patient() {
+                break;
+            }
+            let Some(arrival) = self.timer.patient.next() else {
+                break;
+            };
+            self.take_in(arrival, now);
+        }
+    }
+
+    fn apply(&mut self, order: Command, now: Now) {
+        let scheduler = &mut self.timer.scheduler;
+        match order {
+            Command::Rules(rules) => scheduler.set_rules(rules, now),
+            Command::Holds(all) => scheduler.set_holds(all, now),
+            Command::Hold(key, hold) => scheduler.hold(key, hold, now),
+            Command::Resume(key) => scheduler.resume(&key, now),
+            // An answer may be large. Whoever asked tells that none came.
+            Command::Report(..) if self.owed == MOST_OWED => {}
+            Command::Report(reply, prefix) => {
+                let known = scheduler.report(&prefix, now);
+                let answer = EndpointSnapshots::of(self.timer.replica.clone(), known);
+                let answer = Record::Answer(reply, Box::new(answer));
+                scheduler.outbox().push_back(answer);
+                self.owed += 1;
+            }
+            Command::Copies(count) => scheduler.count_copies(count),
+            Command::OverBudget(over) => scheduler.set_over_budget(over),
+            Command::Backlogs(names) => scheduler.set_backlogs(names, now),
+            Command::NewBacklog(name, oldest) => scheduler.note_backlog(&name, oldest, now),
+            Command::Released {
+                name,
+                count,
+                left,
+                oldest,
+            } => scheduler.released(&name, count, left, oldest, now),
+            Command::Due => self.ask(Want::Look),
+            Command::Grants(grants) => scheduler.take_grants(grants, now),
+            Command::LenderAway => scheduler.lose_lender(now),
+            // Whoever asked may have given up.
+            Command::Snapshot(reply) => drop(reply.try_send(self.snapshot())),
+            Command::Gap(length, is_loss) => self.gaps.add(length, is_loss),
+        }
+    }
+
+    /// That channel has no bound of its own: there is one question at a time for each endpoint.
+    fn ask(&self, want: Want) {
+        if let Some(wants) = &self.timer.wants {
+            // Fails only when whoever takes it has ended.
+            let _ = wants.try_send(want);
+        }
+    }
+
+    fn take_in(&mut self, arrival: Arrival, now: Now) {
+        match arrival {
+            Ok(delivery) => self.timer.scheduler.accept(delivery, now),
+            Err(letter) => self.timer.scheduler.reject(*letter),
+        }
+    }
+
+    fn finish(&mut self, outcome: CompletedAttempt, now: Now) {
+        let CompletedAttempt { delivery, attempt } = outcome;
+        // Put into words before both are gone, and only where someone reads them.
+        let told = log_enabled!(Level::Debug).then(|| {
+            format!(
+                "id={} url={} {} attempt={} took={:?}",
+                delivery.message.id,
+                delivery.message.endpoint.uri,
+                attempt.result,
+                delivery.attempts + 1,
+                attempt.took,
+            )
+        });
+        let postponed = attempt.postponed().is_some();
+        let told = told.as_deref().unwrap_or_default();
+        match self.timer.scheduler.finish(delivery, attempt, now) {
+            Disposition::Delivered => debug!("delivered {told}"),
+            Disposition::Waiting { after } if postponed => {
+                debug!("postponed {told} again in {after:?}")
+            }
+            Disposition::Waiting { after } => debug!("failed {told} retry in {after:?}"),
+            Disposition::Parked { after } => debug!("failed {told} parked for {after:?}"),
+            Disposition::Deferred => debug!("failed {told} deferred until its endpoint is back"),
+            Disposition::Dead(reason) => debug!("failed {told} dead={reason}"),
+        }
+    }
+
+    /// Sends the ledger what it has room for, and asks to be woken when it has more.
+    fn flush(&mut self) {
+        self.fill_ledger();
+        if self.timer.scheduler.has_outbox() {
+            self.timer.room.want();
+            self.fill_ledger();
+        }
+    }
+
+    fn fill_ledger(&mut self) {
+        let outbox = self.timer.scheduler.outbox();
+        while let Some(record) = outbox.pop_front() {
+            let places = extra_places(record.len(), ledger::CAPACITY);
+            let ledger = &self.timer.ledger;
+            while self.paid < places && ledger.try_send(None).is_ok() {
+                self.paid += 1;
+            }
+            if self.paid < places && ledger.is_full() {
+                return outbox.push_front(record);
+            }
+            match ledger.try_send(Some(record)) {
+                Err(TrySendError::Full(Some(record))) => return outbox.push_front(record),
+                // It panicked, which its join tells.
+                Err(TrySendError::Disconnected(Some(record))) => {
+                    if let Some(name) = record.loss() {
+                        error!("lost: {name}");
+                    }
+                }
+                _ => self.paid = 0,
+            }
+        }
+        self.owed = 0;
+    }
+
+    /// Hands out what workers are free for, unless the ledger is full. What is taken for that
+    /// may leave a record behind instead.
+    fn hand_out(&mut self, now: Now) {
+        loop {
+            self.flush();
+            if self.timer.scheduler.has_outbox() {
+                return;
+            }
+            let Some(mut delivery) = self.timer.scheduler.next(now) else {
+                return self.flush();
+            };
+            let in_doubt = self
+                .timer
+                .pulse
+                .is_in_doubt(delivery.lease_renewed_at, now.boot);
+            // Only Redis knows whether it is still ours.
+            delivery.renewed |= in_doubt;
+            if delivery.notes_first() {
+                // The ledger hands it on.
+                let begin = Record::Begin(delivery);
+                self.timer.scheduler.outbox().push_back(begin);
+            } else {
+                self.timer.work.give(delivery);
+            }
+        }
+    }
+
+    /// Has asked for what lanes need of limits that hold for all replicas.
+    fn claim_shares(&mut self, now: Now) {
+        let claims = self.timer.scheduler.claims();
+        if !claims.is_empty() && !self.timer.desk.note(claims) {
+            self.timer.scheduler.lose_lender(now);
+            self.hand_out(now);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.timer.scheduler.stats().clone(),
+            levels: self.timer.scheduler.levels(),
+            gaps: self.gaps.clone(),
+            intake: self.timer.eager.len() + self.timer.patient.len(),
+            ledger: self.timer.ledger.len(),
+            draining: self.ending.has_begun(),
+        }
+    }
+}
+
+mod load;
+#[cfg(test)]
+mod tests;

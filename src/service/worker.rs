@@ -1,0 +1,100 @@
+//! A worker: takes deliveries, makes one attempt at each, and always reports.
+//!
+//! It blocks in the attempt, which has a deadline of its own, and nowhere else for long:
+//! the channel it reports to has room for every worker. It ends with its input.
+//!
+//! There are many workers, and most of them have never worked: what such a one holds is two pages
+//! of its stack. So the loop in which it waits has a small frame, and all that an attempt needs
+//! is in frames that only an attempt opens.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, SystemTime};
+
+use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::message::timestamp::unix_ms;
+
+/// A delivery that comes back, with what its attempt came to.
+#[derive(Debug)]
+pub struct CompletedAttempt {
+    pub delivery: Delivery,
+    pub attempt: Attempt,
+}
+
+/// Works until `work` ends. A panic in an attempt is that attempt's failure, and is reported
+/// like any other, so that nothing is lost and the count of deliveries in flight stays true.
+pub fn run(
+    work: impl IntoIterator<Item = Delivery>,
+    attempt: impl Fn(&Delivery) -> Attempt,
+    report: impl Fn(Box<CompletedAttempt>),
+) {
+    for delivery in work {
+        make_attempt(delivery, &attempt, &report);
+    }
+}
+
+// Inlined, its frame would be part of the loop's, and stay with each worker that waits.
+#[inline(never)]
+fn make_attempt(
+    delivery: Delivery,
+    attempt: &impl Fn(&Delivery) -> Attempt,
+    report: &impl Fn(Box<CompletedAttempt>),
+) {
+    let at = unix_ms(SystemTime::now());
+    let made = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
+    let attempt = made.unwrap_or_else(|_| Attempt {
+        at,
+        took: Duration::ZERO,
+        result: Exchange::Fault {
+            kind: FaultKind::Internal,
+            text: "a defect in outhook; please report what the log says of it".into(),
+        },
+    });
+    report(Box::new(CompletedAttempt { delivery, attempt }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::Message;
+    use crate::message::endpoint::Endpoint;
+    use crate::service::clock::boot_time;
+
+    #[test]
+    fn a_panic_is_reported_and_the_next_delivery_made() {
+        let delivery = |id: &str| {
+            let raw = format!(r#"{{"url":"http://h/","webhookId":"{id}","data":1}}"#);
+            let made = || unreachable!();
+            let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+            let message = Message::parse(raw.into_bytes(), 1000, made, endpoint).unwrap();
+            Delivery::new(message, "test".into(), 0, boot_time())
+        };
+        let reports = RefCell::new(Vec::new());
+        let attempt = |d: &Delivery| match &*d.message.id {
+            "bad" => panic!("planted"),
+            _ => Attempt {
+                at: 0,
+                took: Duration::ZERO,
+                result: Exchange::Answer {
+                    status: 200,
+                    retry_after: None,
+                    body: Box::default(),
+                },
+            },
+        };
+        let work = [delivery("bad"), delivery("good")];
+        run(work, attempt, |o| reports.borrow_mut().push(o));
+        let reports = reports.into_inner();
+        assert_eq!(reports.len(), 2);
+        assert!(matches!(
+            reports[0].attempt.result,
+            Exchange::Fault {
+                kind: FaultKind::Internal,
+                ..
+            }
+        ));
+        assert_eq!(&*reports[1].delivery.message.id, "good");
+    }
+}

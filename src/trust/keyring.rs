@@ -1,0 +1,262 @@
+//! Keys by the names that messages give (`secret`): what was read of them, for workers, who wait for
+//! nothing.
+//!
+//! A worker looks into the table. What is not there, or is some seconds old, is asked of one thread
+//! (`service/secret_loader.rs`), which reads a directory or Redis; the delivery is put off for a moment, or goes with
+//! what is known. So a Redis that is away stops only names that were never read.
+
+mod directory;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::trust::secret::Secret;
+use crate::trust::signing::Signing;
+
+pub use directory::Directory;
+
+/// What was read is asked for again after so long, when it is used.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// A name that is being read is looked at again after so long, and after as long as it has taken so
+/// far, within these.
+const SOONEST: Duration = Duration::from_millis(25);
+const LATEST: Duration = Duration::from_secs(5);
+
+/// What was not there, and is being looked for anew, after so long.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Names wanted at a time. What does not fit is asked for with the next message.
+const WANTED: usize = 1024;
+
+/// Names known, in each part of the table. Beyond that they are read again.
+const MOST_KNOWN: usize = 1024;
+const PARTS: usize = 64;
+
+/// Schemes for which the keys of one name are kept prepared.
+const MOST_PREPARED: usize = 8;
+
+/// The most that a value may hold, in bytes and keys.
+pub const MAX_VALUE: usize = 64 << 10;
+const MAX_KEYS: usize = 16;
+
+/// What is read of a name: its keys, or why there are none, in a sentence without a secret.
+pub type Read = Result<Vec<Secret>, String>;
+
+/// What is known of a name. The sentences name it.
+#[derive(Debug)]
+pub enum Found {
+    Signing(Arc<Signing>),
+    /// It is being read; look again after so long.
+    Unread {
+        again: Duration,
+        text: String,
+    },
+    /// There is no key of this name that could sign.
+    Missing(String),
+}
+
+/// For workers.
+#[derive(Clone)]
+pub struct Keyring {
+    table: Arc<Table>,
+    wanted: Sender<Arc<str>>,
+}
+
+/// For the thread that reads.
+pub struct Requests {
+    table: Arc<Table>,
+    wanted: Receiver<Arc<str>>,
+}
+
+struct Table {
+    parts: [Mutex<HashMap<Arc<str>, Slot>>; PARTS],
+    hasher: RandomState,
+    /// What was read in an earlier one is to be read again.
+    epoch: AtomicU64,
+    /// Where secrets are read from, for sentences.
+    place: String,
+}
+
+struct Slot {
+    content: Content,
+    checked: Instant,
+    epoch: u64,
+    /// It is wanted, and not read yet.
+    is_asked: bool,
+    /// Ready to sign, by what the endpoint's own signing is.
+    prepared: Vec<Prepared>,
+}
+
+struct Prepared {
+    own: Option<Arc<Signing>>,
+    signing: Result<Arc<Signing>, String>,
+}
+
+#[derive(PartialEq)]
+enum Content {
+    Unread { since: Instant },
+    Known(Read),
+}
+
+/// A table, and what is wanted of it. `place`: where secrets are read from.
+pub fn keyring(place: String) -> (Keyring, Requests) {
+    let (send, wanted) = bounded(WANTED);
+    let table = Arc::new(Table {
+        parts: std::array::from_fn(|_| Mutex::default()),
+        hasher: RandomState::new(),
+        epoch: AtomicU64::new(0),
+        place,
+    });
+    let keyring = Keyring {
+        table: table.clone(),
+        wanted: send,
+    };
+    (keyring, Requests { table, wanted })
+}
+
+/// The keys in a value: one a line. The error does not show it.
+pub fn keys_of(value: &Secret) -> Read {
+    let lines = value.expose().lines().map(str::trim);
+    let keys: Vec<Secret> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| Secret::new(line.to_owned()))
+        .collect();
+    match keys.len() {
+        0 => Err("it is empty; it must hold a key, or several, one a line".into()),
+        1..=MAX_KEYS => Ok(keys),
+        n => Err(format!("it holds {n} keys; at most {MAX_KEYS} are allowed")),
+    }
+}
+
+impl Keyring {
+    /// What signs in the name's stead. `own`: how the endpoint is signed to otherwise; its keys are not
+    /// used. Waits for nothing.
+    pub fn find(&self, name: &Arc<str>, own: Option<&Arc<Signing>>, now: Instant) -> Found {
+        let Table { epoch, place, .. } = &*self.table;
+        let epoch = epoch.load(Ordering::Relaxed);
+        let mut part = self.table.part(name);
+        if part.len() >= MOST_KNOWN && !part.contains_key(name) {
+            // Names come from producers: whoever makes them up must not fill the memory, nor drive out
+            // those that are known.
+            part.retain(|_, slot| matches!(slot.content, Content::Known(Ok(_))));
+            if part.len() >= MOST_KNOWN {
+                part.clear();
+            }
+        }
+        let slot = part
+            .entry(name.clone())
+            .or_insert_with(|| Slot::new(now, epoch));
+        let unread = matches!(slot.content, Content::Unread { .. });
+        let is_old = now.saturating_duration_since(slot.checked) > FRESH || slot.epoch != epoch;
+        if (unread || is_old) && !slot.is_asked {
+            slot.is_asked = self.wanted.try_send(name.clone()).is_ok();
+        }
+        let wait = |waited: Duration| Found::Unread {
+            again: waited.clamp(SOONEST, LATEST),
+            text: format!("secret {name}: it is not read yet from {place}"),
+        };
+        match &slot.content {
+            Content::Unread { since } => wait(now.saturating_duration_since(*since)),
+            // Who has just added it must not see it denied.
+            Content::Known(Err(_)) if is_old => wait(AGAIN),
+            Content::Known(Err(e)) => Found::Missing(format!("secret {name}: {e} ({place})")),
+            Content::Known(Ok(_)) => match slot.prepare(own) {
+                Ok(signing) => Found::Signing(signing),
+                Err(e) => Found::Missing(format!("secret {name}: {e} ({place})")),
+            },
+        }
+    }
+
+    /// All is to be read again; what is known is used until then.
+    pub fn read_again(&self) {
+        self.table.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Requests {
+    /// Waits for names that are to be read. `None` when nobody wants any more.
+    pub fn next(&self, most: usize) -> Option<Vec<Arc<str>>> {
+        let first = self.wanted.recv().ok()?;
+        let others = self.wanted.try_iter().take(most - 1);
+        Some(std::iter::once(first).chain(others).collect())
+    }
+
+    /// What must be known before something is read that is then [`put`](Requests::put).
+    pub fn epoch(&self) -> u64 {
+        self.table.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Notes what was read. `epoch`: as it was before.
+    pub fn put(&self, name: &Arc<str>, read: Read, epoch: u64, now: Instant) {
+        let mut part = self.table.part(name);
+        let slot = part
+            .entry(name.clone())
+            .or_insert_with(|| Slot::new(now, epoch));
+        (slot.checked, slot.epoch, slot.is_asked) = (now, epoch, false);
+        let content = Content::Known(read);
+        if slot.content != content {
+            slot.content = content;
+            slot.prepared.clear();
+        }
+    }
+
+    /// These could not be read: whoever needs them asks again.
+    pub fn give_back(&self, names: &[Arc<str>]) {
+        for name in names {
+            if let Some(slot) = self.table.part(name).get_mut(name) {
+                slot.is_asked = false;
+            }
+        }
+    }
+}
+
+impl Table {
+    fn part(&self, name: &str) -> MutexGuard<'_, HashMap<Arc<str>, Slot>> {
+        let n = self.hasher.hash_one(name) as usize % PARTS;
+        self.parts[n].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn new(now: Instant, epoch: u64) -> Slot {
+        Slot {
+            content: Content::Unread { since: now },
+            checked: now,
+            epoch,
+            is_asked: false,
+            prepared: Vec::new(),
+        }
+    }
+
+    fn prepare(&mut self, own: Option<&Arc<Signing>>) -> Result<Arc<Signing>, String> {
+        let same = |known: &Option<Arc<Signing>>| match (known, own) {
+            (Some(known), Some(own)) => Arc::ptr_eq(known, own),
+            (known, own) => known.is_none() && own.is_none(),
+        };
+        if let Some(ready) = self.prepared.iter().find(|ready| same(&ready.own)) {
+            return ready.signing.clone();
+        }
+        let Content::Known(Ok(secrets)) = &self.content else {
+            return Err("it is not read".into());
+        };
+        let signing = Signing::with_secrets(own.map(|own| &**own), secrets).map(Arc::new);
+        // After each reload of the endpoints file they are others.
+        if self.prepared.len() == MOST_PREPARED {
+            self.prepared.clear();
+        }
+        self.prepared.push(Prepared {
+            own: own.cloned(),
+            signing: signing.clone(),
+        });
+        signing
+    }
+}
+
+#[cfg(test)]
+mod tests;

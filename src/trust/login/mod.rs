@@ -1,0 +1,179 @@
+//! How outhook says at an endpoint who it is, and whether it makes sure of who is there. Pure.
+//!
+//! A [`Login`] is what a rule says of it, with all that can be made ready once: the value of the
+//! header `Authorization`, or what a token for it is asked for with, and the client certificate with
+//! its key.
+
+mod answer;
+mod hiding;
+mod identity;
+mod oauth2;
+mod token;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ureq::http::HeaderValue;
+
+use crate::trust::secret::Secret;
+use hiding::hide;
+pub use identity::{Identity, Wrong};
+pub use oauth2::{Grant, OAuth2};
+pub use token::{Step, Token, Tokens};
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Login {
+    /// The client certificate, for whoever asks for one.
+    pub identity: Option<Identity>,
+    pub authorization: Option<Authorization>,
+    /// It may be sent without TLS, as the operator has named an `http://` URL himself. The scheme
+    /// of a message is its producer's choice.
+    pub in_clear: bool,
+    /// Certificates are not verified.
+    pub insecure_tls: bool,
+}
+
+/// Where the header `Authorization` comes from.
+#[derive(Debug)]
+pub enum Authorization {
+    Fixed(Fixed),
+    OAuth2(OAuth2),
+}
+
+/// A header that is always the same.
+#[derive(Debug)]
+pub struct Fixed {
+    /// Marked as sensitive, so that nobody prints it.
+    pub header: HeaderValue,
+    /// What must not be seen in an answer that repeats the request.
+    hidden: Vec<Secret>,
+}
+
+/// What is sent with one request.
+#[derive(Debug)]
+pub enum Credential<'a> {
+    Fixed(&'a Fixed),
+    Token(Token),
+}
+
+impl Credential<'_> {
+    pub fn header(&self) -> &HeaderValue {
+        match self {
+            Credential::Fixed(fixed) => &fixed.header,
+            Credential::Token(token) => &token.header,
+        }
+    }
+
+    /// Blots it out of an answer, which is kept in dead letters.
+    pub fn hide_in(&self, answer: &mut Vec<u8>) {
+        let hidden = match self {
+            Credential::Fixed(fixed) => &*fixed.hidden,
+            Credential::Token(token) => std::slice::from_ref(&token.secret),
+        };
+        for secret in hidden {
+            hide(secret.expose().as_bytes(), answer);
+        }
+    }
+}
+
+impl Fixed {
+    /// The error is a sentence that does not hold the token.
+    pub fn bearer(token: &Secret) -> Result<Fixed, String> {
+        let text = token.expose();
+        if text.is_empty() {
+            return Err("it is empty".into());
+        }
+        if text.len() > 7 && text[..7].eq_ignore_ascii_case("bearer ") {
+            return Err("it must be the token alone, without the word Bearer".into());
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(
+                "it holds a blank, a line end or another character that no token has".into(),
+            );
+        }
+        Ok(Fixed {
+            header: sensitive(&format!("Bearer {text}"))?,
+            hidden: vec![token.clone()],
+        })
+    }
+
+    /// As RFC 7617 says. The error is a sentence that does not hold the password.
+    pub fn basic(user: &str, password: &Secret) -> Result<Fixed, String> {
+        if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
+            return Err("user: it must be a name without a colon or control characters".into());
+        }
+        if password.expose().chars().any(char::is_control) {
+            return Err("password: it holds a line end or another control character".into());
+        }
+        let pair = Secret::new(format!("{user}:{}", password.expose()));
+        let encoded = Secret::new(BASE64_STANDARD.encode(pair.expose()));
+        Ok(Fixed {
+            header: sensitive(&format!("Basic {}", encoded.expose()))?,
+            hidden: vec![encoded, pair, password.clone()],
+        })
+    }
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| "it holds characters that no header can have".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.into())
+    }
+
+    #[test]
+    fn headers_are_made_once_and_never_printed() {
+        let bearer = Fixed::bearer(&secret("abc.DEF-1=")).unwrap();
+        assert_eq!(bearer.header, "Bearer abc.DEF-1=");
+        // The example of RFC 7617.
+        let basic = Fixed::basic("Aladdin", &secret("open sesame")).unwrap();
+        assert_eq!(basic.header, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        let umlaut = Fixed::basic("test", &secret("123£")).unwrap();
+        assert_eq!(umlaut.header, "Basic dGVzdDoxMjPCow==");
+        let shown = format!("{bearer:?} {basic:?}");
+        assert!(
+            !shown.contains("abc.DEF") && !shown.contains("QWxh") && !shown.contains("sesame"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_no_header_can_hold_is_refused_without_being_shown() {
+        for (token, words) in [
+            ("", "empty"),
+            ("Bearer s3cret", "without the word"),
+            ("s3cret\n", "line end"),
+            ("s3cret x", "blank"),
+            ("s3crét", "character"),
+        ] {
+            let e = Fixed::bearer(&secret(token)).unwrap_err();
+            assert!(e.contains(words) && !e.contains("s3cr"), "{token:?}: {e}");
+        }
+        for (user, password) in [
+            ("", "s3cret"),
+            ("a:b", "s3cret"),
+            ("a\n", "x"),
+            ("a", "s3cret\n"),
+        ] {
+            let e = Fixed::basic(user, &secret(password)).unwrap_err();
+            assert!(!e.contains("s3cr"), "{e}");
+        }
+        assert!(Fixed::basic("a", &secret("")).is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_request_shows_nothing_of_it() {
+        let basic = Fixed::basic("u", &secret("long password")).unwrap();
+        let mut answer = b"no: Basic dTpsb25nIHBhc3N3b3Jk is u:long password".to_vec();
+        Credential::Fixed(&basic).hide_in(&mut answer);
+        assert_eq!(answer, b"no: Basic *** is ***");
+    }
+}

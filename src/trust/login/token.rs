@@ -1,0 +1,295 @@
+//! The token of one grant, for all who deliver with it: when it is fetched, and by whom. Pure.
+//!
+//! One fetches, and nobody waits for it holding a worker. While a token is still good, it is used
+//! until another has come. A failure holds for a moment for all, so that a token endpoint that is
+//! down is not asked by each message.
+
+use std::time::{Duration, Instant};
+
+use ureq::http::HeaderValue;
+
+use super::answer::Granted;
+use crate::trust::secret::Secret;
+
+/// Who finds that a token is on its way comes again after so long, and after as long as it has
+/// been on its way, within these.
+const SOONEST: Duration = Duration::from_millis(25);
+const LATEST: Duration = Duration::from_secs(1);
+
+/// The last of a token's life is left for the way of a request, and before that it is renewed: a
+/// part of it, at most so long.
+const SPARED: Duration = Duration::from_secs(30);
+const EARLY: Duration = Duration::from_secs(300);
+
+/// A failure holds for a second at first, and twice as long each time.
+const HOLD: Duration = Duration::from_secs(1);
+const LONGEST_HOLD: Duration = Duration::from_secs(8);
+/// As long as the token endpoint asks for, at most.
+const LONGEST_WISH: Duration = Duration::from_secs(60);
+
+/// An endpoint that refuses tokens that are just fetched does not want others: so often at most is
+/// one renewed because it was refused.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
+
+/// A token, as it is used.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub header: HeaderValue,
+    pub secret: Secret,
+    number: u64,
+    renewed_from: Instant,
+    good_until: Instant,
+}
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    token: Option<Token>,
+    fetched: u64,
+    /// Since when one is being fetched.
+    flight: Option<Instant>,
+    failure: Option<Failure>,
+    /// When one was last given up because it was refused.
+    refused: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    until: Instant,
+    in_a_row: u32,
+}
+
+/// What to do for a token.
+#[derive(Debug)]
+pub enum Step {
+    Use(Token),
+    /// Whoever is told this fetches one, and reports: [`Tokens::granted`], [`Tokens::failed`] or
+    /// [`Tokens::abandoned`]. If it fails there may be one that is still good.
+    Fetch(Option<Token>),
+    /// One is being fetched: come again.
+    Wait(Duration),
+    /// It has just failed.
+    Failed(String),
+}
+
+impl Tokens {
+    pub fn next(&mut self, now: Instant) -> Step {
+        let good = self.token.as_ref().filter(|t| now < t.good_until);
+        let held = self.failure.as_ref().filter(|f| now < f.until);
+        match (good, self.flight, held) {
+            (Some(token), flight, held)
+                if now < token.renewed_from || flight.is_some() || held.is_some() =>
+            {
+                Step::Use(token.clone())
+            }
+            (None, Some(since), _) => {
+                let waited = now.saturating_duration_since(since);
+                Step::Wait(waited.clamp(SOONEST, LATEST))
+            }
+            (None, None, Some(failure)) => Step::Failed(failure.text.clone()),
+            (good, _, _) => {
+                let good = good.cloned();
+                self.flight = Some(now);
+                Step::Fetch(good)
+            }
+        }
+    }
+
+    pub fn granted(&mut self, granted: Granted, now: Instant) -> Token {
+        self.fetched += 1;
+        let good_until = now + granted.life - SPARED.min(granted.life / 10);
+        let token = Token {
+            header: granted.header,
+            secret: granted.token,
+            number: self.fetched,
+            renewed_from: now + granted.life - EARLY.min(granted.life / 4),
+            good_until,
+        };
+        self.token = Some(token.clone());
+        self.flight = None;
+        self.failure = None;
+        token
+    }
+
+    /// `wish`: how long the token endpoint wants to be left alone.
+    pub fn failed(&mut self, text: String, wish: Option<Duration>, now: Instant) {
+        let in_a_row = self.failure.as_ref().map_or(0, |f| f.in_a_row) + 1;
+        let hold = LONGEST_HOLD.min(HOLD * 2_u32.saturating_pow(in_a_row - 1));
+        let hold = hold.max(wish.unwrap_or_default().min(LONGEST_WISH));
+        self.flight = None;
+        self.failure = Some(Failure {
+            text,
+            until: now + hold,
+            in_a_row,
+        });
+    }
+
+    /// It came to nothing, and nobody is to blame.
+    pub fn abandoned(&mut self) {
+        self.flight = None;
+    }
+
+    /// The endpoint has answered 401 to this token. Whether it is worth trying again with what
+    /// [`Tokens::next`] gives now.
+    pub fn refused(&mut self, token: &Token, now: Instant) -> bool {
+        match &self.token {
+            Some(current) if current.number == token.number => {
+                let is_new = |at: Instant| now.saturating_duration_since(at) < BETWEEN_REFUSALS;
+                if self.refused.is_some_and(is_new) {
+                    return false;
+                }
+                self.refused = Some(now);
+                self.token = None;
+                true
+            }
+            // Others have seen it before.
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SEC: Duration = Duration::from_secs(1);
+
+    fn granted(name: &str, life: Duration) -> Granted {
+        Granted {
+            header: HeaderValue::from_str(name).unwrap(),
+            token: Secret::new(name.into()),
+            life,
+            odd: None,
+        }
+    }
+
+    fn word(step: &Step) -> String {
+        match step {
+            Step::Use(token) => format!("use {}", token.secret.expose()),
+            Step::Fetch(None) => "fetch".into(),
+            Step::Fetch(Some(spare)) => format!("fetch, or {}", spare.secret.expose()),
+            Step::Wait(again) => format!("wait {}", again.as_millis()),
+            Step::Failed(text) => format!("failed {text}"),
+        }
+    }
+
+    #[test]
+    fn one_fetches_and_the_others_come_again() {
+        let (mut tokens, t) = (Tokens::default(), Instant::now());
+        assert_eq!(word(&tokens.next(t)), "fetch");
+        assert_eq!(word(&tokens.next(t)), "wait 25");
+        assert_eq!(word(&tokens.next(t + 400 * MS)), "wait 400");
+        assert_eq!(word(&tokens.next(t + 14 * SEC)), "wait 1000");
+        tokens.granted(granted("a", 3600 * SEC), t + SEC);
+        assert_eq!(word(&tokens.next(t + SEC)), "use a");
+        // It is renewed in good time, and used meanwhile.
+        assert_eq!(word(&tokens.next(t + 3300 * SEC)), "use a");
+        assert_eq!(word(&tokens.next(t + 3301 * SEC)), "fetch, or a");
+        assert_eq!(word(&tokens.next(t + 3302 * SEC)), "use a");
+        tokens.failed("e".into(), None, t + 3303 * SEC);
+        assert_eq!(word(&tokens.next(t + 3303 * SEC)), "use a");
+        assert_eq!(word(&tokens.next(t + 3304 * SEC)), "fetch, or a");
+        tokens.abandoned();
+        assert_eq!(word(&tokens.next(t + 3571 * SEC)), "fetch");
+        tokens.granted(granted("b", 2 * SEC), t + 3571 * SEC);
+        assert_eq!(word(&tokens.next(t + 3572 * SEC)), "use b");
+        assert_eq!(word(&tokens.next(t + 3572 * SEC + 600 * MS)), "fetch, or b");
+        tokens.abandoned();
+        assert_eq!(word(&tokens.next(t + 3572 * SEC + 800 * MS)), "fetch");
+    }
+
+    #[test]
+    fn a_failure_holds_for_all_for_a_while() {
+        let (mut tokens, mut t) = (Tokens::default(), Instant::now());
+        for hold in [1, 2, 4, 8, 8] {
+            assert_eq!(word(&tokens.next(t)), "fetch");
+            tokens.failed("e".into(), None, t);
+            assert_eq!(word(&tokens.next(t)), "failed e");
+            t += hold * SEC;
+            assert_eq!(word(&tokens.next(t - MS)), "failed e");
+        }
+        assert_eq!(word(&tokens.next(t)), "fetch");
+        tokens.failed("e".into(), Some(999 * SEC), t);
+        assert_eq!(word(&tokens.next(t + 59 * SEC)), "failed e");
+        t += 60 * SEC;
+        assert_eq!(word(&tokens.next(t)), "fetch");
+        tokens.granted(granted("a", 100 * SEC), t);
+        tokens.failed("e".into(), None, t);
+        assert_eq!(
+            word(&tokens.next(t + 99 * SEC)),
+            "fetch",
+            "it begins with a second again"
+        );
+    }
+
+    #[test]
+    fn a_refused_token_is_renewed_once() {
+        let (mut tokens, t) = (Tokens::default(), Instant::now());
+        tokens.next(t);
+        let a = tokens.granted(granted("a", 3600 * SEC), t);
+        assert!(tokens.refused(&a, t));
+        assert_eq!(word(&tokens.next(t)), "fetch");
+        assert!(tokens.refused(&a, t), "others who had it come again too");
+        assert_eq!(word(&tokens.next(t)), "wait 25");
+        let b = tokens.granted(granted("b", 3600 * SEC), t);
+        assert!(tokens.refused(&a, t));
+        assert_eq!(word(&tokens.next(t)), "use b");
+        // The new one is refused too: that is the endpoint's answer.
+        assert!(!tokens.refused(&b, t + SEC));
+        assert_eq!(word(&tokens.next(t + SEC)), "use b");
+        assert!(tokens.refused(&b, t + 11 * SEC));
+        assert_eq!(word(&tokens.next(t + 11 * SEC)), "fetch");
+    }
+
+    /// Whatever happens, there is one flight at most, and whoever is told to use a token gets one
+    /// that is good.
+    #[test]
+    fn random_steps_keep_one_flight_and_good_tokens() {
+        let seed = std::process::id() as u64 * 2_654_435_761;
+        println!("seed {seed}");
+        let mut state = seed;
+        let mut random = move |n: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % n
+        };
+        let (mut tokens, mut now, mut flying) = (Tokens::default(), Instant::now(), false);
+        let mut last: Option<Token> = None;
+        for _ in 0..20_000 {
+            now += Duration::from_millis(random(4000));
+            match random(5) {
+                0 if flying => {
+                    let life = Duration::from_millis(1 + random(40_000));
+                    last = Some(tokens.granted(granted("a", life), now));
+                    flying = false;
+                }
+                1 if flying => {
+                    tokens.failed("e".into(), None, now);
+                    flying = false;
+                }
+                2 if flying => {
+                    tokens.abandoned();
+                    flying = false;
+                }
+                3 => {
+                    if let Some(token) = &last {
+                        tokens.refused(token, now);
+                    }
+                }
+                _ => match tokens.next(now) {
+                    Step::Use(token) => assert!(now < token.good_until),
+                    Step::Fetch(spare) => {
+                        assert!(!flying);
+                        assert!(spare.is_none_or(|token| now < token.good_until));
+                        flying = true;
+                    }
+                    Step::Wait(_) => assert!(flying),
+                    Step::Failed(_) => assert!(!flying),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Trust: who may be sent to (`guard`, `egress`), how a receiver knows us (`signing`, `login`), whom we
+//! believe (`authorities`), and the secrets for all that.
+//!
+//! Pure, but for `keyring`, which reads a directory and is asked by all workers.
+
+pub mod authorities;
+pub mod egress;
+pub mod guard;
+pub mod keyring;
+pub mod login;
+pub mod sealed;
+pub mod secret;
+pub mod signing;

@@ -1,0 +1,224 @@
+//! Signatures in a header of any name and form: what is signed and what is sent are texts with
+//! places in braces.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use ureq::http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::key::Key;
+use super::{Digits, Subject};
+use crate::message::headers::vet_own_name;
+
+/// A contract with a receiver, but for the keys.
+#[derive(Debug)]
+pub struct Template {
+    pub header: HeaderName,
+    pub digest: hmac::Algorithm,
+    pub encoding: Encoding,
+    pub signed: Text,
+    pub value: Text,
+    /// Added to the value for each further key. Without it only the first that is valid signs.
+    pub more: Option<Text>,
+    /// Headers beside it.
+    pub others: Vec<(HeaderName, Text)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Hex,
+    Base64,
+}
+
+/// A text with places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Box<[Part]>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    Plain(Box<str>),
+    Place(Place),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Id,
+    Timestamp,
+    TimestampMs,
+    Body,
+    Url,
+    Method,
+    Signature,
+}
+
+impl Place {
+    const ALL: [(&str, Place); 7] = [
+        ("id", Place::Id),
+        ("timestamp", Place::Timestamp),
+        ("timestamp_ms", Place::TimestampMs),
+        ("body", Place::Body),
+        ("url", Place::Url),
+        ("method", Place::Method),
+        ("signature", Place::Signature),
+    ];
+
+    /// What may stand in the text that is signed, in the value, and in headers beside it.
+    pub const SIGNED: &[Place] = &[
+        Place::Body,
+        Place::Timestamp,
+        Place::TimestampMs,
+        Place::Id,
+        Place::Url,
+        Place::Method,
+    ];
+    pub const VALUE: &[Place] = &[
+        Place::Signature,
+        Place::Timestamp,
+        Place::TimestampMs,
+        Place::Id,
+    ];
+    pub const BESIDE: &[Place] = &[Place::Timestamp, Place::TimestampMs, Place::Id];
+
+    fn name(self) -> &'static str {
+        let found = Place::ALL.iter().find(|(_, place)| *place == self);
+        found.expect("all are there").0
+    }
+}
+
+impl Text {
+    /// Reads a text that may have these places. The first of them must be there, if `needs`.
+    pub fn parse(text: &str, allowed: &[Place], needs: bool) -> Result<Text, String> {
+        let known = || {
+            let names: Vec<String> = allowed
+                .iter()
+                .map(|p| format!("{{{}}}", p.name()))
+                .collect();
+            names.join(", ")
+        };
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (plain, behind) = rest.split_at(open);
+            let name = behind.strip_prefix('{').and_then(|b| b.split_once('}'));
+            let place = name.and_then(|(name, after)| {
+                let found = Place::ALL.iter().find(|(known, _)| *known == name);
+                found.map(|(_, place)| (*place, after))
+            });
+            let Some((place, after)) = place.filter(|(place, _)| allowed.contains(place)) else {
+                return Err(format!("its braces must be one of {}", known()));
+            };
+            if !plain.is_empty() {
+                parts.push(Part::Plain(plain.into()));
+            }
+            parts.push(Part::Place(place));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Plain(rest.into()));
+        }
+        let text = Text(parts.into());
+        match needs && !text.has(allowed[0]) {
+            true => Err(format!("{{{}}} must stand in it", allowed[0].name())),
+            false => Ok(text),
+        }
+    }
+
+    /// The same for the value of a header.
+    pub fn parse_value(text: &str, allowed: &[Place], needs: bool) -> Result<Text, String> {
+        match text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            true => Text::parse(text, allowed, needs),
+            false => Err("it must be plain printable ASCII".into()),
+        }
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    pub fn has(&self, place: Place) -> bool {
+        self.0.contains(&Part::Place(place))
+    }
+
+    /// Hands over the bytes of the text, one after another.
+    fn feed(&self, subject: &Subject<'_>, signature: &str, to: &mut dyn FnMut(&[u8])) {
+        for part in &self.0 {
+            match part {
+                Part::Plain(text) => to(text.as_bytes()),
+                Part::Place(Place::Id) => to(subject.id.as_bytes()),
+                Part::Place(Place::Timestamp) => to(Digits::of(subject.at / 1000).as_bytes()),
+                Part::Place(Place::TimestampMs) => to(Digits::of(subject.at).as_bytes()),
+                Part::Place(Place::Body) => to(subject.body),
+                Part::Place(Place::Url) => to(subject.url.as_bytes()),
+                Part::Place(Place::Method) => to(subject.method.as_bytes()),
+                Part::Place(Place::Signature) => to(signature.as_bytes()),
+            }
+        }
+    }
+
+    pub fn write(&self, subject: &Subject<'_>, signature: &str, out: &mut Vec<u8>) {
+        self.feed(subject, signature, &mut |bytes| {
+            out.extend_from_slice(bytes)
+        });
+    }
+}
+
+impl Template {
+    /// The signature of this key, as it stands in the value.
+    pub fn signature(&self, key: &Key, subject: &Subject<'_>) -> String {
+        let bytes = key.sign(|to| self.signed.feed(subject, "", to));
+        match self.encoding {
+            Encoding::Hex => hex(bytes.as_ref()),
+            Encoding::Base64 => STANDARD.encode(bytes.as_ref()),
+        }
+    }
+
+    pub fn sign<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Key>,
+        subject: &Subject<'_>,
+        headers: &mut HeaderMap,
+    ) {
+        let mut value = Vec::with_capacity(128);
+        for (n, key) in keys.enumerate() {
+            let text = match (n, &self.more) {
+                (0, _) => &self.value,
+                (_, Some(more)) => more,
+                (_, None) => break,
+            };
+            text.write(subject, &self.signature(key, subject), &mut value);
+        }
+        // An id is plain ASCII, and so is all else that a value is made of.
+        headers.insert(self.header.clone(), header_value(value));
+        for (name, text) in &self.others {
+            let mut value = Vec::new();
+            text.write(subject, "", &mut value);
+            headers.insert(name.clone(), header_value(value));
+        }
+    }
+}
+
+fn header_value(bytes: Vec<u8>) -> HeaderValue {
+    HeaderValue::try_from(bytes).expect("printable ASCII")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)].into());
+        text.push(DIGITS[usize::from(byte & 15)].into());
+    }
+    text
+}
+
+/// The name of a header that a signature may stand in.
+pub fn header_name(name: &str) -> Result<HeaderName, String> {
+    let name = vet_own_name(name)?;
+    match matches!(
+        name.as_str(),
+        "webhook-id" | "content-type" | "idempotency-key"
+    ) {
+        true => Err(format!("{name} has a meaning of its own")),
+        false => Ok(name),
+    }
+}

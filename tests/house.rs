@@ -282,6 +282,60 @@ fn files_and_functions_are_small_and_finished() {
 }
 
 #[test]
+fn the_way_of_a_message_can_be_followed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let way = text.split("from PUBLISH to 2xx:").nth(1).unwrap();
+    let steps = way.split("\n## ").next().unwrap().lines();
+    let steps: Vec<_> = steps.filter(|line| line.contains(". `")).collect();
+    assert!((6..=12).contains(&steps.len()), "{steps:?}");
+    for step in steps {
+        let mut names = step.split('`').skip(1).step_by(2);
+        let (file, function) = (names.next().unwrap(), names.next().unwrap());
+        let code = fs::read_to_string(root.join("src").join(file)).expect(step);
+        let is_there = code.contains(&format!("fn {function}("));
+        assert!(is_there, "{step}");
+    }
+}
+
+/// Names that meant several things, or were this project's own: the glossary in ARCHITECTURE.md has
+/// what took their place.
+const RETIRED: &[&str] = &[
+    "Told",
+    "Fate",
+    "Sign",
+    "Keeper",
+    "Trouble",
+    "Inlet",
+    "Sleeper",
+    "Giver",
+    "Taker",
+    "Order",
+    "Orders",
+    "obey",
+    "route_anew",
+    "look_through",
+    "held_already",
+    "unkept",
+    "pause_base",
+    "pause_max",
+    "lane_key",
+];
+
+#[test]
+fn retired_words_do_not_come_back() {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    for (path, text) in sources() {
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for (line, word) in code.flat_map(|l| l.split(|c| !is_name(c)).map(move |w| (l, w))) {
+            assert!(!RETIRED.contains(&word), "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_module_says_what_it_is_for() {
     for (path, text) in sources().iter().filter(|(p, _)| !p.ends_with("main.rs")) {
         assert!(text.starts_with("//! "), "{}", path.display());

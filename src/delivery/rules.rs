@@ -123,7 +123,9 @@ impl Match {
     /// Whether it is for this endpoint.
     pub fn covers(&self, endpoint: &Endpoint) -> bool {
         match self {
-            Match::Prefix(prefix) => endpoint.url.starts_with(&**prefix),
+            Match::Prefix(prefix) => {
+                endpoint.url.starts_with(&**prefix) && !leads_out(prefix, &endpoint.url)
+            }
             Match::Host(pattern) => {
                 let host = endpoint.uri.host().unwrap_or_default();
                 match pattern.strip_prefix('*') {
@@ -133,6 +135,46 @@ impl Match {
             }
         }
     }
+}
+
+/// Whether a URL that begins with `prefix` may lead out of the path that this names: servers resolve
+/// `..`, in whatever spelling, and what is sent then is for somebody else.
+fn leads_out(prefix: &str, url: &str) -> bool {
+    let path = |url: &str| {
+        url.find("://")
+            .and_then(|at| Some(at + 3 + url[at + 3..].find('/')?))
+    };
+    // The whole origin has no outside.
+    let Some(root) = path(prefix).filter(|root| prefix.len() > root + 1) else {
+        return false;
+    };
+    // The last segment of the prefix may be only the beginning of one.
+    let from = prefix[root..].split('?').next().unwrap_or_default();
+    let from = root + from.rfind('/').map_or(0, |at| at + 1);
+    let rest = url[from..].split('?').next().unwrap_or_default();
+    rest.bytes().any(|b| matches!(b, b'.' | b'%')) && has_dot_segment(rest)
+}
+
+/// Whether a path has a segment `.` or `..` for any server: also for those that decode it first, even
+/// twice, take `\` for `/`, or drop parameters (`..;a=b`).
+fn has_dot_segment(path: &str) -> bool {
+    let mut path = path.to_ascii_lowercase();
+    while path.contains("%25") {
+        path = path.replace("%25", "%");
+    }
+    for (spelled, meant) in [
+        ("%2e", "."),
+        ("%c0%ae", "."),
+        ("%2f", "/"),
+        ("%c0%af", "/"),
+        ("%5c", "/"),
+        ("\\", "/"),
+        ("%3b", ";"),
+    ] {
+        path = path.replace(spelled, meant);
+    }
+    path.split('/')
+        .any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 impl Rule {
@@ -181,5 +223,64 @@ impl Rule {
             pace,
             ..Rule::plain(Match::Host("h".into()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_with_a_path_is_not_for_what_leads_out_of_it() {
+        let covers = |prefix: &str, rest: &str| {
+            let prefix = Endpoint::parse(prefix).unwrap().url;
+            let url = Endpoint::parse(&format!("{prefix}{rest}")).unwrap();
+            Match::Prefix(prefix).covers(&url)
+        };
+        let acme = "https://h/hooks/acme/";
+        for rest in [
+            "",
+            "1",
+            "a.b/..c/c../...",
+            "?to=../x",
+            "a?../x",
+            "a;b/c;..",
+            "%2e%2ex",
+            "//a",
+            ".well-known/a",
+            "100%25/x",
+        ] {
+            assert!(covers(acme, rest), "{rest}");
+        }
+        for rest in [
+            "..",
+            ".",
+            "./a",
+            "a/.",
+            "../../admin/delete",
+            "x/../../../admin",
+            "%2e%2e/evil/",
+            ".%2E/evil?a",
+            "..%2fevil",
+            "..%2Fevil",
+            "a%2f..%2fevil",
+            "..%5cevil",
+            "a%5C..%5cevil",
+            "..;/x",
+            "..;a=b/x",
+            "%2e%2e%3bx/y",
+            "%252e%252e/x",
+            "..%25252fx",
+            "%c0%ae%C0%AE%c0%afx",
+        ] {
+            assert!(!covers(acme, rest), "{rest}");
+            assert!(covers("https://h/", rest), "{rest}");
+        }
+        assert!(!covers("https://h/hooks/acme", "/../x"));
+        assert!(!covers("https://h/hooks/.", "./x"));
+        assert!(!covers("https://h/hooks/%2e", "%2e/x"));
+        // What the operator writes himself is meant.
+        assert!(covers("https://h/a/../b/", "c"));
+        assert!(covers("https://h/a?k=../", "../c"));
     }
 }

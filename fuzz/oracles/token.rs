@@ -30,8 +30,11 @@ pub fn token(bytes: &[u8]) {
             assert!((200..300).contains(&status));
             assert!(granted.life <= Duration::from_secs(86_400));
             let value = granted.header.to_str().expect("printable");
-            assert_eq!(value, format!("Bearer {}", granted.token.expose()));
-            assert!(!granted.token.expose().is_empty() && granted.header.is_sensitive());
+            let token = value.strip_prefix("Bearer ").expect("a token");
+            assert!(!token.is_empty() && granted.header.is_sensitive());
+            if token.len() >= 4 {
+                assert_eq!(granted.blots.hide_in(token.to_owned()), "***");
+            }
             if let Some(odd) = granted.odd {
                 assert_sentence(&odd);
             }

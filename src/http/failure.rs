@@ -4,7 +4,10 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use ureq::Error;
+
 use crate::delivery::FaultKind;
+use crate::trust::login::Blots;
 
 /// An exchange without an answer.
 #[derive(Debug)]
@@ -36,6 +39,29 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The same without the login that was sent: some repeat it where no answer should be, and that is
+/// quoted.
+pub fn without(e: Error, blots: Option<&Blots>) -> Error {
+    match blots {
+        Some(blots) => changed(e, |f| f.text = blots.hide_in(std::mem::take(&mut f.text))),
+        None => e,
+    }
+}
+
+/// The same with another text.
+pub fn changed(e: Error, change: impl FnOnce(&mut Failure)) -> Error {
+    match e {
+        Error::Other(inner) => match inner.downcast::<Failure>() {
+            Ok(mut failure) => {
+                change(&mut failure);
+                Error::Other(failure)
+            }
+            Err(inner) => Error::Other(inner),
+        },
+        e => e,
+    }
+}
 
 /// Whether the system had no descriptor, memory or buffer for a socket. That is our own
 /// trouble, and says nothing of the endpoint.

@@ -51,7 +51,7 @@ use crate::trust::guard::Guard;
 use crate::trust::keyring::Keyring;
 use crate::trust::login::{Credential, Identity};
 use exchange::{Exchange, NoLookUp};
-use failure::Failure;
+use failure::{Failure, without};
 use names::Names;
 use pool::Pool;
 use proxy::Gate;
@@ -233,7 +233,9 @@ impl Client {
             };
             Ok((request, exchange))
         };
-        Ok(answer(self.run(make)?, login))
+        let blots = login.map(Credential::blots);
+        let response = self.run(make).map_err(|e| without(e, blots))?;
+        Ok(answer(response, login))
     }
 
     /// Runs what `make` makes, told whether a kept connection may be used: once more where that turns
@@ -349,7 +351,7 @@ fn answer(response: Response<Body>, login: Option<&Credential<'_>>) -> Outcome {
         read_rest(&mut reader);
     }
     if let Some(login) = login {
-        login.hide_in(&mut kept);
+        login.blots().hide(&mut kept);
     }
     Outcome::Answer {
         status,

@@ -10,7 +10,7 @@ use ureq::Error;
 use ureq::http::{HeaderValue, Request, header};
 
 use super::exchange::{Exchange, other};
-use super::failure::{Failure, short};
+use super::failure::{Failure, short, without};
 use super::{Client, fault, request};
 use crate::delivery::backoff::parse_retry_after;
 use crate::delivery::{Delivery, Exchange as Outcome, FaultKind};
@@ -156,7 +156,9 @@ impl Client {
             };
             Ok((request, exchange))
         };
-        let response = self.run(make)?;
+        let response = self
+            .run(make)
+            .map_err(|e| without(e, Some(&grant.blots())))?;
         let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let retry_after = field(header::RETRY_AFTER)
             .and_then(|v| parse_retry_after(v, field(header::DATE), SystemTime::now()));

@@ -227,7 +227,14 @@ impl Wire {
             }
             _ => match reader.feed(came) {
                 Ok(result) => result,
-                Err(e) => return Err(Failure::new(FaultKind::Protocol, e.to_string())),
+                Err(e) => {
+                    let mut text = e.to_string();
+                    if self.exchange.wants_body {
+                        // What it begins with may be part of a token that nobody knows yet.
+                        text.truncate(text.find(": it begins").unwrap_or(text.len()));
+                    }
+                    return Err(Failure::new(FaultKind::Protocol, text));
+                }
             },
         };
         let Some(mut head) = head else {

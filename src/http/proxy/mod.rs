@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::carrier::Carrier;
 use super::connect::connect as dial_addresses;
-use super::failure::{Failure, is_timeout, short};
+use super::failure::{Failure, changed, is_timeout, short};
 use super::head::Head;
 use super::names::LookUpError;
 use super::stream::Stream;
@@ -31,6 +31,7 @@ use super::{Connections, Target as Destination};
 use crate::delivery::FaultKind;
 use crate::trust::egress::{Egress, Kind, Proxy};
 use crate::trust::guard::Guard;
+use crate::trust::login::Blots;
 use crate::trust::secret::Secret;
 use health::Health;
 
@@ -56,6 +57,8 @@ pub enum Blame {
 pub struct Gate {
     proxy: Arc<Proxy>,
     authorization: Option<Secret>,
+    /// Blots our login out of what the proxy says.
+    blots: Blots,
     /// For a proxy that is spoken to within TLS.
     tls: Option<OriginTls>,
     health: Mutex<Health>,
@@ -93,6 +96,7 @@ impl Gate {
         let authorization = proxy.login.as_ref().map(|login| login.basic());
         Some(Arc::new(Gate {
             tls: (proxy.kind == Kind::Https).then(|| trust.for_origin(None, false)),
+            blots: Blots::new(proxy.login.iter().flat_map(|login| login.hidden())),
             authorization,
             proxy,
             health: Mutex::default(),
@@ -324,13 +328,14 @@ impl Gate {
         let text = match blame {
             Blame::Target(kind, text) => {
                 self.succeed();
-                return Failure::new(kind, text);
+                return Failure::new(kind, self.blots.hide_in(text));
             }
             Blame::Unclear(text) if self.health().is_proven(now) => {
+                let text = self.blots.hide_in(text);
                 let text = format!("the proxy leads to others, but here: {text}");
                 return Failure::new(FaultKind::Connect, text);
             }
-            Blame::Own(text) | Blame::Unclear(text) => text,
+            Blame::Own(text) | Blame::Unclear(text) => self.blots.hide_in(text),
         };
         let advice = self.health().fail(&text, begun, now);
         if advice.tell && !self.closed.load(Ordering::SeqCst) {
@@ -342,21 +347,15 @@ impl Gate {
 
     /// An error of an exchange, with whom it went through, unless it is that one's own.
     pub fn name_in(&self, e: Error) -> Error {
-        match e {
-            Error::Other(inner) => match inner.downcast::<Failure>() {
-                Ok(mut failure) => {
-                    // Neither what is its own, nor what it was never asked for.
-                    let is_others =
-                        failure.kind != FaultKind::Refused && failure.kind.postponed().is_none();
-                    if is_others {
-                        failure.text = format!("through {self}: {}", failure.text);
-                    }
-                    Error::Other(failure)
-                }
-                Err(inner) => Error::Other(inner),
-            },
-            e => e,
-        }
+        changed(e, |failure| {
+            // Neither what is its own, nor what it was never asked for.
+            let is_others =
+                failure.kind != FaultKind::Refused && failure.kind.postponed().is_none();
+            if is_others {
+                let text = self.blots.hide_in(std::mem::take(&mut failure.text));
+                failure.text = format!("through {self}: {text}");
+            }
+        })
     }
 
     fn authorization(&self) -> Option<&str> {

@@ -194,6 +194,12 @@ impl Login {
         let pair = Secret::new(format!("{}:{}", self.user.expose(), self.password.expose()));
         Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair.expose())))
     }
+
+    /// What must not be seen where the proxy repeats what it was told.
+    pub fn hidden(&self) -> [Secret; 2] {
+        let pair = self.basic().expose().replacen("Basic ", "", 1);
+        [Secret::new(pair), self.password.clone()]
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use ureq::http::HeaderValue;
-use url::form_urlencoded::byte_serialize;
 
-use super::hiding::hide;
+use super::hiding::Blots;
 use super::oauth2::Grant;
 use super::sensitive;
 use crate::trust::secret::Secret;
@@ -25,7 +24,7 @@ const MAX_DESCRIPTION: usize = 160;
 #[derive(Debug)]
 pub struct Granted {
     pub header: HeaderValue,
-    pub token: Secret,
+    pub blots: Blots,
     pub life: Duration,
     /// What was odd about it, in a sentence.
     pub odd: Option<String>,
@@ -35,6 +34,11 @@ impl Grant {
     /// What an answer of the token endpoint means. The error is a sentence without its subject, and
     /// holds nothing of the answer but what it says of an error.
     pub fn read(&self, status: u16, body: &[u8]) -> Result<Granted, String> {
+        self.read_raw(status, body)
+            .map_err(|e| self.blots().hide_in(e))
+    }
+
+    fn read_raw(&self, status: u16, body: &[u8]) -> Result<Granted, String> {
         let parsed: Result<Map<String, Value>, _> = serde_json::from_slice(body);
         if !(200..300).contains(&status) {
             let said = parsed.ok().and_then(|map| self.error_in(&map));
@@ -75,16 +79,7 @@ impl Grant {
 
     /// Fit to be shown: some repeat what they were sent.
     fn clean(&self, text: &str, most: usize) -> String {
-        let mut bytes = text.as_bytes().to_vec();
-        let encoded: String = byte_serialize(self.client_secret.expose().as_bytes()).collect();
-        for secret in [
-            self.client_secret.clone(),
-            Secret::new(encoded),
-            self.pair(),
-        ] {
-            hide(secret.expose().as_bytes(), &mut bytes);
-        }
-        let text = String::from_utf8_lossy(&bytes);
+        let text = self.blots().hide_in(text.to_owned());
         let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         let mut shown: String = plain.take(most).collect();
         if text.chars().nth(most).is_some() {
@@ -115,7 +110,7 @@ fn grant(token: &str, map: &Map<String, Value>) -> Result<Granted, String> {
     let (life, odd) = read_life(map.get("expires_in"))?;
     Ok(Granted {
         header: sensitive(&format!("Bearer {token}"))?,
-        token: Secret::new(token.to_owned()),
+        blots: Blots::new([Secret::new(token.to_owned())]),
         life,
         odd,
     })

@@ -1,63 +1,322 @@
-//! Blots secrets out of what a server has said: some repeat the request in their answers. Pure.
+//! Blots secrets out of what others have said: some repeat the request in their answers, and some
+//! write it in another way. Pure.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
+use crate::trust::secret::Secret;
 
 const BLOT: &[u8] = b"***";
 
 /// Shorter ones may be a part of any text; with them nothing would be left of it.
 const SHORTEST: usize = 4;
 
-/// At the end of an answer that was cut, so much of a secret is enough to be one.
+/// So much of the beginning of a secret is enough to be one: anywhere, and where a text or a quote was
+/// cut.
+const SHORTEST_PART: usize = 8;
 const SHORTEST_CUT: usize = 4;
 
-/// Replaces `secret` wherever it stands in `text`, and the beginning of it where the text ends.
-pub fn hide(secret: &[u8], text: &mut Vec<u8>) {
-    if secret.len() < SHORTEST {
-        return;
-    }
-    let mut from = 0;
-    while let Some(at) = find(secret, &text[from..]) {
-        text.splice(from + at..from + at + secret.len(), BLOT.iter().copied());
-        from += at + BLOT.len();
-    }
-    let longest = (secret.len() - 1).min(text.len());
-    let cut = (SHORTEST_CUT..=longest).rev();
-    for n in cut {
-        if text.ends_with(&secret[..n]) {
-            text.truncate(text.len() - n);
-            text.extend_from_slice(BLOT);
-            return;
-        }
+/// Secrets, in all ways to write them that are looked for.
+#[derive(Clone)]
+pub struct Blots {
+    spellings: Arc<[Secret]>,
+    /// The bytes that one may begin with: most of a text is none of them.
+    starts: Arc<[bool; 256]>,
+}
+
+impl fmt::Debug for Blots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Blots(not shown)")
     }
 }
 
-fn find(part: &[u8], text: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
+impl Blots {
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Blots {
+        let mut spellings: Vec<Secret> = Vec::new();
+        let long = |secret: &Secret| secret.expose().len() >= SHORTEST;
+        for secret in secrets.into_iter().filter(long) {
+            let more = in_base64(secret.expose().as_bytes());
+            for one in std::iter::once(secret).chain(more) {
+                if !spellings.contains(&one) {
+                    spellings.push(one);
+                }
+            }
+        }
+        let mut starts = [false; 256];
+        for first in spellings.iter().filter_map(|s| s.expose().bytes().next()) {
+            for start in [first, b'%', b'\\', b'&', b'+'] {
+                starts[usize::from(start)] = true;
+            }
+        }
+        Blots {
+            spellings: spellings.into(),
+            starts: Arc::new(starts),
+        }
+    }
+
+    /// Replaces the secrets wherever they stand in `text`, and what is left of one that was cut.
+    pub fn hide(&self, text: &mut Vec<u8>) {
+        let (mut at, mut kept, mut out) = (0, 0, Vec::new());
+        while at < text.len() {
+            let long = match self.starts[usize::from(text[at])] {
+                true => self.longest_at(&text[at..]),
+                false => 0,
+            };
+            if long == 0 {
+                at += 1;
+                continue;
+            }
+            out.extend_from_slice(&text[kept..at]);
+            out.extend_from_slice(BLOT);
+            at += long;
+            kept = at;
+        }
+        if kept > 0 {
+            out.extend_from_slice(&text[kept..]);
+            *text = out;
+        }
+    }
+
+    /// The same of a sentence.
+    pub fn hide_in(&self, text: String) -> String {
+        let mut bytes = text.into_bytes();
+        self.hide(&mut bytes);
+        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into())
+    }
+
+    fn longest_at(&self, text: &[u8]) -> usize {
+        let all = self.spellings.iter();
+        all.map(|secret| length(secret.expose(), text))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// What stands in base64 for these bytes, wherever in the encoded text they are: without the digits
+/// that hold something of what is before and behind them.
+fn in_base64(secret: &[u8]) -> Vec<Secret> {
+    let mut all = Vec::new();
+    for (before, skipped) in [(0, 0), (1, 2), (2, 3)] {
+        let padded = [&[0; 2][..before], secret].concat();
+        let whole = padded.len() * 8 / 6;
+        for encoded in [
+            BASE64_STANDARD_NO_PAD.encode(&padded),
+            BASE64_URL_SAFE_NO_PAD.encode(&padded),
+        ] {
+            all.push(Secret::new(encoded[skipped..whole].to_owned()));
+        }
+        drop(Secret::new(String::from_utf8(padded).unwrap_or_default()));
+    }
+    all.retain(|secret| secret.expose().len() > SHORTEST);
+    all
+}
+
+/// How long the secret is that stands at the beginning of `text`: 0 if there is none.
+fn length(secret: &str, text: &[u8]) -> usize {
+    if text.starts_with(secret.as_bytes()) {
+        return secret.len();
+    }
+    let (mut at, mut seen) = (0, 0);
+    for c in secret.chars().filter(|c| *c != '\\') {
+        match spelled(c, &text[at..]) {
+            Some(n) => at += n,
+            None => {
+                let rest = &text[at..];
+                let is_torn = rest.len() < 6 && matches!(rest.first(), Some(b'%' | b'\\' | b'&'));
+                let is_cut = rest.is_empty() || is_torn || rest[0] == b'"';
+                let least = if is_cut { SHORTEST_CUT } else { SHORTEST_PART };
+                return match seen >= least {
+                    true if is_torn => text.len(),
+                    true => at,
+                    false => 0,
+                };
+            }
+        }
+        seen += 1;
+    }
+    if seen < SHORTEST { 0 } else { at }
+}
+
+/// How many bytes at the beginning of `text` are `c`, in any of the ways in which it is written in
+/// JSON, URLs, forms, HTML and our own quotes.
+fn spelled(c: char, text: &[u8]) -> Option<usize> {
+    let mut buffer = [0; 4];
+    let plain = c.encode_utf8(&mut buffer).as_bytes();
+    // Once more encoded, there are more of them.
+    let slashes = text.iter().take_while(|b| **b == b'\\').count();
+    let behind = &text[slashes..];
+    let long = match behind.first()? {
+        b'%' => by_bytes(plain, behind, |text| {
+            let mut n = 1;
+            while text.first() == Some(&b'%') && text.get(n..n + 2) == Some(b"25") {
+                n += 2;
+            }
+            Some((hex(text.get(n..n + 2).filter(|_| text[0] == b'%')?)?, n + 2))
+        }),
+        b'u' if slashes > 0 => {
+            let code = hex(behind.get(1..5).unwrap_or_default());
+            code.filter(|code| *code == u32::from(c)).map(|_| 5)
+        }
+        b'x' if slashes > 0 => by_bytes(plain, &text[slashes - 1..], |text| {
+            let is_one = text.get(..2) == Some(b"\\x");
+            Some((hex(text.get(2..4).filter(|_| is_one)?)?, 4))
+        })
+        .map(|n| n - 1),
+        b'&' => in_html(c, behind),
+        b'+' if c == ' ' => Some(1),
+        _ => None,
+    };
+    let long = long.or_else(|| behind.starts_with(plain).then_some(plain.len()));
+    long.map(|n| slashes + n)
+}
+
+/// Reads `plain` byte by byte: `read` gives a byte, and how many it is written with.
+fn by_bytes(
+    plain: &[u8],
+    text: &[u8],
+    read: impl Fn(&[u8]) -> Option<(u32, usize)>,
+) -> Option<usize> {
+    let mut at = 0;
+    for byte in plain {
+        let (value, n) = read(&text[at..])?;
+        if value != u32::from(*byte) {
+            return None;
+        }
+        at += n;
+    }
+    Some(at)
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(digits).ok()?;
+    let is_hex = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u32::from_str_radix(text, 16).ok().filter(|_| is_hex)
+}
+
+fn in_html(c: char, text: &[u8]) -> Option<usize> {
+    let end = text.iter().take(12).position(|b| *b == b';')?;
+    let name = std::str::from_utf8(&text[1..end]).ok()?;
+    let number = match name.strip_prefix('#') {
+        Some(number) => match number.strip_prefix(['x', 'X']) {
+            Some(digits) => hex(digits.as_bytes())?,
+            None => number.parse().ok()?,
+        },
+        None => match name {
+            "amp" => '&'.into(),
+            "lt" => '<'.into(),
+            "gt" => '>'.into(),
+            "quot" => '"'.into(),
+            "apos" => '\''.into(),
+            _ => return None,
+        },
+    };
+    (number == u32::from(c)).then_some(end + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+
+    fn hidden(secret: &str, text: &str) -> String {
+        Blots::new([Secret::new(secret.into())]).hide_in(text.into())
+    }
 
     #[test]
     fn a_secret_is_blotted_out_wherever_it_stands() {
-        for (secret, text, hidden) in [
+        for (secret, text, want) in [
             ("abcd1234", "nothing of it", "nothing of it"),
             ("abcd1234", "abcd1234", "***"),
             ("abcd1234", "<abcd1234abcd1234>", "<******>"),
             ("abcd1234", "is abcd123", "is ***"),
             ("abcd1234", "is abcd", "is ***"),
             ("abcd1234", "is abc", "is abc"),
+            ("abcd1234", "begins \"abcd12\" (a", "begins \"***\" (a"),
+            ("abcd1234", "is abcd or so", "is abcd or so"),
+            ("abcd12345", "is abcd1234 or so", "is *** or so"),
             ("abcd1234", "", ""),
             ("abc", "abc", "abc"),
             ("", "abc", "abc"),
             ("aaaa", "aaaaaa", "***aa"),
+            ("pässwörd", "ist pässwörd, ü", "ist ***, ü"),
         ] {
-            let mut bytes = text.as_bytes().to_vec();
-            hide(secret.as_bytes(), &mut bytes);
-            assert_eq!(
-                String::from_utf8(bytes).unwrap(),
-                hidden,
-                "{secret} in {text}"
-            );
+            assert_eq!(hidden(secret, text), want, "{secret} in {text}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_however_it_is_written() {
+        let token = "TOKENabc/def+ghi=SECRET";
+        for text in [
+            r"TOKENabc\/def+ghi=SECRET",
+            r"TOKENabc\\\/def\u002Bghi\u003dSECRET",
+            "TOKENabc%2Fdef%2Bghi%3DSECRET",
+            "TOKENabc/def%2bghi=SECRET",
+            "%54OKENabc%252Fdef%25252Bghi%3DSECRET",
+            "TOKENabc&#x2F;def&#43;ghi&#61;SECRET",
+            r"TOKENabc\x2fdef+ghi=SECRET",
+            r"TOKENabc\/def+g",
+            "TOKENabc%2",
+        ] {
+            assert_eq!(hidden(token, &format!("<{text}")), "<***", "{text}");
+        }
+        let odd = "a b&\"c\\d%25é<x";
+        for text in [
+            "a b&\"c\\d%25é<x",
+            "a+b%26%22c%5Cd%2525%C3%A9%3Cx",
+            r#"a b&\"c\\d%25\u00e9<x"#,
+            r#"a b&\"c\\d%25\xc3\xa9<x"#,
+            "a b&amp;&quot;c\\d%25é&lt;x",
+        ] {
+            let shown = hidden(odd, &format!("({text})"));
+            // A backslash is looked for in plain texts alone; it may stay where it is encoded.
+            assert!(shown.starts_with("(***") || text.contains("%5C"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_in_base64_at_any_place() {
+        let token = "tok?en>with~odd~ones";
+        for before in ["", "B", "Be", "Bearer ", "\n\n", "xyz12"] {
+            for behind in ["", "x", "yz", "\r\n\r\n"] {
+                let text = format!("{before}{token}{behind}");
+                for encoded in [BASE64_STANDARD.encode(&text), BASE64_URL_SAFE.encode(&text)] {
+                    let shown = hidden(token, &format!("is {encoded}."));
+                    let left = shown.replace("***", "").len();
+                    let other = (before.len() + behind.len()) * 4 / 3 + 8;
+                    assert!(shown.contains("***") && left < other + 5, "{text}: {shown}");
+                }
+            }
+        }
+    }
+
+    /// What is hidden is not a matter of luck: each text that holds it in some mixture of spellings.
+    #[test]
+    fn random_spellings_are_found() {
+        let seed = u64::from(std::process::id());
+        println!("seed {seed}");
+        let mut state = seed;
+        let mut random = move |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005) + 1;
+            (state >> 33) % n
+        };
+        for _ in 0..2000 {
+            let n = 4 + random(30);
+            let secret: String = (0..n).map(|_| (b'(' + random(80) as u8) as char).collect();
+            let secret = secret.replace(['\\', '%', '&'], "z");
+            let spell = |c: char, how: u64| match how {
+                0 => format!("%{:02X}", u32::from(c)),
+                1 => format!("%25{:02x}", u32::from(c)),
+                2 => format!("\\u{:04x}", u32::from(c)),
+                3 => format!("\\{c}"),
+                4 => format!("&#{};", u32::from(c)),
+                _ => c.to_string(),
+            };
+            let text: String = secret.chars().map(|c| spell(c, random(12))).collect();
+            assert_eq!(hidden(&secret, &format!("[{text}]")), "[***]", "{text}");
         }
     }
 }

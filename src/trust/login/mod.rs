@@ -15,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use ureq::http::HeaderValue;
 
 use crate::trust::secret::Secret;
-use hiding::hide;
+pub use hiding::Blots;
 pub use identity::{Identity, Wrong};
 pub use oauth2::{Grant, OAuth2};
 pub use token::{Step, Token, Tokens};
@@ -46,7 +46,7 @@ pub struct Fixed {
     /// Marked as sensitive, so that nobody prints it.
     pub header: HeaderValue,
     /// What must not be seen in an answer that repeats the request.
-    hidden: Vec<Secret>,
+    hidden: Blots,
 }
 
 /// What is sent with one request.
@@ -64,14 +64,11 @@ impl Credential<'_> {
         }
     }
 
-    /// Blots it out of an answer, which is kept in dead letters.
-    pub fn hide_in(&self, answer: &mut Vec<u8>) {
-        let hidden = match self {
-            Credential::Fixed(fixed) => &*fixed.hidden,
-            Credential::Token(token) => std::slice::from_ref(&token.secret),
-        };
-        for secret in hidden {
-            hide(secret.expose().as_bytes(), answer);
+    /// Blots it out of what is said by whoever got it: that is logged, and kept in dead letters.
+    pub fn blots(&self) -> &Blots {
+        match self {
+            Credential::Fixed(fixed) => &fixed.hidden,
+            Credential::Token(token) => &token.blots,
         }
     }
 }
@@ -93,7 +90,7 @@ impl Fixed {
         }
         Ok(Fixed {
             header: sensitive(&format!("Bearer {text}"))?,
-            hidden: vec![token.clone()],
+            hidden: Blots::new([token.clone()]),
         })
     }
 
@@ -109,7 +106,7 @@ impl Fixed {
         let encoded = Secret::new(BASE64_STANDARD.encode(pair.expose()));
         Ok(Fixed {
             header: sensitive(&format!("Basic {}", encoded.expose()))?,
-            hidden: vec![encoded, pair, password.clone()],
+            hidden: Blots::new([encoded, pair, password.clone()]),
         })
     }
 }
@@ -173,7 +170,7 @@ mod tests {
     fn an_answer_that_repeats_the_request_shows_nothing_of_it() {
         let basic = Fixed::basic("u", &secret("long password")).unwrap();
         let mut answer = b"no: Basic dTpsb25nIHBhc3N3b3Jk is u:long password".to_vec();
-        Credential::Fixed(&basic).hide_in(&mut answer);
+        Credential::Fixed(&basic).blots().hide(&mut answer);
         assert_eq!(answer, b"no: Basic *** is ***");
     }
 }

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use ureq::http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::hiding::Blots;
 use super::sensitive;
 use super::token::Tokens;
 use crate::message::endpoint::Endpoint;
@@ -87,11 +88,16 @@ impl Grant {
     }
 
     /// Id and secret as that header has them.
-    pub(super) fn pair(&self) -> Secret {
+    fn pair(&self) -> Secret {
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let secret = Secret::new(encoded(self.client_secret.expose()));
         let pair = format!("{}:{}", encoded(&self.client_id), secret.expose());
         Secret::new(BASE64_STANDARD.encode(Secret::new(pair).expose()))
+    }
+
+    /// Blots out of what is said there what was sent there.
+    pub fn blots(&self) -> Blots {
+        Blots::new([self.client_secret.clone(), self.pair()])
     }
 
     /// Where the token comes from, for errors. A query may hold a key.

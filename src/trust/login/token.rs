@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::http::HeaderValue;
 
 use super::answer::Granted;
-use crate::trust::secret::Secret;
+use super::hiding::Blots;
 
 /// Who finds that a token is on its way comes again after so long, and after as long as it has
 /// been on its way, within these.
@@ -35,7 +35,7 @@ const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Token {
     pub header: HeaderValue,
-    pub secret: Secret,
+    pub blots: Blots,
     number: u64,
     renewed_from: Instant,
     good_until: Instant,
@@ -101,7 +101,7 @@ impl Tokens {
         let good_until = now + granted.life - SPARED.min(granted.life / 10);
         let token = Token {
             header: granted.header,
-            secret: granted.token,
+            blots: granted.blots,
             number: self.fetched,
             renewed_from: now + granted.life - EARLY.min(granted.life / 4),
             good_until,
@@ -159,7 +159,7 @@ mod tests {
     fn granted(name: &str, life: Duration) -> Granted {
         Granted {
             header: HeaderValue::from_str(name).unwrap(),
-            token: Secret::new(name.into()),
+            blots: Blots::new([]),
             life,
             odd: None,
         }
@@ -167,9 +167,9 @@ mod tests {
 
     fn word(step: &Step) -> String {
         match step {
-            Step::Use(token) => format!("use {}", token.secret.expose()),
+            Step::Use(token) => format!("use {}", token.header.to_str().unwrap()),
             Step::Fetch(None) => "fetch".into(),
-            Step::Fetch(Some(spare)) => format!("fetch, or {}", spare.secret.expose()),
+            Step::Fetch(Some(spare)) => format!("fetch, or {}", spare.header.to_str().unwrap()),
             Step::Wait(again) => format!("wait {}", again.as_millis()),
             Step::Failed(text) => format!("failed {text}"),
         }

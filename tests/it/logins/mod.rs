@@ -5,6 +5,7 @@ mod certificates;
 mod headers;
 mod oauth2;
 mod refused;
+mod repeated;
 
 use std::fs;
 use std::path::PathBuf;

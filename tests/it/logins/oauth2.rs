@@ -350,9 +350,9 @@ fn a_hasty_message_does_not_fail_the_token_for_others() {
 #[test]
 fn a_401_that_comes_late_is_the_answer() {
     let tokens = Receiver::answering(|_, n| grant(n + 1, 3600).after(300 * MS));
-    let receiver = Receiver::answering(|_, _| status(401).after(700 * MS));
+    let receiver = Receiver::answering(|_, _| status(401).after(1800 * MS));
     let folder = Folder::new();
-    let rules = rule(&receiver, &tokens.url("/"), "") + "timeout = \"1s\"\n";
+    let rules = rule(&receiver, &tokens.url("/"), "") + "timeout = \"3s\"\n";
     let ended = folder.deliver(&rules, &[], &lines(&receiver, "w", 1));
     let said = ended.err.join("\n");
     assert_eq!(ended.code, 1, "{said}");

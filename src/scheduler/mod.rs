@@ -144,6 +144,8 @@ impl Scheduler {
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
+        // From the first on it matters for how long this process could not look.
+        self.awake.get_or_insert(now);
         // It has waited for room for too long, or this process was suspended.
         let has_lapsed = self.has_lapsed(&delivery, now);
         if has_lapsed

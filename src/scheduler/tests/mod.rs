@@ -248,6 +248,19 @@ fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands() {
 }
 
 #[test]
+fn a_suspension_before_the_first_look_is_one_too() {
+    let (mut s, at) = (leasing(), now());
+    s.accept(entry(1, at), at);
+    let slept = Now {
+        mono: at.mono,
+        ..later(at, 61)
+    };
+    assert_eq!(s.wake(slept), Some((Duration::from_secs(61), 1)));
+    s.tick(slept);
+    assert!(s.next(slept).is_none() && s.stats().lapsed == 1);
+}
+
+#[test]
 fn what_would_outlive_its_lease_is_renewed_and_asks_before_its_first_attempt() {
     let (mut s, read) = (leasing(), now());
     let mut timed = entry(1, read);

@@ -672,7 +672,7 @@ impl Model {
 
     fn some_answer(&mut self) -> Exchange {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
-        match self.rng.below(9) {
+        match self.rng.below(10) {
             6 if self.attempts.is_multiple_of(3) => Exchange::Fault {
                 kind: FaultKind::Refused,
                 text: String::new(),
@@ -683,7 +683,7 @@ impl Model {
                 },
                 text: String::new(),
             },
-            0..=3 => answer(200, None),
+            0..=3 | 9 => answer(200, None),
             4 => answer(500, Some(wish)),
             5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
             6 => answer(410, None),

@@ -124,6 +124,19 @@ fn ports_and_plain_http_are_refused_by_setting() {
 }
 
 #[test]
+fn an_ipv4_range_in_ipv6_is_refused_at_start_as_it_would_hold_nothing() {
+    for (option, value) in [
+        ("--deny-cidr", "::ffff:127.0.0.1"),
+        ("--allow-cidr", "64:ff9b::127.0.0.1/128"),
+    ] {
+        let run = deliver(&[option, value], &[]);
+        let said = run.err.join(" ");
+        assert!(said.contains("write 127.0.0.1/32"), "{said}");
+        assert_eq!(run.code, 2, "{said}");
+    }
+}
+
+#[test]
 fn an_endpoint_of_the_file_has_rules_of_its_own_which_a_reload_changes() {
     let receiver = Receiver::ok();
     let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::inside;
+
 /// A range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cidr {
@@ -48,6 +50,18 @@ impl Cidr {
     fn length(self) -> u8 {
         match self {
             Cidr::V4(_, length) | Cidr::V6(_, length) => length,
+        }
+    }
+
+    /// Refuses what is an IPv4 range in another notation: sockets and URLs have its addresses in
+    /// their own, which it would never hold. A whole form, as `::ffff:0:0/96`, is a range of IPv6.
+    fn plain(self) -> Result<Cidr, String> {
+        match (self, inside::notation(self.base())) {
+            (Cidr::V6(_, length @ 97..), Some(inside)) => {
+                let meant = Cidr::V4(inside.to_bits(), length - 96);
+                Err(format!("it holds IPv4 addresses in IPv6: write {meant}"))
+            }
+            _ => Ok(self),
         }
     }
 
@@ -117,7 +131,7 @@ impl FromStr for Cidr {
         };
         let whole = Cidr::only(base.parse().map_err(|_| wrong())?);
         let Some(length) = length else {
-            return Ok(whole);
+            return whole.plain();
         };
         // `+8` and `08` are numbers to the parser of numbers.
         let is_plain = length.bytes().all(|b| b.is_ascii_digit()) && !length.starts_with("00");
@@ -128,7 +142,7 @@ impl FromStr for Cidr {
             _ => return Err(wrong()),
         };
         match range.cut() == range {
-            true => Ok(range),
+            true => range.plain(),
             // Who writes this has one of the two in mind, and they differ by a whole network.
             false => Err(format!("it must be {} or {whole}", range.cut())),
         }
@@ -197,11 +211,32 @@ mod tests {
             ("[::1]", "fd00::/8"),
             ("10.1.2.3/8", "10.0.0.0/8 or 10.1.2.3/32"),
             ("fd00::1/8", "fd00::/8 or fd00::1/128"),
+            // As IPv4, which is in them.
+            ("::ffff:127.0.0.1", "write 127.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
+            ("::ffff:a9fe:a9fe/128", "write 169.254.169.254/32"),
+            ("::ffff:0:0/97", "write 0.0.0.0/1"),
+            ("64:ff9b::10.0.0.0/104", "write 10.0.0.0/8"),
+            ("::ffff:0:192.168.0.0/112", "write 192.168.0.0/16"),
+            ("::10.0.0.0/104", "write 10.0.0.0/8"),
         ] {
             let error = text.parse::<Cidr>().expect_err(text);
             assert!(error.contains(words), "{text}: {error}");
         }
         assert_eq!(read(" ::1 ").to_string(), "::1/128");
+        // Whole forms, and addresses that are none.
+        for range in [
+            "::/0",
+            "::/96",
+            "::ffff:0:0/96",
+            "64:ff9b::/96",
+            "64:ff9b:1::/48",
+            "2002::/16",
+            "::/128",
+            "::1/128",
+        ] {
+            assert!(range.parse::<Cidr>().is_ok(), "{range}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! but the guard makes one.
 
 mod cidr;
+mod inside;
 mod ports;
 mod ranges;
 
@@ -104,7 +105,7 @@ impl Guard {
     /// Judges an address. What is denied is denied, in whatever IPv6 address it is wrapped;
     /// what is allowed is exactly what was written.
     pub fn check(&self, ip: IpAddr) -> Result<Checked, Refusal> {
-        let inside = ranges::inside(ip).map(IpAddr::from);
+        let inside = inside::any(ip).map(IpAddr::from);
         let denies = |range: &&Cidr| {
             range.contains(ip) || inside.is_some_and(|inside| range.contains(inside))
         };
@@ -114,17 +115,14 @@ impl Guard {
         if self.allows(ip) {
             return Ok(Checked(ip));
         }
-        if let Some(inside) = ranges::behind_nat64(ip).map(IpAddr::from) {
-            return match ranges::find(inside).filter(|_| !self.allows(inside)) {
-                Some(range) => Err(Refusal::SpecialInside(ip, inside, range)),
-                None => Ok(Checked(ip)),
-            };
-        }
-        if let Some(range) = ranges::find(ip) {
+        let nat64 = inside::behind_nat64(ip);
+        // NAT64 is a special range itself, in which all is as what is inside.
+        if let Some(range) = ranges::find(ip).filter(|_| nat64.is_none()) {
             return Err(Refusal::Special(ip, range));
         }
-        let isatap = ranges::behind_isatap(ip).map(IpAddr::from);
-        match isatap.and_then(|inside| Some((inside, ranges::find(inside)?))) {
+        let inside = nat64.or_else(|| inside::behind_isatap(ip));
+        let inside = inside.map(IpAddr::from).filter(|ip| !self.allows(*ip));
+        match inside.and_then(|inside| Some((inside, ranges::find(inside)?))) {
             Some((inside, range)) => Err(Refusal::SpecialInside(ip, inside, range)),
             None => Ok(Checked(ip)),
         }
@@ -164,11 +162,14 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Special(ip, (range, what)) => {
                 write!(f, "{ip} is refused: {what} ({range})")?;
-                allow(f, *ip)
+                match inside::notation(*ip) {
+                    Some(inside) => write!(f, "; only {inside} itself can be allowed"),
+                    None => allow(f, *ip),
+                }
             }
             Refusal::SpecialInside(ip, inside, (range, what)) => {
                 write!(f, "{ip} is refused: {inside} is inside, {what} ({range})")?;
-                allow(f, *ip)
+                allow(f, *inside)
             }
             Refusal::Denied(ip, range) => write!(
                 f,

@@ -5,7 +5,7 @@
 //! Ranges that the registries call globally reachable (AS112, AMT and the like) are among them:
 //! infrastructure is there, and nobody's webhooks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::cidr::Cidr;
 
@@ -157,46 +157,4 @@ pub fn find(ip: IpAddr) -> Option<&'static Range> {
         IpAddr::V4(_) => V4.iter().find(holds),
         IpAddr::V6(_) => V6.iter().find(holds),
     }
-}
-
-/// The IPv4 address that a NAT64 gateway with the well-known prefix sends to. Where DNS64 is in
-/// use all IPv4 servers have such addresses, so it is the one that counts.
-pub fn behind_nat64(ip: IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        IpAddr::V6(ip) if ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => Some(last(ip)),
-        _ => None,
-    }
-}
-
-/// The IPv4 address in an ISATAP interface identifier, which routers of that kind send to.
-pub fn behind_isatap(ip: IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        IpAddr::V6(ip) if matches!(ip.segments()[4..6], [0 | 0x200, 0x5efe]) => Some(last(ip)),
-        _ => None,
-    }
-}
-
-/// Any IPv4 address inside an IPv6 one, in whatever of the known ways.
-pub fn inside(ip: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(v6) = ip else {
-        return None;
-    };
-    match v6.segments() {
-        // ::1 and :: are no IPv4 addresses.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => Some(last(v6)),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(last(v6)),
-        [0x2002, a, b, ..] => Some(of(a, b)),
-        [0x2001, 0, .., a, b] => Some(of(!a, !b)),
-        _ => behind_isatap(ip),
-    }
-}
-
-fn last(ip: Ipv6Addr) -> Ipv4Addr {
-    let [.., a, b] = ip.segments();
-    of(a, b)
-}
-
-fn of(high: u16, low: u16) -> Ipv4Addr {
-    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }

@@ -53,7 +53,8 @@ fn special_ranges_are_refused_to_their_edges_and_named() {
                 text.starts_with(&format!("{} is refused: ", ip(address))),
                 "{text}"
             );
-            assert!(text.contains("--allow-cidr"), "{text}");
+            let helps = text.contains("--allow-cidr") || what == "IPv4-";
+            assert!(helps, "{text}");
         }
     }
     for open in [
@@ -149,7 +150,29 @@ fn an_ipv4_address_is_refused_in_whatever_it_is_wrapped() {
     let private = guard(&["10.0.0.0/8"], &[]);
     assert!(private.check(ip("64:ff9b::10.0.0.1")).is_ok());
     assert!(private.check(ip("64:ff9b::127.0.0.1")).is_err());
+    assert!(private.check(ip("2a00:1:2:3:0:5efe:10.0.0.1")).is_ok());
+    assert!(private.check(ip("2a00:1:2:3:0:5efe:127.0.0.1")).is_err());
+    assert!(private.check(ip("fe80::5efe:10.0.0.1")).is_err());
     assert!(private.check(ip("::ffff:10.0.0.1")).is_err());
+}
+
+#[test]
+fn what_is_said_to_allow_an_ipv4_address_in_ipv6_does() {
+    for (address, words) in [
+        ("64:ff9b::10.0.0.1", "--allow-cidr 10.0.0.1/32 "),
+        ("2a00:1:2:3:0:5efe:10.0.0.1", "--allow-cidr 10.0.0.1/32 "),
+        ("2002:a00:1::1", "--allow-cidr 2002:a00:1::1/128 "),
+        ("::ffff:10.0.0.1", "; only 10.0.0.1 itself can be allowed"),
+        ("::10.0.0.1", "; only 10.0.0.1 itself can be allowed"),
+        ("::ffff:0:10.0.0.1", "; only 10.0.0.1 itself can be allowed"),
+    ] {
+        let text = refusal(&Guard::default(), address);
+        assert!(text.contains(words), "{address}: {text}");
+        if let Some((_, range)) = words.split_once("cidr ") {
+            let allowing = guard(&[range.trim()], &[]);
+            assert!(allowing.check(ip(address)).is_ok(), "{address}");
+        }
+    }
 }
 
 #[test]

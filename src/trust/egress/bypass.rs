@@ -72,6 +72,10 @@ fn read(text: &str) -> Result<Rule, String> {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.parse().ok().filter(|bits| *bits <= most);
         let bits = bits.ok_or_else(wrong)?;
+        let (address, bits) = match (canonical(address), bits) {
+            (inside @ IpAddr::V4(_), 96..) => (inside, bits - 96),
+            _ => (address, bits),
+        };
         return Ok(Rule {
             what: What::Net(address, bits),
             port: None,
@@ -178,6 +182,10 @@ mod tests {
             ("[::1]:80", "::1", 81, false),
             ("::ffff:10.0.0.1", "10.0.0.1", 80, true),
             ("10.0.0.1", "::ffff:a00:1", 80, true),
+            ("::ffff:10.0.0.0/104", "10.2.0.1", 80, true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", 80, false),
+            ("::ffff:10.0.0.0/104", "::ffff:a00:1", 80, true),
+            ("::ffff:0:0/96", "8.8.8.8", 80, true),
             ("a  b.example c", "b.example", 80, true),
             ("1.1", "1.1.example", 80, false),
             ("example", "h.example", 80, true),

@@ -1,16 +1,18 @@
-//! What the headers of a request say of its signature.
+//! What the headers of a request say of its signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::HeaderMap;
 
-use super::message::{DIGEST, INPUT, SIGNATURE, base_of};
+use super::capture::read_template;
+use super::inputs::read_message;
+use super::key::Kind;
 use super::scheme::{Names, Scheme};
-use super::template::{Encoding, Part, Place, Template, Text};
+use super::template::Text;
 use super::verify::{Check, Received};
 use super::{Digits, Subject};
 
-/// Headers by which other schemes are known.
+/// Headers by which schemes are known.
 const SIGNS: [(&str, &str); 7] = [
     ("webhook-signature", "standard"),
     ("svix-signature", "svix"),
@@ -21,30 +23,46 @@ const SIGNS: [(&str, &str); 7] = [
     ("signature-input", "rfc9421"),
 ];
 
+/// More signatures than that nobody makes, and each costs a look at the whole body.
+pub const MOST: usize = 16;
+
 /// Signatures and what they are over, but for what a verifier may try otherwise.
-pub struct Claims<'a> {
+pub struct Claim<'a> {
     pub id: &'a str,
     /// Unix milliseconds, where the scheme has a time.
     pub at: Option<u64>,
-    /// `v1` and `v1a`, where the scheme tells.
-    pub kinds: Vec<&'a str>,
-    pub covers_digest: bool,
-    over: Over<'a>,
-    signatures: Vec<Vec<u8>>,
+    /// Unix milliseconds of its end, where it has one.
+    pub expires: Option<u64>,
+    pub signatures: Vec<Claimed>,
+    pub over: Over<'a>,
+}
+
+/// A signature, and of what kind it says it is.
+pub struct Claimed {
+    pub kind: Option<Kind>,
+    pub bytes: Vec<u8>,
 }
 
 /// What is signed, to be made of an id and a body.
-enum Over<'a> {
+pub enum Over<'a> {
     Webhook,
     Template(&'a Text),
-    /// The base is there already.
-    Message(String),
+    /// The base is there already; and whether what is covered has a digest of the body.
+    Message {
+        base: String,
+        digest: bool,
+    },
 }
 
-impl Claims<'_> {
+impl Claim<'_> {
     /// Whether parts of the request are signed, and not the id and body themselves.
     pub fn is_of_request(&self) -> bool {
-        matches!(self.over, Over::Message(_))
+        matches!(self.over, Over::Message { .. })
+    }
+
+    /// Whether it says of all signatures that they are of this kind.
+    pub fn is_all(&self, kind: Kind) -> bool {
+        self.signatures.iter().all(|s| s.kind == Some(kind))
     }
 
     /// Whether a signature is this key's, over this id and body.
@@ -60,247 +78,96 @@ impl Claims<'_> {
         let signed = match &self.over {
             Over::Webhook => [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat(),
             Over::Template(text) => text.bytes(&subject),
-            Over::Message(base) => base.clone().into_bytes(),
+            Over::Message { base, .. } => base.clone().into_bytes(),
         };
         check.fits(&self.signatures, &signed)
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
-    let value = headers.get(name).ok_or_else(|| missing(headers, name))?;
-    value
-        .to_str()
-        .map_err(|_| format!("the header {name} is not plain ASCII"))
+/// The value of a header that must be there once: of two, one receiver takes the first and another
+/// the last.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str, own: &str) -> Result<&'a str, String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or_else(|| missing(headers, name, own))?;
+    match values.count() {
+        0 => value
+            .to_str()
+            .map_err(|_| format!("the header {name} is not plain ASCII")),
+        n => Err(format!(
+            "the header {name} stands {} times: only one of them can be signed",
+            n + 1
+        )),
+    }
 }
 
-fn missing(headers: &HeaderMap, name: &str) -> String {
+/// `own`: the header by which the scheme itself is known.
+pub fn missing(headers: &HeaderMap, name: &str, own: &str) -> String {
     let found = SIGNS.iter().find(|(sign, _)| headers.contains_key(*sign));
     match found {
-        Some((sign, scheme)) if *sign != name && !name.ends_with("-timestamp") => {
+        Some((sign, scheme)) if !headers.contains_key(own) => {
             format!("there is no header {name}, but {sign}: is the scheme {scheme}?")
         }
         _ => format!("there is no header {name}"),
     }
 }
 
-fn time(text: &str, name: &str) -> Result<u64, String> {
+pub fn time(text: &str, name: &str) -> Result<u64, String> {
     let number = text.parse::<u64>().ok().filter(|n| n.to_string() == text);
     number.ok_or_else(|| format!("the time in {name} is not a number"))
 }
 
-/// The error is a sentence.
+/// One or more, each of which would do. The error is a sentence.
 pub fn read_claims<'a>(
     scheme: &'a Scheme,
     received: &'a Received<'a>,
-) -> Result<Claims<'a>, String> {
+) -> Result<Vec<Claim<'a>>, String> {
     match scheme {
-        Scheme::Webhook(names) => read_webhook(names, received.headers),
-        Scheme::Template(template) => read_template(template, received.headers),
+        Scheme::Webhook(names) => Ok(vec![read_webhook(names, received.headers)?]),
+        Scheme::Template(template) => Ok(vec![read_template(template, received)?]),
         Scheme::Message(_) => read_message(received),
     }
 }
 
-fn read_webhook<'a>(names: &Names, headers: &'a HeaderMap) -> Result<Claims<'a>, String> {
-    let value = text(headers, names.signature)?;
-    let (mut signatures, mut kinds) = (Vec::new(), Vec::new());
+fn read_webhook<'a>(names: &Names, headers: &'a HeaderMap) -> Result<Claim<'a>, String> {
+    let own = names.signature;
+    let id = text(headers, names.id.unwrap_or("webhook-id"), own);
+    let value = text(headers, own, own)?;
+    let mut signatures = Vec::new();
     for signature in value.split(' ').filter(|s| !s.is_empty()) {
-        let part = signature.split_once(',');
-        let decoded = part.and_then(|(kind, text)| Some((kind, STANDARD.decode(text).ok()?)));
-        let Some((kind, bytes)) = decoded else {
-            return Err(format!(
-                "{} holds what is no signature: each must be as v1,… or v1a,… with base64",
-                names.signature
-            ));
+        let wrong = || {
+            format!("{own} holds what is no signature: each must be as v1,… or v1a,… with base64")
         };
-        kinds.push(kind);
-        signatures.push(bytes);
+        let (kind, text) = signature.split_once(',').ok_or_else(wrong)?;
+        let kind = match kind {
+            "v1" => Kind::Hmac,
+            "v1a" => Kind::Ed25519,
+            // Of a version to come, say: the libraries of receivers skip it.
+            _ => continue,
+        };
+        let bytes = STANDARD.decode(text).map_err(|_| wrong())?;
+        signatures.push(Claimed {
+            kind: Some(kind),
+            bytes,
+        });
     }
-    let seconds = time(text(headers, names.timestamp)?, names.timestamp)?;
+    match signatures.len() {
+        0 => return Err(format!("{own} holds no signature as v1,… or v1a,…")),
+        1..=MOST => {}
+        n => {
+            return Err(format!(
+                "{own} holds {n} signatures; at most {MOST} are tried"
+            ));
+        }
+    }
+    let seconds = time(text(headers, names.timestamp, own)?, names.timestamp)?;
     if seconds > 100_000_000_000 {
         return Err(format!("{} is not in seconds", names.timestamp));
     }
-    Ok(Claims {
-        id: text(headers, names.id.unwrap_or("webhook-id"))?,
+    Ok(Claim {
+        id: id?,
         at: Some(seconds * 1000),
-        kinds,
-        covers_digest: false,
-        over: Over::Webhook,
+        expires: None,
         signatures,
+        over: Over::Webhook,
     })
-}
-
-fn read_template<'a>(template: &'a Template, headers: &'a HeaderMap) -> Result<Claims<'a>, String> {
-    let value = text(headers, template.header.as_str())?;
-    let (mut at, mut id) = (None, None);
-    let beside = template
-        .others
-        .iter()
-        .map(|(name, text)| (name.as_str(), text));
-    for (name, pattern) in beside.chain([(template.header.as_str(), &template.value)]) {
-        let value = text(headers, name)?;
-        let found = pattern
-            .capture(value)
-            .ok_or_else(|| format!("the header {name} is not as the scheme says"))?;
-        for (place, text) in found {
-            match place {
-                Place::Timestamp => at = at.or(Some(time(text, name)?.saturating_mul(1000))),
-                Place::TimestampMs => at = Some(time(text, name)?),
-                Place::Id => id = Some(text),
-                _ => {}
-            }
-        }
-    }
-    let signed = &template.signed;
-    if at.is_none() && (signed.has(Place::Timestamp) || signed.has(Place::TimestampMs)) {
-        return Err("the scheme signs a time, and no header of it tells it".into());
-    }
-    let usual = headers.get("webhook-id").and_then(|id| id.to_str().ok());
-    Ok(Claims {
-        id: id.or(usual).unwrap_or_default(),
-        at,
-        kinds: Vec::new(),
-        covers_digest: false,
-        over: Over::Template(signed),
-        signatures: find_signatures(value, template.encoding),
-    })
-}
-
-/// All that may be a signature in the value of a header.
-fn find_signatures(value: &str, encoding: Encoding) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    // Of SHA-1, 256 and 512 or ed25519.
-    for bytes in [20usize, 32, 64] {
-        let length = match encoding {
-            Encoding::Hex => bytes * 2,
-            Encoding::Base64 => bytes.div_ceil(3) * 4,
-        };
-        for begin in 0..=value.len().saturating_sub(length) {
-            let Some(part) = value.get(begin..begin + length) else {
-                continue;
-            };
-            let decoded = match encoding {
-                Encoding::Hex => super::key::from_hex(part),
-                Encoding::Base64 => STANDARD.decode(part).ok(),
-            };
-            found.extend(decoded.filter(|d| d.len() == bytes));
-        }
-    }
-    found
-}
-
-fn read_message<'a>(received: &'a Received<'a>) -> Result<Claims<'a>, String> {
-    let headers = received.headers;
-    let inputs = members(text(headers, INPUT.as_str())?);
-    let values = members(text(headers, SIGNATURE.as_str())?);
-    let mut why = "signature-input and signature have no label in common".to_owned();
-    for (label, params) in inputs {
-        let Some((_, value)) = values.iter().find(|(other, _)| *other == label) else {
-            continue;
-        };
-        let value = value.strip_prefix(':').and_then(|v| v.strip_suffix(':'));
-        let Some(signature) = value.and_then(|v| STANDARD.decode(v).ok()) else {
-            why = "signature is not as :base64:".into();
-            continue;
-        };
-        match read_input(params, received) {
-            Ok((names, at, base)) => {
-                return Ok(Claims {
-                    id: "",
-                    at,
-                    kinds: Vec::new(),
-                    covers_digest: names.iter().any(|name| name == DIGEST.as_str()),
-                    over: Over::Message(format!("{base}\"@signature-params\": {params}")),
-                    signatures: vec![signature],
-                });
-            }
-            Err(e) => why = e,
-        }
-    }
-    Err(why)
-}
-
-type Input = (Vec<String>, Option<u64>, String);
-
-/// What is covered, when it was made, and the base.
-fn read_input(params: &str, received: &Received<'_>) -> Result<Input, String> {
-    let wrong = || "signature-input is not as (\"…\" \"…\");created=…".to_owned();
-    let (list, rest) = params
-        .strip_prefix('(')
-        .and_then(|p| p.split_once(')'))
-        .ok_or_else(wrong)?;
-    let mut names = Vec::new();
-    for item in list.split(' ').filter(|item| !item.is_empty()) {
-        let name = item.strip_prefix('"').and_then(|i| i.strip_suffix('"'));
-        let name = name.ok_or_else(|| {
-            "signature-input covers a component with parameters, which is not known here".to_owned()
-        })?;
-        names.push(name.to_owned());
-    }
-    let created = rest
-        .split(';')
-        .find_map(|p| p.trim().strip_prefix("created="));
-    let created = created.map(|c| time(c, "signature-input")).transpose()?;
-    let at = created.map(|seconds| seconds.saturating_mul(1000));
-    let subject = Subject {
-        id: "",
-        at: at.unwrap_or_default(),
-        method: received.method,
-        url: received.url,
-        body: received.body,
-    };
-    let base = base_of(&names, &subject, received.headers)?;
-    Ok((names, at, base))
-}
-
-/// The members of a dictionary of structured fields, with what follows each name.
-fn members(text: &str) -> Vec<(&str, &str)> {
-    let (mut list, mut begin) = (Vec::new(), 0);
-    let (mut quoted, mut escaped, mut depth) = (false, false, 0i32);
-    for (at, c) in text.char_indices().chain([(text.len(), ',')]) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted && at < text.len() => {}
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth <= 0 || at == text.len() => {
-                list.extend(text[begin..at].trim().split_once('='));
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    list
-}
-
-impl Text {
-    /// The whole of it.
-    fn bytes(&self, subject: &Subject<'_>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.write(subject, "", &mut bytes);
-        bytes
-    }
-
-    /// What stands in the places of a value that is as this text says; more may follow.
-    fn capture<'v>(&self, value: &'v str) -> Option<Vec<(Place, &'v str)>> {
-        let mut found = Vec::new();
-        let mut rest = value;
-        let mut parts = self.parts().iter().peekable();
-        while let Some(part) = parts.next() {
-            match part {
-                Part::Plain(text) => rest = rest.strip_prefix(&**text)?,
-                Part::Place(place) => {
-                    let end = match parts.peek() {
-                        Some(Part::Plain(text)) => rest.find(&**text)?,
-                        Some(Part::Place(_)) => return None,
-                        None => rest.len(),
-                    };
-                    found.push((*place, &rest[..end]));
-                    rest = &rest[end..];
-                }
-            }
-        }
-        Some(found)
-    }
 }

@@ -53,6 +53,10 @@ impl Component {
         found.expect("all are there").0
     }
 
+    pub fn is_of_url(&self) -> bool {
+        !matches!(self, Component::Method | Component::Field(_))
+    }
+
     /// Nothing for a header that is not sent.
     pub fn value(&self, subject: &Subject<'_>, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let target = || uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();

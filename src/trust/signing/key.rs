@@ -36,6 +36,13 @@ pub enum KeyForm {
     Hex,
 }
 
+/// How signatures are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Hmac,
+    Ed25519,
+}
+
 /// A key to sign with, prepared once.
 pub enum Key {
     Hmac(hmac::Key),

@@ -119,6 +119,16 @@ pub fn base_of(
     let mut base = String::new();
     for name in names {
         let part = Component::parse(name)?;
+        if part.is_of_url() && subject.url.is_empty() {
+            return Err(format!(
+                "{name} is covered: say with --url which one was sent to"
+            ));
+        }
+        if let Component::Field(field) = &part
+            && headers.get_all(field).iter().any(|v| v.to_str().is_err())
+        {
+            return Err(format!("{name} is covered, and not plain ASCII"));
+        }
         let value = part.value(subject, &uri, headers);
         let value = value.ok_or_else(|| format!("{name} is covered, and not there"))?;
         let _ = writeln!(base, "\"{name}\": {value}");

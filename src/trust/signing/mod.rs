@@ -3,12 +3,16 @@
 //! [`Signing`] is what was agreed with a receiver: a scheme, and the keys with their times. The bytes
 //! that are signed are the very bytes that are sent. Nothing here reads a clock or a file.
 
+mod capture;
 mod claims;
 mod component;
+mod inputs;
 pub mod key;
 pub mod message;
 mod named;
 mod reencode;
+#[cfg(test)]
+mod refusing;
 pub mod scheme;
 pub mod template;
 #[cfg(test)]

@@ -4,7 +4,10 @@
 use serde::de::IgnoredAny;
 
 /// Longer ones are not tried with all spellings of JSON.
-const MOST: usize = 1 << 20;
+const MOST: usize = 1 << 18;
+
+/// A layout that makes it so many times as long is none that anybody sends.
+const MOST_TIMES: usize = 8;
 
 /// How JSON is laid out.
 #[derive(Clone, Copy)]
@@ -28,51 +31,56 @@ enum Spelling {
     Html,
 }
 
-/// Other bodies that differ from `body` in what is no difference to a program, each with what was
-/// done to it since it was signed, in words.
-pub fn candidates(body: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut add = |words: String, bytes: Vec<u8>| {
-        if bytes != body && !found.iter().any(|(_, known)| *known == bytes) {
-            found.push((words, bytes));
+/// All layouts, with what was done to a body that was laid out so.
+const LAYOUTS: [(Layout, &str); 5] = [
+    (Layout::AsIs, ""),
+    (Layout::Compact, "white space was put into its JSON"),
+    (
+        Layout::Spaced,
+        "the blanks behind its commas and colons were taken away",
+    ),
+    (Layout::Indented(2), "its indentation was taken away"),
+    (Layout::Indented(4), "its indentation was taken away"),
+];
+
+const SPELLINGS: [(Spelling, &str); 4] = [
+    (Spelling::AsIs, ""),
+    (
+        Spelling::Escaped,
+        "escapes as \\u00e9 were replaced by characters",
+    ),
+    (
+        Spelling::Plain,
+        "characters were replaced by escapes as \\u00e9",
+    ),
+    (
+        Spelling::Html,
+        "escapes as \\u003c were replaced by characters",
+    ),
+];
+
+/// Tries other bodies that differ from `body` in what is no difference to a program, one after
+/// another, until one fits: what was done to it since it was signed, in words. Anybody may have sent
+/// it: only one is held at a time, and none is much longer than the body.
+pub fn find(body: &[u8], fits: &mut dyn FnMut(&[u8]) -> bool) -> Option<String> {
+    let mut is_it = |bytes: &[u8]| bytes != body && fits(bytes);
+    for end in END_CHANGES {
+        if let Some((words, bytes)) = end(body)
+            && is_it(&bytes)
+        {
+            return Some(words.to_owned());
         }
-    };
-    for (words, bytes) in ends(body) {
-        add(words.to_owned(), bytes);
     }
     let text = std::str::from_utf8(body)
         .ok()
         .map(|t| t.trim_start_matches('\u{feff}'));
-    let json = text.filter(|t| t.len() <= MOST && serde_json::from_str::<IgnoredAny>(t).is_ok());
-    let Some(json) = json else {
-        return found;
-    };
-    for (layout, laid) in [
-        (Layout::AsIs, ""),
-        (Layout::Compact, "white space was put into its JSON"),
-        (
-            Layout::Spaced,
-            "the blanks behind its commas and colons were taken away",
-        ),
-        (Layout::Indented(2), "its indentation was taken away"),
-        (Layout::Indented(4), "its indentation was taken away"),
-    ] {
-        for (spelling, spelled) in [
-            (Spelling::AsIs, ""),
-            (
-                Spelling::Escaped,
-                "escapes as \\u00e9 were replaced by characters",
-            ),
-            (
-                Spelling::Plain,
-                "characters were replaced by escapes as \\u00e9",
-            ),
-            (
-                Spelling::Html,
-                "escapes as \\u003c were replaced by characters",
-            ),
-        ] {
-            let text = spell(&lay_out(json, layout), spelling);
+    let json = text.filter(|t| t.len() <= MOST && serde_json::from_str::<IgnoredAny>(t).is_ok())?;
+    for (layout, laid) in LAYOUTS {
+        let Some(laid_out) = lay_out(json, layout) else {
+            continue;
+        };
+        for (spelling, spelled) in SPELLINGS {
+            let mut text = spell(&laid_out, spelling);
             let done: Vec<&str> = [laid, spelled]
                 .into_iter()
                 .filter(|w| !w.is_empty())
@@ -81,64 +89,79 @@ pub fn candidates(body: &[u8]) -> Vec<(String, Vec<u8>)> {
                 true => "white space around it was changed".to_owned(),
                 false => done.join(", and "),
             };
-            let slashes = text.replace('/', "\\/");
-            let with_end = format!("{text}\n");
-            add(words.clone(), text.into_bytes());
-            add(
-                format!("{words}, and the line end behind it taken away"),
-                with_end.into(),
-            );
-            add(format!("{words}, and \\/ replaced by /"), slashes.into());
+            if is_it(text.as_bytes()) {
+                return Some(words);
+            }
+            if text.contains('/') && is_it(text.replace('/', "\\/").as_bytes()) {
+                return Some(format!("{words}, and \\/ replaced by /"));
+            }
+            text.push('\n');
+            if is_it(text.as_bytes()) {
+                return Some(format!("{words}, and the line end behind it taken away"));
+            }
         }
     }
-    found
+    None
 }
 
-fn ends(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    const BOM: &[u8] = "\u{feff}".as_bytes();
-    let mut list = vec![
-        (
+/// A change at the ends or of the line ends, undone, where it may have been made.
+type EndChange = fn(&[u8]) -> Option<(&'static str, Vec<u8>)>;
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+const END_CHANGES: [EndChange; 6] = [
+    |body| {
+        Some((
             "the line end behind it was taken away",
             [body, b"\n"].concat(),
-        ),
-        (
+        ))
+    },
+    |body| {
+        Some((
             "the line end behind it was taken away",
             [body, b"\r\n"].concat(),
-        ),
-        (
+        ))
+    },
+    |body| {
+        Some((
             "the byte order mark before it was taken away",
             [BOM, body].concat(),
-        ),
-    ];
-    for end in [&b"\r\n"[..], b"\n"] {
-        if let Some(rest) = body.strip_suffix(end) {
-            list.push(("a line end was added behind it", rest.to_vec()));
-            break;
+        ))
+    },
+    |body| {
+        let rest = body.strip_suffix(b"\r\n").or(body.strip_suffix(b"\n"))?;
+        Some(("a line end was added behind it", rest.to_vec()))
+    },
+    |body| {
+        let rest = body.strip_prefix(BOM)?;
+        Some(("a byte order mark was added before it", rest.to_vec()))
+    },
+    |body| {
+        let text = String::from_utf8_lossy(body);
+        if text.contains("\r\n") {
+            let bytes = text.replace("\r\n", "\n").into_bytes();
+            return Some(("its line ends were made CR LF", bytes));
         }
-    }
-    if let Some(rest) = body.strip_prefix(BOM) {
-        list.push(("a byte order mark was added before it", rest.to_vec()));
-    }
-    if body.windows(2).any(|pair| pair == b"\r\n") {
-        let text = String::from_utf8_lossy(body).replace("\r\n", "\n");
-        list.push(("its line ends were made CR LF", text.into_bytes()));
-    } else if body.contains(&b'\n') {
-        let text = String::from_utf8_lossy(body).replace('\n', "\r\n");
-        list.push(("its line ends were made LF", text.into_bytes()));
-    }
-    list
-}
+        let bytes = text.replace('\n', "\r\n").into_bytes();
+        Some(("its line ends were made LF", bytes))
+    },
+];
 
-/// Lays out JSON anew; what stands in strings and numbers stays as it is.
-fn lay_out(json: &str, layout: Layout) -> String {
+/// Lays out JSON anew; what stands in strings and numbers stays as it is. Nothing if that is far too
+/// long: each level of nesting adds to each line.
+fn lay_out(json: &str, layout: Layout) -> Option<String> {
     if let Layout::AsIs = layout {
-        return json.trim().to_owned();
+        return Some(json.trim().to_owned());
     }
+    let most = 1024 + json.len() * MOST_TIMES;
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0;
     let (mut in_string, mut escaped) = (false, false);
     let mut chars = json.chars().peekable();
     while let Some(c) = chars.next() {
+        if out.len() > most {
+            return None;
+        }
         if in_string {
             out.push(c);
             in_string = escaped || c != '"';
@@ -181,7 +204,7 @@ fn lay_out(json: &str, layout: Layout) -> String {
             }
         }
     }
-    out
+    Some(out)
 }
 
 fn line(out: &mut String, layout: Layout, depth: usize) {
@@ -261,9 +284,8 @@ mod tests {
             "{\n  \"a\": [\n    1.10,\n    {\n      \"b\\\"\": \"xé: ,\"\n    }\n  ],\n  \"c\": {},\n  \"d\": []\n}\n",
             "\u{feff}{\"a\": [1.10, {\"b\\\"\": \"x\\u00e9: ,\"}], \"c\": {}, \"d\": []}",
         ] {
-            let found = candidates(seen.as_bytes());
-            let hit = found.iter().find(|(_, bytes)| bytes == signed.as_bytes());
-            assert!(hit.is_some(), "{seen}: {found:?}");
+            let found = find(seen.as_bytes(), &mut |bytes| bytes == signed.as_bytes());
+            assert!(found.is_some(), "{seen}");
         }
         for (signed, seen) in [
             ("hi\n", "hi"),
@@ -276,10 +298,40 @@ mod tests {
             ("{\"a\":\"😀\"}", "{\"a\":\"\\ud83d\\ude00\"}"),
             ("{\n    \"a\": 1\n}", "{\"a\":1}"),
         ] {
-            let found = candidates(seen.as_bytes());
-            assert!(found.iter().any(|(_, b)| b == signed.as_bytes()), "{seen}");
+            let found = find(seen.as_bytes(), &mut |bytes| bytes == signed.as_bytes());
+            assert!(found.is_some(), "{seen}");
         }
-        assert!(candidates(b"").len() < 10 && candidates(&[0xff; 9]).len() < 10);
+        assert!(tried(b"").0 < 10 && tried(&[0xff; 9]).0 < 10);
+    }
+
+    /// How many bodies are tried in vain, and how many bytes the longest has.
+    fn tried(body: &[u8]) -> (usize, usize) {
+        let (mut n, mut longest) = (0, 0);
+        find(body, &mut |bytes| {
+            (n, longest) = (n + 1, longest.max(bytes.len()));
+            false
+        });
+        (n, longest)
+    }
+
+    #[test]
+    fn a_body_made_to_cost_is_tried_within_bounds() {
+        let deep = |n: usize, inner: usize| {
+            let inner = vec!["1"; inner].join(",");
+            "[".repeat(n) + &inner + &"]".repeat(n)
+        };
+        for body in [deep(120, 60_000), deep(126, 200_000), "é/".repeat(90_000)] {
+            let body = if body.starts_with('[') {
+                body
+            } else {
+                format!("\"{body}\"")
+            };
+            let (n, longest) = tried(body.as_bytes());
+            assert!(
+                n <= 70 && longest <= 100_000 + body.len() * 14,
+                "{n} {longest}"
+            );
+        }
     }
 
     #[test]
@@ -307,14 +359,13 @@ mod tests {
                 Layout::Indented(2),
             ] {
                 for spelling in [Spelling::Escaped, Spelling::Plain, Spelling::Html] {
-                    spell(&lay_out(&text, layout), spelling);
+                    spell(&lay_out(&text, layout).unwrap(), spelling);
                 }
             }
-            let found = candidates(text.as_bytes());
-            assert!(
-                found.iter().all(|(_, b)| b != text.as_bytes()),
-                "seed {seed}, {round}"
-            );
+            find(text.as_bytes(), &mut |bytes| {
+                assert!(bytes != text.as_bytes(), "seed {seed}, {round}");
+                false
+            });
         }
     }
 }

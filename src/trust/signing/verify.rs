@@ -12,11 +12,11 @@ use ring::hmac;
 use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};
 use ureq::http::HeaderMap;
 
-use super::claims::{Claims, read_claims};
-use super::key::{Key, KeyForm, public_key};
-use super::reencode::candidates;
+use super::claims::{Claim, Claimed, Over, read_claims};
+use super::inputs::Digests;
+use super::key::{Key, KeyForm, Kind, public_key};
 use super::scheme::Contract;
-use super::{Signing, TimedKey, message};
+use super::{Signing, TimedKey, reencode};
 use crate::message::timestamp::format_rfc3339;
 use crate::trust::secret::Secret;
 
@@ -61,12 +61,22 @@ impl Check {
         }
     }
 
-    /// Whether one of these is its signature of these bytes.
-    pub fn fits(&self, signatures: &[Vec<u8>], signed: &[u8]) -> bool {
-        signatures.iter().any(|signature| match self {
-            Check::Hmac(key) => hmac::verify(key, signed, signature).is_ok(),
+    fn kind(&self) -> Kind {
+        match self {
+            Check::Hmac(_) => Kind::Hmac,
+            Check::Ed25519(_) => Kind::Ed25519,
+        }
+    }
+
+    /// Whether one of these is its signature of these bytes, and says nothing else of itself.
+    pub fn fits(&self, signatures: &[Claimed], signed: &[u8]) -> bool {
+        let mut own = signatures
+            .iter()
+            .filter(|s| s.kind.is_none_or(|kind| kind == self.kind()));
+        own.any(|signature| match self {
+            Check::Hmac(key) => hmac::verify(key, signed, &signature.bytes).is_ok(),
             Check::Ed25519(public) => UnparsedPublicKey::new(&ED25519, public)
-                .verify(signed, signature)
+                .verify(signed, &signature.bytes)
                 .is_ok(),
         })
     }
@@ -140,17 +150,44 @@ impl Verifier {
         tolerance: Duration,
     ) -> Result<String, Vec<String>> {
         let claims = read_claims(&self.contract.scheme, received).map_err(|e| vec![e])?;
-        let fits = |known: &Known| claims.fits(&known.check, received, claims.id, received.body);
-        let Some(n) = self.keys.iter().position(fits) else {
-            return Err(self.explain(received, &claims));
-        };
-        let mut wrong = Vec::new();
-        let key = match self.keys.len() {
+        let mut first_wrong = None;
+        for claim in &claims {
+            let fits = |known: &Known| claim.fits(&known.check, received, claim.id, received.body);
+            let Some(n) = self.keys.iter().position(fits) else {
+                continue;
+            };
+            let wrong = self.doubt(n, claim, received, now, tolerance);
+            if wrong.is_empty() {
+                let key = self.name(n);
+                return Ok(match claim.at {
+                    Some(at) => format!("signed by {key}, {} ago", seconds(now.saturating_sub(at))),
+                    None => format!("signed by {key}"),
+                });
+            }
+            first_wrong = first_wrong.or(Some(wrong));
+        }
+        Err(first_wrong.unwrap_or_else(|| vec![self.explain(received, &claims)]))
+    }
+
+    fn name(&self, n: usize) -> String {
+        match self.keys.len() {
             1 => "the key".to_owned(),
             _ => format!("key {}", n + 1),
-        };
-        if let Some(at) = claims.at {
-            let (known, when) = (&self.keys[n], format_rfc3339);
+        }
+    }
+
+    /// What is wrong with a signature that is one of key `n`.
+    fn doubt(
+        &self,
+        n: usize,
+        claim: &Claim<'_>,
+        received: &Received<'_>,
+        now: u64,
+        tolerance: Duration,
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(at) = claim.at {
+            let (known, when, key) = (&self.keys[n], format_rfc3339, self.name(n));
             if at < known.from {
                 let from = when(known.from);
                 wrong.push(format!(
@@ -164,80 +201,106 @@ impl Verifier {
             }
             wrong.extend(too_far(at, now, tolerance));
         }
-        wrong.extend(look_at_digest(received, &claims));
-        match wrong.is_empty() {
-            true => Ok(match claims.at {
-                Some(at) => format!("signed by {key}, {} ago", seconds(now.saturating_sub(at))),
-                None => format!("signed by {key}"),
-            }),
-            false => Err(wrong),
+        if let Some(expires) = claim.expires.filter(|expires| *expires <= now) {
+            let ago = seconds(now - expires);
+            wrong.push(format!(
+                "the signature fits, but says of itself that it ended {ago} ago (expires)"
+            ));
         }
+        wrong.extend(look_at_body(received, claim));
+        wrong
     }
 
     /// No key fits: what else may have been signed.
-    fn explain(&self, received: &Received<'_>, claims: &Claims<'_>) -> Vec<String> {
-        let fits = |id: &str, body: &[u8]| {
+    fn explain(&self, received: &Received<'_>, claims: &[Claim<'_>]) -> String {
+        let fits = |claim: &Claim<'_>, id: &str, body: &[u8]| {
             let mut keys = self.keys.iter();
-            keys.any(|known| claims.fits(&known.check, received, id, body))
+            keys.any(|known| claim.fits(&known.check, received, id, body))
         };
-        if let Some(digest) = look_at_digest(received, claims) {
-            return vec![digest];
+        if let Some(wrong) = claims.iter().find_map(|c| look_at_body(received, c)) {
+            return wrong;
         }
-        let changed = candidates(received.body);
-        if let Some((done, _)) = changed.iter().find(|(_, body)| fits(claims.id, body)) {
-            return vec![format!(
-                "the body is not as it was signed: {done}. Verify the bytes as they arrived, before \
-                 any parser"
-            )];
-        }
-        let ids = ["webhook-id", "svix-id", "idempotency-key", "x-request-id"];
-        let ids = ids
-            .iter()
-            .filter_map(|name| Some((name, received.headers.get(*name)?)));
-        let mut ids = ids.filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
-        if let Some((name, _)) = ids.find(|(_, id)| *id != claims.id && fits(id, received.body)) {
-            return vec![format!(
-                "it is signed with another id, that of the header {name}"
-            )];
+        // What is of the request is not made of the body.
+        if let [claim] = claims
+            && !claim.is_of_request()
+        {
+            let changed = reencode::find(received.body, &mut |body| fits(claim, claim.id, body));
+            if let Some(done) = changed {
+                return format!(
+                    "the body is not as it was signed: {done}. Verify the bytes as they arrived, \
+                     before any parser"
+                );
+            }
+            let ids = ["webhook-id", "svix-id", "idempotency-key", "x-request-id"];
+            let ids = ids
+                .iter()
+                .filter_map(|name| Some((name, received.headers.get(*name)?)));
+            let mut ids = ids.filter_map(|(name, value)| Some((*name, value.to_str().ok()?)));
+            let id = ids.find(|(_, id)| *id != claim.id && fits(claim, id, received.body));
+            if let Some((name, _)) = id {
+                return format!("it is signed with another id, that of the header {name}");
+            }
         }
         let mut others = self.others.iter();
-        let other =
-            others.find(|(_, check)| claims.fits(check, received, claims.id, received.body));
+        let other = others.find(|(_, check)| {
+            let mut claims = claims.iter();
+            claims.any(|claim| claim.fits(check, received, claim.id, received.body))
+        });
         if let Some((words, _)) = other {
-            return vec![format!(
-                "whoever signed it has another form of the secret: {words}"
-            )];
+            return format!("whoever signed it has another form of the secret: {words}");
         }
-        let has = |wanted: fn(&Check) -> bool| self.keys.iter().any(|known| wanted(&known.check));
-        let all = |kind| !claims.kinds.is_empty() && claims.kinds.iter().all(|k| *k == kind);
-        let text = if all("v1a") && !has(|check| matches!(check, Check::Ed25519(_))) {
-            "it is signed with ed25519 (v1a), and the secret is one for HMAC: the public key (whpk_) \
-             is needed"
-        } else if all("v1") && !has(|check| matches!(check, Check::Hmac(_))) {
-            "it is signed with HMAC (v1), and the key is one of ed25519"
-        } else if claims.is_of_request() {
+        let has = |kind| self.keys.iter().any(|known| known.check.kind() == kind);
+        let all = |kind| claims.iter().all(|claim| claim.is_all(kind));
+        let of_request = claims.iter().any(Claim::is_of_request);
+        let text = if all(Kind::Ed25519) && !has(Kind::Ed25519) {
+            match of_request {
+                true => {
+                    "it says that it is signed with ed25519 (alg), and the secret is one for HMAC: \
+                     the public key (whpk_) is needed"
+                }
+                false => {
+                    "it is signed with ed25519 (v1a), and the secret is one for HMAC: the public \
+                     key (whpk_) is needed"
+                }
+            }
+        } else if all(Kind::Hmac) && !has(Kind::Hmac) {
+            match of_request {
+                true => "it says that it is signed with HMAC (alg), and the key is one of ed25519",
+                false => "it is signed with HMAC (v1), and the key is one of ed25519",
+            }
+        } else if of_request {
             "no signature fits: the secret, method, URL or a header that is covered is another than \
              was signed"
         } else {
             "no signature fits: the secret, id, time or body is another than was signed (white \
              space, line ends and escapes of JSON were tried)"
         };
-        vec![text.into()]
+        text.into()
     }
 }
 
-fn look_at_digest(received: &Received<'_>, claims: &Claims<'_>) -> Option<String> {
-    let digest = claims
-        .covers_digest
-        .then(|| received.headers.get(message::DIGEST))??;
-    let digest = digest.to_str().ok()?;
-    if !digest.contains("sha-256=") || digest.contains(&message::content_digest(received.body)) {
+/// Whether the body is what a signature that does not hold it itself speaks of.
+fn look_at_body(received: &Received<'_>, claim: &Claim<'_>) -> Option<String> {
+    let Over::Message { digest, .. } = &claim.over else {
+        return None;
+    };
+    if !digest {
+        return Some(
+            "the body is not covered: content-digest is not among what signature-input names, so \
+             the body may be any"
+                .into(),
+        );
+    }
+    let digests = match Digests::of(received.headers) {
+        Ok(digests) => digests,
+        Err(e) => return Some(e),
+    };
+    if digests.fit(received.body) {
         return None;
     }
-    let mut changed = candidates(received.body).into_iter();
-    let same = changed.find(|(_, body)| digest.contains(&message::content_digest(body)));
+    let same = reencode::find(received.body, &mut |body| digests.fit(body));
     Some(match same {
-        Some((done, _)) => format!("the body is not that of content-digest: {done}"),
+        Some(done) => format!("the body is not that of content-digest: {done}"),
         None => "the body is not that of content-digest".into(),
     })
 }

@@ -10,15 +10,15 @@ use super::verify::{Received, Verifier};
 use super::{Signing, Subject, TimedKey};
 use crate::trust::secret::Secret;
 
-const AT: u64 = 1_700_000_000_000;
-const URL: &str = "https://h.example/a?b";
-const BODY: &[u8] = b"{\"a\": \"\\u00e9\", \"n\": 1.10}";
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-const SEED: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
-const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+pub const AT: u64 = 1_700_000_000_000;
+pub const URL: &str = "https://h.example/a?b";
+pub const BODY: &[u8] = b"{\"a\": \"\\u00e9\", \"n\": 1.10}";
+pub const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub const SEED: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+pub const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
-fn spec(scheme: &str) -> Spec {
+pub fn spec(scheme: &str) -> Spec {
     match scheme {
         "own" => Spec {
             header: Some("x-own".into()),
@@ -34,7 +34,7 @@ fn spec(scheme: &str) -> Spec {
     }
 }
 
-fn signing(scheme: &str, secrets: &[(&str, u64, u64)]) -> Signing {
+pub fn signing(scheme: &str, secrets: &[(&str, u64, u64)]) -> Signing {
     let contract = Arc::new(spec(scheme).build().unwrap());
     let keys = secrets.iter().map(|(secret, from, until)| TimedKey {
         from: *from,
@@ -45,7 +45,11 @@ fn signing(scheme: &str, secrets: &[(&str, u64, u64)]) -> Signing {
     Signing::new(contract, keys)
 }
 
-fn signed(scheme: &str, secret: &str) -> HeaderMap {
+pub fn signed(scheme: &str, secret: &str) -> HeaderMap {
+    sign_with(&signing(scheme, &[(secret, 0, u64::MAX)]))
+}
+
+pub fn sign_with(signing: &Signing) -> HeaderMap {
     let subject = Subject {
         id: "msg_1",
         at: AT,
@@ -56,12 +60,11 @@ fn signed(scheme: &str, secret: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("msg_1"));
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let signing = signing(scheme, &[(secret, 0, u64::MAX)]);
     signing.sign(&subject, &mut headers).unwrap();
     headers
 }
 
-fn verify_with(
+pub fn verify_with(
     verifier: &Verifier,
     headers: &HeaderMap,
     body: &[u8],
@@ -77,7 +80,12 @@ fn verify_with(
     verdict.map_err(|reasons| reasons.join("; "))
 }
 
-fn verify(scheme: &str, secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<String, String> {
+pub fn verify(
+    scheme: &str,
+    secret: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<String, String> {
     let contract = spec(scheme).build().unwrap();
     let verifier = Verifier::of_secret(contract, &Secret::new(secret.into())).unwrap();
     verify_with(&verifier, headers, body, AT + 2000)

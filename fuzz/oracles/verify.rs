@@ -14,6 +14,8 @@ const SCHEMES: [&str; 7] = [
     "standard", "svix", "github", "stripe", "shopify", "slack", "rfc9421",
 ];
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OLD: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const NEITHER: &str = "whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA=";
 const AT: u64 = 1_614_265_330_999;
 const URL: &str = "https://a.example/hook?b";
 const TOLERANCE: Duration = Duration::from_secs(300);
@@ -34,6 +36,7 @@ pub fn verify(bytes: &[u8]) {
     };
     let scheme = SCHEMES[usize::from(first % 7)];
     signed(scheme, rest);
+    rotated(scheme, rest);
     unsigned(scheme, rest);
 }
 
@@ -91,6 +94,36 @@ fn signed(scheme: &str, body: &[u8]) {
                 assert!(at + 3 >= value.len(), "{scheme}: {at}");
             }
         }
+    }
+}
+
+/// Two keys sign: a receiver that has one of them takes it, where the scheme has room for both.
+fn rotated(scheme: &str, body: &[u8]) {
+    let key = |secret: &str| contract(scheme).key(&Secret::new(secret.into()));
+    let keys = [OLD, SECRET].map(|secret| TimedKey::always(key(secret).expect("a key")));
+    let signing = Signing::new(contract(scheme).into(), keys.into());
+    let mut headers = HeaderMap::new();
+    headers.insert("webhook-id", HeaderValue::from_static("msg_1"));
+    let subject = Subject {
+        id: "msg_1",
+        at: AT,
+        method: "POST",
+        url: URL,
+        body,
+    };
+    signing.sign(&subject, &mut headers).expect("a key");
+    let received = Received {
+        method: "POST",
+        url: URL,
+        headers: &headers,
+        body,
+    };
+    let only_first = ["github", "shopify", "slack"].contains(&scheme);
+    for (n, secret) in [OLD, SECRET, NEITHER].into_iter().enumerate() {
+        let verifier = Verifier::of_secret(contract(scheme), &Secret::new(secret.into()));
+        let verdict = verifier.expect("a key").verify(&received, AT, TOLERANCE);
+        let good = n == 0 || (n == 1 && !only_first);
+        assert_eq!(verdict.is_ok(), good, "{scheme}, key {n}: {verdict:?}");
     }
 }
 

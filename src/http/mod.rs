@@ -235,7 +235,7 @@ impl Client {
         };
         let blots = login.map(Credential::blots);
         let response = self.run(make).map_err(|e| without(e, blots))?;
-        Ok(answer(response, login))
+        Ok(answer(response, login, self.gate.as_deref()))
     }
 
     /// Runs what `make` makes, told whether a kept connection may be used: once more where that turns
@@ -334,7 +334,11 @@ fn is_unauthorized(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Answer { status: 401, .. })
 }
 
-fn answer(response: Response<Body>, login: Option<&Credential<'_>>) -> Outcome {
+fn answer(
+    response: Response<Body>,
+    login: Option<&Credential<'_>>,
+    gate: Option<&Gate>,
+) -> Outcome {
     let status = response.status().as_u16();
     let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
     let retry_after = field(header::RETRY_AFTER)
@@ -352,6 +356,9 @@ fn answer(response: Response<Body>, login: Option<&Credential<'_>>) -> Outcome {
     }
     if let Some(login) = login {
         login.blots().hide(&mut kept);
+    }
+    if let Some(gate) = gate {
+        gate.blots().hide(&mut kept);
     }
     Outcome::Answer {
         status,

@@ -20,6 +20,7 @@ mod durable;
 mod durable_faults;
 mod durable_kills;
 mod egress;
+mod egress_hiding;
 mod egress_outage;
 mod egress_proxy;
 mod endpoints_cli;

@@ -1,29 +1,27 @@
 //! The way through a proxy: dialling it, the handshake, and whose fault it is when that fails.
 //!
 //! [`Gate`] is the one proxy of a process, shared by all workers. What is spoken is pure
-//! (`connect`, `socks`, `absolute`), and so is the judgement of how it fares (`health`); this file is
-//! the edge. Blocks until the deadlines of the exchange at the longest.
+//! (`connect`, `socks`, `absolute`), and so is how it fares (`health`); this file is the edge, and
+//! `judging` says what came of it. Blocks until the deadlines of the exchange at the longest.
 
 mod absolute;
 pub(super) mod connect;
 mod health;
+mod judging;
 pub(super) mod socks;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
-use ureq::Error;
 use zeroize::Zeroizing;
 
 use super::carrier::Carrier;
 use super::connect::connect as dial_addresses;
-use super::failure::{Failure, changed, is_timeout, short};
-use super::head::Head;
+use super::failure::{Failure, is_timeout, short};
 use super::names::LookUpError;
 use super::stream::Stream;
 use super::tls::{OriginTls, Trust};
@@ -295,75 +293,8 @@ impl Gate {
         }
     }
 
-    /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
-    pub fn note_answer(&self, head: &Head, begun: Instant) -> Result<(), Failure> {
-        let is_its_own = head.status >= 400 && head.proxy_says.is_some();
-        if !is_its_own && (head.status != 407 || !head.asks) {
-            self.succeed();
-            return Ok(());
-        }
-        let answer = connect::Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
-        match answer.blame(self.authorization.is_some()) {
-            Some(blame) => Err(self.judge(blame, begun)),
-            None => Ok(()),
-        }
-    }
-
-    fn ask(&self, now: Instant) -> Result<(), Failure> {
-        self.health().ask(now).map_err(|(again, text)| {
-            Failure::new(FaultKind::Proxy { again }, format!("proxy {self}: {text}"))
-        })
-    }
-
-    fn succeed(&self) {
-        let over = self.health().succeed(Instant::now());
-        if let Some(length) = over {
-            info!("proxy {self}: back after {}", short(length));
-        }
-    }
-
-    /// The failure of an attempt that began then.
-    fn judge(&self, blame: Blame, begun: Instant) -> Failure {
-        let now = Instant::now();
-        let text = match blame {
-            Blame::Target(kind, text) => {
-                self.succeed();
-                return Failure::new(kind, self.blots.hide_in(text));
-            }
-            Blame::Unclear(text) if self.health().is_proven(now) => {
-                let text = self.blots.hide_in(text);
-                let text = format!("the proxy leads to others, but here: {text}");
-                return Failure::new(FaultKind::Connect, text);
-            }
-            Blame::Own(text) | Blame::Unclear(text) => self.blots.hide_in(text),
-        };
-        let advice = self.health().fail(&text, begun, now);
-        if advice.tell && !self.closed.load(Ordering::SeqCst) {
-            warn!("proxy {self}: trouble: {text}; what goes through it waits");
-        }
-        let again = advice.again;
-        Failure::new(FaultKind::Proxy { again }, format!("proxy {self}: {text}"))
-    }
-
-    /// An error of an exchange, with whom it went through, unless it is that one's own.
-    pub fn name_in(&self, e: Error) -> Error {
-        changed(e, |failure| {
-            // Neither what is its own, nor what it was never asked for.
-            let is_others =
-                failure.kind != FaultKind::Refused && failure.kind.postponed().is_none();
-            if is_others {
-                let text = self.blots.hide_in(std::mem::take(&mut failure.text));
-                failure.text = format!("through {self}: {text}");
-            }
-        })
-    }
-
     fn authorization(&self) -> Option<&str> {
         self.authorization.as_ref().map(Secret::expose)
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

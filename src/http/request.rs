@@ -12,6 +12,9 @@ use crate::trust::keyring::Keyring;
 /// The `User-Agent` of every request that does not bring its own.
 pub const USER_AGENT: &str = concat!("outhook/", env!("CARGO_PKG_VERSION"));
 
+/// As ureq has it.
+const ACCEPT: &str = "*/*";
+
 /// What a head holds beside its URL and the headers that are set here: the names of `Host`,
 /// `Accept`, `User-Agent` and `Content-Length`, and their values.
 const OTHER_HEAD: usize = 160 + USER_AGENT.len();
@@ -69,6 +72,11 @@ pub fn build<'a>(
         headers.insert(header::AUTHORIZATION, login.clone());
     }
     headers.insert(HeaderName::from_static("webhook-id"), id);
+    // ureq would add them too late to be covered by a signature.
+    for (name, usual) in [(header::ACCEPT, ACCEPT), (header::USER_AGENT, USER_AGENT)] {
+        let value = HeaderValue::from_static(usual);
+        headers.entry(name).or_insert(value);
+    }
     signing::sign(delivery, keyring, (method, at), headers)?;
     request.body(message.data()).map_err(Error::Http)
 }

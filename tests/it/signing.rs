@@ -314,7 +314,7 @@ fn what_rfc_9421_covers_is_what_arrives() {
          scheme = \"rfc9421\"\nkeyid = \"k1\"\nsecret = \"{SEED}\"\n\
          components = [\"@method\", \"@target-uri\", \"@authority\", \"@path\", \"@query\", \
          \"content-digest\", \"content-type\", \"content-length\", \"webhook-id\", \"x-a\", \
-         \"x-none\"]\n"
+         \"user-agent\", \"accept\", \"x-none\"]\n"
     );
     let rules = files.write("endpoints.toml", &rules);
     let mut service = serve(&redis, &["--endpoints", &rules]);
@@ -342,7 +342,7 @@ fn what_rfc_9421_covers_is_what_arrives() {
     }
     assert_eq!(
         names.split(' ').count(),
-        10,
+        12,
         "all but what is not there: {names}"
     );
     base += &format!("\"@signature-params\": {input}");

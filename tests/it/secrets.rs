@@ -359,6 +359,30 @@ fn how_is_signed_stays_as_the_endpoint_says_with_the_keys_of_the_name() {
     assert_eq!(receiver.count(), 1);
 }
 
+#[test]
+fn the_keyid_of_the_endpoint_is_that_of_the_keys_that_a_message_names() {
+    let receiver = Receiver::ok();
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "acme", &format!("{ACME}\n{OTHER}\n"));
+    let file = dir.path().join("endpoints.toml");
+    let rule = format!(
+        "[[endpoint]]\nhost = \"127.0.0.1\"\n[endpoint.signing]\nscheme = \"rfc9421\"\n\
+         keyid = \"2026\"\nsecret = \"{DEFAULT}\"\n"
+    );
+    fs::write(&file, rule).unwrap();
+    let (path, file) = (dir.path().to_str().unwrap(), file.to_str().unwrap());
+    let args = ["deliver", "--secrets-dir", path, "--endpoints", file];
+    let url = receiver.url("/");
+    let lines = named(&url, "a", "acme") + "\n" + &plain(&url, "b");
+    let run = Outhook::new(&args).run(lines);
+    assert_eq!(run.code, 0, "{run:?}");
+    for (id, keys) in [("a", 2), ("b", 1)] {
+        let request = wait(&receiver, id);
+        let input = request.header("signature-input").unwrap();
+        assert_eq!(input.matches(";keyid=\"2026\"").count(), keys, "{input}");
+    }
+}
+
 /// All that README.md gives, but for HMGET.
 const RULES: &str = "on >pw resetchannels ~{outhook}:* &* +@stream +@sortedset +@hash +@list +@string \
                      +@pubsub +@transaction +@scripting +@connection +pexpire +info +time -hmget";

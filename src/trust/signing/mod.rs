@@ -37,6 +37,8 @@ use scheme::{Contract, Names, Scheme};
 pub struct Signing {
     pub contract: Arc<Contract>,
     keys: Box<[TimedKey]>,
+    /// How receivers know keys that have no id of their own.
+    keyid: Option<Box<str>>,
 }
 
 /// A key, and the time within which it signs: Unix milliseconds, the first in it, the last not.
@@ -104,7 +106,17 @@ impl Signing {
         Signing {
             contract,
             keys: keys.into(),
+            keyid: None,
         }
+    }
+
+    /// With this id for all keys that have none: also for those that a message names.
+    pub fn with_keyid(mut self, keyid: Option<Box<str>>) -> Signing {
+        for key in &mut self.keys {
+            key.id = key.id.take().or_else(|| keyid.clone());
+        }
+        self.keyid = keyid;
+        self
     }
 
     /// Until when it can sign without a break, if it can now.

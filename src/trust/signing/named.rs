@@ -7,7 +7,8 @@ use super::{Signing, TimedKey};
 use crate::trust::secret::Secret;
 
 impl Signing {
-    /// As `own` does, or else as Standard Webhooks says, but with these keys, at any time. The error
+    /// As `own` does, with its `keyid`, or else as Standard Webhooks says, but with these keys, at any
+    /// time. The error
     /// says which of them is wrong, and does not show it.
     pub fn with_secrets(own: Option<&Signing>, secrets: &[Secret]) -> Result<Signing, String> {
         let contract = match own {
@@ -24,6 +25,7 @@ impl Signing {
                 key.map(TimedKey::always)
             })
             .collect();
-        Ok(Signing::new(contract, keys?))
+        let keyid = own.and_then(|own| own.keyid.clone());
+        Ok(Signing::new(contract, keys?).with_keyid(keyid))
     }
 }

@@ -116,16 +116,15 @@ impl Spec {
         let contract = self.scheme.build()?;
         let mut keys = Vec::new();
         for (n, spec) in (1..).zip(&self.keys) {
-            let mut key = spec
+            let key = spec
                 .key(readers, &contract)
                 .map_err(|e| match self.keys.len() {
                     1 => e,
                     _ => format!("key {n}: {e}"),
                 })?;
-            key.id = key.id.or_else(|| self.keyid.clone());
             keys.push(key);
         }
-        Ok(Signing::new(Arc::new(contract), keys))
+        Ok(Signing::new(Arc::new(contract), keys).with_keyid(self.keyid.clone()))
     }
 }
 

@@ -23,7 +23,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::delivery::config::Budget;
-use crate::trust::secret::without_keys;
 pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, KeyAct, KeysArgs, ParkedAct, ParkedArgs,
     SelectArgs, SendArgs, StatusArgs,
@@ -228,7 +227,8 @@ pub fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
-    without_keys(words.join(" ").trim_start_matches("error: "))
+    let text = words.join(" ");
+    text.trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]

@@ -202,3 +202,43 @@ fn listen_verifies_what_arrives_and_shows_its_headers() {
         "{bad:?}"
     );
 }
+
+#[test]
+fn a_key_in_the_place_of_something_else_is_not_shown() {
+    let inner = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let key = &*format!("whsec_{inner}");
+    let url = &*format!("http://h/{key}");
+    let sealing = &*format!("ohsk_{inner}");
+    let mut starts: Vec<(Vec<&str>, &str)> = Vec::new();
+    for args in [
+        &["verify", "--secret-file", key][..],
+        &["verify", "--secret", key, "--header", key],
+        &["verify", "--secret", key, "--url", key],
+        &["verify", "--secret", key, "--headers-file", key],
+        &["verify", "--secret", key, "--body-file", key],
+        &["verify", "--endpoints", key, "--url", url],
+        &["listen", "--secret-file", key],
+        &["keygen", "--public-of", key],
+        &["keygen", key],
+        &["deliver", "--signing-secret-file", key],
+        &["deliver", "--secrets-dir", key],
+        &["deliver", "--endpoints", key],
+        &["secrets", "set", "acme", "--file", key],
+        &["secrets", "set", "acme", "--secrets-key-file", sealing],
+    ] {
+        starts.push((args.to_vec(), ""));
+    }
+    for name in ["OUTHOOK_SIGNING_SECRET_FILE", "OUTHOOK_SECRETS_DIR"] {
+        starts.push((vec!["serve"], name));
+    }
+    for (args, variable) in starts {
+        let mut run = Outhook::new(&args);
+        if !variable.is_empty() {
+            run = run.env(variable, key);
+        }
+        let run = run.run("");
+        let shown = [&run.out[..], &run.err].concat().join("\n");
+        assert_eq!(run.code, 2, "{args:?} {variable}: {shown}");
+        assert!(!shown.contains(&inner[..8]), "{args:?} {variable}: {shown}");
+    }
+}

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use crate::cli::{BAD_CONFIG, Cli, Command};
 use crate::service::{logging, signals};
+use crate::trust::secret::without_keys;
 
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> ExitCode {
@@ -63,9 +64,10 @@ pub fn run(cli: Cli) -> ExitCode {
     result.unwrap_or_else(bad_config)
 }
 
-/// Ends with one line on standard error.
+/// Ends with one line on standard error. Errors repeat what they were told, also a key that stands
+/// where a file or URL is expected.
 pub fn bad_config(text: String) -> ExitCode {
-    eprintln!("outhook: {text}");
+    eprintln!("outhook: {}", without_keys(&text));
     ExitCode::from(BAD_CONFIG)
 }
 

@@ -75,8 +75,9 @@ pub fn danger(port: u16) -> Option<&'static str> {
 }
 
 /// The bad ports of the Fetch standard (<https://fetch.spec.whatwg.org/#port-blocking>), then
-/// what else speaks no HTTP or is nobody's to post to. By number.
-const DANGEROUS: [(u16, &str); 141] = [
+/// what else speaks no HTTP or is nobody's to post to. By number. AJP (8009) is not among them: what
+/// does not begin with its own two bytes it hangs up on, and receivers use ports around 8000.
+const DANGEROUS: [(u16, &str); 169] = [
     (1, "tcpmux"),
     (7, "echo"),
     (9, "discard"),
@@ -166,8 +167,14 @@ const DANGEROUS: [(u16, &str); 141] = [
     (3659, "apple-sasl"),
     (4045, "npp"),
     (4190, "sieve"),
+    (4222, "nats"),
     (4369, "epmd"),
     (4444, "debuggers"),
+    (4505, "salt"),
+    (4506, "salt"),
+    (4646, "nomad"),
+    (4647, "nomad"),
+    (4648, "nomad"),
     (5060, "sip"),
     (5061, "sips"),
     (5432, "postgresql"),
@@ -190,15 +197,33 @@ const DANGEROUS: [(u16, &str); 141] = [
     (6669, "irc"),
     (6679, "osaut"),
     (6697, "ircs"),
+    (7077, "spark"),
     (7199, "cassandra"),
+    (7473, "neo4j"),
+    (7474, "neo4j"),
+    (7687, "neo4j"),
+    (8001, "kubectl proxy and kong admin"),
+    (8091, "couchbase"),
+    (8140, "puppet"),
+    (8200, "vault"),
+    (8201, "vault"),
+    (8300, "consul"),
+    (8301, "consul"),
+    (8302, "consul"),
     (8500, "consul"),
+    (8501, "consul"),
+    (8502, "consul"),
+    (8529, "arangodb"),
+    (8600, "consul"),
     (8883, "mqtts"),
+    (8983, "solr"),
     (9042, "cassandra"),
     (9092, "kafka"),
     (9160, "cassandra"),
     (9200, "elasticsearch"),
     (9229, "node debugger"),
     (9300, "elasticsearch"),
+    (9901, "envoy admin"),
     (10080, "amanda"),
     (10248, "kubelet"),
     (10249, "kube-proxy"),
@@ -207,10 +232,14 @@ const DANGEROUS: [(u16, &str); 141] = [
     (10256, "kube-proxy"),
     (10257, "kubernetes"),
     (10259, "kubernetes"),
+    (11207, "couchbase"),
+    (11210, "couchbase"),
     (11211, "memcached"),
+    (15000, "envoy admin"),
     (15672, "rabbitmq"),
     (16379, "redis cluster"),
     (25672, "rabbitmq"),
+    (26257, "cockroachdb"),
     (26379, "redis sentinel"),
     (27017, "mongodb"),
     (27018, "mongodb"),
@@ -229,11 +258,15 @@ mod tests {
         assert!(DANGEROUS.is_sorted_by(|a, b| a.0 < b.0));
         let usual = Ports::usual();
         for port in [
-            80, 443, 3000, 4000, 5000, 8000, 8080, 8443, 8888, 9000, 9443, 65535,
+            80, 443, 3000, 4000, 5000, 8000, 8002, 8009, 8080, 8088, 8123, 8443, 8888, 9000, 9090,
+            9443, 65535,
         ] {
             assert!(usual.allow(port), "{port}");
         }
-        for port in [1, 22, 25, 2375, 2379, 3306, 5432, 6379, 9200, 11211, 27017] {
+        for port in [
+            1, 22, 25, 2375, 2379, 3306, 4646, 5432, 6379, 8001, 8200, 8500, 8501, 9200, 11211,
+            27017,
+        ] {
             assert!(!usual.allow(port), "{port}");
         }
         // Tests and the demo have receivers where the system likes.

@@ -1,6 +1,7 @@
 //! The values of one `[[endpoint]]`, checked while they are read, so that an error has its line.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
@@ -37,18 +38,32 @@ pub fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error
 
 pub fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
     read(d, |text| {
-        let name = text.strip_prefix("*.").unwrap_or(text);
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let good =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
-        match !name.is_empty() && name.bytes().all(good) {
-            // As in URLs, a dot at the end says nothing.
-            true => Ok(Match::Host(
-                text.strip_suffix('.').unwrap_or(text).to_lowercase(),
-            )),
-            false => Err("it must be a host name, or *. and the end of one".into()),
+        let (star, name) = match text.strip_prefix("*.") {
+            Some(name) => ("*.", name),
+            None => ("", text),
+        };
+        let host = plain_host(name).ok_or("it must be a host name, or *. and the end of one")?;
+        if !star.is_empty() && (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()) {
+            return Err(format!("nothing is below the address {host}"));
         }
+        Ok(Match::Host(format!("{star}{host}")))
     })
+}
+
+/// A host in the one form that it has in URLs, whatever its spelling: otherwise a rule would be for
+/// nobody, and nobody would notice.
+fn plain_host(text: &str) -> Option<String> {
+    let name = match text.parse::<Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]"),
+        Err(_) => text.to_owned(),
+    };
+    let is_more = name.contains(['/', '?', '#', '@', '*']);
+    let has_port = name.contains(':') && !name.ends_with(']');
+    if is_more || has_port {
+        return None;
+    }
+    let endpoint = Endpoint::parse(&format!("http://{name}/")).ok()?;
+    endpoint.uri.host().map(str::to_owned)
 }
 
 pub fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {

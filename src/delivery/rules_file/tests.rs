@@ -83,6 +83,50 @@ fn the_first_rule_that_matches_holds() {
 }
 
 #[test]
+fn a_host_is_for_all_spellings_of_what_it_names() {
+    for (host, url) in [
+        ("[0:0:0:0:0:0:0:1]", "http://[::1]/"),
+        ("::1", "http://[::1]:8080/"),
+        ("[::ffff:10.0.0.1]", "http://[::ffff:a00:1]/"),
+        ("127.1", "http://127.0.0.1/"),
+        ("0x7f.0.0.1", "https://127.0.0.1/"),
+        ("2130706433", "http://127.0.0.1/"),
+        ("127.0.0.1.", "http://127.1/"),
+        ("Bücher.example", "http://xn--bcher-kva.example/"),
+        ("*.bücher.example", "http://a.bücher.example/"),
+        ("H.Example.", "http://h.example/"),
+        ("my_service", "http://my_service/"),
+    ] {
+        let rules = read_rules(&format!("[[endpoint]]\nhost = \"{host}\""));
+        let rules = rules.unwrap_or_else(|e| panic!("{host}: {e}"));
+        let found = rules.find(&Endpoint::parse(url).unwrap()).is_some();
+        assert!(found, "{host} {url}");
+    }
+    // What no URL could ever match.
+    for host in [
+        "h:8080",
+        "*.[::1]",
+        "*.127.1",
+        "*",
+        "*.",
+        "",
+        ".",
+        "a..b",
+        "a@b",
+        "a?",
+        "[::1]:80",
+        "1.2.3.400",
+    ] {
+        let error = read_rules(&format!("[[endpoint]]\nhost = \"{host}\""));
+        let error = error.expect_err(host);
+        assert!(
+            error.contains("line 2") && error.contains(&format!("{host:?}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_line() {
     for (text, words) in [
         ("[[endpoint]]\nurl = \"x\"", &["line 2", "\"x\""][..]),

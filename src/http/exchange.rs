@@ -80,15 +80,11 @@ impl Exchange {
 
     /// A connection that rests, and leads where it may.
     fn take_kept(&self) -> Result<Option<Stream>, Failure> {
-        let now = Instant::now();
-        while self.may_reuse
-            && let Some(mut stream) = self.connections.pool.take(&self.to.key, now)
-        {
-            if self.may_use(&mut stream, now)? {
-                return Ok(Some(stream));
-            }
+        if !self.may_reuse {
+            return Ok(None);
         }
-        Ok(None)
+        let (pool, now) = (&self.connections.pool, Instant::now());
+        pool.take(&self.to.key, now, |stream| self.may_use(stream, now))
     }
 
     fn dial(&self) -> Result<Stream, Failure> {

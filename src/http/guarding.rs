@@ -63,7 +63,8 @@ impl Exchange {
     }
 
     /// Whether a kept connection leads where it may. An error if nothing is to be sent there on
-    /// any: its name leads elsewhere now.
+    /// any: its host leads elsewhere, for this message. Others may be allowed what this one is not, so
+    /// that is no reason to hang up.
     pub fn may_use(&self, stream: &mut Stream, now: Instant) -> Result<bool, Failure> {
         let (guard, names) = (self.guard(), &self.connections.names);
         let socket = stream.socket_mut();
@@ -74,13 +75,13 @@ impl Exchange {
         {
             return Ok(true);
         }
-        if socket.leads_to().is_some_and(|ip| guard.check(ip).is_err()) {
-            return Ok(false);
-        }
         let host = self.to.endpoint.host();
         let is_known_to_proxy = socket.leads_to().is_none();
         let until = match host.parse::<IpAddr>() {
-            Ok(_) => now + LONG,
+            Ok(ip) => {
+                self.check_addresses(&[ip])?;
+                now + LONG
+            }
             Err(_) if is_known_to_proxy => {
                 self.check_name()?;
                 now + LONG
@@ -94,6 +95,9 @@ impl Exchange {
                 None => now,
             },
         };
+        if socket.leads_to().is_some_and(|ip| guard.check(ip).is_err()) {
+            return Ok(false);
+        }
         socket.judged = Some(Judged {
             guard: guard.clone(),
             changes,
@@ -197,7 +201,10 @@ mod tests {
         let mut may_use = |exchange: &Exchange| exchange.may_use(&mut kept, Instant::now());
         assert!(may_use(&exchange).expect("not refused"));
         exchange.to.guard = Some(Arc::default());
-        assert!(!may_use(&exchange).expect("somebody else's, and no more"));
+        assert!(
+            may_use(&exchange).is_err(),
+            "what others may is not for all"
+        );
         exchange.to.guard = None;
         assert!(may_use(&exchange).expect("not refused"));
     }

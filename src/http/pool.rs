@@ -72,23 +72,40 @@ impl Pool {
         }
     }
 
-    /// The connection to `origin` that was used last and is quiet.
-    pub fn take(&self, origin: &Arc<str>, now: Instant) -> Option<Stream> {
-        let mut unsettled = Vec::new();
-        let taken = self.find(origin, now, &mut unsettled);
-        if !unsettled.is_empty() {
-            self.put_back(origin, unsettled);
+    /// The connection to `origin` that was used last, is quiet, and of which `may_use` says so. The
+    /// others stay for others; an error ends the search.
+    pub fn take<E>(
+        &self,
+        origin: &Arc<str>,
+        now: Instant,
+        may_use: impl FnMut(&mut Stream) -> Result<bool, E>,
+    ) -> Result<Option<Stream>, E> {
+        let mut aside = Vec::new();
+        let taken = self.find(origin, now, may_use, &mut aside);
+        if !aside.is_empty() {
+            self.put_back(origin, aside);
         }
         taken
     }
 
-    /// Sets those aside on which the rest of an answer is still to come.
-    fn find(&self, origin: &Arc<str>, now: Instant, unsettled: &mut Vec<Idle>) -> Option<Stream> {
+    /// Sets those aside on which the rest of an answer is still to come, or that are not for this
+    /// one.
+    fn find<E>(
+        &self,
+        origin: &Arc<str>,
+        now: Instant,
+        mut may_use: impl FnMut(&mut Stream) -> Result<bool, E>,
+        aside: &mut Vec<Idle>,
+    ) -> Result<Option<Stream>, E> {
         loop {
             let mut idle = {
                 let mut state = self.lock();
-                let known = state.origins.get_mut(origin)?;
-                let idle = known.idle.pop_back()?;
+                let Some(known) = state.origins.get_mut(origin) else {
+                    return Ok(None);
+                };
+                let Some(idle) = known.idle.pop_back() else {
+                    return Ok(None);
+                };
                 known.used = now;
                 let fresh = now.saturating_duration_since(idle.since) < known.rest.limit(now);
                 state.idle -= 1;
@@ -100,9 +117,16 @@ impl Pool {
             };
             // Outside of the lock: it is a system call.
             match idle.stream.settle(&mut idle.unread) {
-                Settled::Quiet => return Some(idle.stream),
+                Settled::Quiet => match may_use(&mut idle.stream) {
+                    Ok(true) => return Ok(Some(idle.stream)),
+                    Ok(false) => aside.push(idle),
+                    Err(e) => {
+                        aside.push(idle);
+                        return Err(e);
+                    }
+                },
                 Settled::NotYet if now.saturating_duration_since(idle.since) < BODY_TIME => {
-                    unsettled.push(idle);
+                    aside.push(idle);
                 }
                 Settled::NotYet => {}
                 Settled::Exceeded if now.saturating_duration_since(idle.since) < SOON => {
@@ -113,7 +137,7 @@ impl Pool {
         }
     }
 
-    fn put_back(&self, origin: &str, unsettled: Vec<Idle>) {
+    fn put_back(&self, origin: &str, aside: Vec<Idle>) {
         let mut state = self.lock();
         let State {
             origins,
@@ -126,7 +150,7 @@ impl Pool {
         };
         let origin = origin.clone();
         // The newest was taken first.
-        for idle in unsettled.into_iter().rev() {
+        for idle in aside.into_iter().rev() {
             order.push_back((idle.number, origin.clone()));
             *count += 1;
             let known = origins.get_mut(&origin).expect("it was there");

@@ -176,6 +176,38 @@ fn an_endpoint_of_the_file_has_rules_of_its_own_which_a_reload_changes() {
 }
 
 #[test]
+fn what_is_refused_closes_no_connection_of_others_at_the_same_origin() {
+    let receiver = Receiver::ok();
+    let names = DnsServer::answering(|question| match question.is_v4 {
+        true => Answer::Addresses(vec![ip("127.0.0.1")], 60),
+        false => Answer::Addresses(Vec::new(), 60),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("endpoints.toml");
+    let named = format!("http://hooks.customer.test:{}", receiver.addr.port());
+    let urls = [receiver.url(""), named];
+    let rule =
+        |url: &String| format!("[[endpoint]]\nurl = \"{url}/in/\"\nallow_cidr = \"127.0.0.1\"\n");
+    fs::write(&file, urls.each_ref().map(rule).concat()).unwrap();
+    let (file, dns) = (file.to_str().unwrap(), names.option());
+    let args = ["deliver", "--endpoints", file, &dns, "--workers=1"];
+    let mut service = Outhook::new(&args).guarded().spawn();
+    let mut send = |url: &str, id: &str| {
+        service.write(message(url, id, "1") + "\n");
+        service.log.wait(&format!(" id={id} "))
+    };
+    for (kind, url) in urls.iter().enumerate() {
+        for n in 0..4 {
+            let said = send(&format!("{url}/in/"), &format!("in{kind}-{n}"));
+            assert!(said.contains("delivered"), "{said}");
+            let said = send(&format!("{url}/else/"), &format!("else{kind}-{n}"));
+            assert!(said.contains("dead=refused_address"), "{said}");
+        }
+        assert_eq!(receiver.connected(), kind + 1, "{url}");
+    }
+}
+
+#[test]
 fn a_start_without_the_guard_says_so() {
     for (value, words) in [
         ("0.0.0.0/0,::/0", "the address guard is off: all addresses"),

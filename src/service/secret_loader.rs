@@ -39,12 +39,11 @@ pub fn start(
 fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker) {
     let mut is_well = true;
     while let Some(names) = requests.next(BATCH) {
-        let epoch = requests.epoch();
+        let (epoch, begun) = (requests.epoch(), Instant::now());
         match source.read(&names) {
             Ok(all) => {
-                let now = Instant::now();
                 for (name, read) in names.iter().zip(all) {
-                    requests.put(name, read, epoch, now);
+                    requests.put(name, read, epoch, begun);
                 }
                 if !is_well {
                     trouble.end();
@@ -53,6 +52,7 @@ fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker
             }
             Err(e) => {
                 is_well = false;
+                requests.note_failure(Instant::now());
                 let pause = trouble.begin(&e);
                 sleep(pause);
                 requests.give_back(&names);

@@ -2,8 +2,9 @@
 //! nothing.
 //!
 //! A worker looks into the table. What is not there, or is some seconds old, is asked of one thread
-//! (`service/secret_loader.rs`), which reads a directory or Redis; the delivery is put off for a moment, or goes with
-//! what is known. So a Redis that is away stops only names that were never read.
+//! (`service/secret_loader.rs`), which reads a directory or Redis, and the delivery is put off for a
+//! moment. What is in use is read again before it is old, so that nothing is put off. Only where it cannot
+//! be read does what is old still sign: so a Redis that is away stops only names that were never read.
 
 mod directory;
 
@@ -20,16 +21,18 @@ use crate::trust::signing::Signing;
 
 pub use directory::Directory;
 
-/// What was read is asked for again after so long, when it is used.
+/// What was read signs for so long, and is asked for again after half of it, when it is used.
 const FRESH: Duration = Duration::from_secs(10);
+const HALF: Duration = Duration::from_secs(5);
+
+/// What is old signs all the same when it was asked for so long ago, or anything could not be read
+/// within the last `FRESH`.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A name that is being read is looked at again after so long, and after as long as it has taken so
 /// far, within these.
 const SOONEST: Duration = Duration::from_millis(25);
-const LATEST: Duration = Duration::from_secs(5);
-
-/// What was not there, and is being looked for anew, after so long.
-const AGAIN: Duration = Duration::from_millis(500);
+const LATEST: Duration = Duration::from_secs(30);
 
 /// Names wanted at a time. What does not fit is asked for with the next message.
 const WANTED: usize = 1024;
@@ -79,16 +82,22 @@ struct Table {
     hasher: RandomState,
     /// What was read in an earlier one is to be read again.
     epoch: AtomicU64,
+    /// When something could not be read, if nothing was since: milliseconds from `begun` on, and one.
+    failed: AtomicU64,
+    begun: Instant,
     /// Where secrets are read from, for sentences.
     place: String,
 }
 
 struct Slot {
-    content: Content,
+    /// None before it was read.
+    content: Option<Read>,
     checked: Instant,
     epoch: u64,
     /// It is wanted, and not read yet.
     is_asked: bool,
+    /// Since when there is nothing, or nothing but what is old.
+    awaited: Option<Instant>,
     /// Ready to sign, by what the endpoint's own signing is.
     prepared: Vec<Prepared>,
 }
@@ -98,12 +107,6 @@ struct Prepared {
     signing: Result<Arc<Signing>, String>,
 }
 
-#[derive(PartialEq)]
-enum Content {
-    Unread { since: Instant },
-    Known(Read),
-}
-
 /// A table, and what is wanted of it. `place`: where secrets are read from.
 pub fn keyring(place: String) -> (Keyring, Requests) {
     let (send, wanted) = bounded(WANTED);
@@ -111,6 +114,8 @@ pub fn keyring(place: String) -> (Keyring, Requests) {
         parts: std::array::from_fn(|_| Mutex::default()),
         hasher: RandomState::new(),
         epoch: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        begun: Instant::now(),
         place,
     });
     let keyring = Keyring {
@@ -138,13 +143,13 @@ impl Keyring {
     /// What signs in the name's stead. `own`: how the endpoint is signed to otherwise; its keys are not
     /// used. Waits for nothing.
     pub fn find(&self, name: &Arc<str>, own: Option<&Arc<Signing>>, now: Instant) -> Found {
-        let Table { epoch, place, .. } = &*self.table;
-        let epoch = epoch.load(Ordering::Relaxed);
-        let mut part = self.table.part(name);
+        let table = &*self.table;
+        let epoch = table.epoch.load(Ordering::Relaxed);
+        let mut part = table.part(name);
         if part.len() >= MOST_KNOWN && !part.contains_key(name) {
             // Names come from producers: whoever makes them up must not fill the memory, nor drive out
             // those that are known.
-            part.retain(|_, slot| matches!(slot.content, Content::Known(Ok(_))));
+            part.retain(|_, slot| matches!(slot.content, Some(Ok(_))));
             if part.len() >= MOST_KNOWN {
                 part.clear();
             }
@@ -152,28 +157,31 @@ impl Keyring {
         let slot = part
             .entry(name.clone())
             .or_insert_with(|| Slot::new(now, epoch));
-        let unread = matches!(slot.content, Content::Unread { .. });
-        let is_old = now.saturating_duration_since(slot.checked) > FRESH || slot.epoch != epoch;
-        if (unread || is_old) && !slot.is_asked {
+        let age = now.saturating_duration_since(slot.checked);
+        let is_old = slot.content.is_none() || age > FRESH || slot.epoch != epoch;
+        if (is_old || age > HALF) && !slot.is_asked {
             slot.is_asked = self.wanted.try_send(name.clone()).is_ok();
         }
-        let wait = |waited: Duration| Found::Unread {
-            again: waited.clamp(SOONEST, LATEST),
-            text: format!("secret {name}: it is not read yet from {place}"),
-        };
-        match &slot.content {
-            Content::Unread { since } => wait(now.saturating_duration_since(*since)),
-            // Who has just added it must not see it denied.
-            Content::Known(Err(_)) if is_old => wait(AGAIN),
-            Content::Known(Err(e)) => Found::Missing(format!("secret {name}: {e} ({place})")),
-            Content::Known(Ok(_)) => match slot.prepare(own) {
-                Ok(signing) => Found::Signing(signing),
-                Err(e) => Found::Missing(format!("secret {name}: {e} ({place})")),
-            },
+        if is_old {
+            let since = *slot.awaited.get_or_insert(now);
+            let waited = now.saturating_duration_since(since);
+            // What has changed must not sign any more, and who has just added it must not see it denied.
+            let must_do = matches!(slot.content, Some(Ok(_)))
+                && (waited >= GRACE || table.has_failed_at(now));
+            if !must_do {
+                return Found::Unread {
+                    again: waited.clamp(SOONEST, LATEST),
+                    text: format!("secret {name}: it is not read yet from {}", table.place),
+                };
+            }
+        }
+        match slot.prepare(own) {
+            Ok(signing) => Found::Signing(signing),
+            Err(e) => Found::Missing(format!("secret {name}: {e} ({})", table.place)),
         }
     }
 
-    /// All is to be read again; what is known is used until then.
+    /// All is to be read again before it signs.
     pub fn read_again(&self) {
         self.table.epoch.fetch_add(1, Ordering::Relaxed);
     }
@@ -192,18 +200,26 @@ impl Requests {
         self.table.epoch.load(Ordering::Relaxed)
     }
 
-    /// Notes what was read. `epoch`: as it was before.
-    pub fn put(&self, name: &Arc<str>, read: Read, epoch: u64, now: Instant) {
+    /// Notes what was read. `epoch` and `begun`: as they were before.
+    pub fn put(&self, name: &Arc<str>, read: Read, epoch: u64, begun: Instant) {
+        self.table.failed.store(0, Ordering::Relaxed);
         let mut part = self.table.part(name);
         let slot = part
             .entry(name.clone())
-            .or_insert_with(|| Slot::new(now, epoch));
-        (slot.checked, slot.epoch, slot.is_asked) = (now, epoch, false);
-        let content = Content::Known(read);
+            .or_insert_with(|| Slot::new(begun, epoch));
+        (slot.checked, slot.epoch, slot.is_asked) = (begun, epoch, false);
+        slot.awaited = None;
+        let content = Some(read);
         if slot.content != content {
             slot.content = content;
             slot.prepared.clear();
         }
+    }
+
+    /// Nothing can be read now.
+    pub fn note_failure(&self, now: Instant) {
+        let after = now.saturating_duration_since(self.table.begun).as_millis() as u64;
+        self.table.failed.store(after + 1, Ordering::Relaxed);
     }
 
     /// These could not be read: whoever needs them asks again.
@@ -217,6 +233,12 @@ impl Requests {
 }
 
 impl Table {
+    fn has_failed_at(&self, now: Instant) -> bool {
+        let failed = self.failed.load(Ordering::Relaxed);
+        let now = now.saturating_duration_since(self.begun).as_millis() as u64;
+        failed > 0 && now.saturating_sub(failed - 1) < FRESH.as_millis() as u64
+    }
+
     fn part(&self, name: &str) -> MutexGuard<'_, HashMap<Arc<str>, Slot>> {
         let n = self.hasher.hash_one(name) as usize % PARTS;
         self.parts[n].lock().unwrap_or_else(PoisonError::into_inner)
@@ -226,10 +248,11 @@ impl Table {
 impl Slot {
     fn new(now: Instant, epoch: u64) -> Slot {
         Slot {
-            content: Content::Unread { since: now },
+            content: None,
             checked: now,
             epoch,
             is_asked: false,
+            awaited: None,
             prepared: Vec::new(),
         }
     }
@@ -242,8 +265,10 @@ impl Slot {
         if let Some(ready) = self.prepared.iter().find(|ready| same(&ready.own)) {
             return ready.signing.clone();
         }
-        let Content::Known(Ok(secrets)) = &self.content else {
-            return Err("it is not read".into());
+        let secrets = match &self.content {
+            Some(Ok(secrets)) => secrets,
+            Some(Err(e)) => return Err(e.clone()),
+            None => return Err("it is not read".into()),
         };
         let signing = Signing::with_secrets(own.map(|own| &**own), secrets).map(Arc::new);
         // After each reload of the endpoints file they are others.

@@ -269,6 +269,43 @@ fn in_redis_they_are_set_changed_and_deleted_while_it_runs() {
 }
 
 #[test]
+fn the_first_message_after_a_change_is_signed_as_it_is_now_however_long_it_was_quiet() {
+    let (redis, other, receiver) = (Redis::start(), Redis::start(), Receiver::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let url = receiver.url("/");
+    write(dir.path(), "acme", ACME);
+    assert_eq!(secrets(&redis, &["set", "acme"], ACME).code, 0);
+    let one = serve(&redis, &["--secrets-from", "redis"]);
+    let two = serve(&other, &["--secrets-dir", dir.path().to_str().unwrap()]);
+    let send = |id: &str| {
+        redis.add(named(&url, &format!("{id}-redis"), "acme"));
+        other.add(named(&url, &format!("{id}-dir"), "acme"));
+    };
+    let assert_signed = |id: &str, key: &str| {
+        for place in ["redis", "dir"] {
+            let request = wait(&receiver, &format!("{id}-{place}"));
+            assert_eq!(signed_by(&request, key), 1, "{id} {place}");
+        }
+    };
+    send("a");
+    assert_signed("a", ACME);
+    assert_eq!(secrets(&redis, &["set", "acme"], OTHER).code, 0);
+    write(dir.path(), "acme", OTHER);
+    // What was read holds for so long, also where nobody tells of the change.
+    let quiet = || std::thread::sleep(std::time::Duration::from_millis(10_500));
+    quiet();
+    send("b");
+    assert_signed("b", OTHER);
+    assert_eq!(secrets(&redis, &["delete", "acme"], "").code, 0);
+    fs::remove_file(dir.path().join("acme")).unwrap();
+    quiet();
+    send("c");
+    one.log.wait("there is none of this name");
+    two.log.wait("there is no such file");
+    assert_eq!(receiver.count(), 4);
+}
+
+#[test]
 fn encrypted_ones_open_with_the_key_and_plain_ones_are_refused_then() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let dir = tempfile::tempdir().unwrap();

@@ -26,22 +26,19 @@ fn find(keyring: &Keyring, now: Instant) -> char {
 }
 
 #[test]
-fn a_name_is_asked_for_once_and_used_until_it_is_old_and_longer() {
+fn a_name_is_asked_for_once_and_again_before_it_is_old_and_signs_no_longer() {
     let (keyring, requests) = keyring("a place".into());
     let (now, name) = (Instant::now(), name());
     assert_eq!((find(&keyring, now), find(&keyring, now)), ('U', 'U'));
     assert_eq!(wanted(&requests), 1, "once");
     requests.put(&name, keys(KEY), requests.epoch(), now);
-    assert_eq!((find(&keyring, now + FRESH), wanted(&requests)), ('S', 0));
-    // Old: it is asked for, and used until there is an answer, however long that takes.
-    let old = now + 2 * FRESH;
-    assert_eq!((find(&keyring, old), wanted(&requests)), ('S', 1));
-    assert_eq!(
-        (find(&keyring, old + 100 * FRESH), wanted(&requests)),
-        ('S', 0)
-    );
-    requests.give_back(std::slice::from_ref(&name));
-    assert_eq!((find(&keyring, old), wanted(&requests)), ('S', 1));
+    assert_eq!((find(&keyring, now + HALF), wanted(&requests)), ('S', 0));
+    // Soon old: it is asked for, and used meanwhile.
+    assert_eq!((find(&keyring, now + FRESH), wanted(&requests)), ('S', 1));
+    requests.put(&name, keys(KEY), requests.epoch(), now + FRESH);
+    // Old: it waits to be read.
+    let old = now + 9 * FRESH;
+    assert_eq!((find(&keyring, old), wanted(&requests)), ('U', 1));
     requests.put(&name, Err("it is not there".into()), requests.epoch(), old);
     assert_eq!((find(&keyring, old), wanted(&requests)), ('M', 0));
     // What was denied a while ago is not denied again before it was looked for.
@@ -49,6 +46,32 @@ fn a_name_is_asked_for_once_and_used_until_it_is_old_and_longer() {
         (find(&keyring, old + 2 * FRESH), wanted(&requests)),
         ('U', 1)
     );
+}
+
+#[test]
+fn what_is_old_signs_while_nothing_can_be_read_and_not_because_of_an_earlier_failure() {
+    let (keyring, requests) = keyring("a place".into());
+    let (now, name) = (Instant::now(), name());
+    requests.put(&name, keys(KEY), requests.epoch(), now);
+    let old = now + 2 * FRESH;
+    assert_eq!(find(&keyring, old), 'U');
+    requests.note_failure(old);
+    requests.give_back(std::slice::from_ref(&name));
+    assert_eq!((find(&keyring, old), wanted(&requests)), ('S', 2));
+    // Or no answer comes at all.
+    let (waits, done) = (old + GRACE / 2, old + GRACE);
+    requests.put(&name, keys(KEY), requests.epoch(), now);
+    assert_eq!((find(&keyring, old), find(&keyring, waits)), ('U', 'U'));
+    assert_eq!(find(&keyring, done), 'S');
+    // A failure of long ago is none of now.
+    requests.put(&name, keys(KEY), requests.epoch(), old);
+    requests.note_failure(old);
+    keyring.read_again();
+    assert_eq!(find(&keyring, old + FRESH / 2), 'S');
+    assert_eq!(find(&keyring, old + FRESH), 'S', "it has waited meanwhile");
+    requests.put(&name, keys(KEY), requests.epoch(), old);
+    requests.note_failure(old);
+    assert_eq!(find(&keyring, old + 2 * FRESH), 'U');
 }
 
 #[test]
@@ -64,12 +87,12 @@ fn what_has_changed_is_read_again_and_signs_anew() {
     assert!(Arc::ptr_eq(&first, &signing()), "prepared once");
     let epoch = requests.epoch();
     keyring.read_again();
-    assert!(Arc::ptr_eq(&first, &signing()));
-    assert_eq!(wanted(&requests), 1);
+    assert_eq!((find(&keyring, now), wanted(&requests)), ('U', 1));
     // It was read before the change was told: that may be too early.
     requests.put(&name, keys(KEY), epoch, now);
-    assert!(Arc::ptr_eq(&first, &signing()));
-    assert_eq!(wanted(&requests), 1);
+    assert_eq!((find(&keyring, now), wanted(&requests)), ('U', 1));
+    requests.put(&name, keys(KEY), requests.epoch(), now);
+    assert!(Arc::ptr_eq(&first, &signing()), "it is the same");
     requests.put(
         &name,
         keys(&format!("{KEY}\n{KEY}\n")),

@@ -1,7 +1,6 @@
 //! Signs a request, at each attempt anew.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use log::warn;
@@ -13,9 +12,7 @@ use super::failure::Failure;
 use crate::delivery::{Delivery, FaultKind};
 use crate::trust::keyring::{Found, Keyring};
 use crate::trust::signing::{Signing, Subject};
-
-/// At most so often the log says that there is no key.
-const WARN_EVERY: u64 = 60_000;
+use crate::trust::telling::{Telling, and_others};
 
 /// Said where a message names a secret and there is no place for them.
 const NOWHERE: &str = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
@@ -34,7 +31,7 @@ fn signing_of(
         let text = format!("secret {name}: {NOWHERE}");
         return Err(Failure::new(FaultKind::NoSecret, text));
     };
-    match keyring.find(name, own, Instant::now()) {
+    match keyring.find_soon(name, own) {
         Found::Signing(signing) => Ok(Some(signing)),
         Found::Unread { again, text } => Err(Failure::new(FaultKind::SecretUnread { again }, text)),
         Found::Missing(text) => Err(Failure::new(FaultKind::NoSecret, text)),
@@ -49,12 +46,7 @@ pub fn sign(
     (method, at): (&Method, u64),
     headers: &mut HeaderMap,
 ) -> Result<(), Error> {
-    let signing = signing_of(delivery, keyring).map_err(|failure| {
-        if failure.kind == FaultKind::NoSecret {
-            warn_now_and_then(at, &delivery.message.endpoint.origin, &failure.text);
-        }
-        other(failure)
-    })?;
+    let signing = signing_of(delivery, keyring).map_err(other)?;
     let Some(signing) = signing else {
         return Ok(());
     };
@@ -68,19 +60,17 @@ pub fn sign(
     };
     signing.sign(&subject, headers).map_err(|e| {
         let text = e.to_string();
-        warn_now_and_then(at, &message.endpoint.origin, &text);
+        warn_now_and_then(&message.endpoint.origin, &text);
         other(Failure::new(FaultKind::Unsigned, text))
     })
 }
 
-fn warn_now_and_then(at: u64, origin: &str, text: &str) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let last = LAST.load(Ordering::Relaxed);
-    if at.saturating_sub(last) >= WARN_EVERY
-        && LAST
-            .compare_exchange(last, at, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    {
-        warn!("{origin}: {text}; its messages wait");
+fn warn_now_and_then(origin: &Arc<str>, text: &str) {
+    static TELLING: Mutex<Option<Telling>> = Mutex::new(None);
+    let mut telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let telling = telling.get_or_insert_default();
+    if let Some(others) = telling.is_news(origin, Instant::now()) {
+        let others = and_others(others, "origins");
+        warn!("{origin}: {text}; its messages are not sent{others}");
     }
 }

@@ -52,6 +52,8 @@ impl Scheduler {
             self.hold_back(delivery, after, now);
         } else if self.drain == DrainState::Cut {
             self.put_off(delivery, Duration::ZERO, now);
+        } else if let Some(attempt) = self.unsigned(&delivery, now) {
+            self.wait_for_secret(delivery, attempt, now);
         } else if delivery.head.is_some() && self.is_one_too_many(&delivery, now) {
             // Those that follow it fill Redis, and are its to make room.
             self.bury_for_room(delivery, now);

@@ -38,6 +38,7 @@ use crate::delivery::rules::Rules;
 use crate::delivery::verdict::{Verdict, judge};
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
 use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
+use crate::trust::keyring::Keyring;
 
 use apart::Apart;
 use keys::Followers;
@@ -68,6 +69,8 @@ pub struct Scheduler {
     /// Those whose turn has come, within one call.
     released: VecDeque<Delivery>,
     rules: Rules,
+    /// Secrets that messages name.
+    keyring: Option<Keyring>,
     holds: Holds,
     turns: Turns,
     waiting: Waiting,
@@ -107,6 +110,7 @@ impl Scheduler {
             queueing: 0,
             released: VecDeque::new(),
             rules,
+            keyring: None,
             holds: Holds::default(),
             turns: Turns::default(),
             waiting: Waiting::default(),
@@ -236,8 +240,10 @@ impl Scheduler {
             self.release(&delivery, signal, now);
         }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
-        if let Some(FaultKind::NoSecret) = attempt.fault() {
-            return self.wait_for_secret(delivery, attempt, now);
+        if self.is_unsigned(&attempt) {
+            let fate = self.wait_for_secret(delivery, attempt, now);
+            self.route_released(now);
+            return fate;
         }
         if let Some(after) = attempt.postponed() {
             if let Some(FaultKind::Unresolved { .. } | FaultKind::Tokenless { .. }) =

@@ -1,47 +1,113 @@
-//! Messages whose secret is not there. Pure.
+//! Messages whose secret is not there, or not read yet. Pure.
 //!
-//! None is sent unsigned. It waits for whoever puts the secret there, as a producer may be quicker; but
-//! not for ever, as the name may be wrong.
+//! It is looked for before a message takes any of the room, starts or workers of its endpoint, and again
+//! when it is signed. None is sent unsigned. It waits for whoever puts the secret there, as a producer may be quicker; but
+//! not for ever, as the name may be wrong. It waits in Redis: in memory it would take the room of others
+//! of its endpoint, who have done nothing.
 
 use std::time::Duration;
 
 use super::{Disposition, Now, Scheduler};
 use crate::delivery::verdict::Verdict;
-use crate::delivery::{Attempt, DeadReason, Delivery, Exchange};
+use crate::delivery::{Attempt, DeadReason, Delivery, Exchange, FaultKind};
+use crate::trust::keyring::{Found, Keyring};
 
-/// It waits for as long as it has waited already, within these; the longer waits are spent in Redis.
+/// It waits for as long as it has waited already, within these.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// It is given up so long after it came, or after its `deliverAt`.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// A secret that is being read is soon there: few wait for that in memory, so long at most.
+const SOON: Duration = Duration::from_millis(100);
+const FEW: usize = 32;
+const FEW_OF_HEALTHY: usize = 256;
+
+/// The others, at least so long.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// Where there is no Redis to wait in, a secret that cannot be read is given up after so long.
+const MOST_UNREAD: Duration = Duration::from_secs(30);
+
 impl Scheduler {
-    /// Puts off a delivery for whose secret there is no key, or gives it up.
+    /// Where secrets are that messages name. Without it they are not looked for here.
+    pub fn with(mut self, keyring: Option<Keyring>) -> Scheduler {
+        self.keyring = keyring;
+        self
+    }
+
+    /// What an attempt would come to, if there is no key for it now.
+    pub(super) fn unsigned(&self, delivery: &Delivery, now: Now) -> Option<Attempt> {
+        let name = delivery.message.overrides.secret.as_ref()?;
+        let own = (delivery.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
+        let (kind, text) = match self.keyring.as_ref()?.find(name, own, now.mono) {
+            Found::Signing(_) => return None,
+            Found::Unread { again, text } => (FaultKind::SecretUnread { again }, text),
+            Found::Missing(text) => (FaultKind::NoSecret, text),
+        };
+        Some(Attempt {
+            at: now.unix_ms,
+            took: Duration::ZERO,
+            result: Exchange::Fault { kind, text },
+        })
+    }
+
+    /// Whether this came of an attempt that could not be signed.
+    pub(super) fn is_unsigned(&self, attempt: &Attempt) -> bool {
+        match attempt.fault() {
+            Some(FaultKind::NoSecret | FaultKind::SecretUnread { .. }) => true,
+            // Where nothing can be parked it must end.
+            Some(FaultKind::Unsigned) => !self.limits.parking.is_possible(),
+            _ => false,
+        }
+    }
+
+    /// Puts off a delivery that cannot be signed, or gives it up.
     pub(super) fn wait_for_secret(
         &mut self,
         mut delivery: Delivery,
         attempt: Attempt,
         now: Now,
     ) -> Disposition {
+        let since = delivery.message.deliver_at.unwrap_or_default();
+        let waited = now.unix_ms.saturating_sub(since.max(delivery.received));
+        let waited = Duration::from_millis(waited);
+        let near = self.limits.parking.near_window();
+        let at_once = near.map(|_| Duration::ZERO);
+        let wait = match attempt.fault() {
+            Some(FaultKind::SecretUnread { again }) => {
+                let lane = self.lanes.get(&delivery.lane);
+                let few = lane.is_none_or(|lane| match lane.is_healthy() {
+                    true => lane.active() <= FEW_OF_HEALTHY,
+                    false => lane.active() <= FEW,
+                });
+                match near {
+                    None if again >= MOST_UNREAD => None,
+                    Some(_) if again > SOON || !few => Some((again.max(UNREAD), at_once)),
+                    near => Some((again, near)),
+                }
+            }
+            Some(FaultKind::NoSecret) if near.is_some() && waited < PATIENCE => {
+                Some((waited.clamp(SHORTEST, LONGEST), at_once))
+            }
+            _ => None,
+        };
         let text = match &attempt.result {
             Exchange::Fault { text, .. } => text.clone(),
             Exchange::Answer { .. } => String::new(),
         };
-        delivery.last = Some(attempt);
-        let since = delivery.message.deliver_at.unwrap_or_default();
-        let waited = now.unix_ms.saturating_sub(since.max(delivery.received));
-        let waited = Duration::from_millis(waited);
-        // Where nothing can be parked it could only wait in memory.
-        let near = self.limits.parking.near_window();
-        if waited < PATIENCE && near.is_some() {
-            let after = waited.clamp(SHORTEST, LONGEST);
+        // What came of a true attempt says more than that it is read.
+        let says_more = !matches!(attempt.fault(), Some(FaultKind::SecretUnread { .. }));
+        let last = delivery.last.as_ref();
+        if says_more || last.is_none_or(|last| last.postponed().is_some()) {
+            delivery.last = Some(attempt);
+        }
+        if let Some((after, near)) = wait {
             return self.wait(delivery, after, near, now);
         }
         let detail = format!("{text}: it was not sent, as it could not be signed");
         let reason = DeadReason::NoSecret;
-        let fate = self.apply_verdict(Verdict::Dead { reason, detail }, delivery, now);
-        self.route_released(now);
-        fate
+        self.apply_verdict(Verdict::Dead { reason, detail }, delivery, now)
     }
 }

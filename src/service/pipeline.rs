@@ -201,7 +201,7 @@ impl Pipeline {
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
         let timer = Timer {
-            scheduler: Scheduler::new(limits, control.rules),
+            scheduler: Scheduler::new(limits, control.rules).with(control.keyring.clone()),
             eager: Arrivals::new(eager),
             patient: Arrivals::new(patient),
             work,

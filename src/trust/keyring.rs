@@ -9,15 +9,19 @@
 mod directory;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use log::warn;
 
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
+use crate::trust::telling::{Telling, and_others};
 
 pub use directory::Directory;
 
@@ -31,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A name that is being read is looked at again after so long, and after as long as it has taken so
 /// far, within these.
-const SOONEST: Duration = Duration::from_millis(25);
+const SOONEST: Duration = Duration::from_millis(5);
 const LATEST: Duration = Duration::from_secs(30);
 
 /// Names wanted at a time. What does not fit is asked for with the next message.
@@ -85,6 +89,8 @@ struct Table {
     /// When something could not be read, if nothing was since: milliseconds from `begun` on, and one.
     failed: AtomicU64,
     begun: Instant,
+    /// Of which names the log has said that there is no key.
+    telling: Mutex<Telling>,
     /// Where secrets are read from, for sentences.
     place: String,
 }
@@ -116,6 +122,7 @@ pub fn keyring(place: String) -> (Keyring, Requests) {
         epoch: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         begun: Instant::now(),
+        telling: Mutex::default(),
         place,
     });
     let keyring = Keyring {
@@ -177,8 +184,27 @@ impl Keyring {
         }
         match slot.prepare(own) {
             Ok(signing) => Found::Signing(signing),
-            Err(e) => Found::Missing(format!("secret {name}: {e} ({})", table.place)),
+            Err(e) => {
+                let text = format!("secret {name}: {e} ({})", table.place);
+                drop(part);
+                table.tell(name, &text, now);
+                Found::Missing(text)
+            }
         }
+    }
+
+    /// The same for whoever may wait for a moment: what stood in a queue for long is old, and would be old
+    /// again if it stood there once more.
+    pub fn find_soon(&self, name: &Arc<str>, own: Option<&Arc<Signing>>) -> Found {
+        let mut found = self.find(name, own, Instant::now());
+        for ms in [1, 2, 4, 8, 10] {
+            if !matches!(found, Found::Unread { .. }) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(ms));
+            found = self.find(name, own, Instant::now());
+        }
+        found
     }
 
     /// All is to be read again before it signs.
@@ -232,7 +258,23 @@ impl Requests {
     }
 }
 
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
 impl Table {
+    fn tell(&self, name: &Arc<str>, text: &str, now: Instant) {
+        let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = telling.is_news(name, now);
+        drop(telling);
+        if let Some(others) = news {
+            let others = and_others(others, "secrets");
+            warn!("{text}: messages that name it are not sent{others}");
+        }
+    }
+
     fn has_failed_at(&self, now: Instant) -> bool {
         let failed = self.failed.load(Ordering::Relaxed);
         let now = now.saturating_duration_since(self.begun).as_millis() as u64;

@@ -11,3 +11,4 @@ pub mod login;
 pub mod sealed;
 pub mod secret;
 pub mod signing;
+pub mod telling;

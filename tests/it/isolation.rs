@@ -156,3 +156,35 @@ fn a_pile_of_one_key_is_delivered_in_order_and_without_rest() {
     let in_order = came.iter().enumerate().all(|(n, r)| r.id() == id(n));
     assert!(in_order, "each once, in order");
 }
+
+/// Sends those that cannot be signed, and one that can for the same origin.
+fn assert_not_stopped_by(names: impl Fn(usize) -> String, count: usize, is_proven: bool) {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let service = serve(&redis, &["--secrets-dir", dir.path().to_str().unwrap()]);
+    let url = receiver.url("/");
+    if is_proven {
+        redis.add(message(&url, "first", "1"));
+        receiver.wait_for(1);
+    }
+    let all: Vec<String> = (0..count)
+        .map(|n| {
+            let name = names(n);
+            format!(r#"{{"url":"{url}","webhookId":"s-{n}","data":1,"secret":"{name}"}}"#)
+        })
+        .collect();
+    redis.add_all(&all);
+    service.log.wait("there is no such file");
+    redis.add(message(&url, "good", "1"));
+    receiver.wait_for(1 + usize::from(is_proven));
+    put_away_at_least(&redis, count);
+}
+
+#[test]
+fn messages_whose_secret_is_missing_do_not_stop_others_of_their_origin() {
+    assert_not_stopped_by(|_| "none".into(), 100, false);
+    assert_not_stopped_by(|_| "none".into(), 8000, true);
+    assert_not_stopped_by(|_| "none".into(), 8000, false);
+    assert_not_stopped_by(|n| format!("n{n}"), 8000, true);
+    assert_not_stopped_by(|n| format!("n{n}"), 8000, false);
+}

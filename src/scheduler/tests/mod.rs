@@ -443,8 +443,8 @@ fn without_its_secret_a_message_waits_for_an_hour_and_then_dies_unsent() {
     s.accept(first, begin);
     let out = s.next(begin).unwrap();
     let fate = s.finish(out, missing(), begin);
-    assert!(matches!(fate, Disposition::Waiting { .. }), "{fate:?}");
-    assert_eq!((s.stats().attempts, s.active()), (0, 1), "it is no attempt");
+    assert!(matches!(fate, Disposition::Parked { .. }), "{fate:?}");
+    assert_eq!((s.stats().attempts, s.active()), (0, 0), "it is no attempt");
     // Another of its endpoint goes at once: it has said nothing of the endpoint.
     s.accept(delivery("b", 1), begin);
     let other = s.next(begin).unwrap();

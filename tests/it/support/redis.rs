@@ -357,6 +357,17 @@ impl Redis {
     pub fn add(&self, message: impl AsRef<str>) -> String {
         self.command(&["XADD", MESSAGES, "*", "message", message.as_ref()])
     }
+
+    pub fn add_all<M: AsRef<str>>(&self, messages: &[M]) {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            let add = pipe.cmd("XADD").arg(MESSAGES).arg("*");
+            add.arg("message").arg(message.as_ref()).ignore();
+        }
+        let mut control = self.control.lock().unwrap();
+        pipe.query::<()>(control.as_mut().expect("a running redis-server"))
+            .expect("to add");
+    }
 }
 
 impl Drop for Redis {

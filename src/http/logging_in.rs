@@ -18,11 +18,13 @@ use crate::trust::login::{Authorization, Credential, Identity, OAuth2, Token};
 const SOON: Duration = Duration::from_millis(10);
 
 impl Client {
-    /// What is sent with the header `Authorization`, if there is something for this endpoint.
+    /// What is sent with the header `Authorization`, if there is something for this endpoint: not the
+    /// token that it has refused.
     pub(super) fn log_in<'a>(
         &self,
         delivery: &'a Delivery,
         begun: Instant,
+        refused: Option<&Token>,
     ) -> Result<Option<Credential<'a>>, Error> {
         let login = delivery.rule.as_ref().and_then(|rule| rule.login.as_ref());
         let Some((login, authorization)) =
@@ -38,7 +40,8 @@ impl Client {
         match authorization {
             Authorization::Fixed(fixed) => Ok(Some(Credential::Fixed(fixed))),
             Authorization::OAuth2(oauth2) => {
-                let token = self.token(oauth2, delivery, begun).map_err(other)?;
+                let token = self.token(oauth2, delivery, begun, refused);
+                let token = token.map_err(other)?;
                 Ok(Some(Credential::Token(token)))
             }
         }
@@ -54,13 +57,13 @@ impl Client {
         answer: Outcome,
     ) -> Result<Outcome, Error> {
         match oauth2(delivery) {
-            Some(oauth2) if self.refuse(oauth2, &token) => {}
+            Some(oauth2) if self.refuse(oauth2, delivery, &token) => {}
             _ => return Ok(answer),
         }
         // The endpoint was asked, so the attempt counts in any case: an endpoint that always answers
         // so would be asked for ever.
         while times.1.elapsed() < self.limit(delivery) / 2 && !self.closed.load(Ordering::SeqCst) {
-            match self.log_in(delivery, times.1) {
+            match self.log_in(delivery, times.1, Some(&token)) {
                 Ok(login) => return self.post(delivery, times, login.as_ref()),
                 Err(e) => match failure_in(&e).map(|failure| failure.kind) {
                     Some(FaultKind::Tokenless { .. }) => thread::sleep(SOON),

@@ -186,7 +186,7 @@ impl Client {
     }
 
     fn try_it(&self, delivery: &Delivery, times: (u64, Instant)) -> Result<Outcome, Error> {
-        let login = self.log_in(delivery, times.1)?;
+        let login = self.log_in(delivery, times.1, None)?;
         let answer = self.post(delivery, times, login.as_ref())?;
         match login {
             Some(Credential::Token(token)) if is_unauthorized(&answer) => {

@@ -13,8 +13,11 @@ use super::exchange::{Exchange, other};
 use super::failure::{Failure, short, without};
 use super::{Client, fault, request};
 use crate::delivery::backoff::parse_retry_after;
+use crate::delivery::rules::Rule;
 use crate::delivery::{Delivery, Exchange as Outcome, FaultKind};
-use crate::trust::login::{Grant, OAuth2, Step, Token, Tokens};
+use crate::trust::authorities::Authorities;
+use crate::trust::guard::Guard;
+use crate::trust::login::{Grant, Identity, OAuth2, Step, Token, Tokens};
 
 /// The longest answer of a token endpoint.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -22,9 +25,37 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// While there is a token that is still good, nobody waits for longer for the next.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
-/// A grant, and the tokens that its rules share.
 type Shared = Arc<Mutex<Tokens>>;
-pub type Known = (Arc<Grant>, Shared);
+
+/// A grant, and the tokens that its rules share.
+pub struct Known {
+    grant: Arc<Grant>,
+    manner: Manner,
+    tokens: Shared,
+}
+
+/// How a rule has its tokens fetched. Where that differs, a failure of one is none of another, and a
+/// token may be bound to a certificate that only one of them has (RFC 8705).
+#[derive(PartialEq)]
+struct Manner {
+    authorities: Option<u64>,
+    identity: Option<u64>,
+    guard: Option<Arc<Guard>>,
+    timeout: Option<Duration>,
+}
+
+impl Manner {
+    fn of(rule: Option<&Rule>) -> Manner {
+        let identity = rule.and_then(|rule| rule.login.as_ref()?.identity.as_ref());
+        let authorities = rule.and_then(|rule| rule.authorities.as_ref());
+        Manner {
+            authorities: authorities.map(Authorities::fingerprint),
+            identity: identity.map(Identity::fingerprint),
+            guard: rule.and_then(|rule| rule.guard.clone()),
+            timeout: rule.and_then(|rule| rule.timeout),
+        }
+    }
+}
 
 /// What a token endpoint has answered.
 struct Answer {
@@ -48,16 +79,18 @@ impl Drop for Flight<'_> {
 }
 
 impl Client {
-    /// A token that is good. Holds a worker only if it is the one who fetches it.
+    /// A token that is good, and not the one that was refused. Holds a worker only if it is the one
+    /// who fetches it.
     #[inline(never)]
     pub(super) fn token(
         &self,
         oauth2: &OAuth2,
         delivery: &Delivery,
         begun: Instant,
+        refused: Option<&Token>,
     ) -> Result<Token, Failure> {
-        let (shared, grant) = (self.tokens(oauth2), &oauth2.grant);
-        let step = lock(shared).next(Instant::now());
+        let (shared, grant) = (self.tokens(oauth2, delivery), &oauth2.grant);
+        let step = lock(shared).next(refused, Instant::now());
         match step {
             Step::Use(token) => Ok(token),
             Step::Failed(text) => Err(Failure::new(FaultKind::Login, text)),
@@ -88,21 +121,27 @@ impl Client {
     }
 
     /// The endpoint has answered 401 to `token`. Whether it is worth trying again.
-    pub(super) fn refuse(&self, oauth2: &OAuth2, token: &Token) -> bool {
-        lock(self.tokens(oauth2)).refused(token, Instant::now())
+    pub(super) fn refuse(&self, oauth2: &OAuth2, delivery: &Delivery, token: &Token) -> bool {
+        lock(self.tokens(oauth2, delivery)).refused(token, Instant::now())
     }
 
     /// The tokens of a grant, also where the file has been read again since.
-    fn tokens<'a>(&self, oauth2: &'a OAuth2) -> &'a Mutex<Tokens> {
+    fn tokens<'a>(&self, oauth2: &'a OAuth2, delivery: &Delivery) -> &'a Mutex<Tokens> {
         oauth2.tokens.get_or_init(|| {
             let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, tokens)) = grants.iter().find(|(known, _)| *known == oauth2.grant) {
-                return tokens.clone();
+            let manner = Manner::of(delivery.rule.as_deref());
+            let is_same = |known: &&Known| known.grant == oauth2.grant && known.manner == manner;
+            if let Some(known) = grants.iter().find(is_same) {
+                return known.tokens.clone();
             }
             // Of what no rule names any more, nothing is kept.
-            grants.retain(|(_, tokens)| Arc::strong_count(tokens) > 1);
+            grants.retain(|known| Arc::strong_count(&known.tokens) > 1);
             let tokens = Shared::default();
-            grants.push((oauth2.grant.clone(), tokens.clone()));
+            grants.push(Known {
+                grant: oauth2.grant.clone(),
+                manner,
+                tokens: tokens.clone(),
+            });
             tokens
         })
     }

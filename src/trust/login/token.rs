@@ -1,7 +1,8 @@
 //! The token of one grant, for all who deliver with it: when it is fetched, and by whom. Pure.
 //!
 //! One fetches, and nobody waits for it holding a worker. While a token is still good, it is used
-//! until another has come. A failure holds for a moment for all, so that a token endpoint that is
+//! until another has come; also one that an endpoint has refused, by the others who share it: what that
+//! says is not to stop them. A failure holds for a moment for all, so that a token endpoint that is
 //! down is not asked by each message.
 
 use std::time::{Duration, Instant};
@@ -49,8 +50,9 @@ pub struct Tokens {
     /// Since when one is being fetched.
     flight: Option<Instant>,
     failure: Option<Failure>,
-    /// When one was last given up because it was refused.
+    /// When one was last renewed because it was refused, and whether that is the one there is.
     refused: Option<Instant>,
+    is_refused: bool,
 }
 
 #[derive(Debug)]
@@ -74,13 +76,15 @@ pub enum Step {
 }
 
 impl Tokens {
-    pub fn next(&mut self, now: Instant) -> Step {
+    /// `refused`: one that is of no use to who asks.
+    pub fn next(&mut self, refused: Option<&Token>, now: Instant) -> Step {
+        let is_of_use = |t: &&Token| refused.is_none_or(|refused| refused.number != t.number);
         let good = self.token.as_ref().filter(|t| now < t.good_until);
+        let good = good.filter(is_of_use);
+        let is_old = |t: &Token| now >= t.renewed_from || self.is_refused;
         let held = self.failure.as_ref().filter(|f| now < f.until);
         match (good, self.flight, held) {
-            (Some(token), flight, held)
-                if now < token.renewed_from || flight.is_some() || held.is_some() =>
-            {
+            (Some(token), flight, held) if !is_old(token) || flight.is_some() || held.is_some() => {
                 Step::Use(token.clone())
             }
             (None, Some(since), _) => {
@@ -107,6 +111,7 @@ impl Tokens {
             good_until,
         };
         self.token = Some(token.clone());
+        self.is_refused = false;
         self.flight = None;
         self.failure = None;
         token
@@ -131,16 +136,16 @@ impl Tokens {
     }
 
     /// The endpoint has answered 401 to this token. Whether it is worth trying again with what
-    /// [`Tokens::next`] gives now.
+    /// [`Tokens::next`] gives now in its place.
     pub fn refused(&mut self, token: &Token, now: Instant) -> bool {
         match &self.token {
-            Some(current) if current.number == token.number => {
+            Some(current) if current.number == token.number && !self.is_refused => {
                 let is_new = |at: Instant| now.saturating_duration_since(at) < BETWEEN_REFUSALS;
                 if self.refused.is_some_and(is_new) {
                     return false;
                 }
                 self.refused = Some(now);
-                self.token = None;
+                self.is_refused = true;
                 true
             }
             // Others have seen it before.
@@ -178,47 +183,50 @@ mod tests {
     #[test]
     fn one_fetches_and_the_others_come_again() {
         let (mut tokens, t) = (Tokens::default(), Instant::now());
-        assert_eq!(word(&tokens.next(t)), "fetch");
-        assert_eq!(word(&tokens.next(t)), "wait 25");
-        assert_eq!(word(&tokens.next(t + 400 * MS)), "wait 400");
-        assert_eq!(word(&tokens.next(t + 14 * SEC)), "wait 1000");
+        assert_eq!(word(&tokens.next(None, t)), "fetch");
+        assert_eq!(word(&tokens.next(None, t)), "wait 25");
+        assert_eq!(word(&tokens.next(None, t + 400 * MS)), "wait 400");
+        assert_eq!(word(&tokens.next(None, t + 14 * SEC)), "wait 1000");
         tokens.granted(granted("a", 3600 * SEC), t + SEC);
-        assert_eq!(word(&tokens.next(t + SEC)), "use a");
+        assert_eq!(word(&tokens.next(None, t + SEC)), "use a");
         // It is renewed in good time, and used meanwhile.
-        assert_eq!(word(&tokens.next(t + 3300 * SEC)), "use a");
-        assert_eq!(word(&tokens.next(t + 3301 * SEC)), "fetch, or a");
-        assert_eq!(word(&tokens.next(t + 3302 * SEC)), "use a");
+        assert_eq!(word(&tokens.next(None, t + 3300 * SEC)), "use a");
+        assert_eq!(word(&tokens.next(None, t + 3301 * SEC)), "fetch, or a");
+        assert_eq!(word(&tokens.next(None, t + 3302 * SEC)), "use a");
         tokens.failed("e".into(), None, t + 3303 * SEC);
-        assert_eq!(word(&tokens.next(t + 3303 * SEC)), "use a");
-        assert_eq!(word(&tokens.next(t + 3304 * SEC)), "fetch, or a");
+        assert_eq!(word(&tokens.next(None, t + 3303 * SEC)), "use a");
+        assert_eq!(word(&tokens.next(None, t + 3304 * SEC)), "fetch, or a");
         tokens.abandoned();
-        assert_eq!(word(&tokens.next(t + 3571 * SEC)), "fetch");
+        assert_eq!(word(&tokens.next(None, t + 3571 * SEC)), "fetch");
         tokens.granted(granted("b", 2 * SEC), t + 3571 * SEC);
-        assert_eq!(word(&tokens.next(t + 3572 * SEC)), "use b");
-        assert_eq!(word(&tokens.next(t + 3572 * SEC + 600 * MS)), "fetch, or b");
+        assert_eq!(word(&tokens.next(None, t + 3572 * SEC)), "use b");
+        assert_eq!(
+            word(&tokens.next(None, t + 3572 * SEC + 600 * MS)),
+            "fetch, or b"
+        );
         tokens.abandoned();
-        assert_eq!(word(&tokens.next(t + 3572 * SEC + 800 * MS)), "fetch");
+        assert_eq!(word(&tokens.next(None, t + 3572 * SEC + 800 * MS)), "fetch");
     }
 
     #[test]
     fn a_failure_holds_for_all_for_a_while() {
         let (mut tokens, mut t) = (Tokens::default(), Instant::now());
         for hold in [1, 2, 4, 8, 8] {
-            assert_eq!(word(&tokens.next(t)), "fetch");
+            assert_eq!(word(&tokens.next(None, t)), "fetch");
             tokens.failed("e".into(), None, t);
-            assert_eq!(word(&tokens.next(t)), "failed e");
+            assert_eq!(word(&tokens.next(None, t)), "failed e");
             t += hold * SEC;
-            assert_eq!(word(&tokens.next(t - MS)), "failed e");
+            assert_eq!(word(&tokens.next(None, t - MS)), "failed e");
         }
-        assert_eq!(word(&tokens.next(t)), "fetch");
+        assert_eq!(word(&tokens.next(None, t)), "fetch");
         tokens.failed("e".into(), Some(999 * SEC), t);
-        assert_eq!(word(&tokens.next(t + 59 * SEC)), "failed e");
+        assert_eq!(word(&tokens.next(None, t + 59 * SEC)), "failed e");
         t += 60 * SEC;
-        assert_eq!(word(&tokens.next(t)), "fetch");
+        assert_eq!(word(&tokens.next(None, t)), "fetch");
         tokens.granted(granted("a", 100 * SEC), t);
         tokens.failed("e".into(), None, t);
         assert_eq!(
-            word(&tokens.next(t + 99 * SEC)),
+            word(&tokens.next(None, t + 99 * SEC)),
             "fetch",
             "it begins with a second again"
         );
@@ -227,20 +235,41 @@ mod tests {
     #[test]
     fn a_refused_token_is_renewed_once() {
         let (mut tokens, t) = (Tokens::default(), Instant::now());
-        tokens.next(t);
+        tokens.next(None, t);
         let a = tokens.granted(granted("a", 3600 * SEC), t);
         assert!(tokens.refused(&a, t));
-        assert_eq!(word(&tokens.next(t)), "fetch");
+        assert_eq!(word(&tokens.next(Some(&a), t)), "fetch");
         assert!(tokens.refused(&a, t), "others who had it come again too");
-        assert_eq!(word(&tokens.next(t)), "wait 25");
+        assert_eq!(word(&tokens.next(Some(&a), t)), "wait 25");
         let b = tokens.granted(granted("b", 3600 * SEC), t);
         assert!(tokens.refused(&a, t));
-        assert_eq!(word(&tokens.next(t)), "use b");
+        assert_eq!(word(&tokens.next(Some(&a), t)), "use b");
         // The new one is refused too: that is the endpoint's answer.
         assert!(!tokens.refused(&b, t + SEC));
-        assert_eq!(word(&tokens.next(t + SEC)), "use b");
+        assert_eq!(word(&tokens.next(None, t + SEC)), "use b");
         assert!(tokens.refused(&b, t + 11 * SEC));
-        assert_eq!(word(&tokens.next(t + 11 * SEC)), "fetch");
+        assert_eq!(word(&tokens.next(Some(&b), t + 11 * SEC)), "fetch");
+    }
+
+    #[test]
+    fn what_one_endpoint_refuses_is_used_by_the_others_until_there_is_another() {
+        let (mut tokens, t) = (Tokens::default(), Instant::now());
+        tokens.next(None, t);
+        let a = tokens.granted(granted("a", 3600 * SEC), t);
+        assert!(tokens.refused(&a, t));
+        assert_eq!(word(&tokens.next(Some(&a), t)), "fetch");
+        assert_eq!(word(&tokens.next(None, t)), "use a");
+        tokens.failed("e".into(), None, t);
+        assert_eq!(word(&tokens.next(None, t)), "use a");
+        assert!(tokens.refused(&a, t));
+        assert_eq!(word(&tokens.next(Some(&a), t)), "failed e");
+        // Whoever comes first tries again, and the others go on.
+        assert_eq!(word(&tokens.next(None, t + SEC)), "fetch, or a");
+        assert_eq!(word(&tokens.next(None, t + SEC)), "use a");
+        assert_eq!(word(&tokens.next(Some(&a), t + SEC)), "wait 25");
+        tokens.granted(granted("b", 3600 * SEC), t + SEC);
+        assert_eq!(word(&tokens.next(None, t + SEC)), "use b");
+        assert_eq!(word(&tokens.next(Some(&a), t + SEC)), "use b");
     }
 
     /// Whatever happens, there is one flight at most, and whoever is told to use a token gets one
@@ -279,7 +308,7 @@ mod tests {
                         tokens.refused(token, now);
                     }
                 }
-                _ => match tokens.next(now) {
+                _ => match tokens.next(None, now) {
                     Step::Use(token) => assert!(now < token.good_until),
                     Step::Fetch(spare) => {
                         assert!(!flying);

@@ -6,6 +6,7 @@ mod headers;
 mod oauth2;
 mod refused;
 mod repeated;
+mod shared;
 
 use std::fs;
 use std::path::PathBuf;

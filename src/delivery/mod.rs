@@ -56,8 +56,9 @@ pub struct Delivery {
     /// The backlog that it was released from.
     pub backlog: Option<Arc<str>>,
     pub last: Option<Attempt>,
-    /// When its next attempt was first tried, and there was no address, or no token to log in with.
+    /// When its next attempt was first tried, and there was no address; or no token to log in with.
     pub name_asked: Option<Instant>,
+    pub token_asked: Option<Instant>,
     /// What came of the last attempt before it became this entry, in words.
     pub failed_before: Option<Box<str>>,
 }
@@ -262,6 +263,7 @@ impl Delivery {
             backlog: None,
             last: None,
             name_asked: None,
+            token_asked: None,
             failed_before: None,
         }
     }

@@ -14,8 +14,10 @@ use crate::delivery::{Delivery, FaultKind};
 use crate::trust::authorities::Authorities;
 use crate::trust::login::{Authorization, Credential, Identity, OAuth2, Token};
 
-/// A token that another message fetches is looked for so often.
-const SOON: Duration = Duration::from_millis(10);
+/// Whoever was refused looks so often for the token that another message fetches, and for so long: it
+/// holds a worker meanwhile.
+const SOON: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Client {
     /// What is sent with the header `Authorization`, if there is something for this endpoint: not the
@@ -62,11 +64,13 @@ impl Client {
         }
         // The endpoint was asked, so the attempt counts in any case: an endpoint that always answers
         // so would be asked for ever.
-        while times.1.elapsed() < self.limit(delivery) / 2 && !self.closed.load(Ordering::SeqCst) {
+        let end = (times.1 + self.limit(delivery) / 2).min(Instant::now() + PATIENCE);
+        while Instant::now() < end && !self.closed.load(Ordering::SeqCst) {
             match self.log_in(delivery, times.1, Some(&token)) {
                 Ok(login) => return self.post(delivery, times, login.as_ref()),
                 Err(e) => match failure_in(&e).map(|failure| failure.kind) {
-                    Some(FaultKind::Tokenless { .. }) => thread::sleep(SOON),
+                    // One that is on its way for long already will not come now.
+                    Some(FaultKind::Tokenless { again }) if again < PATIENCE => thread::sleep(SOON),
                     Some(kind) if kind.postponed().is_some() => break,
                     _ => return Err(after_401(&e)),
                 },

@@ -106,7 +106,7 @@ impl Client {
                 match (token, spare) {
                     // What is left of the time is not enough for who has nothing to do with it.
                     (Ok(_), _)
-                        if delivery.name_asked.is_none()
+                        if delivery.token_asked.is_none()
                             && begun.elapsed() > self.limit(delivery) / 2 =>
                     {
                         let again = Duration::ZERO;
@@ -154,7 +154,7 @@ impl Client {
         again: Duration,
     ) -> Failure {
         let (place, limit) = (grant.shown(), self.usual_limit(delivery));
-        let left = limit.saturating_sub(delivery.name_asked.unwrap_or(begun).elapsed());
+        let left = limit.saturating_sub(delivery.token_asked.unwrap_or(begun).elapsed());
         if left.is_zero() {
             let limit = short(limit);
             let text = format!("token endpoint {place}: no token within {limit}");
@@ -188,7 +188,7 @@ impl Client {
                 to: self.target_of(&grant.endpoint, rule, false)?,
                 begun: from,
                 end: from + most,
-                asked: delivery.name_asked.unwrap_or(begun),
+                asked: delivery.token_asked.unwrap_or(begun),
                 may_reuse,
                 wants_body: true,
                 expected: request::size(&request),
@@ -243,6 +243,11 @@ fn settle(
                 // Nobody is to blame, and the next one may have more luck.
                 let text = format!("token endpoint {place}: {text}");
                 lock(shared).abandoned();
+                // For the token a message waits apart from the name of its endpoint.
+                let kind = match kind {
+                    FaultKind::Unresolved { again } => FaultKind::Tokenless { again },
+                    kind => kind,
+                };
                 return Err(Failure::new(kind, text));
             }
             Outcome::Fault {

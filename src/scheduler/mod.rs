@@ -246,10 +246,13 @@ impl Scheduler {
             return fate;
         }
         if let Some(after) = attempt.postponed() {
-            if let Some(FaultKind::Unresolved { .. } | FaultKind::Tokenless { .. }) =
-                attempt.fault()
-            {
-                delivery.name_asked.get_or_insert(now.mono);
+            let since = match attempt.fault() {
+                Some(FaultKind::Unresolved { .. }) => Some(&mut delivery.name_asked),
+                Some(FaultKind::Tokenless { .. }) => Some(&mut delivery.token_asked),
+                _ => None,
+            };
+            if let Some(since) = since {
+                since.get_or_insert(now.mono);
             }
             // What came of a true attempt says more.
             if delivery
@@ -261,7 +264,7 @@ impl Scheduler {
             }
             return self.wait(delivery, after, self.limits.parking.near_window(), now);
         }
-        delivery.name_asked = None;
+        (delivery.name_asked, delivery.token_asked) = (None, None);
         delivery.backlog = None;
         if let Some(detail) = attempt.refusal() {
             return self.refuse(delivery, detail.to_owned(), now);

@@ -5,7 +5,9 @@ use rustls::version::TLS13;
 
 use super::Folder;
 use crate::support::message;
-use crate::support::receiver::{Receiver, Request, status};
+use crate::support::receiver::{Receiver, Reply, Request, status};
+use crate::support::redis::Redis;
+use crate::support::service::serve;
 use crate::support::tls::{Authority, TlsReceiver};
 
 const GRANTED: &str = r#"{"access_token":"tok-1","expires_in":3600}"#;
@@ -86,4 +88,54 @@ fn what_differs_in_trust_shares_neither_tokens_nor_failures() {
         3,
         "those with the same trust share one"
     );
+}
+
+/// The endpoint takes no token, and a new one does not come: only who fetches it holds a worker.
+#[test]
+fn a_401_holds_a_worker_no_longer_than_a_moment_for_a_token_of_another() {
+    let redis = Redis::start();
+    let tokens = Receiver::answering(|_, n| match n {
+        0 => Reply::from(status(200).body(GRANTED)),
+        _ => Reply::Hang,
+    });
+    let receiver = Receiver::answering(|_, _| status(401));
+    let folder = Folder::new();
+    let rules = folder.rules(&rule(
+        &receiver.url("/"),
+        &tokens.url("/"),
+        "timeout = \"20s\"",
+    ));
+    let args = [
+        "--endpoints",
+        &*rules,
+        "--max-attempts",
+        "1",
+        "--max-in-flight",
+        "8",
+    ];
+    let service = serve(&redis, &args);
+    for n in 0..8 {
+        redis.send(message(&receiver.url("/"), &format!("w{n}"), "1"));
+    }
+    // All but the one who fetches. Half of the time would have been 10 s.
+    let dead = redis.wait_dead(7);
+    assert!(dead.iter().all(|letter| letter.number("status") == 401));
+    let took: Vec<f64> = service
+        .log
+        .all()
+        .iter()
+        .filter_map(|line| took(line))
+        .collect();
+    assert!(took.len() >= 7 && took.iter().all(|s| *s < 8.0), "{took:?}");
+    assert_eq!(tokens.count(), 2);
+}
+
+/// The seconds that a failed attempt took, from its line.
+fn took(line: &str) -> Option<f64> {
+    let took = line
+        .split_once(" took=")
+        .filter(|_| line.contains("failed id="))?
+        .1;
+    let took = humantime::parse_duration(took.split(' ').next()?);
+    Some(took.ok()?.as_secs_f64())
 }

@@ -13,6 +13,10 @@ use crate::trust::secret::Secret;
 /// How long a token is taken to live that does not say it.
 const USUAL_LIFE: Duration = Duration::from_secs(300);
 
+/// A life that is shorter is taken for this, so that it is not fetched for each message. What an endpoint
+/// then refuses is renewed.
+const LEAST_LIFE: Duration = Duration::from_secs(5);
+
 /// And at most: what lives for longer is fetched again all the same, at no cost.
 const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 
@@ -127,7 +131,7 @@ fn read_life(said: Option<&Value>) -> Result<(Duration, Option<String>), String>
     match seconds.filter(|seconds: &f64| !seconds.is_nan()) {
         Some(seconds) if seconds > 0.0 => {
             let seconds = seconds.min(LONGEST_LIFE.as_secs_f64());
-            Ok((Duration::from_secs_f64(seconds), None))
+            Ok((Duration::from_secs_f64(seconds).max(LEAST_LIFE), None))
         }
         Some(_) => Err("its expires_in is not above 0: the token is over before it is used".into()),
         None => {
@@ -154,7 +158,9 @@ mod tests {
                 r#"{"access_token":"abc","token_type":"bearer","expires_in":"3600"}"#,
                 3600.0,
             ),
-            (r#"{"access_token":"abc","expires_in":2.5}"#, 2.5),
+            (r#"{"access_token":"abc","expires_in":7.5}"#, 7.5),
+            (r#"{"access_token":"abc","expires_in":0.001}"#, 5.0),
+            (r#"{"access_token":"abc","expires_in":1e-300}"#, 5.0),
             (
                 r#"{"access_token":"abc","token_type":null,"expires_in":null}"#,
                 300.0,

@@ -29,6 +29,18 @@ impl Client {
         refused: Option<&Token>,
     ) -> Result<Option<Credential<'a>>, Error> {
         let login = delivery.rule.as_ref().and_then(|rule| rule.login.as_ref());
+        let endpoint = &delivery.message.endpoint;
+        if let Some(port) = endpoint.uri.port_u16()
+            && endpoint.is_https()
+            && login.is_some_and(|login| login.is_any() && !login.any_port)
+        {
+            let text = format!(
+                "the login of this host is not for its port {port}, which the message has chosen; \
+                 a rule with url = \"{}/\", or with allow_port, sends it there",
+                endpoint.origin
+            );
+            return Err(other(Failure::new(FaultKind::Login, text)));
+        }
         let Some((login, authorization)) =
             login.and_then(|login| Some((login, login.authorization.as_ref()?)))
         else {

@@ -67,6 +67,7 @@ impl Entry {
             identity: self.identity(readers)?,
             authorization: self.authorization(readers)?,
             in_clear,
+            any_port: matches!(matches, Match::Prefix(_)) || self.allow_port.is_some(),
             insecure_tls: self.insecure_tls,
         };
         // The token endpoint may ask for the certificate, and is always verified.
@@ -86,8 +87,7 @@ impl Entry {
         if sets_own && login.authorization.is_some() {
             return Err("headers: authorization is set by the login of this endpoint".into());
         }
-        let is_any = login.identity.is_some() || login.authorization.is_some();
-        Ok((is_any || login.insecure_tls).then_some(login))
+        Ok((login.is_any() || login.insecure_tls).then_some(login))
     }
 
     fn identity(&self, readers: Readers<'_>) -> Result<Option<Identity>, String> {

@@ -29,8 +29,17 @@ pub struct Login {
     /// It may be sent without TLS, as the operator has named an `http://` URL himself. The scheme
     /// of a message is its producer's choice.
     pub in_clear: bool,
+    /// It may be sent to whatever port, as the operator has named it. So is the port of a message.
+    pub any_port: bool,
     /// Certificates are not verified.
     pub insecure_tls: bool,
+}
+
+impl Login {
+    /// Whether there is anything that says who we are.
+    pub fn is_any(&self) -> bool {
+        self.identity.is_some() || self.authorization.is_some()
+    }
 }
 
 /// Where the header `Authorization` comes from.

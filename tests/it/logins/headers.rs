@@ -1,11 +1,14 @@
 //! `Authorization`: who gets it, who does not, and where it is never seen.
 
+use rustls::version::TLS13;
+
 use super::Folder;
 use crate::support::message;
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, serve};
 use crate::support::sys::Signal;
+use crate::support::tls::{Authority, TlsReceiver};
 
 #[test]
 fn the_login_of_an_endpoint_comes_before_what_a_message_brings() {
@@ -64,6 +67,42 @@ fn a_login_is_not_sent_in_the_clear_unless_the_rule_says_http() {
         "{said}"
     );
     assert_eq!(receiver.connected(), 0);
+}
+
+/// What else listens at a host is not whom the operator means, and the port of a message is its
+/// producer's choice too.
+#[test]
+fn the_login_of_a_host_goes_to_no_port_that_the_rule_does_not_name() {
+    let servers = Authority::new();
+    let receiver = TlsReceiver::start(&servers, None, &[&TLS13]);
+    let folder = Folder::new();
+    servers.write(&folder.path("ca.pem"));
+    let identity = Authority::new().issue("us");
+    folder.write("us.pem", &(identity.key_pem() + &identity.chain_pem()));
+    let args = ["--ca-file", &*folder.shown("ca.pem")];
+    let url = receiver.url.trim_end_matches('/');
+    let port = url.rsplit(':').next().unwrap();
+    let line = message(&receiver.url, "w", "1");
+    for (n, login) in [
+        "bearer_token = \"tok-2\"".to_owned(),
+        format!("client_cert_file = \"{}\"", folder.shown("us.pem")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rule = format!("[[endpoint]]\nhost = \"127.0.0.1\"\n{login}\n");
+        let ended = folder.deliver(&rule, &args, &line);
+        let said = ended.err.join("\n");
+        assert_eq!(ended.code, 1, "{said}");
+        let words = format!("login: the login of this host is not for its port {port},");
+        let help = format!("url = \\\"{url}/\\\"");
+        assert!(said.contains(&words) && said.contains(&help), "{said}");
+        assert_eq!(receiver.seen().len(), n);
+        let named = format!("{rule}allow_port = [{port}]\n");
+        let ended = folder.deliver(&named, &args, &line);
+        assert_eq!(ended.code, 0, "{:?}", ended.err);
+        assert_eq!(receiver.seen().len(), n + 1);
+    }
 }
 
 /// Some receivers repeat the request in what they answer, and that is kept in dead letters.

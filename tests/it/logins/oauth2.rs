@@ -398,9 +398,9 @@ fn the_token_endpoint_is_verified_also_where_the_endpoint_is_not() {
     let folder = Folder::new();
     servers.write(&folder.path("ca.pem"));
     let rules = format!(
-        "[[endpoint]]\nhost = \"127.0.0.1\"\ninsecure_tls = true\n\
+        "[[endpoint]]\nurl = \"{}\"\ninsecure_tls = true\n\
          oauth2 = {{ token_url = \"{}\", client_id = \"us\", client_secret = \"s\" }}\n",
-        tokens.url
+        receiver.url, tokens.url
     );
     let line = message(&receiver.url, "w", "1");
     let ended = folder.deliver(&rules, &[], &line);

@@ -87,7 +87,8 @@ impl Judge {
 fn order_is_kept_over_replicas_that_are_killed_and_a_redis_that_is_restarted() {
     const KEYS: usize = 20;
     const EACH: usize = 40;
-    let mut redis = Redis::with(&["--appendonly", "yes"]);
+    // With everysec the server answers before it has written, while it waits for the disk.
+    let mut redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let judge = Arc::new(Mutex::new(Judge::default()));
     let receivers = [Judge::receiver(&judge), Judge::receiver(&judge)];
     let args = [

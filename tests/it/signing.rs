@@ -267,11 +267,11 @@ fn an_endpoint_is_signed_as_it_was_agreed_whatever_the_message_brings() {
     let mut service = serve(&redis, &["--endpoints", &rules, "--signing-secret", NEW]);
     let brought = r#"{"X-Hub-Signature-256":"sha256=forged","x-acme":"forged","x-time":"0"}"#;
     let send = |path: &str| {
-        let url = receiver.url(path);
+        let (url, before) = (receiver.url(path), receiver.count());
         redis.send(format!(
             r#"{{"url":"{url}","data":[1, 2],"headers":{brought}}}"#
         ));
-        receiver.wait_for(receiver.count() + 1).pop().unwrap()
+        receiver.wait_for(before + 1).pop().unwrap()
     };
     let github = send("/github");
     let value = format!("sha256={}", hex_hmac(text, "[1, 2]"));

@@ -1,7 +1,7 @@
 //! `outhook verify`: whether a request is signed as it should be, and why not.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
@@ -30,18 +30,20 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
         headers: &headers,
         body: &body,
     };
-    match verifier.verify(&received, args.now(), args.secret.tolerance) {
-        Ok(how) => {
-            println!("valid: {how}");
-            Ok(exit_code(true))
-        }
-        Err(reasons) => {
-            for reason in reasons {
-                println!("not valid: {reason}");
-            }
-            Ok(exit_code(false))
-        }
-    }
+    let verdict = verifier.verify(&received, args.now(), args.secret.tolerance);
+    let lines: Vec<String> = match &verdict {
+        Ok(how) => vec![format!("valid: {how}\n")],
+        Err(reasons) => reasons
+            .iter()
+            .map(|r| format!("not valid: {r}\n"))
+            .collect(),
+    };
+    // The exit code is the verdict, also where nobody reads the reasons.
+    let mut out = io::stdout().lock();
+    let _ = out
+        .write_all(lines.concat().as_bytes())
+        .and_then(|()| out.flush());
+    Ok(exit_code(verdict.is_ok()))
 }
 
 fn verifier(args: &VerifyArgs) -> Result<Verifier, String> {
@@ -65,11 +67,7 @@ fn headers(args: &VerifyArgs, method: &mut String) -> Result<HeaderMap, String> 
         let shown = path.display();
         let text = fs::read_to_string(path)
             .map_err(|e| format!("--headers-file {shown}: {e}; it must be a readable file"))?;
-        // As `curl -v` shows them.
-        let all = text
-            .lines()
-            .map(|line| line.trim_start_matches(['>', '<']).trim());
-        lines.extend(all.filter(|line| !line.is_empty()).map(str::to_owned));
+        lines.extend(request_lines(&text).map(str::to_owned));
         if let Some((first, _)) = lines.first().and_then(|line| line.split_once(' '))
             && lines[0].contains(" HTTP/")
         {
@@ -79,6 +77,15 @@ fn headers(args: &VerifyArgs, method: &mut String) -> Result<HeaderMap, String> 
     }
     lines.extend(args.headers.iter().cloned());
     for line in lines {
+        // HTTP/2 has no request line.
+        if let Some((name, value)) = line.strip_prefix(':').and_then(|l| l.split_once(':')) {
+            match (name, HeaderValue::from_str(value.trim())) {
+                ("method", _) => *method = value.trim().to_owned(),
+                ("authority", Ok(value)) => drop(headers.insert("host", value)),
+                _ => {}
+            }
+            continue;
+        }
         let wrong = || {
             let name: String = line.chars().take_while(|c| *c != ':').take(64).collect();
             format!("{name:?} is no header: it must be as 'Name: value'")
@@ -89,6 +96,16 @@ fn headers(args: &VerifyArgs, method: &mut String) -> Result<HeaderMap, String> 
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// The lines of the head of a request: as they are, or as `curl -v` shows them among others.
+fn request_lines(text: &str) -> impl Iterator<Item = &str> {
+    let is_of_curl = text.lines().any(|line| line.starts_with("> "));
+    let all = text.lines().filter_map(move |line| match is_of_curl {
+        true => line.strip_prefix('>'),
+        false => Some(line),
+    });
+    all.map(str::trim).filter(|line| !line.is_empty())
 }
 
 fn body(args: &VerifyArgs) -> Result<Vec<u8>, String> {

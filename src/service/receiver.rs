@@ -31,6 +31,8 @@ pub struct Behaviour {
     pub hang: bool,
     /// Seconds to ask for in each answer that is not 2xx.
     pub retry_after: Option<u32>,
+    /// A GET is a request as all others. Otherwise it is for load balancers and health checks.
+    pub takes_get: bool,
 }
 
 /// One request, and what it was answered.
@@ -100,8 +102,7 @@ impl Shared {
         let Ok(mut request) = self.server.recv() else {
             return false;
         };
-        // For load balancers and health checks; no webhook is a GET.
-        if *request.method() == Method::Get {
+        if *request.method() == Method::Get && !self.behaviour.takes_get {
             let _ = request.respond(Response::from_string(
                 "outhook listen: POST webhooks here\n",
             ));

@@ -204,6 +204,80 @@ fn listen_verifies_what_arrives_and_shows_its_headers() {
 }
 
 #[test]
+fn the_verdict_is_the_exit_code_though_nobody_can_be_told() {
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let (head, body, _) = delivered(&["--signing-secret", key], "{}");
+    let folder = tempfile::tempdir().unwrap();
+    let (head, body) = (write(&folder, "h", head), write(&folder, "b", body));
+    for (body, code) in [(&*body, 0), ("/dev/null", 1)] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        for out in [full.unwrap().into(), std::process::Stdio::from(closed)] {
+            let status = std::process::Command::new(env!("CARGO_BIN_EXE_outhook"))
+                .args(["verify", "--secret", key, "--headers-file", &head])
+                .args(["--body-file", body])
+                .stdout(out)
+                .status();
+            assert_eq!(status.unwrap().code(), Some(code), "{body}");
+        }
+    }
+}
+
+#[test]
+fn heads_are_read_as_tools_show_them() {
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let folder = tempfile::tempdir().unwrap();
+    let (head, body, _) = delivered(&["--signing-secret", key], "{}");
+    let headers = head.split_once('\n').unwrap().1;
+    let lines = |before: &str| -> String {
+        headers
+            .lines()
+            .map(|line| format!("{before}{line}\n"))
+            .collect()
+    };
+    for text in [
+        format!(
+            "* Connected to h\n> POST /hook HTTP/2\n{}> \n{{ [5 bytes data]\n< HTTP/2 200\n\
+             < webhook-id: other\n",
+            lines("> ")
+        ),
+        format!(":method: POST\n:scheme: https\n:authority: h\n:path: /hook\n{headers}"),
+        headers.to_owned(),
+    ] {
+        let head = write(&folder, "head", &text);
+        let run = verify(&["--secret", key, "--headers-file", &head], body.clone());
+        assert_eq!(run.code, 0, "{text}: {run:?}");
+    }
+}
+
+#[test]
+fn listen_answers_nothing_unverified_and_acts_on_no_terminal() {
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let service = Outhook::new(&["listen", "--bind", "127.0.0.1:0", "--secret", key]).spawn();
+    let line = service.out.wait("listen: on ");
+    let address = line.rsplit('/').next().unwrap().to_owned();
+    let send = |request: &str| {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    assert_eq!(send("GET /g HTTP/1.1\r\nhost: h\r\n\r\n"), "HTTP/1.1 401");
+    service.out.wait("401 GET /g");
+    let request =
+        "POST /p HTTP/1.1\r\nhost: h\r\nwebhook-id: a\u{1b}[31m\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(send(request), "HTTP/1.1 401");
+    let line = service.out.wait("401 POST /p");
+    assert!(
+        !line.contains('\u{1b}') && line.contains("[31m"),
+        "{line:?}"
+    );
+}
+
+#[test]
 fn a_key_in_the_place_of_something_else_is_not_shown() {
     let inner = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let key = &*format!("whsec_{inner}");

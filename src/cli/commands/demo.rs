@@ -118,6 +118,7 @@ fn customers() -> io::Result<Vec<Customer>> {
         delay: Duration::from_millis(5),
         hang: false,
         retry_after: None,
+        takes_get: false,
     };
     let flaky = Behaviour {
         fail_rate: 0.3,

@@ -28,14 +28,16 @@ const MAX_SHOWN: usize = 4096;
 pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
     descriptors::prepare(None);
     ctrlc::set_handler(|| std::process::exit(0)).map_err(|e| format!("signals: {e}"))?;
+    let (verifier, tolerance) = (args.secret.verifier()?, args.secret.tolerance);
     let behaviour = Behaviour {
         status: args.status,
         fail_rate: args.fail_rate,
         delay: args.delay,
         hang: args.hang,
         retry_after: args.retry_after,
+        // 200 would mean that it is valid.
+        takes_get: verifier.is_some(),
     };
-    let (verifier, tolerance) = (args.secret.verifier()?, args.secret.tolerance);
     let on_request = move |r: &mut Received| match &verifier {
         None => print(&line(r, "")),
         Some(verifier) => {
@@ -94,13 +96,11 @@ fn verify(verifier: &Verifier, r: &mut Received, tolerance: Duration) -> String 
 }
 
 fn shown_header((name, value): &(String, String)) -> String {
-    format!("\n    {name}: {}", without_controls(value))
+    format!("\n    {}", without_controls(&format!("{name}: {value}")))
 }
 
 fn line(r: &Received, verdict: &str) -> String {
     let shown = String::from_utf8_lossy(&r.body[..r.body.len().min(MAX_SHOWN)]);
-    // One line a request, whatever is in it.
-    let shown = without_controls(&shown);
     let more = match r.body.len().checked_sub(MAX_SHOWN) {
         Some(rest) if rest > 0 => format!(" … and {rest} bytes more"),
         _ => String::new(),
@@ -110,10 +110,11 @@ fn line(r: &Received, verdict: &str) -> String {
         status => status.to_string(),
     };
     let id = r.header("webhook-id").unwrap_or("-");
-    format!(
-        "{status} {} {} webhook-id={id} {verdict}{shown}{more}",
-        r.method, r.path
-    )
+    let (method, path) = (&r.method, &r.path);
+    // One line a request, whatever is in it.
+    without_controls(&format!(
+        "{status} {method} {path} webhook-id={id} {verdict}{shown}{more}"
+    ))
 }
 
 fn without_controls(text: &str) -> String {

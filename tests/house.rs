@@ -223,13 +223,13 @@ fn nothing_connects_around_the_address_guard() {
     // To a proxy too, which no message names; what it is to lead to has been checked before.
     let mut dials = who(&["connect::connect"]);
     dials.sort_unstable();
-    assert_eq!(dials, ["http/exchange.rs", "http/proxy/mod.rs"]);
+    assert_eq!(dials, ["http/opening.rs", "http/proxy/mod.rs"]);
     assert_eq!(who(&["Guard::open()"]), ["http/proxy/mod.rs"]);
     assert_eq!(who(&["Checked("]), ["trust/guard/mod.rs"]);
     // And every exchange asks before it takes a connection or makes one.
-    let exchange = &all
+    let opening = &all
         .iter()
-        .find(|(name, _)| name == "http/exchange.rs")
+        .find(|(name, _)| name == "http/opening.rs")
         .unwrap()
         .1;
     for word in [
@@ -237,9 +237,9 @@ fn nothing_connects_around_the_address_guard() {
         "self.may_use(",
         "self.check_addresses(&addresses)?",
     ] {
-        assert!(exchange.contains(word), "{word}");
+        assert!(opening.contains(word), "{word}");
     }
-    assert_eq!(who(&["pool.take("]), ["http/exchange.rs"]);
+    assert_eq!(who(&["pool.take("]), ["http/opening.rs"]);
 }
 
 #[test]

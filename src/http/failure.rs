@@ -63,6 +63,11 @@ pub fn changed(e: Error, change: impl FnOnce(&mut Failure)) -> Error {
     }
 }
 
+/// As ureq carries it.
+pub fn other(failure: Failure) -> Error {
+    Error::Other(Box::new(failure))
+}
+
 /// Whether the system had no descriptor, memory or buffer for a socket. That is our own
 /// trouble, and says nothing of the endpoint.
 pub fn is_own_trouble(e: &io::Error) -> bool {

@@ -13,27 +13,13 @@ use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::judged::Judged;
 use super::stream::Stream;
 use crate::delivery::FaultKind;
 use crate::trust::guard::{Guard, Refusal};
 
 /// A connection to a literal address is judged again after so long, for no reason.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// When a kept connection was judged last, and how long that holds.
-#[derive(Debug)]
-pub struct Judged {
-    guard: Arc<Guard>,
-    /// What the resolver had learned by then.
-    changes: u64,
-    until: Instant,
-}
-
-impl Judged {
-    fn holds(&self, guard: &Arc<Guard>, changes: u64, now: Instant) -> bool {
-        Arc::ptr_eq(&self.guard, guard) && self.changes == changes && now < self.until
-    }
-}
 
 impl Exchange {
     pub fn guard(&self) -> &Arc<Guard> {

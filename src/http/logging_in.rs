@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use ureq::Error;
 
-use super::exchange::other;
-use super::failure::Failure;
+use super::failure::{Failure, other};
 use super::{Client, Outcome, failure_in};
 use crate::delivery::{Delivery, FaultKind};
 use crate::trust::authorities::Authorities;

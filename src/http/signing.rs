@@ -7,8 +7,7 @@ use log::warn;
 use ureq::Error;
 use ureq::http::{HeaderMap, Method};
 
-use super::exchange::other;
-use super::failure::Failure;
+use super::failure::{Failure, other};
 use crate::delivery::{Delivery, FaultKind};
 use crate::trust::keyring::{Found, Keyring};
 use crate::trust::signing::{Signing, Subject};

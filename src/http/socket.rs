@@ -19,7 +19,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Type};
 
-use super::guarding::Judged;
+use super::judged::Judged;
 use crate::trust::guard::Checked;
 
 /// How much longer than asked a socket timeout may be before it is set anew.

@@ -9,8 +9,8 @@ use log::{debug, warn};
 use ureq::Error;
 use ureq::http::{HeaderValue, Request, header};
 
-use super::exchange::{Exchange, other};
-use super::failure::{Failure, short, without};
+use super::exchange::Exchange;
+use super::failure::{Failure, other, short, without};
 use super::{Client, fault, request};
 use crate::delivery::backoff::parse_retry_after;
 use crate::delivery::rules::Rule;

@@ -18,8 +18,8 @@ use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use zeroize::Zeroizing;
 
 use super::buffers::{Held, INPUT};
-use super::exchange::{Exchange, other};
-use super::failure::{Failure, is_timeout, short};
+use super::exchange::Exchange;
+use super::failure::{Failure, is_timeout, other, short};
 use super::head::{BodyLength, Head, HeadReader, Keep};
 use super::request_head;
 use super::stream::{Sent, Stream};

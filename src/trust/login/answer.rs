@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use ureq::http::HeaderValue;
 
 use super::hiding::Blots;
 use super::oauth2::Grant;
 use super::sensitive;
+use super::token::Granted;
 use crate::trust::secret::Secret;
 
 /// How long a token is taken to live that does not say it.
@@ -23,16 +23,6 @@ const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 /// So much of what a token endpoint says of an error is repeated.
 const MAX_ERROR: usize = 60;
 const MAX_DESCRIPTION: usize = 160;
-
-/// A token, as it was granted.
-#[derive(Debug)]
-pub struct Granted {
-    pub header: HeaderValue,
-    pub blots: Blots,
-    pub life: Duration,
-    /// What was odd about it, in a sentence.
-    pub odd: Option<String>,
-}
 
 impl Grant {
     /// What an answer of the token endpoint means. The error is a sentence without its subject, and

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use ureq::http::HeaderValue;
 
-use super::answer::Granted;
 use super::hiding::Blots;
 
 /// Who finds that a token is on its way comes again after so long, and after as long as it has
@@ -31,6 +30,16 @@ const LONGEST_WISH: Duration = Duration::from_secs(60);
 /// An endpoint that refuses tokens that are just fetched does not want others: so often at most is
 /// one renewed because it was refused.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
+
+/// A token, as it was granted.
+#[derive(Debug)]
+pub struct Granted {
+    pub header: HeaderValue,
+    pub blots: Blots,
+    pub life: Duration,
+    /// What was odd about it, in a sentence.
+    pub odd: Option<String>,
+}
 
 /// A token, as it is used.
 #[derive(Debug, Clone)]

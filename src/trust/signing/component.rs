@@ -3,7 +3,10 @@
 use ureq::http::{HeaderMap, HeaderName, Uri};
 
 use super::Subject;
-use super::message::{INPUT, SIGNATURE};
+
+/// What no signature covers, as it is made of it.
+pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+pub const INPUT: HeaderName = HeaderName::from_static("signature-input");
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Component {

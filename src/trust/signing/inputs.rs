@@ -7,8 +7,9 @@ use ureq::http::{HeaderMap, HeaderName};
 
 use super::Subject;
 use super::claims::{Claim, Claimed, MOST, Over, missing, time};
+use super::component::{INPUT, SIGNATURE};
 use super::key::Kind;
-use super::message::{DIGEST, INPUT, SIGNATURE, base_of};
+use super::message::{DIGEST, base_of};
 use super::verify::Received;
 
 /// All lines of a header, which is a list or dictionary, as one.

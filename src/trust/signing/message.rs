@@ -7,13 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::component::Component;
+use super::component::{Component, INPUT, SIGNATURE};
 use super::key::Key;
 use super::{Subject, TimedKey};
 
 pub const DIGEST: HeaderName = HeaderName::from_static("content-digest");
-pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");
-pub const INPUT: HeaderName = HeaderName::from_static("signature-input");
 
 /// What is covered where nothing is said.
 const USUAL: [&str; 5] = [

@@ -5,6 +5,7 @@ mod backlogs;
 pub(super) mod model;
 mod simulation;
 mod soup;
+mod waiting_for;
 
 use super::*;
 use crate::delivery::record::{Parked, Receipt, Turn};

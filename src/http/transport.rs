@@ -242,7 +242,7 @@ impl Wire {
         };
         let to = &self.exchange.to;
         if let Some(gate) = to.gate.as_ref().filter(|gate| gate.reads(to)) {
-            gate.note_answer(&head, self.exchange.begun)?;
+            gate.note_answer(&head, to, self.exchange.begun)?;
         }
         let mut body = &came[used..];
         if (200..300).contains(&head.status) && !self.exchange.wants_body {

@@ -170,6 +170,8 @@ fn each_fault_of_the_proxy_itself_is_named_and_keeps_the_message() {
             "100ms",
             "--connect-timeout",
             "1s",
+            "--timeout",
+            "2s",
         ];
         let mut service = Outhook::new(&args).spawn();
         service.write(message(url, "a", "1") + "\n");
@@ -227,6 +229,54 @@ fn what_may_be_one_targets_fault_is_so_where_others_are_led() {
     assert_eq!(service.wait_exit(DEADLINE), 1);
     assert_eq!(service.log.count("trouble"), 0);
     assert!(service.log.count("the proxy leads to others, but here: ") > 0);
+}
+
+/// Nobody has been led before, so it may be the proxy. A message for somebody else is not told to wait.
+#[test]
+fn however_many_odd_targets_there_are_a_good_one_is_reached_at_once_and_they_end_by_attempts() {
+    let receiver = Receiver::ok();
+    let good = receiver.addr;
+    for speech in [Speech::Http, Speech::Socks(None)] {
+        let scheme = match speech {
+            Speech::Http => "http",
+            _ => "socks5h",
+        };
+        let proxy = Forward::start(speech, move |asked, _| {
+            match asked.what.contains("good.test") {
+                true => Manner::LeadTo(good),
+                false => Manner::Hang,
+            }
+        });
+        let address = format!("{scheme}://{}", proxy.addr);
+        let args = [
+            "deliver",
+            "--max-attempts",
+            "2",
+            "--backoff-base",
+            "10ms",
+            "--connect-timeout",
+            "1s",
+            "--timeout",
+            "2s",
+            "--proxy",
+            &address,
+        ];
+        let mut service = Outhook::new(&args).spawn();
+        let odd = |n: usize| {
+            let scheme = "https";
+            message(&format!("{scheme}://odd{n}.test/"), &format!("odd{n}"), "1")
+        };
+        service.write((0..20).map(odd).collect::<Vec<_>>().join("\n") + "\n");
+        for n in 0..20 {
+            service.log.wait(&format!("postponed id=odd{n} "));
+        }
+        service.write(message("http://good.test/", "good", "1") + "\n");
+        service.log.wait("delivered id=good");
+        assert_eq!(service.log.count("postponed id=good"), 0, "{scheme}");
+        service.log.wait_times("\"reason\":\"exhausted\"", 20);
+        service.close_stdin();
+        assert_eq!(service.wait_exit(DEADLINE), 1);
+    }
 }
 
 #[test]

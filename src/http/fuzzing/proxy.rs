@@ -89,7 +89,9 @@ pub fn proxy_socks(bytes: &[u8]) {
 
 fn assert_blame(blame: Option<&Blame>) {
     match blame {
-        Some(Blame::Own(text) | Blame::Unclear(text) | Blame::Target(_, text)) => {
+        Some(
+            Blame::Own(text) | Blame::Unclear(text) | Blame::Login(text) | Blame::Target(_, text),
+        ) => {
             assert_sentence(text);
             assert!(!text.contains("hunter2"), "{text}");
         }

@@ -132,8 +132,8 @@ impl Answer {
         let said = &self.said;
         Some(match self.status {
             200..=299 => return None,
-            401 => Blame::Unclear(asked(said, has_login)),
-            407 if self.asks => Blame::Unclear(asked(said, has_login)),
+            401 => Blame::Login(asked(said, has_login)),
+            407 if self.asks => Blame::Login(asked(said, has_login)),
             400 | 405 | 501 => Blame::Unclear(format!(
                 "it answered {said} to CONNECT: is it an HTTP proxy, and may it lead to this port?"
             )),
@@ -173,7 +173,7 @@ mod tests {
         );
     }
 
-    /// Whose fault it is: `-` nobody's, `p` the proxy's perhaps, `t` the target's.
+    /// Whose fault it is: `-` nobody's, `p` the proxy's perhaps, `l` our login's, `t` the target's.
     const ANSWERS: [(&str, char, &str); 19] = [
         ("HTTP/1.1 200 Connection established\r\n\r\n", '-', ""),
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", '-', ""),
@@ -186,7 +186,7 @@ mod tests {
         ),
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n",
-            'p',
+            'l',
             "wants a user and password (407 Proxy Authentication Required)",
         ),
         (
@@ -257,6 +257,7 @@ mod tests {
                 let (got, said) = match found.unwrap().blame(false) {
                     None => ('-', String::new()),
                     Some(Blame::Unclear(said)) => ('p', said),
+                    Some(Blame::Login(said)) => ('l', said),
                     Some(Blame::Target(_, said)) => ('t', said),
                     Some(Blame::Own(said)) => ('o', said),
                 };

@@ -1,9 +1,13 @@
 //! Whether a proxy works, as far as attempts have shown; who may try it while it does not. Pure.
 //!
-//! While it does not, one attempt at a time tries it, after pauses that grow; all others are told at
-//! once when it is worth asking again. So an outage costs the same however many messages wait, and is told
-//! once.
+//! What no target can be the cause of is an *outage*: one attempt at a time tries it, after pauses that
+//! grow, and all others are told at once when it is worth asking again. So it costs the same however
+//! many messages wait. What may be the fault of one target is a *doubt*, and holds back that origin
+//! alone, in the same way: so no number of odd targets stops the others. A doubt ends with the first
+//! proof that the proxy works, or with [`PATIENCE`]; then the fault is the target's.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -11,28 +15,63 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Whoever has led to somebody within this time is not taken for broken by what may be the fault
 /// of one target.
-const PROVEN: Duration = Duration::from_secs(30);
+const LATELY: Duration = Duration::from_secs(5);
 
-/// Kinds of trouble that are remembered, so that two that alternate are told once each.
+/// For so long a target may owe its faults to the proxy, if nothing shows whose they are.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A doubt of which nothing was heard for so long is none.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// No more origins are remembered. Beyond that each fault is the target's.
+const MAX_DOUBTS: usize = 10_000;
+
+/// Kinds of episode that are remembered, so that two that alternate are told once each.
 const MAX_TOLD: usize = 8;
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Health {
-    outage: Option<Outage>,
+    /// When it last led to somebody.
     good: Option<Instant>,
+    outage: Option<Outage>,
+    /// By origin.
+    doubts: HashMap<Arc<str>, Doubt>,
+    episode: Option<Episode>,
 }
 
 #[derive(Debug)]
 struct Outage {
+    turns: Turns,
+    /// It was reached, and is wrong nevertheless.
+    reached: bool,
+}
+
+#[derive(Debug)]
+struct Doubt {
     since: Instant,
-    /// When it may be tried next.
+    heard: Instant,
+    is_login: bool,
+    turns: Turns,
+}
+
+/// What is told of, until it leads to somebody.
+#[derive(Debug)]
+struct Episode {
+    since: Instant,
+    told: Vec<String>,
+}
+
+/// Tries, one at a time.
+#[derive(Debug)]
+struct Turns {
     next: Instant,
+    /// One is under way, which ends then at the latest.
+    trying: Option<Instant>,
     /// What began before this has been counted.
     counted: Instant,
     pause: Duration,
     last: String,
-    told: Vec<String>,
 }
 
 /// What to do after a fault of the proxy.
@@ -44,124 +83,205 @@ pub struct Advice {
     pub tell: bool,
 }
 
+/// What may be the proxy's fault or the target's.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault<'a> {
+    /// In a sentence.
+    pub text: &'a str,
+    /// The proxy says that it does not take our login: no target can make it say so to all, and somebody
+    /// must give us another one. There is no end to patience.
+    pub is_login: bool,
+}
+
+/// Whose fault it was.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// Perhaps the proxy's.
+    Proxy(Advice),
+    /// The target's: the proxy leads to others, or it goes on for long.
+    Target { leads: bool },
+}
+
 impl Health {
-    /// Whether it may be tried now; if not, when it is worth asking again, and what was wrong.
-    pub fn ask(&mut self, now: Instant) -> Result<(), (Duration, String)> {
-        let Some(outage) = &mut self.outage else {
-            return Ok(());
-        };
-        if now < outage.next {
-            return Err((outage.next - now, outage.last.clone()));
+    /// Whether `origin` may be tried now, until then at the longest, and whether that also tries a
+    /// proxy in an outage. If it may not, when it is worth asking again, and what was wrong.
+    pub fn ask(
+        &mut self,
+        origin: &str,
+        now: Instant,
+        until: Instant,
+    ) -> Result<bool, (Duration, String)> {
+        let good = self.good;
+        let doubt = self.doubts.get_mut(origin);
+        let doubt = doubt.filter(|doubt| doubt.holds(good, now));
+        let outage = &mut self.outage;
+        let turns = |outage: &mut Outage| outage.turns.ask(now);
+        outage.as_mut().map_or(Ok(()), turns)?;
+        if let Some(doubt) = doubt {
+            doubt.turns.ask(now)?;
+            doubt.turns.trying = Some(until);
         }
         // The others wait for what comes of this.
-        outage.next = now + outage.pause;
-        Ok(())
+        if let Some(outage) = outage {
+            outage.turns.trying = Some(until);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
-    /// It has led to somebody, or says why it does not. If that ends an outage, how long it was.
-    pub fn succeed(&mut self, now: Instant) -> Option<Duration> {
+    /// What was to try it has come to nothing, through no fault of proxy or target.
+    pub fn abandon(&mut self, origin: &str) {
+        if let Some(doubt) = self.doubts.get_mut(origin) {
+            doubt.turns.trying = None;
+        }
+        if let Some(outage) = &mut self.outage {
+            outage.turns.trying = None;
+        }
+    }
+
+    /// There is a connection to the proxy. If that was what was wrong, all may see where it leads:
+    /// whoever came first may have to wait for a target that does not answer.
+    pub fn reached(&mut self) {
+        self.outage.take_if(|outage| !outage.reached);
+    }
+
+    /// It has led to `origin`, or says why it does not. If that ends an episode of trouble, how long it was.
+    pub fn succeed(&mut self, origin: &str, now: Instant) -> Option<Duration> {
         self.good = Some(now);
-        let outage = self.outage.take()?;
-        Some(now.saturating_duration_since(outage.since))
-    }
-
-    /// Whether it has led to somebody of late.
-    pub fn is_proven(&self, now: Instant) -> bool {
-        self.good
-            .is_some_and(|good| now.saturating_duration_since(good) < PROVEN)
+        self.outage = None;
+        self.doubts.remove(origin);
+        let episode = self.episode.take()?;
+        Some(now.saturating_duration_since(episode.since))
     }
 
     /// What was begun then has failed, through a fault of the proxy. `what`: in a sentence.
-    pub fn fail(&mut self, what: &str, begun: Instant, now: Instant) -> Advice {
+    pub fn fail(&mut self, what: &str, reached: bool, begun: Instant, now: Instant) -> Advice {
         self.good = None;
-        let outage = self.outage.get_or_insert_with(|| Outage {
+        let fresh = || Outage {
+            turns: Turns::new(begun, now),
+            reached,
+        };
+        let outage = self.outage.get_or_insert_with(fresh);
+        outage.reached = reached;
+        let again = outage.turns.fail(what, begun, now);
+        let tell = self.is_news(what, now);
+        Advice { again, tell }
+    }
+
+    /// What was begun then has failed, through a fault of the proxy or of `origin`.
+    pub fn doubt(
+        &mut self,
+        origin: &Arc<str>,
+        fault: Fault<'_>,
+        begun: Instant,
+        now: Instant,
+    ) -> Verdict {
+        // Whoever tried it got further than that.
+        self.outage.take_if(|outage| begun >= outage.turns.counted);
+        let good = self.good;
+        let is_led =
+            good.is_some_and(|good| good >= begun || now.saturating_duration_since(good) < LATELY);
+        let old = self.doubts.get_mut(origin);
+        if let Some(doubt) = old.filter(|doubt| !doubt.is_forgotten(now)) {
+            doubt.heard = now;
+            doubt.is_login = fault.is_login;
+            let leads = is_led || doubt.is_cleared(good);
+            if leads || !doubt.holds(good, now) {
+                return Verdict::Target { leads };
+            }
+        } else if is_led || !self.has_room(now) {
+            self.doubts.remove(origin);
+            return Verdict::Target { leads: is_led };
+        } else {
+            let doubt = Doubt {
+                since: now,
+                heard: now,
+                is_login: fault.is_login,
+                turns: Turns::new(begun, now),
+            };
+            self.doubts.insert(origin.clone(), doubt);
+        }
+        let doubt = self.doubts.get_mut(origin).expect("it is there by now");
+        let again = doubt.turns.fail(fault.text, begun, now);
+        let tell = self.is_news(fault.text, now);
+        Verdict::Proxy(Advice { again, tell })
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.doubts.len() >= MAX_DOUBTS {
+            self.doubts.retain(|_, doubt| !doubt.is_forgotten(now));
+        }
+        self.doubts.len() < MAX_DOUBTS
+    }
+
+    fn is_news(&mut self, what: &str, now: Instant) -> bool {
+        let episode = self.episode.get_or_insert_with(|| Episode {
             since: now,
+            told: Vec::new(),
+        });
+        // How long something took is no news.
+        let kind: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let tell = !episode.told.contains(&kind) && episode.told.len() < MAX_TOLD;
+        if tell {
+            episode.told.push(kind);
+        }
+        tell
+    }
+}
+
+impl Doubt {
+    /// The proxy has led to somebody since.
+    fn is_cleared(&self, good: Option<Instant>) -> bool {
+        good.is_some_and(|good| good >= self.since)
+    }
+
+    /// Whether it may still be the proxy.
+    fn holds(&self, good: Option<Instant>, now: Instant) -> bool {
+        let is_early = || now.saturating_duration_since(self.since) < PATIENCE;
+        !self.is_cleared(good) && (self.is_login || is_early())
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) >= FORGOTTEN
+    }
+}
+
+impl Turns {
+    fn new(begun: Instant, now: Instant) -> Turns {
+        Turns {
             next: now,
+            trying: None,
             counted: begun,
             pause: Duration::ZERO,
             last: String::new(),
-            told: Vec::new(),
-        });
+        }
+    }
+
+    fn ask(&self, now: Instant) -> Result<(), (Duration, String)> {
+        let pause = match self.trying {
+            _ if now < self.next => self.next - now,
+            Some(until) if now < until => self.pause.min(until - now),
+            _ => return Ok(()),
+        };
+        Err((pause, self.last.clone()))
+    }
+
+    /// Answers when it is worth trying again.
+    fn fail(&mut self, what: &str, begun: Instant, now: Instant) -> Duration {
         // Those that were under way when it began are no further faults.
-        if begun >= outage.counted {
-            outage.pause = (outage.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            outage.next = now + outage.pause;
-            outage.counted = now;
+        if begun >= self.counted {
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.next = now + self.pause;
+            self.counted = now;
+            self.trying = None;
         }
-        outage.last = what.to_owned();
-        // How long something took is no news.
-        let kind: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let tell = !outage.told.contains(&kind) && outage.told.len() < MAX_TOLD;
-        if tell {
-            outage.told.push(kind);
-        }
-        Advice {
-            again: outage.next.saturating_duration_since(now),
-            tell,
+        what.clone_into(&mut self.last);
+        match self.next.saturating_duration_since(now) {
+            Duration::ZERO => self.pause,
+            again => again,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEC: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn an_outage_is_tried_by_one_at_a_time_and_ends_with_the_first_success() {
-        let (mut health, start) = (Health::default(), Instant::now());
-        let at = |s: u32| start + s * SEC;
-        assert_eq!(health.ask(at(0)), Ok(()));
-        assert_eq!(health.ask(at(0)), Ok(()));
-        let advice = health.fail("refused", at(0), at(0));
-        assert_eq!((advice.again, advice.tell), (SEC, true));
-        // One that was under way is no second fault, and no news.
-        let advice = health.fail("refused", at(0) - SEC, at(0));
-        assert_eq!((advice.again, advice.tell), (SEC, false));
-        assert_eq!(health.ask(at(0)), Err((SEC, "refused".into())));
-        assert_eq!(health.ask(at(1)), Ok(()), "the pause is over");
-        assert_eq!(health.ask(at(1)), Err((SEC, "refused".into())));
-        let advice = health.fail("no name", at(1), at(1));
-        assert_eq!((advice.again, advice.tell), (2 * SEC, true));
-        assert_eq!(health.ask(at(2)), Err((SEC, "no name".into())));
-        assert_eq!(health.ask(at(3)), Ok(()));
-        assert!(!health.is_proven(at(3)));
-        assert_eq!(health.succeed(at(4)), Some(4 * SEC));
-        assert_eq!(health.succeed(at(5)), None);
-        assert!(health.is_proven(at(34)) && !health.is_proven(at(35)));
-        assert_eq!(health.ask(at(70)), Ok(()));
-        assert!(health.fail("refused", at(70), at(70)).tell, "a new outage");
-    }
-
-    /// With however many messages: at most one try in each pause, pauses grow to their bound, and
-    /// nobody is told to come back later than that, or at once.
-    #[test]
-    fn however_many_ask_few_try() {
-        let seed: u64 = 3;
-        let mut state = seed;
-        let mut below = |n: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % n
-        };
-        let (mut health, mut now, mut tries, start) =
-            (Health::default(), Instant::now(), 0, Instant::now());
-        health.fail("x", now, now);
-        while now < start + 600 * SEC {
-            now += Duration::from_millis(below(40));
-            match health.ask(now) {
-                Ok(()) => {
-                    tries += 1;
-                    let advice = health.fail("x", now, now);
-                    assert!(!advice.tell && advice.again <= LONGEST_PAUSE, "seed {seed}");
-                }
-                Err((again, _)) => {
-                    assert!(!again.is_zero() && again <= LONGEST_PAUSE, "seed {seed}");
-                }
-            }
-        }
-        assert!((35..=46).contains(&tries), "seed {seed}: {tries}");
-    }
-}
+mod tests;

@@ -1,67 +1,110 @@
 //! What has come of the way through a proxy: whose fault it is, what is told, and what is never shown.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use ureq::Error;
 
-use super::health::Health;
+use super::health::{Fault, Health, Verdict};
 use super::{Blame, Gate, connect};
 use crate::delivery::FaultKind;
+use crate::http::Target;
 use crate::http::failure::{Failure, changed, short};
 use crate::http::head::Head;
 use crate::trust::login::Blots;
 
 impl Gate {
     /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
-    pub fn note_answer(&self, head: &Head, begun: Instant) -> Result<(), Failure> {
+    pub fn note_answer(&self, head: &Head, to: &Target, begun: Instant) -> Result<(), Failure> {
         let is_its_own = head.status >= 400 && head.proxy_says.is_some();
         if !is_its_own && (head.status != 407 || !head.asks) {
-            self.succeed();
+            self.succeed(to);
             return Ok(());
         }
         let answer = connect::Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
         match answer.blame(self.authorization.is_some()) {
-            Some(blame) => Err(self.judge(blame, begun)),
+            // Its target may say the same.
+            Some(Blame::Login(text)) => Err(self.judge(Blame::Unclear(text), to, begun)),
+            Some(blame) => Err(self.judge(blame, to, begun)),
             None => Ok(()),
         }
     }
 
-    pub(super) fn ask(&self, now: Instant) -> Result<(), Failure> {
-        self.health().ask(now).map_err(|(again, text)| {
-            Failure::new(FaultKind::Proxy { again }, format!("proxy {self}: {text}"))
-        })
+    /// Whether it may be tried; and whether that ends an outage, perhaps.
+    pub(super) fn ask(&self, to: &Target, now: Instant, until: Instant) -> Result<bool, Failure> {
+        let asked = self.health().ask(&to.endpoint.origin, now, until);
+        asked.map_err(|(again, text)| self.postponed(again, &text))
     }
 
-    pub(super) fn succeed(&self) {
-        let over = self.health().succeed(Instant::now());
+    pub(super) fn succeed(&self, to: &Target) {
+        let over = self.health().succeed(&to.endpoint.origin, Instant::now());
         if let Some(length) = over {
             info!("proxy {self}: back after {}", short(length));
         }
     }
 
     /// The failure of an attempt that began then.
-    pub(super) fn judge(&self, blame: Blame, begun: Instant) -> Failure {
-        let now = Instant::now();
-        let text = match blame {
+    pub(super) fn judge(&self, blame: Blame, to: &Target, begun: Instant) -> Failure {
+        let (text, is_login) = match blame {
             Blame::Target(kind, text) => {
-                self.succeed();
+                self.succeed(to);
                 return Failure::new(kind, self.blots.hide_in(text));
             }
-            Blame::Unclear(text) if self.health().is_proven(now) => {
-                let text = self.blots.hide_in(text);
-                let text = format!("the proxy leads to others, but here: {text}");
-                return Failure::new(FaultKind::Connect, text);
-            }
-            Blame::Own(text) | Blame::Unclear(text) => self.blots.hide_in(text),
+            Blame::Own(text) => return self.fail(&self.blots.hide_in(text), true, begun),
+            Blame::Unclear(text) => (self.blots.hide_in(text), false),
+            Blame::Login(text) => (self.blots.hide_in(text), true),
         };
-        let advice = self.health().fail(&text, begun, now);
-        if advice.tell && !self.closed.load(Ordering::SeqCst) {
-            warn!("proxy {self}: trouble: {text}; what goes through it waits");
+        self.doubt(&text, is_login, to, begun)
+            .unwrap_or_else(|leads| {
+                let text = match leads {
+                    true => format!("the proxy leads to others, but here: {text}"),
+                    false => format!("for a minute and more: {text}"),
+                };
+                Failure::new(FaultKind::Connect, text)
+            })
+    }
+
+    /// The failure of one that began then, by the proxy's own fault.
+    pub(super) fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
+        let advice = self.health().fail(text, reached, begun, Instant::now());
+        if advice.tell {
+            self.tell(format_args!("{text}; what goes through it waits"));
         }
-        let again = advice.again;
+        self.postponed(advice.again, text)
+    }
+
+    /// The failure, if it may be the proxy's. If it is the target's, whether others are led.
+    fn doubt(
+        &self,
+        text: &str,
+        is_login: bool,
+        to: &Target,
+        begun: Instant,
+    ) -> Result<Failure, bool> {
+        let origin = &to.endpoint.origin;
+        let fault = Fault { text, is_login };
+        let verdict = self.health().doubt(origin, fault, begun, Instant::now());
+        match verdict {
+            Verdict::Target { leads } => Err(leads),
+            Verdict::Proxy(advice) => {
+                if advice.tell {
+                    self.tell(format_args!("{text}; what goes to {origin} waits"));
+                }
+                Ok(self.postponed(advice.again, text))
+            }
+        }
+    }
+
+    fn tell(&self, trouble: fmt::Arguments<'_>) {
+        if !self.closed.load(Ordering::SeqCst) {
+            warn!("proxy {self}: trouble: {trouble}");
+        }
+    }
+
+    pub(super) fn postponed(&self, again: Duration, text: &str) -> Failure {
         Failure::new(FaultKind::Proxy { again }, format!("proxy {self}: {text}"))
     }
 
@@ -83,7 +126,7 @@ impl Gate {
         })
     }
 
-    fn health(&self) -> MutexGuard<'_, Health> {
+    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -45,8 +45,10 @@ const LATEST: Duration = Duration::from_secs(1);
 pub enum Blame {
     /// The proxy's own.
     Own(String),
-    /// The proxy's own, unless it leads to others.
+    /// The proxy's or the target's.
     Unclear(String),
+    /// It does not take our login, at least not for this target.
+    Login(String),
     /// The target's, as the proxy says.
     Target(FaultKind, String),
 }
@@ -132,7 +134,23 @@ impl Gate {
         times: &Times,
     ) -> Result<Carrier, Failure> {
         let begun = Instant::now();
-        self.ask(begun)?;
+        let is_trial = self.ask(to, begun, times.end)?;
+        let dialled = self.dial_for(shared, to, addresses, times, (begun, is_trial));
+        if dialled.is_err() {
+            // What it has shown has been noted.
+            self.health().abandon(&to.endpoint.origin);
+        }
+        dialled
+    }
+
+    fn dial_for(
+        &self,
+        shared: &Connections,
+        to: &Destination,
+        addresses: &[IpAddr],
+        times: &Times,
+        (begun, is_trial): (Instant, bool),
+    ) -> Result<Carrier, Failure> {
         let host = to.endpoint.host();
         let named = host
             .parse()
@@ -147,6 +165,9 @@ impl Gate {
         let mut last = None;
         for target in targets {
             let mut carrier = self.reach(shared, times, begun)?;
+            if is_trial {
+                self.health().reached();
+            }
             carrier.socket_mut().led_to(match target {
                 socks::Target::Address(ip) => Some(ip),
                 socks::Target::Name(_) => None,
@@ -158,15 +179,15 @@ impl Gate {
             let end = times.end.min(Instant::now() + times.step);
             match self.shake_hands(&mut carrier, to, target, end) {
                 Ok(()) => {
-                    self.succeed();
+                    self.succeed(to);
                     return Ok(carrier);
                 }
                 Err(blame @ Blame::Target(..)) => last = Some(blame),
-                Err(blame) => return Err(self.judge(blame, begun)),
+                Err(blame) => return Err(self.judge(blame, to, begun)),
             }
         }
         let none = || Blame::Target(FaultKind::Connect, "the name has no address".into());
-        Err(self.judge(last.unwrap_or_else(none), begun))
+        Err(self.judge(last.unwrap_or_else(none), to, begun))
     }
 
     /// A connection to the proxy itself.
@@ -181,13 +202,13 @@ impl Gate {
             Ok(addresses) => addresses,
             Err(LookUpError::Pending(since)) if since.elapsed() < times.limit => {
                 let again = since.elapsed().clamp(SOONEST, LATEST);
-                let text = format!("proxy {self}: {host} is still being looked up");
-                return Err(Failure::new(FaultKind::Proxy { again }, text));
+                let text = format!("{host} is still being looked up");
+                return Err(self.postponed(again, &text));
             }
             Err(LookUpError::Pending(since)) => {
                 let waited = short(since.elapsed());
                 let text = format!("{host} is still being looked up: no answer within {waited}");
-                return Err(self.judge(Blame::Own(text), begun));
+                return Err(self.fail(&text, false, begun));
             }
             Err(LookUpError::Starved(text)) => {
                 return Err(Failure {
@@ -195,13 +216,13 @@ impl Gate {
                     ..Failure::new(FaultKind::Starved, text)
                 });
             }
-            Err(LookUpError::Failed(text)) => return Err(self.judge(Blame::Own(text), begun)),
+            Err(LookUpError::Failed(text)) => return Err(self.fail(&text, false, begun)),
         };
         let end = times.end.min(Instant::now() + times.step);
         let source = &shared.egress.source;
         let mine = |e: Failure| match e.kind {
             FaultKind::Starved | FaultKind::Shutdown => e,
-            _ => self.judge(Blame::Own(e.text), begun),
+            _ => self.fail(&e.text, false, begun),
         };
         let dialled = dial_addresses(&addresses, *port, source, &self.open, &shared.sockets, end);
         let (socket, address) = dialled.map_err(mine)?;

@@ -353,6 +353,7 @@ mod tests {
                 let (got, said) = match result.unwrap_err() {
                     Blame::Own(said) => ('o', said),
                     Blame::Unclear(said) => ('u', said),
+                    Blame::Login(said) => ('l', said),
                     Blame::Target(_, said) => ('t', said),
                 };
                 assert_eq!(got, whose, "{says:?}: {said}");

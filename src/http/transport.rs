@@ -154,6 +154,16 @@ impl Wire {
     }
 
     fn failure(&self, e: io::Error) -> Failure {
+        let (failure, exchange) = (self.describe(e), &self.exchange);
+        match &exchange.to.gate {
+            Some(gate) if self.received == 0 && !failure.stale && gate.reads(&exchange.to) => {
+                gate.note_silence(failure, &exchange.to, exchange.begun)
+            }
+            _ => failure,
+        }
+    }
+
+    fn describe(&self, e: io::Error) -> Failure {
         if is_timeout(&e) {
             return Failure::new(FaultKind::Timeout, self.describe_timeout());
         }

@@ -133,6 +133,16 @@ fn each_fault_of_the_proxy_itself_is_named_and_keeps_the_message() {
             "did not say in time",
         ),
         (
+            format!("http://{}", mute.addr),
+            "http://h.test/",
+            "closed the connection",
+        ),
+        (
+            format!("http://{}", hangs.addr),
+            "http://h.test/",
+            "no answer within 2s",
+        ),
+        (
             format!("socks5h://{}", mute.addr),
             "https://h.test/",
             "says nothing",
@@ -263,7 +273,7 @@ fn however_many_odd_targets_there_are_a_good_one_is_reached_at_once_and_they_end
         ];
         let mut service = Outhook::new(&args).spawn();
         let odd = |n: usize| {
-            let scheme = "https";
+            let scheme = if n % 2 == 0 { "http" } else { "https" };
             message(&format!("{scheme}://odd{n}.test/"), &format!("odd{n}"), "1")
         };
         service.write((0..20).map(odd).collect::<Vec<_>>().join("\n") + "\n");

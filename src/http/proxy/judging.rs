@@ -33,6 +33,13 @@ impl Gate {
         }
     }
 
+    /// Where the proxy reads our requests: nothing has come in answer to one, which may be its fault
+    /// or the target's.
+    pub fn note_silence(&self, failure: Failure, to: &Target, begun: Instant) -> Failure {
+        self.doubt(&failure.text, false, to, begun)
+            .unwrap_or(failure)
+    }
+
     /// Whether it may be tried; and whether that ends an outage, perhaps.
     pub(super) fn ask(&self, to: &Target, now: Instant, until: Instant) -> Result<bool, Failure> {
         let asked = self.health().ask(&to.endpoint.origin, now, until);

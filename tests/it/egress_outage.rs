@@ -273,7 +273,7 @@ fn however_many_odd_targets_there_are_a_good_one_is_reached_at_once_and_they_end
         ];
         let mut service = Outhook::new(&args).spawn();
         let odd = |n: usize| {
-            let scheme = if n % 2 == 0 { "http" } else { "https" };
+            let scheme = if n.is_multiple_of(2) { "http" } else { "https" };
             message(&format!("{scheme}://odd{n}.test/"), &format!("odd{n}"), "1")
         };
         service.write((0..20).map(odd).collect::<Vec<_>>().join("\n") + "\n");

@@ -26,7 +26,7 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 /// No more origins are remembered. Beyond that each fault is the target's.
 const MAX_DOUBTS: usize = 10_000;
 
-/// Kinds of episode that are remembered, so that two that alternate are told once each.
+/// Kinds of trouble that are remembered, so that two that alternate are told once each.
 const MAX_TOLD: usize = 8;
 
 /// See the module's header.
@@ -145,7 +145,7 @@ impl Health {
         self.outage.take_if(|outage| !outage.reached);
     }
 
-    /// It has led to `origin`, or says why it does not. If that ends an episode of trouble, how long it was.
+    /// It has led to `origin`, or says why it does not. If that ends an episode, how long it was.
     pub fn succeed(&mut self, origin: &str, now: Instant) -> Option<Duration> {
         self.good = Some(now);
         self.outage = None;

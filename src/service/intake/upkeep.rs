@@ -123,8 +123,8 @@ pub fn revive(
     if revived > 0 {
         orders.give(Command::Due);
         warn!(
-            "{revived} messages that others of their orderKey waited for were deleted or trimmed by \
-             someone else: the next of these keys go"
+            "{revived} messages that others of their orderKey waited for are gone: refused by a replica \
+             (see its dead letters), or deleted or trimmed by someone else; the next of these keys go"
         );
     }
     Ok(true)

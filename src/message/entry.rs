@@ -145,6 +145,13 @@ impl Entry {
             );
             return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
         }
+        if let Some(name) = stray_secret(&self.fields) {
+            let detail = format!(
+                "the entry has a field {name} beside `message`, where it would say nothing: put it \
+                 into the message"
+            );
+            return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
+        }
         let at = self.fields.chunks_exact(2).position(|p| p[0] == b"message");
         let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
         Ok(StoredMessage {
@@ -158,6 +165,18 @@ impl Entry {
             head,
         })
     }
+}
+
+/// Whoever wrote it there must not have its message signed with another key, or not at all.
+fn stray_secret(fields: &[Vec<u8>]) -> Option<&str> {
+    let is_meant = |name: &[u8]| {
+        let letters = name.iter().filter(|byte| !matches!(byte, b'_' | b'-'));
+        letters.map(u8::to_ascii_lowercase).eq(*b"secret")
+    };
+    let mut names = fields.chunks_exact(2).map(|pair| &pair[0]);
+    names
+        .find(|name| is_meant(name))
+        .and_then(|name| std::str::from_utf8(name).ok())
 }
 
 fn is_line(text: &str) -> bool {
@@ -212,6 +231,14 @@ mod tests {
                 .attempts,
             MAX_ATTEMPTS
         );
+        for name in ["secret", "Secret"] {
+            let (reason, detail, _) =
+                open(&[b"message", b"{}", name.as_bytes(), b"acme"]).unwrap_err();
+            assert!(
+                reason == RejectReason::BadEntry && detail.contains(name),
+                "{detail}"
+            );
+        }
         for (name, value) in [("id", "a b"), ("id", ""), ("source", "a\nb")] {
             let fields: [&[u8]; 4] = [b"message", b"m", name.as_bytes(), value.as_bytes()];
             let held = open(&fields).unwrap();

@@ -181,7 +181,8 @@ pub fn vet_secret_name(name: &str) -> Result<(), &'static str> {
     {
         return Err(
             "must be the name of a secret, and looks like a key itself: if it is one, \
-                    whoever can read the message knows it now",
+                    whoever can read the message knows it now, and it stays in its dead letter: \
+                    change the key",
         );
     }
     match (1..=MAX_SECRET_NAME).contains(&name.len())

@@ -154,12 +154,20 @@ impl<'de> Visitor<'de> for Fields {
             }
         }
         for (n, other) in others.into_iter().enumerate() {
-            // Beside the right name it is another field, like all that are ignored.
-            if let Some((value, given)) = other.filter(|_| wire.values[n].is_none()) {
+            let Some((value, given)) = other else {
+                continue;
+            };
+            let known = NAMES[n];
+            // `null` is absence, but for data.
+            let is_null = |value: &RawValue| value.get() == "null" && FIELDS[n] != Field::Data;
+            if wire.values[n].is_none_or(is_null) {
                 wire.values[n] = Some(value);
-                let known = NAMES[n];
                 wire.aliases.push(Alias { given, known });
+            } else if FIELDS[n] == Field::Secret && !is_null(value) {
+                // Which of them is to sign is not for us to say.
+                return Err(M::Error::custom(format!("duplicate field `{known}`")));
             }
+            // Beside the right name any other is another field, like all that are ignored.
         }
         Ok(wire)
     }
@@ -189,6 +197,20 @@ mod tests {
             assert_eq!(find(name), Some((FIELDS[n], true)));
             assert_eq!(FIELDS[n] as usize, n);
         }
+    }
+
+    #[test]
+    fn beside_the_right_name_another_spelling_counts_only_where_that_says_nothing() {
+        let secret = |json| Wire::read(json).map(|wire| wire.get(Field::Secret).map(|v| v.get()));
+        let (acme, none) = (Ok(Some("\"acme\"")), Ok(Some("null")));
+        assert_eq!(secret(r#"{"secret":null,"Secret":"acme"}"#), acme);
+        assert_eq!(secret(r#"{"Secret":null,"secret":"acme"}"#), acme);
+        assert_eq!(secret(r#"{"Secret":null,"secret":null}"#), none);
+        let two = secret(r#"{"Secret":"a","secret":"b"}"#).unwrap_err();
+        assert!(two.contains("duplicate field `secret`"), "{two}");
+        let wire = Wire::read(r#"{"data":null,"Data":1,"timeout":"1s","Timeout":"2s"}"#).unwrap();
+        let of = |field| wire.get(field).unwrap().get();
+        assert_eq!((of(Field::Data), of(Field::Timeout)), ("null", "\"1s\""));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Options that are secrets: each may be given in itself, or as the name of a file that holds it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use crate::trust::secret::Secret;
 
@@ -42,10 +45,14 @@ pub fn read_secret_again(path: &str) -> Result<Secret, String> {
 /// Reads a file that holds a secret. The error does not name the file.
 pub fn read_secret(path: &str) -> Result<Secret, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{e}; it must be a readable file");
-    let data = fs::metadata(path).map_err(|e| wrong(&e))?;
-    if data.is_dir() || data.len() > MAX_FILE {
+    let mut bytes = Vec::new();
+    // A pipe will do, and neither it nor a device says how long it is.
+    let file = File::open(path).map(|file| file.take(MAX_FILE + 1));
+    let read = file.and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|e| wrong(&e))?;
+    if bytes.len() as u64 > MAX_FILE {
+        drop(Zeroizing::new(bytes));
         return Err(wrong(&"not a file with a secret in it"));
     }
-    let bytes = fs::read(path).map_err(|e| wrong(&e))?;
     Secret::from_file(bytes).map_err(|e| wrong(&e))
 }

@@ -3,6 +3,7 @@
 mod asking;
 mod backlogs;
 pub(super) mod model;
+mod secrets;
 mod simulation;
 mod soup;
 mod waiting_for;

@@ -1,7 +1,7 @@
 //! Secrets in files, each named as they are.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{MAX_VALUE, Read, keys_of};
@@ -20,30 +20,46 @@ impl Directory {
         }
     }
 
-    /// Reads the file of a name, which is known to be no path. The outer error: the directory cannot
-    /// be asked now.
+    /// Reads the file of a name, which is known to be no path. The outer error: nothing can be read now,
+    /// whatever the name.
     pub fn read(&self, name: &str) -> Result<Read, String> {
-        let path = self.0.join(name);
-        let wrong = |e: std::io::Error| match e.kind() {
-            ErrorKind::NotFound if !self.0.is_dir() => {
-                Err(format!("{}: it is not there any more", self.0.display()))
-            }
-            ErrorKind::NotFound => Ok(Err("there is no such file".to_owned())),
-            ErrorKind::PermissionDenied => Ok(Err("its file may not be read".to_owned())),
-            _ => Err(format!("{}: {e}", path.display())),
-        };
-        let data = match fs::metadata(&path) {
-            Ok(data) => data,
-            Err(e) => return wrong(e),
-        };
-        if !data.is_file() || data.len() > MAX_VALUE as u64 {
-            return Ok(Err(
-                "in its place is something else than a file with keys".into()
-            ));
+        match read_file(&self.0.join(name)) {
+            Ok(read) => Ok(read),
+            Err(e) if is_starved(&e) => Err(format!("{}: {e}", self.0.display())),
+            // One that is bad must not stand for all.
+            Err(e) => match fs::metadata(self.0.join(".")) {
+                Err(e) => Err(format!("{}: {e}", self.0.display())),
+                Ok(_) => Ok(Err(match e.kind() {
+                    ErrorKind::NotFound => "there is no such file".to_owned(),
+                    ErrorKind::PermissionDenied => "its file may not be read".to_owned(),
+                    _ => format!("its file cannot be read: {e}"),
+                })),
+            },
         }
-        Ok(match fs::read(&path) {
-            Ok(bytes) => Secret::from_file(bytes).and_then(|value| keys_of(&value)),
-            Err(e) => return wrong(e),
-        })
     }
+}
+
+fn read_file(path: &Path) -> io::Result<Read> {
+    let no_file = || {
+        Ok(Err(
+            "in its place is something else than a file with keys".into()
+        ))
+    };
+    if !fs::metadata(path)?.is_file() {
+        return no_file();
+    }
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(MAX_VALUE as u64 + 1);
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_VALUE {
+        return no_file();
+    }
+    Ok(Secret::from_file(bytes).and_then(|value| keys_of(&value)))
+}
+
+/// No descriptor or memory is left: that says nothing of the file.
+fn is_starved(e: &io::Error) -> bool {
+    const ENOMEM_ENFILE_EMFILE: [i32; 3] = [12, 23, 24];
+    e.raw_os_error()
+        .is_some_and(|code| ENOMEM_ENFILE_EMFILE.contains(&code))
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::admin::CommonArgs;
-use super::secrets::read_secret;
+use super::secrets::{read_secret, read_secret_again};
 use crate::message::vet_secret_name;
 use crate::trust::keyring::Directory;
 use crate::trust::sealed::SealingKeys;
+use crate::trust::secret::Secret;
 
 /// Where secrets are that messages name.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +50,7 @@ pub struct SealingArgs {
 pub enum SecretPlace {
     Nowhere,
     Directory(Directory, String),
-    Redis(Option<SealingKeys>),
+    Redis(SealingArgs),
 }
 
 impl KeyringArgs {
@@ -61,7 +62,7 @@ impl KeyringArgs {
     pub fn place(&self) -> Result<SecretPlace, String> {
         let key_file = &self.sealing.secrets_key_file;
         match (&self.secrets_dir, self.secrets_from) {
-            (_, Some(SecretsFrom::Redis)) => Ok(SecretPlace::Redis(self.sealing.keys()?)),
+            (_, Some(SecretsFrom::Redis)) => Ok(SecretPlace::Redis(self.sealing.clone())),
             (_, None) if key_file.is_some() => Err(
                 "--secrets-key-file: it is for secrets in Redis; set --secrets-from redis, or leave it out"
                     .into(),
@@ -81,10 +82,22 @@ impl KeyringArgs {
 impl SealingArgs {
     /// The error is one line, and shows no key.
     pub fn keys(&self) -> Result<Option<SealingKeys>, String> {
+        self.read(read_secret)
+    }
+
+    /// The same while it runs.
+    pub fn keys_again(&self) -> Result<Option<SealingKeys>, String> {
+        self.read(read_secret_again)
+    }
+
+    fn read(
+        &self,
+        read: impl FnOnce(&str) -> Result<Secret, String>,
+    ) -> Result<Option<SealingKeys>, String> {
         let Some(path) = &self.secrets_key_file else {
             return Ok(None);
         };
-        let text = read_secret(&path.to_string_lossy());
+        let text = read(&path.to_string_lossy());
         let keys = text.and_then(|text| SealingKeys::parse(&text));
         keys.map(Some)
             .map_err(|e| format!("--secrets-key-file {}: {e}", path.display()))
@@ -107,6 +120,9 @@ pub enum SecretAct {
         /// Read it from a file
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
+        /// It is for endpoints whose scheme takes any text for a key, and not for Standard Webhooks
+        #[arg(long)]
+        text: bool,
         #[command(flatten)]
         sealing: SealingArgs,
         #[command(flatten)]

@@ -7,17 +7,23 @@ use std::sync::Arc;
 use std::thread::{Builder, sleep};
 use std::time::Instant;
 
+use log::warn;
+
 use crate::service::outage::OutageTracker;
 use crate::store::{SecretHash, StoreError};
 use crate::trust::keyring::{Directory, Keyring, Read, Requests, keyring};
+use crate::trust::sealed::SealingKeys;
 
 /// Names read at a time.
 const BATCH: usize = 64;
 
+type ReadKeys = Box<dyn Fn() -> Result<Option<SealingKeys>, String> + Send>;
+
 /// Where secrets are.
 pub enum SecretSource {
     Directory(Directory),
-    Redis(Box<SecretHash>),
+    /// With what reads the keys again that they are encrypted with.
+    Redis(Box<SecretHash>, ReadKeys),
 }
 
 /// Starts the thread. `place`: what is read, for sentences. The error is one line.
@@ -37,9 +43,14 @@ pub fn start(
 }
 
 fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker) {
-    let mut is_well = true;
+    let (mut is_well, mut last) = (true, 0);
     while let Some(names) = requests.next(BATCH) {
         let (epoch, begun) = (requests.epoch(), Instant::now());
+        if epoch != last {
+            // Something was changed, perhaps the key too.
+            source.read_keys();
+            last = epoch;
+        }
         match source.read(&names) {
             Ok(all) => {
                 for (name, read) in names.iter().zip(all) {
@@ -62,6 +73,15 @@ fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker
 }
 
 impl SecretSource {
+    fn read_keys(&mut self) {
+        if let SecretSource::Redis(hash, keys) = self {
+            match keys() {
+                Ok(keys) => hash.set_sealing(keys),
+                Err(e) => warn!("{e}; the old keys stay"),
+            }
+        }
+    }
+
     /// As many answers as names.
     fn read(&mut self, names: &[Arc<str>]) -> Result<Vec<Read>, StoreError> {
         match self {
@@ -69,7 +89,7 @@ impl SecretSource {
                 .iter()
                 .map(|name| directory.read(name).map_err(|e| StoreError::new(&e)))
                 .collect(),
-            SecretSource::Redis(hash) => hash.read(names),
+            SecretSource::Redis(hash, _) => hash.read(names),
         }
     }
 }

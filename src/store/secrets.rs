@@ -41,6 +41,11 @@ impl SecretHash {
         }
     }
 
+    /// What they are encrypted with from now on.
+    pub fn set_sealing(&mut self, sealing: Option<SealingKeys>) {
+        self.sealing = sealing;
+    }
+
     /// Reads these, in their order.
     pub fn read(&mut self, names: &[Arc<str>]) -> Result<Vec<Read>, StoreError> {
         let connection = match &mut self.connection {

@@ -228,10 +228,25 @@ fn deliver_reads_them_too_and_gives_up_at_once_what_it_cannot_sign() {
 fn in_redis_they_are_set_changed_and_deleted_while_it_runs() {
     let (mut redis, receiver) = (Redis::start(), Receiver::ok());
     let url = receiver.url("/");
-    for (input, code) in [(ACME, 0), ("", 2), ("whsec_short", 2), (" \n", 2)] {
+    assert_eq!(secrets(&redis, &["set", "acme"], ACME).code, 0);
+    // What was copied badly does not replace it.
+    let bad = ["v1,", "\"", "'", "\u{feff}", "Bearer "].map(|before| format!("{before}{ACME}"));
+    let bad = bad.iter().map(|text| &**text);
+    for input in bad.chain(["", "whsec_short", " \n", "abc", &ACME[6..]]) {
         let done = secrets(&redis, &["set", "acme"], input);
-        assert_eq!(done.code, code, "{input}: {:?}", done.err);
+        assert_eq!(done.code, 2, "{input}: {:?}", done.err);
+        assert_no_secret(&done.err.join("\n"));
+        if input.contains("wh") || input.contains('\u{feff}') {
+            let done = secrets(&redis, &["set", "acme", "--text"], input);
+            assert_eq!(done.code, 2, "{input}: {:?}", done.err);
+        }
     }
+    let text = secrets(
+        &redis,
+        &["set", "github", "--text"],
+        "It's a Secret to Everybody",
+    );
+    assert_eq!(text.code, 0, "{:?}", text.err);
     let service = serve(&redis, &["--secrets-from", "redis"]);
     redis.add(named(&url, "a", "acme"));
     assert_eq!(signed_by(&wait(&receiver, "a"), ACME), 1);
@@ -303,6 +318,97 @@ fn the_first_message_after_a_change_is_signed_as_it_is_now_however_long_it_was_q
     one.log.wait("there is none of this name");
     two.log.wait("there is no such file");
     assert_eq!(receiver.count(), 4);
+}
+
+#[test]
+fn one_bad_file_stops_nobody_else() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    write(path, "acme", ACME);
+    std::os::unix::fs::symlink(path.join("loop"), path.join("loop")).unwrap();
+    std::os::unix::fs::symlink(path.join("acme/x"), path.join("below")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path.join("zero")).unwrap();
+    let url = receiver.url("/");
+    let bad = ["loop", "below", "zero"];
+    let lines = bad.map(|name| named(&url, name, name)).join("\n");
+    let lines = format!("{lines}\n{}", named(&url, "good", "acme"));
+    let path = path.to_str().unwrap();
+    let done = Outhook::new(&["deliver", "--secrets-dir", path]).run(lines);
+    let text = done.err.join("\n");
+    assert_eq!(text.matches("\"no_secret\"").count(), 3, "{text}");
+    assert_eq!(signed_by(&wait(&receiver, "good"), ACME), 1);
+    assert!(!text.contains("wait"), "{text}");
+    let service = serve(&redis, &["--secrets-dir", path]);
+    for name in bad {
+        redis.add(named(&url, name, name));
+    }
+    redis.add(named(&url, "served", "acme"));
+    assert_eq!(signed_by(&wait(&receiver, "served"), ACME), 1);
+    for name in bad {
+        service.log.wait(&format!("secret {name}: "));
+    }
+    assert_eq!(receiver.count(), 2);
+}
+
+#[test]
+fn a_file_without_an_end_is_no_secret() {
+    for args in [
+        &["serve", "--secrets-from", "redis", "--secrets-key-file"][..],
+        &["deliver", "--signing-secret-file"],
+        &["listen", "--secret-file"],
+    ] {
+        let done = Outhook::new(&[args, &["/dev/zero"]].concat()).run("");
+        assert_eq!(done.code, 2, "{:?}", done.err);
+        let said = done.err.join("\n");
+        assert!(said.contains("/dev/zero"), "{said}");
+    }
+}
+
+#[test]
+fn the_key_that_they_are_encrypted_with_changes_while_it_runs() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let (key, new) = (dir.path().join("key"), dir.path().join("new"));
+    fs::write(&key, SEALING).unwrap();
+    let made = Outhook::new(&["keygen", "--secrets-key"]).run("").out;
+    let both = format!("{}\n{SEALING}\n", made[0]);
+    fs::write(&new, &both).unwrap();
+    let set = |name: &str, with: &Path| {
+        let with = ["set", name, "--secrets-key-file", with.to_str().unwrap()];
+        assert_eq!(secrets(&redis, &with, ACME).code, 0);
+    };
+    set("acme", &key);
+    let args = ["--secrets-from", "redis", "--secrets-key-file"];
+    let mut service = serve(&redis, &[&args[..], &[key.to_str().unwrap()]].concat());
+    let url = receiver.url("/");
+    redis.add(named(&url, "a", "acme"));
+    wait(&receiver, "a");
+    // First all replicas have the new key, then secrets are encrypted with it.
+    write(dir.path(), "key", &both);
+    service.signal(Signal::HUP);
+    service
+        .log
+        .wait("secrets that messages name are read again");
+    set("acme", &new);
+    set("other", &new);
+    for (id, name) in [("b", "acme"), ("c", "other")] {
+        redis.add(named(&url, id, name));
+        assert_eq!(signed_by(&wait(&receiver, id), ACME), 1);
+    }
+    // What is no key changes nothing.
+    write(dir.path(), "key", "none");
+    service.signal(Signal::HUP);
+    let n = until("that it is said", || {
+        let n = receiver.count();
+        redis.add(named(&url, &format!("n{n}"), "acme"));
+        wait(&receiver, &format!("n{n}"));
+        let lines = service.log.all().join("\n");
+        lines.contains("the old keys stay").then_some(n)
+    });
+    redis.add(named(&url, "last", "acme"));
+    assert_eq!(signed_by(&wait(&receiver, "last"), ACME), 1, "{n}");
+    assert_not_shown(&service);
 }
 
 #[test]

@@ -33,8 +33,9 @@ pub fn keyring(
         }
         (SecretPlace::Redis(sealing), Some((redis, keys))) => {
             let place = keys.secrets.clone();
-            let hash = SecretHash::new(redis.clone(), keys.clone(), sealing);
-            (SecretSource::Redis(Box::new(hash)), place, trouble)
+            let hash = SecretHash::new(redis.clone(), keys.clone(), sealing.keys()?);
+            let again = Box::new(move || sealing.keys_again());
+            (SecretSource::Redis(Box::new(hash), again), place, trouble)
         }
         (SecretPlace::Redis(_), None) => {
             return Err(
@@ -55,9 +56,10 @@ pub fn run(args: &SecretsArgs) -> Result<ExitCode, String> {
         SecretAct::Set {
             name,
             file,
+            text,
             sealing,
             ..
-        } => Some(value(name, file.as_deref(), sealing.keys()?)?),
+        } => Some(value(name, file.as_deref(), *text, sealing.keys()?)?),
         _ => None,
     };
     let work = || -> Result<bool, Stop> {
@@ -84,7 +86,12 @@ pub fn run(args: &SecretsArgs) -> Result<ExitCode, String> {
 }
 
 /// What is to be stored. The error is one line, and does not show it.
-fn value(name: &str, file: Option<&Path>, sealing: Option<SealingKeys>) -> Result<String, String> {
+fn value(
+    name: &str,
+    file: Option<&Path>,
+    is_text: bool,
+    sealing: Option<SealingKeys>,
+) -> Result<String, String> {
     let (place, read) = match file {
         Some(path) => (
             format!("--file {}", path.display()),
@@ -94,17 +101,7 @@ fn value(name: &str, file: Option<&Path>, sealing: Option<SealingKeys>) -> Resul
     };
     let secret = read.map_err(|e| format!("{place}: {e}"))?;
     let keys = keys_of(&secret).map_err(|e| format!("{place}: {e}"))?;
-    // Other schemes take other keys; which one it is for is not known here.
-    if let Err(e) = Signing::with_secrets(None, &keys) {
-        let is_meant = keys.iter().any(|key| key.expose().starts_with("wh"));
-        match is_meant {
-            true => return Err(format!("{place}: {e}")),
-            false => eprintln!(
-                "outhook: stored, but of use only where the endpoints file sets another scheme \
-                 than Standard Webhooks: {e}"
-            ),
-        }
-    }
+    look_at(&secret, &keys, is_text).map_err(|e| format!("{place}: {e}; nothing was stored"))?;
     let Some(sealing) = sealing else {
         return Ok(secret.expose().to_owned());
     };
@@ -113,6 +110,22 @@ fn value(name: &str, file: Option<&Path>, sealing: Option<SealingKeys>) -> Resul
         .fill(&mut nonce)
         .map_err(|_| "the system has no random numbers".to_owned())?;
     Ok(sealing.seal(name, &secret, nonce))
+}
+
+/// A working key is not to be replaced by what somebody copied badly.
+fn look_at(value: &Secret, keys: &[Secret], is_text: bool) -> Result<(), String> {
+    let (value, is_key) = (value.expose(), Signing::with_secrets(None, keys));
+    if value.contains('\u{feff}') {
+        return Err("it has a byte order mark; store it as UTF-8 without one".into());
+    }
+    match is_key {
+        Ok(_) => Ok(()),
+        Err(e) if value.contains("whsec_") || value.contains("whsk_") => Err(e),
+        Err(_) if is_text => Ok(()),
+        Err(e) => Err(format!(
+            "{e}. For endpoints whose scheme takes any text (github, slack, …) add --text"
+        )),
+    }
 }
 
 fn read_input() -> Result<Secret, String> {

@@ -3,21 +3,14 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::{descriptors, exit_code, rules, secrets};
+use super::start::{LONGEST, Start};
+use super::{descriptors, exit_code};
 use crate::cli::DeliverArgs;
-use crate::delivery::rules_file::Bounds;
-use crate::service::control::Commands;
 use crate::service::intake::stdin;
 use crate::service::outage::OutageTracker;
-use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
-use crate::service::pulse::Pulse;
-use crate::service::signals;
+use crate::service::pipeline::{Persistence, Pipeline, Source, SourceKind};
 use crate::store::{Ndjson, Store};
-
-/// The longest timeout of a rule.
-const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
@@ -34,20 +27,9 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         }
     };
     descriptors::prepare(Some(config.workers));
-    let (orders, inbox) = Commands::channel();
-    let bounds = Bounds {
-        schedule: config.schedule.clone(),
-        usual_timeout: config.timeout,
-        max_age: config.max_age,
-        timeout: LONGEST,
-        workers: config.workers,
-        guard: config.guard.clone(),
-    };
-    let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
-    let keyring = secrets::keyring(&args.delivery.keyring, None, OutageTracker::new("secrets"))?;
-    let reload = rules::and_secrets(reload, keyring.clone());
-    let drain = signals::listen(orders, reload).map_err(|e| format!("signals: {e}"))?;
+    let trouble = OutageTracker::new("secrets");
+    let start = Start::new(&args.delivery, &config, LONGEST, None, trouble)?;
+    let (drain, control) = start.control("deliver");
     let max_bytes = config.max_message_bytes;
     let source = Source {
         name: "stdin".into(),
@@ -55,21 +37,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         run: Box::new(move |intake, ends| stdin::run(max_bytes, intake, &ends.drain)),
     };
     let persistence = Persistence::of_letters(store);
-    let pipeline = Pipeline::start(
-        &config,
-        vec![source],
-        persistence,
-        drain,
-        Control {
-            rules,
-            inbox,
-            replica: "deliver".into(),
-            pulse: Pulse::default(),
-            wants: None,
-            lender: None,
-            keyring,
-        },
-    )?;
+    let pipeline = Pipeline::start(&config, vec![source], persistence, drain, control)?;
     let summary = pipeline.wait();
     let stats = &summary.last.stats;
     let all_delivered = stats.dead + stats.rejected == 0;

@@ -12,17 +12,15 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGINT;
 
-use super::{descriptors, exit_code, rules, secrets};
+use super::start::{LONGEST, Start};
+use super::{descriptors, exit_code};
 use crate::cli::DemoArgs;
-use crate::delivery::rules_file::Bounds;
 use crate::service::control::{Commands, Snapshot};
 use crate::service::drain::Drain;
 use crate::service::intake::Intake;
 use crate::service::outage::OutageTracker;
-use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
-use crate::service::pulse::Pulse;
+use crate::service::pipeline::{Persistence, Pipeline, Source, SourceKind};
 use crate::service::receiver::{self, Behaviour, Received};
-use crate::service::signals;
 use crate::store::Ndjson;
 use crate::trust::guard::{Changes, Cidr, PortRule, Ports};
 
@@ -48,12 +46,8 @@ struct Seen {
     last: String,
 }
 
-/// The longest timeout of a rule.
-const LONGEST: Duration = Duration::from_secs(3600);
-
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
-    let (orders, inbox) = Commands::channel();
     let mut config = args.delivery.config()?;
     // Its receivers are on this machine, where nothing may lead as a rule, and where the system
     // likes.
@@ -63,19 +57,10 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         ..Changes::default()
     }));
     descriptors::prepare(Some(config.workers));
-    let bounds = Bounds {
-        schedule: config.schedule.clone(),
-        usual_timeout: config.timeout,
-        max_age: config.max_age,
-        timeout: LONGEST,
-        workers: config.workers,
-        guard: config.guard.clone(),
-    };
-    let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
-    let keyring = secrets::keyring(&args.delivery.keyring, None, OutageTracker::new("secrets"))?;
-    let reload = rules::and_secrets(reload, keyring.clone());
-    let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+    let trouble = OutageTracker::new("secrets");
+    let start = Start::new(&args.delivery, &config, LONGEST, None, trouble)?;
+    let orders = start.orders.clone();
+    let (drain, control) = start.control("demo");
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
     let (rate, length) = (args.rate, args.length);
@@ -85,21 +70,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         run: Box::new(move |intake, ends| publish(urls, rate, length, intake, &ends.drain)),
     };
     let persistence = Persistence::of_letters(Box::new(Ndjson::new(io::sink(), "this table")));
-    let pipeline = Pipeline::start(
-        &config,
-        vec![source],
-        persistence,
-        drain,
-        Control {
-            rules,
-            inbox,
-            replica: "demo".into(),
-            pulse: Pulse::default(),
-            wants: None,
-            lender: None,
-            keyring,
-        },
-    )?;
+    let pipeline = Pipeline::start(&config, vec![source], persistence, drain, control)?;
     let customers = Arc::new(customers);
     let shown = customers.clone();
     let board = thread::spawn(move || show(&shown, &orders));

@@ -15,6 +15,7 @@ mod rules;
 mod secrets;
 mod send;
 mod serve;
+mod start;
 mod status;
 mod verify;
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 use log::info;
 
-use super::{descriptors, exit_code, rules, secrets};
+use super::start::Start;
+use super::{descriptors, exit_code};
 use crate::cli::ServeArgs;
 use crate::delivery::config::{DeliveryConfig, attempts_per_second};
 use crate::delivery::record::Want;
-use crate::delivery::rules_file::Bounds;
 use crate::scheduler::Parking;
 use crate::service::control::Commands;
 use crate::service::drain::Drain;
@@ -30,7 +30,6 @@ use crate::service::lender::Lender;
 use crate::service::outage::OutageTracker;
 use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::service::pulse::Pulse;
-use crate::service::signals;
 use crate::service::wake::{WaitingParker, WakingSender, waker};
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trust::keyring::Keyring;
@@ -46,22 +45,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config()?;
-    let (orders, inbox) = Commands::channel();
-    let bounds = Bounds {
-        schedule: config.schedule.clone(),
-        usual_timeout: config.timeout,
-        max_age: config.max_age,
-        timeout: lease / 3,
-        workers: config.workers,
-        guard: config.guard.clone(),
-    };
-    let file = args.delivery.endpoints.as_deref();
-    let (rules, reload) = rules::watch(file, bounds, &args.delivery.signing, orders.clone())?;
     let trouble = OutageTracker::new("ledger");
     let places = Some((&redis, &keys));
-    let keyring = secrets::keyring(&args.delivery.keyring, places, trouble.of("secrets"))?;
-    let reload = rules::and_secrets(reload, keyring.clone());
-    let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+    let of_secrets = trouble.of("secrets");
+    let start = Start::new(&args.delivery, &config, lease / 3, places, of_secrets)?;
+    let Start { orders, drain, .. } = start;
     tell_start(&config, &redis);
     descriptors::prepare(Some(config.workers));
     let (waker, sleeper) = waker();
@@ -77,13 +65,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
             move || waker.wake()
         }),
         trouble,
-        keyring,
+        keyring: start.keyring,
         pulse: Pulse::default(),
         hands: Hands::new(args.consumer.is_none()),
     };
     let control = Control {
-        rules,
-        inbox,
+        rules: start.rules,
+        inbox: start.inbox,
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
         wants: Some(WakingSender::new(ask, waker)),

@@ -19,6 +19,9 @@ const SHORTEST: usize = 4;
 const SHORTEST_PART: usize = 8;
 const SHORTEST_CUT: usize = 4;
 
+/// What a character begins with that is not written as itself.
+const ENCODED: &[u8] = b"%\\&+";
+
 /// Secrets, in all ways to write them that are looked for.
 #[derive(Clone)]
 pub struct Blots {
@@ -47,8 +50,8 @@ impl Blots {
         }
         let mut starts = [false; 256];
         for first in spellings.iter().filter_map(|s| s.expose().bytes().next()) {
-            for start in [first, b'%', b'\\', b'&', b'+'] {
-                starts[usize::from(start)] = true;
+            for start in ENCODED.iter().chain([&first]) {
+                starts[usize::from(*start)] = true;
             }
         }
         Blots {
@@ -88,8 +91,11 @@ impl Blots {
     }
 
     fn longest_at(&self, text: &[u8]) -> usize {
-        let all = self.spellings.iter();
-        all.map(|secret| length(secret.expose(), text))
+        let may_begin =
+            |secret: &&str| text.first() == secret.as_bytes().first() || ENCODED.contains(&text[0]);
+        let all = self.spellings.iter().map(Secret::expose);
+        all.filter(may_begin)
+            .map(|secret| length(secret, text))
             .max()
             .unwrap_or(0)
     }

@@ -212,10 +212,7 @@ impl Entry {
         let asked = self.max_age.unwrap_or(bounds.max_age);
         Ok(Rule {
             authorities: self.ca_file.as_ref().map(read).transpose()?,
-            signing: match self.signing {
-                Some(setting) => setting.resolve(readers)?,
-                None => defaults.signing.clone(),
-            },
+            signing: self.signed(defaults.signing.as_ref(), login.as_ref(), readers)?,
             idempotency_key: self.idempotency_key.unwrap_or(defaults.idempotency_key),
             max_age: Some(asked.max(longest)),
             max_age_raised: longest > asked,

@@ -134,9 +134,10 @@ pub fn keyring(place: String) -> (Keyring, Requests) {
 
 /// The keys in a value: one a line. The error does not show it.
 pub fn keys_of(value: &Secret) -> Read {
-    let lines = value.expose().lines().map(str::trim);
+    // Blanks stay and are refused where they are wrong, as in a file with one key.
+    let lines = value.expose().lines();
     let keys: Vec<Secret> = lines
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.trim().is_empty())
         .map(|line| Secret::new(line.to_owned()))
         .collect();
     match keys.len() {

@@ -140,6 +140,9 @@ fn look_at_keys(rules: &Rules, now: u64) -> Result<(), String> {
         let Some(signing) = &rule.signing else {
             continue;
         };
+        for doubt in signing.doubts() {
+            warn!("{}: signing: {doubt}", rule.matches);
+        }
         let until = signing.signs_until(now);
         let until = until.map_err(|e| format!("{}: {e}", rule.matches))?;
         if until < u64::MAX {

@@ -15,6 +15,9 @@ use crate::trust::secret::Secret;
 const LEAST_BYTES: usize = 24;
 const MOST_BYTES: usize = 64;
 
+/// Fewer bytes are no key of any scheme.
+pub const SHORT: usize = 8;
+
 const ED25519_BYTES: usize = 32;
 
 /// As the libraries of receivers read it: `=` at its end or not, and whatever stands in spare bits.
@@ -68,7 +71,11 @@ impl Key {
         let text = secret.expose();
         let bytes = match form {
             KeyForm::Prefixed => return Key::parse_prefixed(text, algorithm),
-            KeyForm::Text => Zeroizing::new(text.as_bytes().to_vec()),
+            // It is the customer's choice, however short: that is for a warning.
+            KeyForm::Text => {
+                vet_text(text)?;
+                return Ok(Key::Hmac(hmac::Key::new(algorithm, text.as_bytes())));
+            }
             KeyForm::Base64 => {
                 vet(text)?;
                 decode(text)?
@@ -77,9 +84,12 @@ impl Key {
                 .map(Zeroizing::new)
                 .ok_or("it is not hex: pairs of 0-9 and a-f, and nothing else")?,
         };
-        match bytes.is_empty() {
-            true => Err("it is empty".into()),
-            false => Ok(Key::Hmac(hmac::Key::new(algorithm, &bytes))),
+        match bytes.len() {
+            0 => Err("it is empty".into()),
+            n if n < SHORT => Err(format!(
+                "it holds {n} bytes, which anybody may guess: at least {SHORT} are needed"
+            )),
+            _ => Ok(Key::Hmac(hmac::Key::new(algorithm, &bytes))),
         }
     }
 
@@ -156,14 +166,14 @@ pub fn write_key(prefix: &str, bytes: &[u8]) -> String {
 }
 
 /// What is wrong with a secret of any form.
-fn vet(text: &str) -> Result<(), String> {
+fn vet_text(text: &str) -> Result<(), String> {
     let wrong = if text.is_empty() {
         "it is empty"
     } else if text.trim() != text {
         "it has blanks or line ends before or after it"
-    } else if text.contains(char::is_whitespace) {
-        "it has blanks or line ends inside: one key is one word; further keys belong into \
-         `keys` of the endpoints file"
+    } else if text.contains(['\n', '\r']) {
+        "it has line ends inside: one key is one line; further keys belong into `keys` of the \
+         endpoints file"
     } else if text.starts_with("v1,") || text.starts_with("v1a,") {
         "it begins with v1, or v1a, as signatures do: it is a signature, or was copied with \
          that prefix"
@@ -171,6 +181,19 @@ fn vet(text: &str) -> Result<(), String> {
         return Ok(());
     };
     Err(wrong.into())
+}
+
+/// And with one that is a word.
+fn vet(text: &str) -> Result<(), String> {
+    vet_text(text)?;
+    match text.contains(char::is_whitespace) {
+        true => Err(
+            "it has blanks inside: one key is one word; further keys belong into \
+                     `keys` of the endpoints file"
+                .into(),
+        ),
+        false => Ok(()),
+    }
 }
 
 fn describe_prefix(text: &str) -> String {
@@ -275,6 +298,34 @@ mod tests {
         let both = [&[7; 32], pair.public_key().as_ref()].concat();
         let nacl = parse(&write_key("whsk_", &both)).unwrap();
         assert_eq!(nacl.public().unwrap(), public);
+    }
+
+    #[test]
+    fn keys_of_other_forms_are_looked_at_too() {
+        use KeyForm::{Base64, Hex, Text};
+        for (form, text, words) in [
+            (Text, "It's a Secret to Everybody", ""),
+            (Text, "x", ""),
+            (Text, "whsec_abc", ""),
+            (Text, "", "empty"),
+            (Text, "x ", "before or after"),
+            (Text, " whsec_abc\n", "before or after"),
+            (Text, "one\ntwo", "inside"),
+            (Text, "v1,whsec_abc", "v1"),
+            (Base64, "AAAAAAAAAAA=", ""),
+            (Base64, "AA==", "1 bytes"),
+            (Base64, "AAAAAAAAAA==", "7 bytes"),
+            (Hex, "0011223344556677", ""),
+            (Hex, "00112233445566", "7 bytes"),
+            (Hex, "0011223344556677 ", "not hex"),
+        ] {
+            let got = Key::parse(&Secret::new(text.into()), form, hmac::HMAC_SHA256);
+            match (words, got) {
+                ("", got) => assert!(got.is_ok(), "{text:?}: {got:?}"),
+                (_, Ok(_)) => panic!("{text:?}"),
+                (words, Err(e)) => assert!(e.contains(words), "{text:?}: {e}"),
+            }
+        }
     }
 
     #[test]

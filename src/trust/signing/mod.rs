@@ -49,6 +49,8 @@ pub struct TimedKey {
     pub until: u64,
     /// How receivers know it, where the scheme says it.
     pub id: Option<Box<str>>,
+    /// Anybody may guess it.
+    pub short: bool,
 }
 
 impl TimedKey {
@@ -59,6 +61,7 @@ impl TimedKey {
             from: 0,
             until: u64::MAX,
             id: None,
+            short: false,
         }
     }
 
@@ -117,6 +120,26 @@ impl Signing {
         }
         self.keyid = keyid;
         self
+    }
+
+    /// What an operator should know of its keys, a sentence each.
+    pub fn doubts(&self) -> Vec<&'static str> {
+        let mut doubts = Vec::new();
+        if self.keys.iter().any(|key| key.short) {
+            doubts.push("a secret is so short that anybody may guess it");
+        }
+        let overlaps = |n: usize, key: &TimedKey| {
+            let mut later = self.keys[n + 1..].iter();
+            later.any(|other| key.from < other.until && other.from < key.until)
+        };
+        let mut keys = self.keys.iter().enumerate();
+        if !self.contract.takes_several() && keys.any(|(n, key)| overlaps(n, key)) {
+            doubts.push(
+                "of several keys the first that is valid signs alone, as the scheme has no place \
+                 for another (see more): receivers must have it before it begins",
+            );
+        }
+        doubts
     }
 
     /// Until when it can sign without a break, if it can now.

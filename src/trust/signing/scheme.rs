@@ -3,8 +3,9 @@
 use ring::hmac;
 use ureq::http::HeaderName;
 
+use super::component::{INPUT, SIGNATURE};
 use super::key::{Key, KeyForm};
-use super::message::Cover;
+use super::message::{Cover, DIGEST};
 use super::template::{Encoding, Place, Template, Text, header_name};
 use crate::trust::secret::Secret;
 
@@ -226,6 +227,7 @@ impl Spec {
             template.others.retain(|(other, _)| *other != name);
             template.others.push((name, text));
         }
+        template.vet()?;
         Ok(template)
     }
 }
@@ -242,6 +244,30 @@ impl Contract {
     /// Reads a secret for it. The error says what is wrong, and does not show it.
     pub fn key(&self, secret: &Secret) -> Result<Key, String> {
         Key::parse(secret, self.form, self.digest())
+    }
+
+    /// The headers that it sets.
+    pub fn names(&self) -> Vec<HeaderName> {
+        match &self.scheme {
+            Scheme::Webhook(names) => {
+                let id = names.id.into_iter();
+                let all = id.chain([names.timestamp, names.signature]);
+                all.map(HeaderName::from_static).collect()
+            }
+            Scheme::Template(template) => {
+                let others = template.others.iter().map(|(name, _)| name);
+                others.chain([&template.header]).cloned().collect()
+            }
+            Scheme::Message(_) => vec![DIGEST, SIGNATURE, INPUT],
+        }
+    }
+
+    /// Whether all keys sign that may, and not the first of them alone.
+    pub fn takes_several(&self) -> bool {
+        match &self.scheme {
+            Scheme::Template(template) => template.more.is_some(),
+            Scheme::Webhook(_) | Scheme::Message(_) => true,
+        }
     }
 
     /// The digest of its HMAC.

@@ -163,6 +163,28 @@ impl Text {
 }
 
 impl Template {
+    /// Nobody can verify what is signed with a time that is not sent. The error says so.
+    pub fn vet(&self) -> Result<(), String> {
+        let is_sent = |place| {
+            let mut others = self.others.iter();
+            self.value.has(place) || others.any(|(_, text)| text.has(place))
+        };
+        let ms = is_sent(Place::TimestampMs);
+        for (place, told) in [
+            (Place::Timestamp, ms || is_sent(Place::Timestamp)),
+            (Place::TimestampMs, ms),
+        ] {
+            if self.signed.has(place) && !told {
+                let name = place.name();
+                return Err(format!(
+                    "sign: {{{name}}} is signed, and not sent: it must stand in value, or in one \
+                     of headers"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The signature of this key, as it stands in the value.
     pub fn signature(&self, key: &Key, subject: &Subject<'_>) -> String {
         let bytes = key.sign(|to| self.signed.feed(subject, "", to));
@@ -216,7 +238,14 @@ pub fn header_name(name: &str) -> Result<HeaderName, String> {
     let name = vet_own_name(name)?;
     match matches!(
         name.as_str(),
-        "webhook-id" | "content-type" | "idempotency-key"
+        "webhook-id"
+            | "content-type"
+            | "content-encoding"
+            | "idempotency-key"
+            | "user-agent"
+            | "accept"
+            | "accept-encoding"
+            | "range"
     ) {
         true => Err(format!("{name} has a meaning of its own")),
         false => Ok(name),

@@ -176,8 +176,7 @@ fn digests_encodings_and_forms_of_keys() {
                   9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737";
     for (spec, key, value) in [
         (spec("sha1", "hex", "text"), "Jefe", sha1),
-        (spec("sha1", "hex", "hex"), "4a656665", sha1),
-        (spec("sha512", "hex", "base64"), "SmVmZQ==", sha512),
+        (spec("sha512", "hex", "text"), "Jefe", sha512),
         (
             spec("sha256", "base64", "text"),
             "Jefe",
@@ -185,6 +184,20 @@ fn digests_encodings_and_forms_of_keys() {
         ),
     ] {
         assert_headers(&sign(&spec, &[key], 1, body), &[("x-sig", value)]);
+    }
+    // Of RFC 2202 and RFC 4231, test 1.
+    let sha1 = "b617318655057264e28bc0b6fb378c8ef146be00";
+    let sha512 = "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+                  daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854";
+    for (spec, key, value) in [
+        (spec("sha1", "hex", "hex"), &*"0b".repeat(20), sha1),
+        (
+            spec("sha512", "hex", "base64"),
+            "CwsLCwsLCwsLCwsLCwsLCwsLCws=",
+            sha512,
+        ),
+    ] {
+        assert_headers(&sign(&spec, &[key], 1, "Hi There"), &[("x-sig", value)]);
     }
 }
 

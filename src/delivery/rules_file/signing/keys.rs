@@ -5,6 +5,7 @@ use super::super::loose::Loose;
 use crate::message::timestamp::parse_rfc3339;
 use crate::trust::secret::Secret;
 use crate::trust::signing::TimedKey;
+use crate::trust::signing::key::SHORT;
 use crate::trust::signing::scheme::Contract;
 
 #[derive(Debug)]
@@ -93,6 +94,7 @@ impl KeySpec {
             from: self.from,
             until: self.until,
             id: self.id.clone(),
+            short: secret.expose().len() < SHORT,
         })
     }
 }

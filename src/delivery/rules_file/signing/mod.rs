@@ -7,9 +7,11 @@ mod keys;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de};
+use ureq::http::header::AUTHORIZATION;
 
-use super::Readers;
 use super::loose::Loose;
+use super::{Entry, Readers};
+use crate::trust::login::Login;
 use crate::trust::signing::{Signing, scheme};
 use keys::{KeySpec, Source, key_id, plain, unknown};
 
@@ -128,6 +130,30 @@ impl Spec {
     }
 }
 
+impl Entry {
+    /// How it is signed to. What else the rule sets must not be replaced by a signature without a word.
+    pub(super) fn signed(
+        &self,
+        usual: Option<&Arc<Signing>>,
+        login: Option<&Login>,
+        readers: Readers<'_>,
+    ) -> Result<Option<Arc<Signing>>, String> {
+        let signing = match &self.signing {
+            Some(setting) => setting.resolve(readers)?,
+            None => usual.cloned(),
+        };
+        for name in signing.iter().flat_map(|signing| signing.contract.names()) {
+            if self.headers.iter().any(|(own, _)| *own == name) {
+                return Err(format!("headers: {name} is set by signing"));
+            }
+            if name == AUTHORIZATION && login.is_some_and(|l| l.authorization.is_some()) {
+                return Err("signing: authorization is set by the login of this endpoint".into());
+            }
+        }
+        Ok(signing)
+    }
+}
+
 impl Setting {
     /// Reads the files that it names. The error is one line without a secret in it.
     pub fn resolve(&self, readers: Readers<'_>) -> Result<Option<Arc<Signing>>, String> {
@@ -219,9 +245,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_no_secret_shown() {
-        let secret = &KEY[6..];
+    fn what_an_operator_should_know_is_told() {
+        let doubts = |signing: &str| {
+            let text = format!("[[endpoint]]\nhost = \"h\"\nsigning = {{ {signing} }}\n");
+            let rules = read(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let rule = rules.find(&Endpoint::parse("http://h/").unwrap()).unwrap();
+            rule.signing.as_ref().unwrap().doubts().join("; ")
+        };
+        let two = "keys = [\"long enough\", \"and another\"]";
+        let after = "keys = [{ secret = \"long enough\", not_after = 2030-01-01 }, \
+                     { secret = \"and another\", not_before = 2030-01-01 }]";
         for (signing, words) in [
+            (format!("scheme = \"github\", {two}"), "signs alone"),
+            (format!("scheme = \"stripe\", {two}"), ""),
+            (format!("header = \"x-a\", {two}"), "signs alone"),
+            (format!("scheme = \"github\", {after}"), ""),
+            ("scheme = \"slack\", secret = \"1234567\"".into(), "guess"),
+            ("scheme = \"slack\", secret = \"12345678\"".into(), ""),
+            (format!("keys = [\"{KEY}\", \"{KEY}\"]"), ""),
+        ] {
+            let got = doubts(&signing);
+            assert_eq!(got.is_empty(), words.is_empty(), "{signing}: {got}");
+            assert!(got.contains(words), "{signing}: {got}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_secret_shown() {
+        assert_refused(&[
             ("true", "false"),
             ("5", "table"),
             ("[\"KEY\"]", "table"),
@@ -252,7 +303,47 @@ mod tests {
                 "{ secret = \"KEY\", not_before = 2030-01-01, not_after = 2030-01-01 }",
                 "earlier",
             ),
-        ] {
+        ]);
+    }
+
+    #[test]
+    fn what_nobody_can_verify_and_what_breaks_the_request_is_refused() {
+        assert_refused(&[
+            (
+                "{ secret = \"KEY\", header = \"User-Agent\" }",
+                "meaning of its own",
+            ),
+            (
+                "{ secret = \"KEY\", header = \"x-a\", headers = { Content-Encoding = \"x\" } }",
+                "meaning of its own",
+            ),
+            (
+                "{ secret = \"KEY\", header = \"x-a\", sign = \"{timestamp}.{body}\" }",
+                "{timestamp} is signed, and not sent",
+            ),
+            (
+                "{ secret = \"KEY\", header = \"x-a\", sign = \"{timestamp_ms}{body}\", \
+                 value = \"{timestamp} {signature}\" }",
+                "{timestamp_ms} is signed, and not sent",
+            ),
+            (
+                "{ secret = \"KEY\", header = \"x-a\" }\nheaders = { X-A = \"1\" }",
+                "headers: x-a is set by signing",
+            ),
+            (
+                "{ secret = \"KEY\", scheme = \"rfc9421\" }\nheaders = { Signature = \"1\" }",
+                "headers: signature is set by signing",
+            ),
+            (
+                "{ secret = \"KEY\", header = \"Authorization\" }\nbearer_token = \"abc\"",
+                "authorization is set by the login",
+            ),
+        ]);
+    }
+
+    fn assert_refused(cases: &[(&str, &str)]) {
+        let secret = &KEY[6..];
+        for (signing, words) in cases {
             let value = signing.replace("KEY", KEY).replace("SECRET", secret);
             let text = format!("[[endpoint]]\nhost = \"h\"\nsigning = {value}\n");
             let e = read(&text).expect_err(&text);

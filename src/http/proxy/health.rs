@@ -4,7 +4,7 @@
 //! grow, and all others are told at once when it is worth asking again. So it costs the same however
 //! many messages wait. What may be the fault of one target is a *doubt*, and holds back that origin
 //! alone, in the same way: so no number of odd targets stops the others. A doubt ends with the first
-//! proof that the proxy works, or with [`PATIENCE`]; then the fault is the target's.
+//! proof that the proxy works, or with patience; then the fault is the target's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,10 @@ const LATELY: Duration = Duration::from_secs(5);
 
 /// For so long a target may owe its faults to the proxy, if nothing shows whose they are.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// And for so long if several fail so, and none is led to: then it is the proxy as a rule.
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+const SEVERAL: usize = 3;
 
 /// A doubt of which nothing was heard for so long is none.
 const FORGOTTEN: Duration = Duration::from_secs(600);
@@ -37,6 +41,8 @@ pub struct Health {
     outage: Option<Outage>,
     /// By origin.
     doubts: HashMap<Arc<str>, Doubt>,
+    /// So many origins have come into doubt since it last led to somebody.
+    doubted: usize,
     episode: Option<Episode>,
 }
 
@@ -51,7 +57,7 @@ struct Outage {
 struct Doubt {
     since: Instant,
     heard: Instant,
-    is_login: bool,
+    kind: Unclear,
     turns: Turns,
 }
 
@@ -88,9 +94,18 @@ pub struct Advice {
 pub struct Fault<'a> {
     /// In a sentence.
     pub text: &'a str,
-    /// The proxy says that it does not take our login: no target can make it say so to all, and somebody
-    /// must give us another one. There is no end to patience.
-    pub is_login: bool,
+    pub kind: Unclear,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unclear {
+    /// It has led nowhere, or has not said so.
+    Unled,
+    /// It has a request, which may have arrived: so there are few more of them.
+    Sent,
+    /// It says that it does not take our login: somebody must give us another one, and until then there
+    /// is no end to patience.
+    Login,
 }
 
 /// Whose fault it was.
@@ -111,9 +126,9 @@ impl Health {
         now: Instant,
         until: Instant,
     ) -> Result<bool, (Duration, String)> {
-        let good = self.good;
+        let (good, patience) = (self.good, self.patience());
         let doubt = self.doubts.get_mut(origin);
-        let doubt = doubt.filter(|doubt| doubt.holds(good, now));
+        let doubt = doubt.filter(|doubt| doubt.holds(good, patience, now));
         let outage = &mut self.outage;
         let turns = |outage: &mut Outage| outage.turns.ask(now);
         outage.as_mut().map_or(Ok(()), turns)?;
@@ -149,6 +164,7 @@ impl Health {
     pub fn succeed(&mut self, origin: &str, now: Instant) -> Option<Duration> {
         self.good = Some(now);
         self.outage = None;
+        self.doubted = 0;
         self.doubts.remove(origin);
         let episode = self.episode.take()?;
         Some(now.saturating_duration_since(episode.since))
@@ -156,7 +172,6 @@ impl Health {
 
     /// What was begun then has failed, through a fault of the proxy. `what`: in a sentence.
     pub fn fail(&mut self, what: &str, reached: bool, begun: Instant, now: Instant) -> Advice {
-        self.good = None;
         let fresh = || Outage {
             turns: Turns::new(begun, now),
             reached,
@@ -178,15 +193,15 @@ impl Health {
     ) -> Verdict {
         // Whoever tried it got further than that.
         self.outage.take_if(|outage| begun >= outage.turns.counted);
-        let good = self.good;
+        let (good, patience) = (self.good, self.patience());
         let is_led =
             good.is_some_and(|good| good >= begun || now.saturating_duration_since(good) < LATELY);
         let old = self.doubts.get_mut(origin);
         if let Some(doubt) = old.filter(|doubt| !doubt.is_forgotten(now)) {
             doubt.heard = now;
-            doubt.is_login = fault.is_login;
+            doubt.kind = fault.kind;
             let leads = is_led || doubt.is_cleared(good);
-            if leads || !doubt.holds(good, now) {
+            if leads || !doubt.holds(good, patience, now) {
                 return Verdict::Target { leads };
             }
         } else if is_led || !self.has_room(now) {
@@ -196,15 +211,23 @@ impl Health {
             let doubt = Doubt {
                 since: now,
                 heard: now,
-                is_login: fault.is_login,
+                kind: fault.kind,
                 turns: Turns::new(begun, now),
             };
-            self.doubts.insert(origin.clone(), doubt);
+            let old = self.doubts.insert(origin.clone(), doubt);
+            self.doubted += usize::from(old.is_none_or(|old| old.is_cleared(good)));
         }
         let doubt = self.doubts.get_mut(origin).expect("it is there by now");
         let again = doubt.turns.fail(fault.text, begun, now);
         let tell = self.is_news(fault.text, now);
         Verdict::Proxy(Advice { again, tell })
+    }
+
+    fn patience(&self) -> Duration {
+        match self.doubted {
+            0..SEVERAL => PATIENCE,
+            _ => LONG_PATIENCE,
+        }
     }
 
     fn has_room(&mut self, now: Instant) -> bool {
@@ -236,9 +259,13 @@ impl Doubt {
     }
 
     /// Whether it may still be the proxy.
-    fn holds(&self, good: Option<Instant>, now: Instant) -> bool {
-        let is_early = || now.saturating_duration_since(self.since) < PATIENCE;
-        !self.is_cleared(good) && (self.is_login || is_early())
+    fn holds(&self, good: Option<Instant>, patience: Duration, now: Instant) -> bool {
+        let patience = match self.kind {
+            Unclear::Unled => patience,
+            Unclear::Sent => PATIENCE,
+            Unclear::Login => Duration::MAX,
+        };
+        !self.is_cleared(good) && now.saturating_duration_since(self.since) < patience
     }
 
     fn is_forgotten(&self, now: Instant) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use ureq::Error;
 
-use super::health::{Fault, Health, Verdict};
+use super::health::{Fault, Health, Unclear, Verdict};
 use super::{Blame, Gate, connect};
 use crate::delivery::FaultKind;
 use crate::http::Target;
@@ -36,7 +36,7 @@ impl Gate {
     /// Where the proxy reads our requests: nothing has come in answer to one, which may be its fault
     /// or the target's.
     pub fn note_silence(&self, failure: Failure, to: &Target, begun: Instant) -> Failure {
-        self.doubt(&failure.text, false, to, begun)
+        self.doubt(&failure.text, Unclear::Sent, to, begun)
             .unwrap_or(failure)
     }
 
@@ -55,23 +55,22 @@ impl Gate {
 
     /// The failure of an attempt that began then.
     pub(super) fn judge(&self, blame: Blame, to: &Target, begun: Instant) -> Failure {
-        let (text, is_login) = match blame {
+        let (text, kind) = match blame {
             Blame::Target(kind, text) => {
                 self.succeed(to);
                 return Failure::new(kind, self.blots.hide_in(text));
             }
             Blame::Own(text) => return self.fail(&self.blots.hide_in(text), true, begun),
-            Blame::Unclear(text) => (self.blots.hide_in(text), false),
-            Blame::Login(text) => (self.blots.hide_in(text), true),
+            Blame::Unclear(text) => (self.blots.hide_in(text), Unclear::Unled),
+            Blame::Login(text) => (self.blots.hide_in(text), Unclear::Login),
         };
-        self.doubt(&text, is_login, to, begun)
-            .unwrap_or_else(|leads| {
-                let text = match leads {
-                    true => format!("the proxy leads to others, but here: {text}"),
-                    false => format!("for a minute and more: {text}"),
-                };
-                Failure::new(FaultKind::Connect, text)
-            })
+        self.doubt(&text, kind, to, begun).unwrap_or_else(|leads| {
+            let text = match leads {
+                true => format!("the proxy leads to others, but here: {text}"),
+                false => format!("for long now: {text}"),
+            };
+            Failure::new(FaultKind::Connect, text)
+        })
     }
 
     /// The failure of one that began then, by the proxy's own fault.
@@ -87,12 +86,12 @@ impl Gate {
     fn doubt(
         &self,
         text: &str,
-        is_login: bool,
+        kind: Unclear,
         to: &Target,
         begun: Instant,
     ) -> Result<Failure, bool> {
         let origin = &to.endpoint.origin;
-        let fault = Fault { text, is_login };
+        let fault = Fault { text, kind };
         let verdict = self.health().doubt(origin, fault, begun, Instant::now());
         match verdict {
             Verdict::Target { leads } => Err(leads),

@@ -57,7 +57,13 @@ impl SecretArgs {
     pub fn verifier(&self) -> Result<Option<Verifier>, String> {
         let (flag, file) = ("--secret", self.secret_file.as_deref());
         let Some(secret) = secret_of(flag, self.secret.as_ref(), file)? else {
-            return Ok(None);
+            // Nothing would be verified, and whoever names a scheme thinks that it is.
+            return match &*self.scheme {
+                "standard" => Ok(None),
+                scheme => Err(format!(
+                    "--scheme {scheme}: it needs --secret or --secret-file"
+                )),
+            };
         };
         let spec = Spec {
             scheme: Some(self.scheme.clone()),

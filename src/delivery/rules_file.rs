@@ -163,9 +163,27 @@ fn read(text: &str, is_json: bool) -> Result<Contents, String> {
         let line = e.span().map(|s| line(s.start)).unwrap_or_default();
         format!("{line}{}", one_line(&e.message()))
     })?;
+    if let Some(first) = file.endpoint.first() {
+        find_late_signing(text, first.span().start)?;
+    }
     let entries = file.endpoint.into_iter();
     let entries = entries.map(|e| (line(e.span().start), e.into_inner()));
     Ok((entries.collect(), file.signing))
+}
+
+/// A table `[signing]` behind an endpoint is the whole file's, and was hardly meant to be.
+fn find_late_signing(text: &str, first_endpoint: usize) -> Result<(), String> {
+    let mut lines = text[first_endpoint..].lines();
+    let is_table = |line: &str| line.starts_with("[signing]") || line.starts_with("[signing.");
+    let Some(n) = lines.position(|line| is_table(line.trim_start())) else {
+        return Ok(());
+    };
+    let before = text[..first_endpoint].matches('\n').count();
+    Err(format!(
+        "line {}: [signing] behind an endpoint would hold for all endpoints: write \
+         [endpoint.signing] for that one, or put [signing] at the beginning of the file",
+        before + n + 1
+    ))
 }
 
 impl Entry {

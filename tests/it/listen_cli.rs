@@ -182,3 +182,11 @@ fn it_receives_what_serve_sends_through_failures() {
     assert!(redis.dead().is_empty());
     assert!(listener.out.count("500 POST") > 0);
 }
+
+#[test]
+fn a_scheme_without_a_secret_is_refused_as_nothing_would_be_verified() {
+    let run = Outhook::new(&["listen", "--bind", "127.0.0.1:0", "--scheme", "github"]).run("");
+    assert_eq!(run.code, 2, "{run:?}");
+    let says = |word| run.err.iter().any(|line| line.contains(word));
+    assert!(says("--scheme github") && says("--secret-file"), "{run:?}");
+}

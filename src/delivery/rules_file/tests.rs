@@ -171,6 +171,10 @@ fn what_is_wrong_is_named_with_its_line() {
             "[[endpoint]]\nhost = \"h\"\nmax_attempts = 2\nretry_schedule = \"1s\"",
             &["exclude"],
         ),
+        (
+            "[[endpoint]]\nhost = \"h\"\n[signing]\nsecret_file = \"k\"",
+            &["line 3", "[endpoint.signing]"],
+        ),
         ("[[endpoint]\n", &["line 1"]),
         (
             "{\"endpoint\":[{\"host\":\"h\",\"rate\":1}]}",

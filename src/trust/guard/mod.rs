@@ -152,6 +152,13 @@ impl Guard {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let warn = |f: &mut fmt::Formatter<'_>, what: &str| {
+            let is_of_cloud = what.contains("metadata") || what.contains("credentials");
+            match is_of_cloud {
+                true => f.write_str("; whoever wrote this URL may be after your credentials"),
+                false => Ok(()),
+            }
+        };
         let allow = |f: &mut fmt::Formatter<'_>, ip: IpAddr| {
             let range = Cidr::only(ip);
             write!(
@@ -162,6 +169,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Special(ip, (range, what)) => {
                 write!(f, "{ip} is refused: {what} ({range})")?;
+                warn(f, what)?;
                 match inside::notation(*ip) {
                     Some(inside) => write!(f, "; only {inside} itself can be allowed"),
                     None => allow(f, *ip),
@@ -169,6 +177,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::SpecialInside(ip, inside, (range, what)) => {
                 write!(f, "{ip} is refused: {inside} is inside, {what} ({range})")?;
+                warn(f, what)?;
                 allow(f, *inside)
             }
             Refusal::Denied(ip, range) => write!(

@@ -94,7 +94,7 @@ fn the_rule_that_is_named_is_the_narrowest() {
     for (address, what) in [
         (
             "169.254.169.254",
-            "metadata service of clouds (169.254.169.254/32)",
+            "metadata service of clouds (169.254.169.254/32); whoever wrote this URL",
         ),
         ("100.100.100.200", "Alibaba"),
         ("168.63.129.16", "Azure"),

@@ -171,6 +171,9 @@ fn vet_text(text: &str) -> Result<(), String> {
         "it is empty"
     } else if text.trim() != text {
         "it has blanks or line ends before or after it"
+    } else if text.contains("whsk_") && text.contains("whpk_") {
+        "it is a pair, as keygen prints it: keep the line with whsk_, and give the one with whpk_ \
+         to your receivers"
     } else if text.contains(['\n', '\r']) {
         "it has line ends inside: one key is one line; further keys belong into `keys` of the \
          endpoints file"
@@ -210,6 +213,12 @@ fn describe_prefix(text: &str) -> String {
     }
     if LENIENT.decode(text).is_ok_and(|b| b.len() >= LEAST_BYTES) {
         return "it is base64 without a prefix; if it is the key, write whsec_ before it".into();
+    }
+    if text.contains('.') || text.starts_with('/') {
+        return format!(
+            "it has no prefix that is known; {wanted}; the name of a file belongs into \
+             secret_file, or into the option that ends in -file"
+        );
     }
     format!("it has no prefix that is known; {wanted}")
 }
@@ -339,6 +348,8 @@ mod tests {
             (inside, "inside"),
             (format!("{good} {good}"), "inside"),
             (format!("v1,{}", &good[6..]), "v1"),
+            ("whsk_AAAA\nwhpk_AAAA".into(), "keep the line with whsk_"),
+            ("/run/secrets/k1.key".into(), "secret_file"),
             (format!("v1a,{}", &good[6..]), "v1"),
             (of_length("whsec_", 23), "23 bytes"),
             (of_length("whsec_", 65), "65 bytes"),

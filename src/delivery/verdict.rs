@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::backoff::RetrySchedule;
-use crate::delivery::{DeadReason, Exchange};
+use crate::delivery::{DeadReason, Exchange, one_line};
 
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, PartialEq)]
@@ -50,7 +50,9 @@ pub fn judge(
         None => Verdict::Dead {
             reason: DeadReason::Exhausted,
             detail: format!(
-                "all {made} attempts failed; --max-attempts or --retry-schedule allows more"
+                "all {made} attempts failed, the last with {}; --max-attempts or \
+                 --retry-schedule allows more",
+                one_line(&result.to_string())
             ),
         },
     }
@@ -108,6 +110,8 @@ mod tests {
         ] {
             assert_eq!(verdict(&result, 2), Verdict::Retry { after: 10 * SEC });
             assert_eq!(dead(verdict(&result, 3)), Some(DeadReason::Exhausted));
+            let says = format!("{:?}", verdict(&result, 3));
+            assert!(says.contains(&result.to_string()), "{says}");
         }
     }
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::rules::Rule;
 use crate::message::entry::EntryId;
+use crate::message::plain::plain;
 use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
@@ -313,8 +314,7 @@ const MAX_FAILURE: usize = 200;
 
 /// Fit to stand in a line with other things.
 pub fn one_line(text: &str) -> Box<str> {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(MAX_FAILURE).collect::<String>().into()
+    plain(text).take(MAX_FAILURE).collect::<String>().into()
 }
 
 impl DeadLetter {

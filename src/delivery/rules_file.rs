@@ -21,6 +21,7 @@ use crate::delivery::rules::{Defaults, Match, Rule, Rules};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;
 use crate::message::headers::Headers;
+use crate::message::plain::plain;
 use crate::trust::authorities::Authorities;
 use crate::trust::guard::{Cidr, Guard, Ports};
 use crate::trust::secret::{Secret, without_keys};
@@ -272,11 +273,8 @@ const MAX_ERROR: usize = 500;
 /// An error on one line, without what a terminal would take for more than text.
 fn one_line(e: &impl Display) -> String {
     let text = without_keys(&e.to_string());
-    let plain: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let words: Vec<&str> = plain.split_whitespace().collect();
+    let shown: String = plain(&text).collect();
+    let words: Vec<&str> = shown.split_whitespace().collect();
     let line = words.join(" ");
     match line.char_indices().nth(MAX_ERROR) {
         Some((end, _)) => format!("{}…", &line[..end]),

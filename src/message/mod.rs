@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod entry;
 mod fields;
 pub mod headers;
+pub mod plain;
 #[cfg(test)]
 mod tests;
 pub mod timestamp;

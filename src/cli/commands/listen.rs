@@ -12,6 +12,7 @@ use log::info;
 
 use super::descriptors;
 use crate::cli::ListenArgs;
+use crate::message::plain::plain;
 use crate::message::timestamp::unix_ms;
 use crate::service::receiver::{self, Behaviour, Received};
 use crate::service::signals;
@@ -96,7 +97,8 @@ fn verify(verifier: &Verifier, r: &mut Received, tolerance: Duration) -> String 
 }
 
 fn shown_header((name, value): &(String, String)) -> String {
-    format!("\n    {}", without_controls(&format!("{name}: {value}")))
+    let line = format!("{name}: {value}");
+    format!("\n    {}", plain(&line).collect::<String>())
 }
 
 fn line(r: &Received, verdict: &str) -> String {
@@ -112,14 +114,6 @@ fn line(r: &Received, verdict: &str) -> String {
     let id = r.header("webhook-id").unwrap_or("-");
     let (method, path) = (&r.method, &r.path);
     // One line a request, whatever is in it.
-    without_controls(&format!(
-        "{status} {method} {path} webhook-id={id} {verdict}{shown}{more}"
-    ))
-}
-
-fn without_controls(text: &str) -> String {
-    let chars = text.chars();
-    chars
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let line = format!("{status} {method} {path} webhook-id={id} {verdict}{shown}{more}");
+    plain(&line).collect()
 }

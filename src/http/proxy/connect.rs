@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use super::Blame;
 use crate::delivery::FaultKind;
 use crate::http::request::USER_AGENT;
+use crate::message::plain::plain;
 
 /// A proxy's head is no longer.
 const MAX_HEAD: usize = 16 * 1024;
@@ -105,11 +106,7 @@ fn read(head: &[u8]) -> Result<Answer, String> {
 
 fn show(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let plain = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(MAX_SHOWN).collect()
+    plain(text.trim()).take(MAX_SHOWN).collect()
 }
 
 impl Answer {

@@ -8,6 +8,7 @@ use super::hiding::Blots;
 use super::oauth2::Grant;
 use super::sensitive;
 use super::token::Granted;
+use crate::message::plain::plain;
 use crate::trust::secret::Secret;
 
 /// How long a token is taken to live that does not say it.
@@ -74,8 +75,7 @@ impl Grant {
     /// Fit to be shown: some repeat what they were sent.
     fn clean(&self, text: &str, most: usize) -> String {
         let text = self.blots().hide_in(text.to_owned());
-        let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let mut shown: String = plain.take(most).collect();
+        let mut shown: String = plain(&text).take(most).collect();
         if text.chars().nth(most).is_some() {
             shown.push('…');
         }

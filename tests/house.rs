@@ -320,6 +320,7 @@ const RETIRED: &[&str] = &[
     "pause_base",
     "pause_max",
     "lane_key",
+    "FaultKind",
 ];
 
 #[test]

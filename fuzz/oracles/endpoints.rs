@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::assert_sentence;
 use crate::delivery::backoff::{DELAY_MAX, Delays, RetrySchedule};
-use crate::delivery::rules::{Defaults, Match, Rule};
+use crate::delivery::rules::{Defaults, EndpointRule, Match};
 use crate::delivery::rules_file::{Bounds, Readers, parse};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;
@@ -56,7 +56,7 @@ fn bounds() -> Bounds {
     }
 }
 
-fn check(rule: &Rule, bounds: &Bounds) {
+fn check(rule: &EndpointRule, bounds: &Bounds) {
     assert!(rule.pace.is_none_or(|pace| !pace.is_zero()), "no rate");
     assert!(rule.max_in_flight.is_none_or(|n| (1..=128).contains(&n)));
     assert!(

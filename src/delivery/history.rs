@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Attempt, Exchange};
+use crate::delivery::{Attempt, AttemptResult};
 
 /// Answer times are counted in steps of half an octave, from half a millisecond on.
 const STEPS: usize = 36;
@@ -48,13 +48,13 @@ impl History {
         self.attempts += 1;
         let good = matches!(
             attempt.result,
-            Exchange::Answer {
+            AttemptResult::Response {
                 status: 200..=299,
                 ..
             }
         );
         self.failed += u32::from(!good);
-        if matches!(attempt.result, Exchange::Answer { .. }) {
+        if matches!(attempt.result, AttemptResult::Response { .. }) {
             self.steps[step(attempt.took)] += 1;
         }
         if !good {
@@ -106,7 +106,7 @@ mod tests {
         Attempt {
             at: 0,
             took: Duration::from_millis(ms),
-            result: Exchange::Answer {
+            result: AttemptResult::Response {
                 status,
                 retry_after: None,
                 body: Box::default(),

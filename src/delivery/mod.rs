@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::rules::Rule;
+use crate::delivery::rules::EndpointRule;
 use crate::message::entry::EntryId;
 use crate::message::plain::plain;
 use crate::message::timestamp::BootTime;
@@ -49,7 +49,7 @@ pub struct Delivery {
     /// start.
     pub is_late: bool,
     /// What the operator has set for its endpoint.
-    pub rule: Option<Arc<Rule>>,
+    pub rule: Option<Arc<EndpointRule>>,
     /// The key of its lane.
     pub lane: Arc<str>,
     /// The key (see [`Message::group`]) whose head it is: the others of that key wait for it.
@@ -70,47 +70,47 @@ pub struct Attempt {
     /// Unix milliseconds at which it began.
     pub at: u64,
     pub took: Duration,
-    pub result: Exchange,
+    pub result: AttemptResult,
 }
 
 impl Attempt {
     /// Why there was no answer, if there was none.
-    pub fn fault(&self) -> Option<FaultKind> {
+    pub fn failure_kind(&self) -> Option<FailureKind> {
         match self.result {
-            Exchange::Fault { kind, .. } => Some(kind),
-            Exchange::Answer { .. } => None,
+            AttemptResult::Failure { kind, .. } => Some(kind),
+            AttemptResult::Response { .. } => None,
         }
     }
 
     /// What the address guard forbids, in a sentence.
     pub fn refusal(&self) -> Option<&str> {
         match &self.result {
-            Exchange::Fault {
-                kind: FaultKind::Refused,
+            AttemptResult::Failure {
+                kind: FailureKind::Refused,
                 text,
             } => Some(text),
             _ => None,
         }
     }
 
-    /// See [`FaultKind::postponed`].
+    /// See [`FailureKind::postponed`].
     pub fn postponed(&self) -> Option<Duration> {
-        self.fault()?.postponed()
+        self.failure_kind()?.postponed()
     }
 }
 
 /// What an attempt came to: an answer of whatever status, or none.
 #[derive(Debug)]
-pub enum Exchange {
-    Answer {
+pub enum AttemptResult {
+    Response {
         status: u16,
         /// The endpoint's `Retry-After`, already read and capped.
         retry_after: Option<Duration>,
         /// The beginning of the body.
         body: Box<[u8]>,
     },
-    Fault {
-        kind: FaultKind,
+    Failure {
+        kind: FailureKind,
         text: String,
     },
 }
@@ -123,7 +123,7 @@ const UNSIGNED: Duration = Duration::from_secs(10);
 
 /// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
+pub enum FailureKind {
     Dns,
     Connect,
     Tls,
@@ -167,47 +167,49 @@ pub enum FaultKind {
     Internal,
 }
 
-impl FaultKind {
+impl FailureKind {
     /// How long until it is worth trying again, if the endpoint was never asked, for reasons of
     /// our own: then no attempt was made.
     pub fn postponed(self) -> Option<Duration> {
         match self {
-            FaultKind::Shutdown => Some(Duration::ZERO),
-            FaultKind::Starved => Some(STARVED),
-            FaultKind::Unsigned => Some(UNSIGNED),
-            FaultKind::Unresolved { again }
-            | FaultKind::Proxy { again }
-            | FaultKind::SecretUnread { again }
-            | FaultKind::Tokenless { again } => Some(again),
-            FaultKind::NoSecret => Some(UNSIGNED),
+            FailureKind::Shutdown => Some(Duration::ZERO),
+            FailureKind::Starved => Some(STARVED),
+            FailureKind::Unsigned => Some(UNSIGNED),
+            FailureKind::Unresolved { again }
+            | FailureKind::Proxy { again }
+            | FailureKind::SecretUnread { again }
+            | FailureKind::Tokenless { again } => Some(again),
+            FailureKind::NoSecret => Some(UNSIGNED),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for FaultKind {
+impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            FaultKind::Dns | FaultKind::Unresolved { .. } => "dns",
-            FaultKind::Connect => "connect",
-            FaultKind::Tls => "tls",
-            FaultKind::Timeout => "timeout",
-            FaultKind::Protocol => "protocol",
-            FaultKind::Shutdown => "shutdown",
-            FaultKind::Login | FaultKind::Tokenless { .. } => "login",
-            FaultKind::Refused => "refused",
-            FaultKind::Proxy { .. } => "proxy",
-            FaultKind::Unsigned | FaultKind::SecretUnread { .. } | FaultKind::NoSecret => "signing",
-            FaultKind::Starved | FaultKind::Internal => "internal",
+            FailureKind::Dns | FailureKind::Unresolved { .. } => "dns",
+            FailureKind::Connect => "connect",
+            FailureKind::Tls => "tls",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Protocol => "protocol",
+            FailureKind::Shutdown => "shutdown",
+            FailureKind::Login | FailureKind::Tokenless { .. } => "login",
+            FailureKind::Refused => "refused",
+            FailureKind::Proxy { .. } => "proxy",
+            FailureKind::Unsigned | FailureKind::SecretUnread { .. } | FailureKind::NoSecret => {
+                "signing"
+            }
+            FailureKind::Starved | FailureKind::Internal => "internal",
         })
     }
 }
 
-impl fmt::Display for Exchange {
+impl fmt::Display for AttemptResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exchange::Answer { status, .. } => write!(f, "status={status}"),
-            Exchange::Fault { kind, text } => write!(f, "error={kind} ({text})"),
+            AttemptResult::Response { status, .. } => write!(f, "status={status}"),
+            AttemptResult::Failure { kind, text } => write!(f, "error={kind} ({text})"),
         }
     }
 }
@@ -353,13 +355,13 @@ impl DeadLetter {
         fields.push(("attempts", Number(self.attempts.into())));
         if let Some(last) = &self.last {
             match &last.result {
-                Exchange::Answer { status, body, .. } => {
+                AttemptResult::Response { status, body, .. } => {
                     fields.push(("status", Number((*status).into())));
                     if !body.is_empty() {
                         fields.push(("answer", Bytes(body)));
                     }
                 }
-                Exchange::Fault { kind, text } => {
+                AttemptResult::Failure { kind, text } => {
                     fields.push(("error", Text(format!("{kind}: {text}"))));
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::report::EndpointSnapshots;
-use crate::delivery::{DeadLetter, DeadReason, Delivery, Exchange};
+use crate::delivery::{AttemptResult, DeadLetter, DeadReason, Delivery};
 use crate::message::entry::EntryId;
 
 /// See the module's header.
@@ -85,7 +85,7 @@ impl StatusUpdate {
     ) -> impl FnOnce(Disposition) -> StatusUpdate + use<> {
         let last = delivery.last.as_ref();
         let (status, error) = match last.map(|a| &a.result) {
-            Some(Exchange::Answer { status, .. }) => (Some(*status), None),
+            Some(AttemptResult::Response { status, .. }) => (Some(*status), None),
             Some(fault) => (None, Some(fault.to_string())),
             None => (None, None),
         };

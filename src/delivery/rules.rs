@@ -16,10 +16,10 @@ use crate::trust::signing::Signing;
 
 /// All rules, in the order of the file: the first that matches holds.
 #[derive(Debug, Default, Clone)]
-pub struct Rules {
-    list: Vec<Arc<Rule>>,
+pub struct EndpointRules {
+    list: Vec<Arc<EndpointRule>>,
     /// For all that none of these matches.
-    rest: Option<Arc<Rule>>,
+    rest: Option<Arc<EndpointRule>>,
 }
 
 /// What options set for all endpoints, and a rule may set otherwise.
@@ -31,7 +31,7 @@ pub struct Defaults {
 
 /// Settings for the endpoints that it matches. What is not set is as the options say.
 #[derive(Debug)]
-pub struct Rule {
+pub struct EndpointRule {
     pub matches: Match,
     /// Attempts at a time.
     pub max_in_flight: Option<usize>,
@@ -69,9 +69,9 @@ pub enum Match {
     Host(String),
 }
 
-impl Rules {
-    pub fn new(rules: Vec<Rule>) -> Rules {
-        Rules {
+impl EndpointRules {
+    pub fn new(rules: Vec<EndpointRule>) -> EndpointRules {
+        EndpointRules {
             list: rules.into_iter().map(Arc::new).collect(),
             rest: None,
         }
@@ -81,10 +81,10 @@ impl Rules {
     pub fn set_defaults(&mut self, defaults: Defaults) {
         let sets_something = defaults.signing.is_some() || defaults.idempotency_key;
         self.rest = sets_something.then(|| {
-            Arc::new(Rule {
+            Arc::new(EndpointRule {
                 signing: defaults.signing,
                 idempotency_key: defaults.idempotency_key,
-                ..Rule::plain(Match::Host("*".into()))
+                ..EndpointRule::plain(Match::Host("*".into()))
             })
         });
     }
@@ -93,12 +93,12 @@ impl Rules {
         self.list.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+    pub fn iter(&self) -> impl Iterator<Item = &EndpointRule> {
         self.list.iter().chain(&self.rest).map(|rule| &**rule)
     }
 
     /// The rule for `endpoint`.
-    pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<Rule>> {
+    pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<EndpointRule>> {
         // Most have no rules at all, and need no text of the URL.
         if self.list.is_empty() {
             return self.rest.as_ref();
@@ -177,7 +177,7 @@ fn has_dot_segment(path: &str) -> bool {
         .any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
-impl Rule {
+impl EndpointRule {
     /// Whether certificates are not verified there.
     pub fn is_insecure(&self) -> bool {
         self.login.as_ref().is_some_and(|login| login.insecure_tls)
@@ -192,8 +192,8 @@ impl Rule {
     }
 
     /// A rule that sets nothing.
-    fn plain(matches: Match) -> Rule {
-        Rule {
+    fn plain(matches: Match) -> EndpointRule {
+        EndpointRule {
             matches,
             max_in_flight: None,
             pace: None,
@@ -215,13 +215,13 @@ impl Rule {
 }
 
 #[cfg(test)]
-impl Rule {
+impl EndpointRule {
     /// A rule of limits alone, for any host named `h`.
-    pub fn of_limits(max_in_flight: Option<usize>, pace: Option<Duration>) -> Rule {
-        Rule {
+    pub fn of_limits(max_in_flight: Option<usize>, pace: Option<Duration>) -> EndpointRule {
+        EndpointRule {
             max_in_flight,
             pace,
-            ..Rule::plain(Match::Host("h".into()))
+            ..EndpointRule::plain(Match::Host("h".into()))
         }
     }
 }

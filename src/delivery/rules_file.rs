@@ -17,7 +17,7 @@ use toml::Spanned;
 use ureq::http::{HeaderValue, Method};
 
 use crate::delivery::backoff::RetrySchedule;
-use crate::delivery::rules::{Defaults, Match, Rule, Rules};
+use crate::delivery::rules::{Defaults, EndpointRule, EndpointRules, Match};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;
 use crate::message::headers::Headers;
@@ -114,19 +114,19 @@ pub fn parse(
     bounds: &Bounds,
     readers: Readers<'_>,
     mut defaults: Defaults,
-) -> Result<Rules, String> {
+) -> Result<EndpointRules, String> {
     let (entries, set) = read(text, name.ends_with(".json"))?;
     if let Some(setting) = set {
         defaults.signing = setting.resolve(readers).map_err(|e| one_line(&e))?;
     }
-    let rules: Result<Vec<Rule>, String> = (1..)
+    let rules: Result<Vec<EndpointRule>, String> = (1..)
         .zip(entries)
         .map(|(n, (line, entry))| {
             let rule = entry.rule(bounds, &defaults, readers);
             rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
-    let mut rules = Rules::new(rules?);
+    let mut rules = EndpointRules::new(rules?);
     rules.set_defaults(defaults);
     Ok(rules)
 }
@@ -193,7 +193,7 @@ impl Entry {
         bounds: &Bounds,
         defaults: &Defaults,
         readers: Readers<'_>,
-    ) -> Result<Rule, String> {
+    ) -> Result<EndpointRule, String> {
         let matches = match (self.url.take(), self.host.take()) {
             (Some(url), None) => url,
             (None, Some(host)) => host,
@@ -229,7 +229,7 @@ impl Entry {
             .unwrap_or(&bounds.schedule)
             .longest(timeout);
         let asked = self.max_age.unwrap_or(bounds.max_age);
-        Ok(Rule {
+        Ok(EndpointRule {
             authorities: self.ca_file.as_ref().map(read).transpose()?,
             signing: self.signed(defaults.signing.as_ref(), login.as_ref(), readers)?,
             idempotency_key: self.idempotency_key.unwrap_or(defaults.idempotency_key),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::backoff::RetrySchedule;
-use crate::delivery::{DeadReason, Exchange, one_line};
+use crate::delivery::{AttemptResult, DeadReason, one_line};
 
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub enum Verdict {
 
 /// Judges the `made`-th attempt (1 is the first) of message `id`, which gets `most`.
 pub fn judge(
-    result: &Exchange,
+    result: &AttemptResult,
     id: &str,
     made: u32,
     schedule: &RetrySchedule,
@@ -30,17 +30,17 @@ pub fn judge(
     let wish = match result {
         // The status decides: a receiver that said 2xx has the message, even if it then
         // cut its body short, and would get it twice otherwise.
-        Exchange::Answer {
+        AttemptResult::Response {
             status: 200..=299, ..
         } => return Verdict::Delivered,
-        Exchange::Answer { status: 410, .. } => {
+        AttemptResult::Response { status: 410, .. } => {
             return Verdict::Dead {
                 reason: DeadReason::Gone,
                 detail: "the endpoint answered 410 Gone: it wants no more webhooks".into(),
             };
         }
-        Exchange::Answer { retry_after, .. } => retry_after.unwrap_or_default(),
-        Exchange::Fault { .. } => Duration::ZERO,
+        AttemptResult::Response { retry_after, .. } => retry_after.unwrap_or_default(),
+        AttemptResult::Failure { .. } => Duration::ZERO,
     };
     match schedule.pause(id, made).filter(|_| made < most) {
         // A Retry-After moves the next attempt later, never earlier.
@@ -61,20 +61,20 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::FaultKind;
+    use crate::delivery::FailureKind;
     use crate::delivery::backoff::Delays;
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn answer(status: u16, retry_after: Option<u64>) -> Exchange {
-        Exchange::Answer {
+    fn answer(status: u16, retry_after: Option<u64>) -> AttemptResult {
+        AttemptResult::Response {
             status,
             retry_after: retry_after.map(Duration::from_secs),
             body: Box::default(),
         }
     }
 
-    fn verdict(result: &Exchange, made: u32) -> Verdict {
+    fn verdict(result: &AttemptResult, made: u32) -> Verdict {
         let schedule = RetrySchedule {
             attempts: 3,
             delays: Delays::List(vec![10 * SEC]),
@@ -97,8 +97,8 @@ mod tests {
             Verdict::Dead { reason, .. } => Some(reason),
             _ => None,
         };
-        let fault = Exchange::Fault {
-            kind: FaultKind::Timeout,
+        let fault = AttemptResult::Failure {
+            kind: FailureKind::Timeout,
             text: String::new(),
         };
         assert_eq!(dead(verdict(&answer(410, None), 1)), Some(DeadReason::Gone));

@@ -13,7 +13,7 @@ use rustix::event::{PollFlags, poll};
 
 use super::failure::{Failure, describe_own_trouble, is_own_trouble, short};
 use super::socket::{Socket, Sockets, timespec};
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::egress::Source;
 use crate::trust::guard::Guard;
 
@@ -96,7 +96,7 @@ impl Race<'_> {
             return Ok(());
         };
         let checked = self.guard.check(address);
-        let checked = checked.map_err(|e| Failure::new(FaultKind::Refused, e.to_string()))?;
+        let checked = checked.map_err(|e| Failure::new(FailureKind::Refused, e.to_string()))?;
         let from = self.source.address_for(address);
         match Socket::connecting(checked, self.port, from, self.sockets) {
             Ok(socket) => {
@@ -115,14 +115,14 @@ impl Race<'_> {
         let is_lacking = e.kind() == ErrorKind::AddrNotAvailable;
         if let Some(from) = from.filter(|from| is_lacking && is_gone(*from)) {
             let text = format!("{e}: {from} (--bind-address) is no address of this machine now");
-            return Err(Failure::new(FaultKind::Starved, text));
+            return Err(Failure::new(FailureKind::Starved, text));
         }
         if crowded || is_out_of_ports(&e, address, from) {
             // A local port is taken for each address that it leads to, so connections to others
             // are not in the way.
             return Err(Failure {
                 crowded,
-                ..Failure::new(FaultKind::Starved, describe_own_trouble(&e))
+                ..Failure::new(FailureKind::Starved, describe_own_trouble(&e))
             });
         }
         self.failed = Some((address, e));
@@ -137,7 +137,7 @@ impl Race<'_> {
             .collect();
         match poll(&mut fds, Some(&timespec(most))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Failure::new(FaultKind::Starved, e.to_string())),
+            Err(e) => return Err(Failure::new(FailureKind::Starved, e.to_string())),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
@@ -161,7 +161,7 @@ impl Race<'_> {
             }
             None => "the name has no address".into(),
         };
-        Failure::new(FaultKind::Connect, text)
+        Failure::new(FailureKind::Connect, text)
     }
 
     fn timed_out(&self, after: Duration, count: usize) -> Failure {
@@ -170,7 +170,7 @@ impl Race<'_> {
             n => format!(" to any of {} addresses", n.min(MAX_ADDRESSES)),
         };
         let text = format!("no connection{of} within {}", short(after));
-        Failure::new(FaultKind::Timeout, text)
+        Failure::new(FailureKind::Timeout, text)
     }
 }
 
@@ -181,7 +181,7 @@ fn lacks_source(address: IpAddr, source: &Source) -> Failure {
         "only {family} addresses are known ({address}), and --bind-address names {source}: name an \
          {family} address too"
     );
-    Failure::new(FaultKind::Connect, text)
+    Failure::new(FailureKind::Connect, text)
 }
 
 /// Whether this machine has lost an address that it had at the start.
@@ -226,7 +226,7 @@ mod tests {
         };
         for (code, crowded) in [(Errno::MFILE, true), (Errno::ADDRNOTAVAIL, false)] {
             let failure = race.note(local, code.into()).unwrap_err();
-            assert_eq!(failure.kind, FaultKind::Starved);
+            assert_eq!(failure.kind, FailureKind::Starved);
             assert_eq!(failure.crowded, crowded);
         }
         assert!(race.note(local, Errno::CONNREFUSED.into()).is_ok());

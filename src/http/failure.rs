@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ureq::Error;
 
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::login::Blots;
 
 /// An exchange without an answer.
 #[derive(Debug)]
 pub struct Failure {
-    pub kind: FaultKind,
+    pub kind: FailureKind,
     pub text: String,
     /// A kept connection broke before any byte of the answer. As a rule the server had closed
     /// it while it was idle, so the request is worth sending again at once.
@@ -22,7 +22,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(kind: FaultKind, text: impl Into<String>) -> Failure {
+    pub fn new(kind: FailureKind, text: impl Into<String>) -> Failure {
         Failure {
             kind,
             text: text.into(),
@@ -96,7 +96,7 @@ pub fn describe_own_trouble(e: &io::Error) -> String {
 
 /// What is said of a connection where no more is known.
 pub fn broken(e: &io::Error) -> Failure {
-    Failure::new(FaultKind::Protocol, format!("the connection broke: {e}"))
+    Failure::new(FailureKind::Protocol, format!("the connection broke: {e}"))
 }
 
 /// Whether an error is a deadline that has passed.

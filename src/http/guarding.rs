@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::judged::Judged;
 use super::stream::Stream;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::guard::{Guard, Refusal};
 
 /// A connection to a literal address is judged again after so long, for no reason.
@@ -29,7 +29,7 @@ impl Exchange {
     pub fn check_url(&self) -> Result<(), Failure> {
         let endpoint = &self.to.endpoint;
         let judged = self.guard().check_url(endpoint.is_https(), endpoint.port());
-        judged.map_err(|refusal| Failure::new(FaultKind::Refused, refusal.to_string()))
+        judged.map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))
     }
 
     /// Judges where the host leads.
@@ -99,7 +99,7 @@ impl Exchange {
             Ok(_) => refusal.to_string(),
             Err(_) => format!("{host} leads to {refusal}"),
         };
-        Failure::new(FaultKind::Refused, text)
+        Failure::new(FailureKind::Refused, text)
     }
 }
 

@@ -9,7 +9,7 @@ use ureq::Error;
 
 use super::failure::{Failure, other};
 use super::{Client, Outcome, failure_in};
-use crate::delivery::{Delivery, FaultKind};
+use crate::delivery::{Delivery, FailureKind};
 use crate::trust::authorities::Authorities;
 use crate::trust::login::{Authorization, Credential, Identity, OAuth2, Token};
 
@@ -38,7 +38,7 @@ impl Client {
                  a rule with url = \"{}/\", or with allow_port, sends it there",
                 endpoint.origin
             );
-            return Err(other(Failure::new(FaultKind::Login, text)));
+            return Err(other(Failure::new(FailureKind::Login, text)));
         }
         let Some((login, authorization)) =
             login.and_then(|login| Some((login, login.authorization.as_ref()?)))
@@ -48,7 +48,7 @@ impl Client {
         if !login.in_clear && !delivery.message.endpoint.is_https() {
             let text = "the login of this endpoint is not sent over http://, where all on the way \
                         can read it; a rule whose url begins with http:// allows it";
-            return Err(other(Failure::new(FaultKind::Login, text)));
+            return Err(other(Failure::new(FailureKind::Login, text)));
         }
         match authorization {
             Authorization::Fixed(fixed) => Ok(Some(Credential::Fixed(fixed))),
@@ -81,7 +81,9 @@ impl Client {
                 Ok(login) => return self.post(delivery, times, login.as_ref()),
                 Err(e) => match failure_in(&e).map(|failure| failure.kind) {
                     // One that is on its way for long already will not come now.
-                    Some(FaultKind::Tokenless { again }) if again < PATIENCE => thread::sleep(SOON),
+                    Some(FailureKind::Tokenless { again }) if again < PATIENCE => {
+                        thread::sleep(SOON)
+                    }
                     Some(kind) if kind.postponed().is_some() => break,
                     _ => return Err(after_401(&e)),
                 },
@@ -108,7 +110,7 @@ fn oauth2(delivery: &Delivery) -> Option<&OAuth2> {
 fn after_401(e: &Error) -> Error {
     let (kind, text) = match failure_in(e) {
         Some(failure) => (failure.kind, failure.text.clone()),
-        None => (FaultKind::Login, e.to_string()),
+        None => (FailureKind::Login, e.to_string()),
     };
     let text = format!("the endpoint answered 401, and there is no new token: {text}");
     other(Failure::new(kind, text))

@@ -43,8 +43,8 @@ use ureq::http::{Request, Response, header};
 use ureq::{Agent, Body, Error};
 
 use crate::delivery::backoff::parse_retry_after;
-use crate::delivery::rules::Rule;
-use crate::delivery::{Attempt, Delivery, Exchange as Outcome, FaultKind};
+use crate::delivery::rules::EndpointRule;
+use crate::delivery::{Attempt, AttemptResult as Outcome, Delivery, FailureKind};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::unix_ms;
 use crate::trust::authorities::Authorities;
@@ -175,8 +175,8 @@ impl Client {
         let begun = Instant::now();
         let result = match self.try_it(delivery, (at, begun)) {
             Ok(answer) => answer,
-            Err(_) if self.closed.load(Ordering::SeqCst) => Outcome::Fault {
-                kind: FaultKind::Shutdown,
+            Err(_) if self.closed.load(Ordering::SeqCst) => Outcome::Failure {
+                kind: FailureKind::Shutdown,
                 text: "cut short by the end of the drain".into(),
             },
             Err(e) => fault(&e),
@@ -199,7 +199,7 @@ impl Client {
         }
     }
 
-    /// Cuts all attempts in progress, and fails those to come, as [`FaultKind::Shutdown`].
+    /// Cuts all attempts in progress, and fails those to come, as [`FailureKind::Shutdown`].
     pub fn shutdown(&self) {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(gate) = &self.gate {
@@ -275,7 +275,7 @@ impl Client {
     fn target_of(
         &self,
         endpoint: &Arc<Endpoint>,
-        rule: Option<&Rule>,
+        rule: Option<&EndpointRule>,
         insecure: bool,
     ) -> Result<Target, Error> {
         let gate = (self.gate.as_ref())
@@ -314,7 +314,7 @@ impl Client {
             return Ok(trust.clone());
         }
         let trust = Trust::new(self.public_authorities, Some(own))
-            .map_err(|e| Error::Other(Box::new(Failure::new(FaultKind::Tls, e))))?;
+            .map_err(|e| Error::Other(Box::new(Failure::new(FailureKind::Tls, e))))?;
         let trust = Arc::new(trust);
         trusts.insert(own.fingerprint(), trust.clone());
         Ok(trust)
@@ -334,7 +334,7 @@ impl Client {
 }
 
 fn is_unauthorized(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Answer { status: 401, .. })
+    matches!(outcome, Outcome::Response { status: 401, .. })
 }
 
 fn answer(
@@ -363,7 +363,7 @@ fn answer(
     if let Some(gate) = gate {
         gate.blots().hide(&mut kept);
     }
-    Outcome::Answer {
+    Outcome::Response {
         status,
         retry_after,
         body: kept.into(),
@@ -388,8 +388,8 @@ fn fault(e: &Error) -> Outcome {
     let (kind, text) = match (failure_in(e), e) {
         (Some(failure), _) => (failure.kind, failure.text.clone()),
         // A request that cannot even be written.
-        (None, Error::Http(_) | Error::BadUri(_)) => (FaultKind::Internal, e.to_string()),
-        (None, _) => (FaultKind::Protocol, e.to_string()),
+        (None, Error::Http(_) | Error::BadUri(_)) => (FailureKind::Internal, e.to_string()),
+        (None, _) => (FailureKind::Protocol, e.to_string()),
     };
-    Outcome::Fault { kind, text }
+    Outcome::Failure { kind, text }
 }

@@ -21,7 +21,7 @@ use super::names::LookUpError;
 use super::proxy::{Gate, Times};
 use super::stream::{Stream, Unasked};
 use super::transport::Wire;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 
 /// A name that is being looked up is asked for again after so long, and after as long as its
 /// look-up has taken so far, within these.
@@ -138,11 +138,11 @@ impl Exchange {
     /// little later.
     fn no_addresses(&self, e: LookUpError) -> Failure {
         let since = match e {
-            LookUpError::Failed(text) => return Failure::new(FaultKind::Dns, text),
+            LookUpError::Failed(text) => return Failure::new(FailureKind::Dns, text),
             LookUpError::Starved(text) => {
                 return Failure {
                     crowded: true,
-                    ..Failure::new(FaultKind::Starved, text)
+                    ..Failure::new(FailureKind::Starved, text)
                 };
             }
             LookUpError::Pending(since) => since,
@@ -154,8 +154,8 @@ impl Exchange {
             short(waited)
         );
         let kind = match left.is_zero() {
-            true => FaultKind::Timeout,
-            false => FaultKind::Unresolved {
+            true => FailureKind::Timeout,
+            false => FailureKind::Unresolved {
                 again: waited.clamp(SOONEST, LATEST).min(left),
             },
         };

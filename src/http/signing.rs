@@ -8,7 +8,7 @@ use ureq::Error;
 use ureq::http::{HeaderMap, Method};
 
 use super::failure::{Failure, other};
-use crate::delivery::{Delivery, FaultKind};
+use crate::delivery::{Delivery, FailureKind};
 use crate::trust::keyring::{Found, Keyring};
 use crate::trust::signing::{Signing, Subject};
 use crate::trust::telling::{Telling, and_others};
@@ -28,12 +28,14 @@ fn signing_of(
     };
     let Some(keyring) = keyring else {
         let text = format!("secret {name}: {NOWHERE}");
-        return Err(Failure::new(FaultKind::NoSecret, text));
+        return Err(Failure::new(FailureKind::NoSecret, text));
     };
     match keyring.find_soon(name, own) {
         Found::Signing(signing) => Ok(Some(signing)),
-        Found::Unread { again, text } => Err(Failure::new(FaultKind::SecretUnread { again }, text)),
-        Found::Missing(text) => Err(Failure::new(FaultKind::NoSecret, text)),
+        Found::Unread { again, text } => {
+            Err(Failure::new(FailureKind::SecretUnread { again }, text))
+        }
+        Found::Missing(text) => Err(Failure::new(FailureKind::NoSecret, text)),
     }
 }
 
@@ -60,7 +62,7 @@ pub fn sign(
     signing.sign(&subject, headers).map_err(|e| {
         let text = e.to_string();
         warn_now_and_then(&message.endpoint.origin, &text);
-        other(Failure::new(FaultKind::Unsigned, text))
+        other(Failure::new(FailureKind::Unsigned, text))
     })
 }
 

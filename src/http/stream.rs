@@ -13,7 +13,7 @@ use super::failure::{Failure, broken};
 use super::socket::{Idle, Socket};
 use super::tls::OriginTls;
 use super::unread::Unread;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use session::{Now, Tls};
 
 /// How much of a request went out.
@@ -112,7 +112,7 @@ impl Stream {
             ),
             Err(e) => return broken(&e),
         };
-        Failure::new(FaultKind::Protocol, text)
+        Failure::new(FailureKind::Protocol, text)
     }
 
     /// Whether the server has said more to TLS than honest ones do.

@@ -23,7 +23,7 @@ use super::certificates::{Unverified, Verifier, refusal};
 use super::client_certificate::{Asked, describe_alert};
 use super::failure::{Failure, is_timeout};
 use super::records::Walk;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::authorities::Authorities;
 use crate::trust::login::Identity;
 
@@ -122,7 +122,7 @@ impl OriginTls {
     ) -> Result<(Box<ClientConnection>, Walk), Failure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Failure::new(
-                FaultKind::Tls,
+                FailureKind::Tls,
                 format!("{host:?} is a name that no certificate can have"),
             )
         })?;
@@ -150,12 +150,12 @@ impl OriginTls {
     fn failure(&self, e: &io::Error, first: Option<&[u8]>) -> Failure {
         if is_timeout(e) {
             return Failure::new(
-                FaultKind::Timeout,
+                FailureKind::Timeout,
                 "the TLS handshake did not end in time (connected)",
             );
         }
         if let Some(bytes) = first.filter(|bytes| !is_tls_record(bytes)) {
-            return Failure::new(FaultKind::Tls, describe_plain(bytes));
+            return Failure::new(FailureKind::Tls, describe_plain(bytes));
         }
         if let Some(failure) = self.failure_of(e) {
             return failure;
@@ -169,7 +169,7 @@ impl OriginTls {
             }
             _ => format!("the TLS handshake failed: {e}"),
         };
-        Failure::new(FaultKind::Tls, text)
+        Failure::new(FailureKind::Tls, text)
     }
 
     fn describe(&self, e: &Error) -> Failure {
@@ -177,7 +177,7 @@ impl OriginTls {
         if let Error::AlertReceived(alert) = e
             && let Some(text) = describe_alert(*alert, self.asked.shown())
         {
-            return Failure::new(FaultKind::Tls, text);
+            return Failure::new(FailureKind::Tls, text);
         }
         let text = match e {
             Error::AlertReceived(Alert::HandshakeFailure) => {
@@ -196,7 +196,7 @@ impl OriginTls {
             Error::AlertReceived(alert) => format!("the server sent the TLS alert {alert:?}"),
             e => refusal(e).unwrap_or_else(|| format!("TLS failed: {e}")),
         };
-        Failure::new(FaultKind::Tls, text)
+        Failure::new(FailureKind::Tls, text)
     }
 }
 

@@ -13,8 +13,8 @@ use super::exchange::Exchange;
 use super::failure::{Failure, other, short, without};
 use super::{Client, fault, request};
 use crate::delivery::backoff::parse_retry_after;
-use crate::delivery::rules::Rule;
-use crate::delivery::{Delivery, Exchange as Outcome, FaultKind};
+use crate::delivery::rules::EndpointRule;
+use crate::delivery::{AttemptResult as Outcome, Delivery, FailureKind};
 use crate::trust::authorities::Authorities;
 use crate::trust::guard::Guard;
 use crate::trust::login::{Grant, Identity, OAuth2, Step, Token, Tokens};
@@ -45,7 +45,7 @@ struct Manner {
 }
 
 impl Manner {
-    fn of(rule: Option<&Rule>) -> Manner {
+    fn of(rule: Option<&EndpointRule>) -> Manner {
         let identity = rule.and_then(|rule| rule.login.as_ref()?.identity.as_ref());
         let authorities = rule.and_then(|rule| rule.authorities.as_ref());
         Manner {
@@ -93,7 +93,7 @@ impl Client {
         let step = lock(shared).next(refused, Instant::now());
         match step {
             Step::Use(token) => Ok(token),
-            Step::Failed(text) => Err(Failure::new(FaultKind::Login, text)),
+            Step::Failed(text) => Err(Failure::new(FailureKind::Login, text)),
             Step::Wait(again) => Err(self.wait_for_token(grant, delivery, begun, again)),
             Step::Fetch(spare) => {
                 let mut flight = Flight {
@@ -111,7 +111,7 @@ impl Client {
                     {
                         let again = Duration::ZERO;
                         let text = format!("the token from {} came late", grant.shown());
-                        Err(Failure::new(FaultKind::Tokenless { again }, text))
+                        Err(Failure::new(FailureKind::Tokenless { again }, text))
                     }
                     (Ok(token), _) | (Err(_), Some(token)) => Ok(token),
                     (Err(e), None) => Err(e),
@@ -158,11 +158,11 @@ impl Client {
         if left.is_zero() {
             let limit = short(limit);
             let text = format!("token endpoint {place}: no token within {limit}");
-            return Failure::new(FaultKind::Login, text);
+            return Failure::new(FailureKind::Login, text);
         }
         let again = again.min(left);
         let text = format!("a token is being fetched from {place}");
-        Failure::new(FaultKind::Tokenless { again }, text)
+        Failure::new(FailureKind::Tokenless { again }, text)
     }
 
     /// Asks the token endpoint, for as long as an attempt may take where the message says nothing of
@@ -204,7 +204,7 @@ impl Client {
         let (status, mut body) = (response.status().as_u16(), Vec::new());
         let reader = response.into_body().into_reader();
         let read = reader.take(MAX_ANSWER + 1).read_to_end(&mut body);
-        let wrong = |text: String| Err(other(Failure::new(FaultKind::Login, text)));
+        let wrong = |text: String| Err(other(Failure::new(FailureKind::Login, text)));
         match read {
             Ok(n) if n as u64 > MAX_ANSWER => wrong(format!(
                 "answered {status} with more than {} KiB",
@@ -239,27 +239,27 @@ fn settle(
             Err(text) => (format!("token endpoint {place} {text}"), answer.retry_after),
         },
         Err(e) => match fault(&e) {
-            Outcome::Fault { kind, text } if kind.postponed().is_some() => {
+            Outcome::Failure { kind, text } if kind.postponed().is_some() => {
                 // Nobody is to blame, and the next one may have more luck.
                 let text = format!("token endpoint {place}: {text}");
                 lock(shared).abandoned();
                 // For the token a message waits apart from the name of its endpoint.
                 let kind = match kind {
-                    FaultKind::Unresolved { again } => FaultKind::Tokenless { again },
+                    FailureKind::Unresolved { again } => FailureKind::Tokenless { again },
                     kind => kind,
                 };
                 return Err(Failure::new(kind, text));
             }
-            Outcome::Fault {
-                kind: FaultKind::Login,
+            Outcome::Failure {
+                kind: FailureKind::Login,
                 text,
             } => (format!("token endpoint {place} {text}"), None),
-            Outcome::Fault { text, .. } => (format!("token endpoint {place}: {text}"), None),
-            Outcome::Answer { .. } => unreachable!("an error is no answer"),
+            Outcome::Failure { text, .. } => (format!("token endpoint {place}: {text}"), None),
+            Outcome::Response { .. } => unreachable!("an error is no answer"),
         },
     };
     lock(shared).failed(text.clone(), wish, Instant::now());
-    Err(Failure::new(FaultKind::Login, text))
+    Err(Failure::new(FailureKind::Login, text))
 }
 
 fn build<'a>(grant: &Grant, body: &'a [u8]) -> Result<Request<&'a [u8]>, Error> {
@@ -269,7 +269,7 @@ fn build<'a>(grant: &Grant, body: &'a [u8]) -> Result<Request<&'a [u8]>, Error> 
     headers.insert(header::CONTENT_TYPE, form);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let login = grant.authorization();
-    let login = login.map_err(|e| other(Failure::new(FaultKind::Login, e)))?;
+    let login = login.map_err(|e| other(Failure::new(FailureKind::Login, e)))?;
     if let Some(login) = login {
         headers.insert(header::AUTHORIZATION, login);
     }

@@ -24,7 +24,7 @@ use super::head::{BodyLength, Head, HeadReader, Keep};
 use super::request_head;
 use super::stream::{Sent, Stream};
 use super::unread::Unread;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 
 /// Output is held back until the answer is awaited, but no more than this.
 const MAX_HELD: usize = 64 * 1024;
@@ -149,7 +149,7 @@ impl Wire {
     fn stale(&self) -> Failure {
         Failure {
             stale: true,
-            ..Failure::new(FaultKind::Protocol, "the kept connection was not idle")
+            ..Failure::new(FailureKind::Protocol, "the kept connection was not idle")
         }
     }
 
@@ -165,7 +165,7 @@ impl Wire {
 
     fn describe(&self, e: io::Error) -> Failure {
         if is_timeout(&e) {
-            return Failure::new(FaultKind::Timeout, self.describe_timeout());
+            return Failure::new(FailureKind::Timeout, self.describe_timeout());
         }
         let stream = self.stream.as_ref().expect("it is given back at the end");
         let mut failure = stream.tls_failure(&e).unwrap_or_else(|| {
@@ -179,7 +179,7 @@ impl Wire {
                 }
                 _ => format!("the connection broke: {e}"),
             };
-            Failure::new(FaultKind::Protocol, text)
+            Failure::new(FailureKind::Protocol, text)
         });
         failure.stale = self.connected.is_none() && self.received == 0;
         failure
@@ -214,7 +214,7 @@ impl Wire {
                 *received += n;
                 if *received > MAX_BODY {
                     let text = format!("the answer does not end within {MAX_BODY} bytes");
-                    return Err(Failure::new(FaultKind::Protocol, text));
+                    return Err(Failure::new(FailureKind::Protocol, text));
                 }
                 self.buffers.input_appended(n);
                 Ok(n > 0)
@@ -232,7 +232,7 @@ impl Wire {
             0 if self.received == 0 => return Err(self.failure(ErrorKind::UnexpectedEof.into())),
             0 => {
                 let head = mem::take(reader).end();
-                let head = head.map_err(|e| Failure::new(FaultKind::Protocol, e.to_string()))?;
+                let head = head.map_err(|e| Failure::new(FailureKind::Protocol, e.to_string()))?;
                 (0, Some(head))
             }
             _ => match reader.feed(came) {
@@ -243,7 +243,7 @@ impl Wire {
                         // What it begins with may be part of a token that nobody knows yet.
                         text.truncate(text.find(": it begins").unwrap_or(text.len()));
                     }
-                    return Err(Failure::new(FaultKind::Protocol, text));
+                    return Err(Failure::new(FailureKind::Protocol, text));
                 }
             },
         };

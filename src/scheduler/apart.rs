@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::covers;
-use crate::delivery::{Attempt, Delivery, Exchange};
+use crate::delivery::{Attempt, AttemptResult, Delivery};
 use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::HealthSignal;
 
@@ -58,8 +58,8 @@ impl Scheduler {
             return None;
         };
         let is_its_own = match attempt.result {
-            Exchange::Answer { status, .. } => status == 429 || wish.is_some(),
-            Exchange::Fault { .. } => false,
+            AttemptResult::Response { status, .. } => status == 429 || wish.is_some(),
+            AttemptResult::Failure { .. } => false,
         };
         if !is_its_own || !self.may_stand_apart(delivery, now) {
             return None;

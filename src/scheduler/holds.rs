@@ -9,7 +9,7 @@ use super::{Now, Scheduler};
 use crate::delivery::hold::{Cause, Hold, covers};
 use crate::delivery::record::Record;
 use crate::delivery::report::LaneReport;
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::delivery::{DeadReason, Delivery};
 use crate::scheduler::lane::{EndpointEvent, Lane};
 
@@ -28,7 +28,7 @@ const HELD: Duration = Duration::from_secs(3600);
 
 impl Scheduler {
     /// From now on these hold. What is queued keeps its lane.
-    pub fn set_rules(&mut self, rules: Rules, now: Now) {
+    pub fn set_rules(&mut self, rules: EndpointRules, now: Now) {
         self.rules = rules;
         self.take_out_held(|_| true, now);
         // What waits for one that is not disabled any more may come.

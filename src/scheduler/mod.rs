@@ -34,9 +34,9 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::hold::Holds;
 use crate::delivery::record::{Disposition, Record, StatusUpdate, Want};
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FaultKind};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind};
 use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
 use crate::trust::keyring::Keyring;
 
@@ -68,7 +68,7 @@ pub struct Scheduler {
     queueing: usize,
     /// Those whose turn has come, within one call.
     released: VecDeque<Delivery>,
-    rules: Rules,
+    rules: EndpointRules,
     /// Secrets that messages name.
     keyring: Option<Keyring>,
     holds: Holds,
@@ -101,7 +101,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(limits: Limits, rules: Rules) -> Self {
+    pub fn new(limits: Limits, rules: EndpointRules) -> Self {
         Scheduler {
             limits,
             lanes: Lanes::default(),
@@ -246,9 +246,9 @@ impl Scheduler {
             return fate;
         }
         if let Some(after) = attempt.postponed() {
-            let since = match attempt.fault() {
-                Some(FaultKind::Unresolved { .. }) => Some(&mut delivery.name_asked),
-                Some(FaultKind::Tokenless { .. }) => Some(&mut delivery.token_asked),
+            let since = match attempt.failure_kind() {
+                Some(FailureKind::Unresolved { .. }) => Some(&mut delivery.name_asked),
+                Some(FailureKind::Tokenless { .. }) => Some(&mut delivery.token_asked),
                 _ => None,
             };
             if let Some(since) = since {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Disposition, Now, Scheduler};
 use crate::delivery::verdict::Verdict;
-use crate::delivery::{Attempt, DeadReason, Delivery, Exchange, FaultKind};
+use crate::delivery::{Attempt, AttemptResult, DeadReason, Delivery, FailureKind};
 use crate::trust::keyring::{Found, Keyring};
 
 /// It waits for as long as it has waited already, within these.
@@ -43,22 +43,22 @@ impl Scheduler {
         let own = (delivery.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
         let (kind, text) = match self.keyring.as_ref()?.find(name, own, now.mono) {
             Found::Signing(_) => return None,
-            Found::Unread { again, text } => (FaultKind::SecretUnread { again }, text),
-            Found::Missing(text) => (FaultKind::NoSecret, text),
+            Found::Unread { again, text } => (FailureKind::SecretUnread { again }, text),
+            Found::Missing(text) => (FailureKind::NoSecret, text),
         };
         Some(Attempt {
             at: now.unix_ms,
             took: Duration::ZERO,
-            result: Exchange::Fault { kind, text },
+            result: AttemptResult::Failure { kind, text },
         })
     }
 
     /// Whether this came of an attempt that could not be signed.
     pub(super) fn is_unsigned(&self, attempt: &Attempt) -> bool {
-        match attempt.fault() {
-            Some(FaultKind::NoSecret | FaultKind::SecretUnread { .. }) => true,
+        match attempt.failure_kind() {
+            Some(FailureKind::NoSecret | FailureKind::SecretUnread { .. }) => true,
             // Where nothing can be parked it must end.
-            Some(FaultKind::Unsigned) => !self.limits.parking.is_possible(),
+            Some(FailureKind::Unsigned) => !self.limits.parking.is_possible(),
             _ => false,
         }
     }
@@ -75,8 +75,8 @@ impl Scheduler {
         let waited = Duration::from_millis(waited);
         let near = self.limits.parking.near_window();
         let at_once = near.map(|_| Duration::ZERO);
-        let wait = match attempt.fault() {
-            Some(FaultKind::SecretUnread { again }) => {
+        let wait = match attempt.failure_kind() {
+            Some(FailureKind::SecretUnread { again }) => {
                 let lane = self.lanes.get(&delivery.lane);
                 let few = lane.is_none_or(|lane| match lane.is_healthy() {
                     true => lane.active() <= FEW_OF_HEALTHY,
@@ -88,17 +88,20 @@ impl Scheduler {
                     near => Some((again, near)),
                 }
             }
-            Some(FaultKind::NoSecret) if near.is_some() && waited < PATIENCE => {
+            Some(FailureKind::NoSecret) if near.is_some() && waited < PATIENCE => {
                 Some((waited.clamp(SHORTEST, LONGEST), at_once))
             }
             _ => None,
         };
         let text = match &attempt.result {
-            Exchange::Fault { text, .. } => text.clone(),
-            Exchange::Answer { .. } => String::new(),
+            AttemptResult::Failure { text, .. } => text.clone(),
+            AttemptResult::Response { .. } => String::new(),
         };
         // What came of a true attempt says more than that it is read.
-        let says_more = !matches!(attempt.fault(), Some(FaultKind::SecretUnread { .. }));
+        let says_more = !matches!(
+            attempt.failure_kind(),
+            Some(FailureKind::SecretUnread { .. })
+        );
         let last = delivery.last.as_ref();
         if says_more || last.is_none_or(|last| last.postponed().is_some()) {
             delivery.last = Some(attempt);

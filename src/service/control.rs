@@ -9,18 +9,18 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::delivery::hold::Hold;
 use crate::delivery::limits::Grant;
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::scheduler::{Levels, Stats};
 use crate::service::wake::{WaitingParker, Waker, WakingSender, waker};
 
 /// Orders between whoever gives them and the timer, which takes them at once.
-const ORDERS: usize = 16;
+const CAPACITY: usize = 16;
 
 /// See the module's header.
 #[derive(Debug)]
 pub enum Command {
     /// These replace the rules that it has.
-    Rules(Rules),
+    Rules(EndpointRules),
     /// These are all holds that there are.
     Holds(Vec<(Arc<str>, Hold)>),
     /// Nothing is to be sent to this URL or origin.
@@ -58,14 +58,14 @@ pub enum Command {
     LenderAway,
 }
 
-/// Gives orders.
+/// Gives commands.
 #[derive(Clone)]
 pub struct Commands(WakingSender<Command>);
 
 /// Where the timer takes them, and sleeps.
 pub struct Inbox {
-    pub orders: Receiver<Command>,
-    pub sleeper: WaitingParker,
+    pub commands: Receiver<Command>,
+    pub parker: WaitingParker,
     /// For all others who send to the timer.
     pub waker: Waker,
 }
@@ -103,11 +103,11 @@ pub struct Snapshot {
 
 impl Commands {
     pub fn channel() -> (Commands, Inbox) {
-        let (sender, orders) = bounded(ORDERS);
-        let (waker, sleeper) = waker();
+        let (sender, commands) = bounded(CAPACITY);
+        let (waker, parker) = waker();
         let inbox = Inbox {
-            orders,
-            sleeper,
+            commands,
+            parker,
             waker: waker.clone(),
         };
         (Commands(WakingSender::new(sender, waker)), inbox)

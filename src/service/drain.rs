@@ -93,10 +93,10 @@ mod tests {
     #[test]
     fn who_is_woken_finds_that_it_has_begun() {
         for _ in 0..2000 {
-            let (waker, sleeper) = waker();
+            let (waker, parker) = waker();
             let (trigger, drain) = drain(waker);
             let ender = thread::spawn(move || drop(trigger));
-            sleeper.sleep_until_woken();
+            parker.sleep_until_woken();
             assert!(drain.has_begun());
             ender.join().unwrap();
         }

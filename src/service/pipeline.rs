@@ -36,7 +36,7 @@ use log::{error, info, warn};
 use crate::delivery::Delivery;
 use crate::delivery::config::DeliveryConfig;
 use crate::delivery::record::Want;
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::http::Client;
 use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::{Limits, Parking, Scheduler};
@@ -120,7 +120,7 @@ impl Persistence {
 
 /// What an operator has set, and what is asked of the timer from outside while it runs.
 pub struct Control {
-    pub rules: Rules,
+    pub rules: EndpointRules,
     pub inbox: Inbox,
     /// Who this is, among several.
     pub replica: String,
@@ -211,8 +211,8 @@ impl Pipeline {
             receipts: answered,
             drain: drain.clone(),
             last: last.clone(),
-            orders: control.inbox.orders,
-            sleeper: control.inbox.sleeper,
+            commands: control.inbox.commands,
+            parker: control.inbox.parker,
             replica: control.replica,
             pulse: control.pulse,
             wants: control.wants,

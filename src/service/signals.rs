@@ -53,25 +53,25 @@ fn messages() -> SigSet {
 }
 
 /// Starts to listen. Must come before anything that may take long.
-pub fn listen(orders: Commands, reload: Reload) -> io::Result<Drain> {
-    let (trigger, drain) = drain(orders.waker());
+pub fn listen(commands: Commands, reload: Reload) -> io::Result<Drain> {
+    let (trigger, drain) = drain(commands.waker());
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
-        .spawn(move || serve(signals, Some(trigger), &orders, &reload))?;
+        .spawn(move || serve(signals, Some(trigger), &commands, &reload))?;
     Ok(drain)
 }
 
 fn serve(
     mut signals: Signals,
     mut trigger: Option<DrainTrigger>,
-    orders: &Commands,
+    commands: &Commands,
     reload: &Reload,
 ) {
     unblock();
     for signal in signals.forever() {
         match signal {
-            SIGUSR1 => match orders.snapshot() {
+            SIGUSR1 => match commands.snapshot() {
                 Some(snapshot) => info!("snapshot: {snapshot}"),
                 None => info!("snapshot: the service is not running yet, or no longer"),
             },

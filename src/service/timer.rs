@@ -64,8 +64,8 @@ pub struct Timer {
     pub drain: Drain,
     /// The ledger has told whoever hears to the last that all else is done.
     pub last: Drain,
-    pub orders: Receiver<Command>,
-    pub sleeper: WaitingParker,
+    pub commands: Receiver<Command>,
+    pub parker: WaitingParker,
     /// Who this is, among several.
     pub replica: String,
     /// Whether the others may think that this one is dead, and take over what it holds.
@@ -149,7 +149,7 @@ impl Run {
         self.flush();
         self.take_arrivals(now);
         self.timer.scheduler.tick(now);
-        while let Ok(order) = self.timer.orders.try_recv() {
+        while let Ok(order) = self.timer.commands.try_recv() {
             self.apply(order, now);
         }
         for (endpoint, change) in self.timer.scheduler.changes() {
@@ -177,7 +177,7 @@ impl Run {
         if self.timer.scheduler.levels().in_flight > 1 {
             thread::yield_now();
         }
-        self.timer.sleeper.sleep(self.alarm());
+        self.timer.parker.sleep(self.alarm());
     }
 
     /// Whether an intake was not looked at to its end though it could be now.

@@ -29,7 +29,7 @@ pub struct WakingSender<T> {
     waker: Waker,
 }
 
-/// Room in a channel to which the sleeper sends: whoever receives from it wakes it, but only
+/// Room in a channel to which the parker sends: whoever receives from it wakes it, but only
 /// if it has asked.
 #[derive(Clone)]
 pub struct CapacitySignal {
@@ -140,15 +140,15 @@ mod tests {
 
     use super::*;
 
-    fn is_woken(sleeper: &WaitingParker) -> bool {
+    fn is_woken(parker: &WaitingParker) -> bool {
         let soon = Instant::now() + Duration::from_millis(20);
-        sleeper.sleep(Some(soon));
+        parker.sleep(Some(soon));
         Instant::now() < soon
     }
 
     #[test]
     fn what_is_sent_wakes_and_so_does_the_end() {
-        let (waker, sleeper) = waker();
+        let (waker, parker) = waker();
         let (to, from) = bounded(1);
         let inlet = WakingSender::new(to, waker);
         let sender = thread::spawn(move || {
@@ -163,7 +163,7 @@ mod tests {
                     assert_eq!(n, next);
                     next += 1;
                 }
-                Err(TryRecvError::Empty) => sleeper.sleep_until_woken(),
+                Err(TryRecvError::Empty) => parker.sleep_until_woken(),
                 Err(TryRecvError::Disconnected) => break,
             }
         }
@@ -173,25 +173,25 @@ mod tests {
 
     #[test]
     fn being_woken_while_awake_is_remembered_once() {
-        let (waker, sleeper) = waker();
+        let (waker, parker) = waker();
         waker.wake();
         waker.wake();
-        sleeper.sleep_until_woken();
-        assert!(!is_woken(&sleeper));
+        parker.sleep_until_woken();
+        assert!(!is_woken(&parker));
         drop(waker);
-        sleeper.sleep_until_woken();
+        parker.sleep_until_woken();
     }
 
     #[test]
     fn who_makes_room_wakes_only_who_wants_some() {
-        let (waker, sleeper) = waker();
+        let (waker, parker) = waker();
         let room = CapacitySignal::new(waker);
         room.made();
-        assert!(!is_woken(&sleeper));
+        assert!(!is_woken(&parker));
         room.want();
         room.made();
-        sleeper.sleep_until_woken();
+        parker.sleep_until_woken();
         room.made();
-        assert!(!is_woken(&sleeper));
+        assert!(!is_woken(&parker));
     }
 }

@@ -10,7 +10,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
-use crate::delivery::{Attempt, Delivery, Exchange, FaultKind};
+use crate::delivery::{Attempt, AttemptResult, Delivery, FailureKind};
 use crate::message::timestamp::unix_ms;
 
 /// A delivery that comes back, with what its attempt came to.
@@ -44,8 +44,8 @@ fn make_attempt(
     let attempt = made.unwrap_or_else(|_| Attempt {
         at,
         took: Duration::ZERO,
-        result: Exchange::Fault {
-            kind: FaultKind::Internal,
+        result: AttemptResult::Failure {
+            kind: FailureKind::Internal,
             text: "a defect in outhook; please report what the log says of it".into(),
         },
     });
@@ -77,7 +77,7 @@ mod tests {
             _ => Attempt {
                 at: 0,
                 took: Duration::ZERO,
-                result: Exchange::Answer {
+                result: AttemptResult::Response {
                     status: 200,
                     retry_after: None,
                     body: Box::default(),
@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(reports.len(), 2);
         assert!(matches!(
             reports[0].attempt.result,
-            Exchange::Fault {
-                kind: FaultKind::Internal,
+            AttemptResult::Failure {
+                kind: FailureKind::Internal,
                 ..
             }
         ));

@@ -36,7 +36,7 @@ pub struct Keys {
     pub holds: String,
     /// Secrets by name: a hash.
     pub secrets: String,
-    /// A Pub/Sub channel, for orders to all replicas.
+    /// A Pub/Sub channel, for commands to all replicas.
     pub control: String,
     prefix: String,
 }
@@ -99,7 +99,7 @@ impl Keys {
         format!("{}reply:{question:016x}", self.prefix)
     }
 
-    /// Whether it is such a key. Whoever may publish orders must not have us write anywhere else.
+    /// Whether it is such a key. Whoever may publish commands must not have us write anywhere else.
     pub fn is_reply(&self, key: &str) -> bool {
         let end = key.strip_prefix(&self.prefix);
         end.is_some_and(|end| end.starts_with("reply:"))

@@ -59,7 +59,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     descriptors::prepare(Some(config.workers));
     let trouble = OutageTracker::new("secrets");
     let start = Start::new(&args.delivery, &config, LONGEST, None, trouble)?;
-    let orders = start.orders.clone();
+    let commands = start.commands.clone();
     let (drain, control) = start.control("demo");
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;
     let urls = customers.iter().map(|c| c.url.clone()).collect();
@@ -73,7 +73,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     let pipeline = Pipeline::start(&config, vec![source], persistence, drain, control)?;
     let customers = Arc::new(customers);
     let shown = customers.clone();
-    let board = thread::spawn(move || show(&shown, &orders));
+    let board = thread::spawn(move || show(&shown, &commands));
     let summary = pipeline.wait();
     // A drawing that panicked has told so.
     let drawn = board.join().unwrap_or_default();
@@ -161,9 +161,9 @@ fn publish(
 }
 
 /// Draws until the pipeline has ended. Answers how many lines the last drawing has.
-fn show(customers: &[Customer], orders: &Commands) -> usize {
+fn show(customers: &[Customer], commands: &Commands) -> usize {
     let mut drawn = 0;
-    while let Some(snapshot) = orders.snapshot() {
+    while let Some(snapshot) = commands.snapshot() {
         drawn = draw(customers, &snapshot, drawn);
         let on_terminal = io::stdout().is_terminal();
         thread::sleep(if on_terminal { REFRESH } else { REFRESH_LINES });

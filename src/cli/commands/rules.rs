@@ -11,7 +11,7 @@ use log::{Level, info, log, warn};
 use rustls::pki_types::UnixTime;
 
 use crate::cli::{SigningArgs, read_authorities, read_secret_again};
-use crate::delivery::rules::{Rule, Rules};
+use crate::delivery::rules::{EndpointRule, EndpointRules};
 use crate::delivery::rules_file::{self, Bounds, Readers};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::{format_rfc3339, unix_ms};
@@ -43,8 +43,8 @@ pub fn watch(
     path: Option<&Path>,
     bounds: Bounds,
     signing: &SigningArgs,
-    orders: Commands,
-) -> Result<(Rules, Reload), String> {
+    commands: Commands,
+) -> Result<(EndpointRules, Reload), String> {
     let origin = Origin {
         path: path.map(Path::to_owned),
         bounds,
@@ -54,7 +54,7 @@ pub fn watch(
     let reload = move || match (origin.read(), &origin.path) {
         (Ok(rules), path) => {
             let count = rules.len();
-            orders.give(Command::Rules(rules));
+            commands.give(Command::Rules(rules));
             match path {
                 Some(path) => info!("SIGHUP: {count} rules in {}", path.display()),
                 None if origin.signing.is_read_again() => info!("SIGHUP: the signing key is read"),
@@ -98,10 +98,10 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 impl Origin {
-    fn read(&self) -> Result<Rules, String> {
+    fn read(&self) -> Result<EndpointRules, String> {
         let defaults = self.signing.load()?;
         let Some(path) = &self.path else {
-            let mut rules = Rules::default();
+            let mut rules = EndpointRules::default();
             rules.set_defaults(defaults);
             return Ok(rules);
         };
@@ -135,7 +135,7 @@ impl Origin {
 }
 
 /// Where nothing can be signed now, or not for long, that is better known before.
-fn look_at_keys(rules: &Rules, now: u64) -> Result<(), String> {
+fn look_at_keys(rules: &EndpointRules, now: u64) -> Result<(), String> {
     for rule in rules.iter() {
         let Some(signing) = &rule.signing else {
             continue;
@@ -163,7 +163,7 @@ fn look_at_keys(rules: &Rules, now: u64) -> Result<(), String> {
 }
 
 /// What an operator should know of a login, at each start and each time it is read again.
-fn warn_of_login(name: &str, rule: &Rule) {
+fn warn_of_login(name: &str, rule: &EndpointRule) {
     let Some(login) = &rule.login else {
         return;
     };

@@ -49,10 +49,12 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let places = Some((&redis, &keys));
     let of_secrets = trouble.of("secrets");
     let start = Start::new(&args.delivery, &config, lease / 3, places, of_secrets)?;
-    let Start { orders, drain, .. } = start;
+    let Start {
+        commands, drain, ..
+    } = start;
     tell_start(&config, &redis);
     descriptors::prepare(Some(config.workers));
-    let (waker, sleeper) = waker();
+    let (waker, parker) = waker();
     // One question at a time for each endpoint: that bounds it.
     let (ask, wants) = unbounded();
     let link = Link {
@@ -75,11 +77,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
         replica: link.name.clone(),
         pulse: link.pulse.clone(),
         wants: Some(WakingSender::new(ask, waker)),
-        lender: Some(lender(&link, orders.clone())),
+        lender: Some(lender(&link, commands.clone())),
         keyring: link.keyring.clone(),
     };
-    let recaller = recaller(&link, orders.clone(), (wants, sleeper));
-    let mut sources = sources(args, &config, &link, orders);
+    let recaller = recaller(&link, commands.clone(), (wants, parker));
+    let mut sources = sources(args, &config, &link, commands);
     sources.push(patient("recall", |intake, drain| {
         recaller.run(intake, drain)
     }));
@@ -129,7 +131,7 @@ fn sources(
     args: &ServeArgs,
     delivery: &DeliveryConfig,
     link: &Link,
-    orders: Commands,
+    commands: Commands,
 ) -> Vec<Source> {
     let heartbeat = Heartbeat {
         redis: link.redis.clone(),
@@ -156,16 +158,16 @@ fn sources(
             refused: Once::new(),
         },
         pulse: link.pulse.clone(),
-        orders: orders.clone(),
+        commands: commands.clone(),
         trouble: link.trouble.of("consumer"),
     };
-    let dealer = dealer(args, link, orders.clone());
+    let dealer = dealer(args, link, commands.clone());
     let subscriber = Subscriber {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         channels: args.channels.names.clone(),
         keyring: link.keyring.clone(),
-        orders,
+        commands,
         trouble: link.trouble.of("subscriber"),
         refusing: link.trouble.of("channels"),
     };
@@ -195,32 +197,32 @@ fn patient(name: &str, run: impl FnOnce(&mut Intake, &Drain) + Send + 'static) -
     }
 }
 
-fn dealer(args: &ServeArgs, link: &Link, orders: Commands) -> Dealer {
+fn dealer(args: &ServeArgs, link: &Link, commands: Commands) -> Dealer {
     Dealer {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         name: link.name.clone(),
         dedup: args.dedup,
         hands: link.hands.clone(),
-        orders,
+        commands,
         trouble: link.trouble.of("dealer"),
     }
 }
 
-fn lender(link: &Link, orders: Commands) -> Lender {
+fn lender(link: &Link, commands: Commands) -> Lender {
     Lender {
         redis: link.redis.clone(),
         keys: link.keys.clone(),
         replica: link.name.clone(),
-        orders,
+        commands,
         trouble: link.trouble.of("limits"),
     }
 }
 
 fn recaller(
     link: &Link,
-    orders: Commands,
-    (wants, sleeper): (Receiver<Want>, WaitingParker),
+    commands: Commands,
+    (wants, parker): (Receiver<Want>, WaitingParker),
 ) -> Recaller {
     Recaller {
         redis: link.redis.clone(),
@@ -230,9 +232,9 @@ fn recaller(
         lease: link.lease,
         appointment: link.appointment.clone(),
         wants,
-        sleeper,
+        parker,
         pulse: link.pulse.clone(),
-        orders,
+        commands,
         trouble: link.trouble.of("recall"),
         refusals: link.trouble.of("recall of what waits"),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{rules, secrets};
 use crate::cli::DeliveryArgs;
 use crate::delivery::config::DeliveryConfig;
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::delivery::rules_file::Bounds;
 use crate::service::control::{Commands, Inbox};
 use crate::service::drain::Drain;
@@ -22,9 +22,9 @@ pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What all three have before their pipeline starts.
 pub struct Start {
-    pub orders: Commands,
+    pub commands: Commands,
     pub inbox: Inbox,
-    pub rules: Rules,
+    pub rules: EndpointRules,
     pub keyring: Option<Keyring>,
     pub drain: Drain,
 }
@@ -39,7 +39,7 @@ impl Start {
         redis: Option<(&Redis, &Keys)>,
         secrets_trouble: OutageTracker,
     ) -> Result<Start, String> {
-        let (orders, inbox) = Commands::channel();
+        let (commands, inbox) = Commands::channel();
         let bounds = Bounds {
             schedule: config.schedule.clone(),
             usual_timeout: config.timeout,
@@ -49,12 +49,13 @@ impl Start {
             guard: config.guard.clone(),
         };
         let file = args.endpoints.as_deref();
-        let (rules, reload) = rules::watch(file, bounds, &args.signing, orders.clone())?;
+        let (rules, reload) = rules::watch(file, bounds, &args.signing, commands.clone())?;
         let keyring = secrets::keyring(&args.keyring, redis, secrets_trouble)?;
         let reload = rules::and_secrets(reload, keyring.clone());
-        let drain = signals::listen(orders.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+        let drain =
+            signals::listen(commands.clone(), reload).map_err(|e| format!("signals: {e}"))?;
         Ok(Start {
-            orders,
+            commands,
             inbox,
             rules,
             keyring,

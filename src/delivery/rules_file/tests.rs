@@ -4,7 +4,7 @@ use super::*;
 use crate::delivery::backoff::Delays;
 use crate::message::endpoint::Endpoint;
 
-fn read_rules(text: &str) -> Result<Rules, String> {
+fn read_rules(text: &str) -> Result<EndpointRules, String> {
     let second = Duration::from_secs(1);
     let bounds = Bounds {
         schedule: RetrySchedule {

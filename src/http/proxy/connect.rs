@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Blame;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::http::request::USER_AGENT;
 use crate::message::plain::plain;
 
@@ -135,11 +135,11 @@ impl Answer {
                 "it answered {said} to CONNECT: is it an HTTP proxy, and may it lead to this port?"
             )),
             403 | 407 => Blame::Target(
-                FaultKind::Connect,
+                FailureKind::Connect,
                 format!("the proxy refuses to lead there: {said}"),
             ),
             _ => Blame::Target(
-                FaultKind::Connect,
+                FailureKind::Connect,
                 format!("the proxy did not lead there: {said}"),
             ),
         })

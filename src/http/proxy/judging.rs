@@ -10,7 +10,7 @@ use ureq::Error;
 
 use super::health::{Fault, Health, Unclear, Verdict};
 use super::{Blame, Gate, connect};
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::http::Target;
 use crate::http::failure::{Failure, changed, short};
 use crate::http::head::Head;
@@ -69,7 +69,7 @@ impl Gate {
                 true => format!("the proxy leads to others, but here: {text}"),
                 false => format!("for long now: {text}"),
             };
-            Failure::new(FaultKind::Connect, text)
+            Failure::new(FailureKind::Connect, text)
         })
     }
 
@@ -111,7 +111,10 @@ impl Gate {
     }
 
     pub(super) fn postponed(&self, again: Duration, text: &str) -> Failure {
-        Failure::new(FaultKind::Proxy { again }, format!("proxy {self}: {text}"))
+        Failure::new(
+            FailureKind::Proxy { again },
+            format!("proxy {self}: {text}"),
+        )
     }
 
     /// Blots our login out of what is said: some repeat the request in their answers.
@@ -124,7 +127,7 @@ impl Gate {
         changed(e, |failure| {
             // Neither what is its own, nor what it was never asked for.
             let is_others =
-                failure.kind != FaultKind::Refused && failure.kind.postponed().is_none();
+                failure.kind != FailureKind::Refused && failure.kind.postponed().is_none();
             if is_others {
                 let text = self.blots.hide_in(std::mem::take(&mut failure.text));
                 failure.text = format!("through {self}: {text}");

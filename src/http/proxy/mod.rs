@@ -26,7 +26,7 @@ use super::names::LookUpError;
 use super::stream::Stream;
 use super::tls::{OriginTls, Trust};
 use super::{Connections, Target as Destination};
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::egress::{Egress, Kind, Proxy};
 use crate::trust::guard::Guard;
 use crate::trust::login::Blots;
@@ -50,7 +50,7 @@ pub enum Blame {
     /// It does not take our login, at least not for this target.
     Login(String),
     /// The target's, as the proxy says.
-    Target(FaultKind, String),
+    Target(FailureKind, String),
 }
 
 /// See the module's header.
@@ -186,7 +186,7 @@ impl Gate {
                 Err(blame) => return Err(self.judge(blame, to, begun)),
             }
         }
-        let none = || Blame::Target(FaultKind::Connect, "the name has no address".into());
+        let none = || Blame::Target(FailureKind::Connect, "the name has no address".into());
         Err(self.judge(last.unwrap_or_else(none), to, begun))
     }
 
@@ -213,7 +213,7 @@ impl Gate {
             Err(LookUpError::Starved(text)) => {
                 return Err(Failure {
                     crowded: true,
-                    ..Failure::new(FaultKind::Starved, text)
+                    ..Failure::new(FailureKind::Starved, text)
                 });
             }
             Err(LookUpError::Failed(text)) => return Err(self.fail(&text, false, begun)),
@@ -221,7 +221,7 @@ impl Gate {
         let end = times.end.min(Instant::now() + times.step);
         let source = &shared.egress.source;
         let mine = |e: Failure| match e.kind {
-            FaultKind::Starved | FaultKind::Shutdown => e,
+            FailureKind::Starved | FailureKind::Shutdown => e,
             _ => self.fail(&e.text, false, begun),
         };
         let dialled = dial_addresses(&addresses, *port, source, &self.open, &shared.sockets, end);
@@ -343,5 +343,5 @@ fn unasked(bytes: &[u8]) -> Blame {
         "the server sent \"{}\" before it was asked: is the port right?",
         shown.escape_ascii()
     );
-    Blame::Target(FaultKind::Protocol, text)
+    Blame::Target(FailureKind::Protocol, text)
 }

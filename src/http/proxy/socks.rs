@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use zeroize::Zeroizing;
 
 use super::Blame;
-use crate::delivery::FaultKind;
+use crate::delivery::FailureKind;
 use crate::trust::egress::Login;
 
 const VERSION: u8 = 5;
@@ -214,7 +214,7 @@ impl<'a> Talk<'a> {
             7 => return Blame::Own("it knows no CONNECT (SOCKS reply 7)".into()),
             _ => return Blame::Unclear(format!("it failed (SOCKS reply {code})")),
         };
-        Blame::Target(FaultKind::Connect, lead(why))
+        Blame::Target(FailureKind::Connect, lead(why))
     }
 }
 

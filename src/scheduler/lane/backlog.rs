@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Lane;
-use crate::delivery::rules::Rule;
+use crate::delivery::rules::EndpointRule;
 
 /// A healthy endpoint has in memory what it delivers in so long (seconds).
 const AHEAD: f64 = 2.0;
@@ -168,7 +168,7 @@ impl Lane {
     }
 
     /// Takes over how long its messages may wait.
-    pub fn set_max_age(&mut self, rule: Option<&Rule>) {
+    pub fn set_max_age(&mut self, rule: Option<&EndpointRule>) {
         self.max_age = rule.and_then(|rule| rule.max_age);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::{Attempt, Exchange, FaultKind};
+use crate::delivery::{Attempt, AttemptResult, FailureKind};
 
 /// What an attempt says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +31,7 @@ impl HealthSignal {
 /// What `attempt` says of its endpoint.
 pub fn health_signal(attempt: &Attempt) -> HealthSignal {
     match &attempt.result {
-        Exchange::Answer {
+        AttemptResult::Response {
             status: 429 | 502..=504,
             retry_after,
             ..
@@ -39,16 +39,16 @@ pub fn health_signal(attempt: &Attempt) -> HealthSignal {
             retry_after: *retry_after,
             took: attempt.took,
         },
-        Exchange::Answer { .. } => HealthSignal::Alive { took: attempt.took },
-        Exchange::Fault {
+        AttemptResult::Response { .. } => HealthSignal::Alive { took: attempt.took },
+        AttemptResult::Failure {
             kind:
-                FaultKind::Internal
-                | FaultKind::Refused
-                | FaultKind::SecretUnread { .. }
-                | FaultKind::NoSecret,
+                FailureKind::Internal
+                | FailureKind::Refused
+                | FailureKind::SecretUnread { .. }
+                | FailureKind::NoSecret,
             ..
         } => HealthSignal::NOTHING,
-        Exchange::Fault { kind, .. } => match kind.postponed() {
+        AttemptResult::Failure { kind, .. } => match kind.postponed() {
             Some(pause) => HealthSignal::None { pause },
             None => HealthSignal::Fault {
                 retry_after: None,

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::delivery::Delivery;
     use crate::delivery::limits::{Grant, LEAD, LOAN, RETRY, Standing};
-    use crate::delivery::rules::Rule;
+    use crate::delivery::rules::EndpointRule;
     use crate::message::Message;
     use crate::message::endpoint::Endpoint;
     use crate::message::timestamp::BootTime;
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    fn shared(rule: Rule, now: Instant) -> Lane {
+    fn shared(rule: EndpointRule, now: Instant) -> Lane {
         let mut lane = Lane::new(&LIMITS, now);
         let standing = Standing {
             is_away: false,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_place_that_others_lack_is_not_used_again_once_it_is_given_back() {
         let now = Instant::now();
-        let mut lane = shared(Rule::of_limits(Some(4), None), now);
+        let mut lane = shared(EndpointRule::of_limits(Some(4), None), now);
         let claim = lane.claim(false, now).unwrap();
         assert_eq!((claim.held, claim.wanted), (0, 4));
         assert!(claim.due().is_some_and(|due| due <= now + RETRY));
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn starts_are_used_at_their_times_and_not_much_later() {
         let (now, pace) = (Instant::now(), 10 * MS);
-        let mut lane = shared(Rule::of_limits(None, Some(pace)), now);
+        let mut lane = shared(EndpointRule::of_limits(None, Some(pace)), now);
         let claim = lane.claim(false, now).unwrap();
         assert!(claim.starts > 0 && claim.pace > pace, "{claim:?}");
         lane.grant(
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn without_a_lender_it_keeps_its_part() {
         let (now, pace) = (Instant::now(), 10 * MS);
-        let mut lane = shared(Rule::of_limits(Some(4), Some(pace)), now);
+        let mut lane = shared(EndpointRule::of_limits(Some(4), Some(pace)), now);
         lane.claim(false, now);
         let (held, goal) = (2, 2);
         lane.grant(

@@ -11,7 +11,7 @@ use super::Lane;
 use crate::delivery::limits::{
     AHEAD, CALM, Claim, Grant, LEAD, LOAN, RENEW, RETRY, SLICE, Standing, careful,
 };
-use crate::delivery::rules::Rule;
+use crate::delivery::rules::EndpointRule;
 
 /// Starts that were asked for what is queued are not used later than this: others follow.
 const GRACE: Duration = Duration::from_millis(60);
@@ -92,7 +92,7 @@ impl Share {
         }
     }
 
-    fn set(&mut self, rule: Option<&Rule>) {
+    fn set(&mut self, rule: Option<&EndpointRule>) {
         self.limit = rule.and_then(|r| r.max_in_flight).map(|n| n as u32);
         let pace = rule.and_then(|rule| rule.pace).map(careful);
         self.pace = pace.filter(|pace| !pace.is_zero());
@@ -250,7 +250,7 @@ impl Lane {
     /// Takes over what the operator has set. `standing`: limits hold for all replicas together.
     pub fn apply_rule(
         &mut self,
-        rule: Option<&Rule>,
+        rule: Option<&EndpointRule>,
         limits: &super::LaneLimits,
         standing: Option<Standing>,
         now: Instant,

@@ -6,7 +6,7 @@ use super::*;
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::record::{Until, Want};
-use crate::delivery::rules::{Match, Rule};
+use crate::delivery::rules::{EndpointRule, Match};
 
 const NAME: &str = "http://shared";
 
@@ -168,12 +168,12 @@ fn what_only_looks_too_old_is_not_looked_at_again_at_once() {
     at.unix_ms = 100 * 86_400_000;
     s.limits.max_age = Duration::from_secs(3 * 86_400);
     let four_days_ago = at.unix_ms - 4 * 86_400_000;
-    let rule = Rule {
+    let rule = EndpointRule {
         matches: Match::Host("shared".into()),
         max_age: Some(Duration::from_secs(30 * 86_400)),
-        ..Rule::of_limits(None, None)
+        ..EndpointRule::of_limits(None, None)
     };
-    s.set_rules(Rules::new(vec![rule]), at);
+    s.set_rules(EndpointRules::new(vec![rule]), at);
     let hold = Hold {
         cause: Cause::Paused,
         until: None,

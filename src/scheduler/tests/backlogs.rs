@@ -90,7 +90,7 @@ fn at_url(n: u64, path: &str, now: Now) -> Delivery {
 
 fn too_many(after: Option<u64>) -> Attempt {
     Attempt {
-        result: Exchange::Answer {
+        result: AttemptResult::Response {
             status: 429,
             retry_after: after.map(Duration::from_secs),
             body: Box::default(),

@@ -10,7 +10,7 @@ mod waiting_for;
 
 use super::*;
 use crate::delivery::record::{Parked, Receipt, Turn};
-use crate::delivery::{Exchange, FaultKind};
+use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::entry::EntryId;
 use model::{delivery, limits, now};
 
@@ -27,7 +27,7 @@ fn nothing_is_lost_early_late_or_in_two_places() {
 #[test]
 fn lanes_take_turns_and_none_holds_more_than_its_window() {
     let now = now();
-    let mut s = Scheduler::new(Limits::of_one_attempt(8, 2), Rules::default());
+    let mut s = Scheduler::new(Limits::of_one_attempt(8, 2), EndpointRules::default());
     for n in 0..50 {
         s.accept(delivery(&format!("busy{n}"), 1), now);
     }
@@ -55,7 +55,7 @@ fn bytes_bound_what_is_held_as_well_as_the_count() {
     (limits.parking, limits.bridge) = (Parking::Nowhere, false);
     limits.max_active = 100;
     limits.max_active_bytes = 120;
-    let mut s = Scheduler::new(limits, Rules::default());
+    let mut s = Scheduler::new(limits, EndpointRules::default());
     s.accept(delivery("a", 1), now);
     assert!(s.has_room());
     s.accept(delivery("b", 1), now);
@@ -134,7 +134,7 @@ fn a_head_leaves_as_one_and_what_memory_alone_holds_is_added_in_order() {
 #[test]
 fn without_a_store_the_next_of_a_key_goes_when_the_one_before_it_is_settled() {
     let at = now();
-    let mut s = Scheduler::new(Limits::of_one_attempt(8, 8), Rules::default());
+    let mut s = Scheduler::new(Limits::of_one_attempt(8, 8), EndpointRules::default());
     for id in ["a", "b", "c"] {
         s.accept(keyed(id, None, at), at);
     }
@@ -176,7 +176,7 @@ fn leasing() -> Scheduler {
     (limits.workers, limits.max_active, limits.share) = (8, 100, 100);
     (limits.max_active_bytes, limits.share_bytes) = (1 << 20, 1 << 20);
     (limits.tells, limits.lane_by_url) = (false, false);
-    Scheduler::new(limits, Rules::default())
+    Scheduler::new(limits, EndpointRules::default())
 }
 
 fn entry(n: u64, now: Now) -> Delivery {
@@ -280,7 +280,7 @@ fn answered() -> Attempt {
     Attempt {
         at: 0,
         took: Duration::ZERO,
-        result: Exchange::Answer {
+        result: AttemptResult::Response {
             status: 200,
             retry_after: None,
             body: Box::default(),
@@ -292,8 +292,8 @@ fn refused() -> Attempt {
     Attempt {
         at: 0,
         took: Duration::ZERO,
-        result: Exchange::Fault {
-            kind: FaultKind::Connect,
+        result: AttemptResult::Failure {
+            kind: FailureKind::Connect,
             text: "refused".into(),
         },
     }
@@ -301,8 +301,8 @@ fn refused() -> Attempt {
 
 fn forbidden() -> Attempt {
     Attempt {
-        result: Exchange::Fault {
-            kind: FaultKind::Refused,
+        result: AttemptResult::Failure {
+            kind: FailureKind::Refused,
             text: "10.0.0.1 is refused".into(),
         },
         ..answered()
@@ -311,7 +311,7 @@ fn forbidden() -> Attempt {
 
 #[test]
 fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
-    let (mut s, at) = (Scheduler::new(limits(8), Rules::default()), now());
+    let (mut s, at) = (Scheduler::new(limits(8), EndpointRules::default()), now());
     for n in 0..39 {
         s.accept(delivery(&format!("x{n}"), 1), at);
         let delivery = s.next(at).unwrap_or_else(|| panic!("closed after {n}"));
@@ -432,8 +432,8 @@ fn without_its_secret_a_message_waits_for_an_hour_and_then_dies_unsent() {
     let missing = || Attempt {
         at: 0,
         took: Duration::ZERO,
-        result: Exchange::Fault {
-            kind: FaultKind::NoSecret,
+        result: AttemptResult::Failure {
+            kind: FailureKind::NoSecret,
             text: "secret acme: there is none".into(),
         },
     };

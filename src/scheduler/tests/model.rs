@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::record::{Receipt, Until, Want};
-use crate::delivery::{DeadReason, Exchange, FaultKind};
+use crate::delivery::{AttemptResult, DeadReason, FailureKind};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
@@ -118,8 +118,8 @@ fn delivery_at(id: &str, host: u64, at: u64, now: BootTime) -> Delivery {
     Delivery::new(message, "test".into(), 0, now)
 }
 
-fn answer(status: u16, retry_after: Option<Duration>) -> Exchange {
-    Exchange::Answer {
+fn answer(status: u16, retry_after: Option<Duration>) -> AttemptResult {
+    AttemptResult::Response {
         status,
         retry_after,
         body: Box::default(),
@@ -165,7 +165,7 @@ impl Model {
         };
         let start = Instant::now();
         Model {
-            scheduler: Scheduler::new(limits.clone(), Rules::default()),
+            scheduler: Scheduler::new(limits.clone(), EndpointRules::default()),
             limits,
             start,
             elapsed: Duration::ZERO,
@@ -670,15 +670,15 @@ impl Model {
         self.records(&[]);
     }
 
-    fn some_answer(&mut self) -> Exchange {
+    fn some_answer(&mut self) -> AttemptResult {
         let wish = Duration::from_millis(self.rng.below(3) * 200);
         match self.rng.below(10) {
-            6 if self.attempts.is_multiple_of(3) => Exchange::Fault {
-                kind: FaultKind::Refused,
+            6 if self.attempts.is_multiple_of(3) => AttemptResult::Failure {
+                kind: FailureKind::Refused,
                 text: String::new(),
             },
-            8 => Exchange::Fault {
-                kind: FaultKind::Unresolved {
+            8 => AttemptResult::Failure {
+                kind: FailureKind::Unresolved {
                     again: 2 * wish + Duration::from_millis(25),
                 },
                 text: String::new(),
@@ -687,11 +687,11 @@ impl Model {
             4 => answer(500, Some(wish)),
             5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
             6 => answer(410, None),
-            _ => Exchange::Fault {
+            _ => AttemptResult::Failure {
                 kind: if self.over {
-                    FaultKind::Shutdown
+                    FailureKind::Shutdown
                 } else {
-                    FaultKind::Timeout
+                    FailureKind::Timeout
                 },
                 text: String::new(),
             },
@@ -707,12 +707,12 @@ impl Model {
         let id = delivery.message.id.to_string();
         let result = self.some_answer();
         let postponed = match result {
-            Exchange::Fault { kind, .. } => kind.postponed(),
-            Exchange::Answer { .. } => None,
+            AttemptResult::Failure { kind, .. } => kind.postponed(),
+            AttemptResult::Response { .. } => None,
         };
         let cut = postponed.is_some();
         let is_refused =
-            matches!(result, Exchange::Fault { kind, .. } if kind == FaultKind::Refused);
+            matches!(result, AttemptResult::Failure { kind, .. } if kind == FailureKind::Refused);
         let is_attempt = !cut && !is_refused;
         let now = self.now();
         let made = self.states[&id].attempts + u32::from(is_attempt);

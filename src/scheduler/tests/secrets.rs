@@ -8,11 +8,11 @@ fn bare() -> Limits {
     limits
 }
 
-fn fault(kind: FaultKind) -> Attempt {
+fn fault(kind: FailureKind) -> Attempt {
     Attempt {
         at: 0,
         took: Duration::ZERO,
-        result: Exchange::Fault {
+        result: AttemptResult::Failure {
             kind,
             text: "secret acme: x".into(),
         },
@@ -21,17 +21,17 @@ fn fault(kind: FaultKind) -> Attempt {
 
 #[test]
 fn without_a_store_what_cannot_be_signed_ends() {
-    let again = |s| FaultKind::SecretUnread {
+    let again = |s| FailureKind::SecretUnread {
         again: Duration::from_secs(s),
     };
     for (kind, dies) in [
         (again(1), false),
         (again(29), false),
         (again(30), true),
-        (FaultKind::NoSecret, true),
-        (FaultKind::Unsigned, true),
+        (FailureKind::NoSecret, true),
+        (FailureKind::Unsigned, true),
     ] {
-        let (mut s, begin) = (Scheduler::new(bare(), Rules::default()), now());
+        let (mut s, begin) = (Scheduler::new(bare(), EndpointRules::default()), now());
         s.accept(delivery("a", 1), begin);
         let out = s.next(begin).unwrap();
         let fate = s.finish(out, fault(kind), begin);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::model::Rng;
 use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
-use crate::delivery::rules::{Match, Rule};
-use crate::delivery::{Exchange, FaultKind};
+use crate::delivery::rules::{EndpointRule, Match};
+use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
@@ -72,10 +72,10 @@ fn limits(rng: &mut Rng) -> Limits {
 }
 
 /// Host 0 may have two attempts at a time, and begin one every 5 ms.
-fn rules() -> Rules {
-    Rules::new(vec![Rule {
+fn rules() -> EndpointRules {
+    EndpointRules::new(vec![EndpointRule {
         matches: Match::Prefix("http://h0/".into()),
-        ..Rule::of_limits(Some(2), Some(Duration::from_millis(5)))
+        ..EndpointRule::of_limits(Some(2), Some(Duration::from_millis(5)))
     }])
 }
 
@@ -294,11 +294,11 @@ impl World {
     fn answer(&mut self, delivery: Delivery) {
         let is_sick = self.elapsed < self.sick[self.host(&delivery)];
         let result = match is_sick {
-            true => Exchange::Fault {
-                kind: FaultKind::Timeout,
+            true => AttemptResult::Failure {
+                kind: FailureKind::Timeout,
                 text: String::new(),
             },
-            false => Exchange::Answer {
+            false => AttemptResult::Response {
                 status: 200,
                 retry_after: None,
                 body: Box::default(),
@@ -397,7 +397,7 @@ fn a_rate_is_kept_and_used_up() {
 #[test]
 fn a_host_that_comes_back_is_probed_and_then_served_with_a_growing_window() {
     let mut world = World::new(1);
-    world.scheduler.rules = Rules::default();
+    world.scheduler.rules = EndpointRules::default();
     world.scheduler.limits.share = 1000;
     world.scheduler.limits.max_active = 1000;
     world.scheduler.limits.lanes.window = 8;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::model::{Rng, boot, delivery, limits};
 use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
-use crate::delivery::{Exchange, FaultKind};
+use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::entry::EntryId;
 use crate::scheduler::*;
 
@@ -41,7 +41,7 @@ impl Soup {
         };
         Soup {
             rng,
-            scheduler: Scheduler::new(limits, Rules::default()),
+            scheduler: Scheduler::new(limits, EndpointRules::default()),
             start: Instant::now(),
             elapsed: Duration::ZERO,
             flying: Vec::new(),
@@ -158,7 +158,7 @@ impl Soup {
             };
             return self.scheduler.take_receipt(receipt, now);
         }
-        let answer = |status| Exchange::Answer {
+        let answer = |status| AttemptResult::Response {
             status,
             retry_after: None,
             body: Box::default(),
@@ -167,8 +167,8 @@ impl Soup {
             0..3 => answer(200),
             3 => answer(500),
             4 => answer([410, 429][self.rng.below(2) as usize]),
-            _ => Exchange::Fault {
-                kind: FaultKind::Connect,
+            _ => AttemptResult::Failure {
+                kind: FailureKind::Connect,
                 text: "refused".into(),
             },
         };

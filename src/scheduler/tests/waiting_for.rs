@@ -4,10 +4,10 @@
 use super::model::{delivery, now};
 use super::*;
 
-fn without(kind: FaultKind) -> Attempt {
+fn without(kind: FailureKind) -> Attempt {
     let text = "not there yet".into();
     Attempt {
-        result: Exchange::Fault { kind, text },
+        result: AttemptResult::Failure { kind, text },
         ..answered()
     }
 }
@@ -15,7 +15,7 @@ fn without(kind: FaultKind) -> Attempt {
 #[test]
 fn the_time_of_a_token_is_not_the_time_of_a_name() {
     let at = now();
-    let mut s = Scheduler::new(Limits::of_one_attempt(8, 2), Rules::default());
+    let mut s = Scheduler::new(Limits::of_one_attempt(8, 2), EndpointRules::default());
     s.accept(delivery("a", 1), at);
     let again = Duration::from_secs(1);
     let next = |s: &mut Scheduler, seconds: u64, kind| {
@@ -27,13 +27,13 @@ fn the_time_of_a_token_is_not_the_time_of_a_name() {
         since
     };
     let (token, name) = (
-        FaultKind::Tokenless { again },
-        FaultKind::Unresolved { again },
+        FailureKind::Tokenless { again },
+        FailureKind::Unresolved { again },
     );
     let when = |seconds| Some(later(at, seconds).mono);
     assert_eq!(next(&mut s, 0, token), (None, None));
     assert_eq!(next(&mut s, 7, token), (when(0), None));
     assert_eq!(next(&mut s, 14, name), (when(0), None));
     assert_eq!(next(&mut s, 20, name), (when(0), when(14)));
-    assert_eq!(next(&mut s, 30, FaultKind::Shutdown), (when(0), when(14)));
+    assert_eq!(next(&mut s, 30, FailureKind::Shutdown), (when(0), when(14)));
 }

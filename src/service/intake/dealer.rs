@@ -46,7 +46,7 @@ pub struct Dealer {
     pub dedup: Option<Duration>,
     pub hands: Hands,
     /// For what the timer is to know.
-    pub orders: Commands,
+    pub commands: Commands,
     pub trouble: OutageTracker,
 }
 
@@ -134,7 +134,7 @@ impl Dealer {
 
     fn hand_on_dealt(&self, dealt: Dealt, asked: BootTime, intake: &mut Intake) -> Result<(), End> {
         if dealt.copies > 0 {
-            self.orders.give(Command::Copies(dealt.copies));
+            self.commands.give(Command::Copies(dealt.copies));
         }
         for entry in dealt.entries {
             let is_reused = dealt.reused.contains(&entry.id.to_string());

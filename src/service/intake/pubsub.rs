@@ -55,7 +55,7 @@ pub struct Subscriber {
     pub keys: Keys,
     pub channels: Vec<String>,
     /// For what operators' tools publish.
-    pub orders: Commands,
+    pub commands: Commands,
     /// Told when secrets have changed.
     pub keyring: Option<Keyring>,
     pub trouble: OutageTracker,
@@ -281,7 +281,7 @@ impl Subscriber {
     /// is subscribed can do nothing else; after subscribing, so that nothing falls between.
     fn fetch_holds(&self, limit: Duration) -> Result<(), StoreError> {
         let holds = fetch_holds(&self.redis, &self.keys, limit)?;
-        self.orders.give(Command::Holds(holds));
+        self.commands.give(Command::Holds(holds));
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl Subscriber {
         };
         let names = self.channels.join(", ");
         warn!("not subscribed to {names} for {gap}");
-        self.orders.give(Command::Gap(gap.length, gap.is_loss));
+        self.commands.give(Command::Gap(gap.length, gap.is_loss));
     }
 
     fn failed(&self, what: String) -> End {
@@ -309,7 +309,7 @@ impl Subscriber {
                 Some(Command::Report(key, _)) if !self.keys.is_reply(&key) => {
                     warn!("{channel}: not a place for an answer: {key:?}");
                 }
-                Some(order) => self.orders.give(order),
+                Some(order) => self.commands.give(order),
                 None => warn!("{channel}: not an order that is known: {text:?}"),
             }
             return Ok(());

@@ -49,11 +49,11 @@ pub struct Recaller {
     pub appointment: Appointment,
     pub wants: Receiver<Want>,
     /// Woken by whoever sends to `wants`, and by `appointment`.
-    pub sleeper: WaitingParker,
+    pub parker: WaitingParker,
     pub hands: Hands,
     pub pulse: Pulse,
     /// For what the timer is to know.
-    pub orders: Commands,
+    pub commands: Commands,
     pub trouble: OutageTracker,
     /// Of what the server refuses, and nothing else.
     pub refusals: OutageTracker,
@@ -151,7 +151,7 @@ impl Recaller {
                 }
                 result => result?,
             }
-            self.sleeper.sleep(Some(progress.next()));
+            self.parker.sleep(Some(progress.next()));
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Recaller {
         let read = released.entries.into_iter();
         let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
         // Told before they come, so that no more are asked for meanwhile.
-        self.orders.give(Command::Released {
+        self.commands.give(Command::Released {
             name: name.clone(),
             count: read.iter().filter(|arrival| arrival.is_ok()).count(),
             left: released.left,

@@ -74,7 +74,7 @@ pub struct Consumer {
     /// Others are to know that we live.
     pub pulse: Pulse,
     /// For what the timer is to know.
-    pub orders: Commands,
+    pub commands: Commands,
     pub trouble: OutageTracker,
 }
 
@@ -161,7 +161,7 @@ impl Consumer {
             }
             self.take_over(&mut entries, progress, intake, drain)?;
             if self.upkeep.is_due(Instant::now()) {
-                self.upkeep.run(&mut entries, &self.orders)?;
+                self.upkeep.run(&mut entries, &self.commands)?;
             }
             let wake = progress.takeover.next();
             // The first read is the proof that the trouble is over.
@@ -257,7 +257,7 @@ impl Consumer {
             Step::RoundOver => {
                 self.inspect(entries, progress)?;
                 self.tell_backlogs(entries, progress, BACKLOGS)?;
-                progress.is_refused |= !revive(entries, &self.orders, &mut progress.heads)?;
+                progress.is_refused |= !revive(entries, &self.commands, &mut progress.heads)?;
             }
         }
         Ok(())
@@ -277,7 +277,7 @@ impl Consumer {
             false => progress.backlogs + count,
         };
         if !names.is_empty() {
-            self.orders.give(Command::Backlogs(names));
+            self.commands.give(Command::Backlogs(names));
         }
         Ok(())
     }
@@ -358,7 +358,7 @@ impl Consumer {
             }
         }
         if copies > 0 {
-            self.orders.give(Command::Copies(copies));
+            self.commands.give(Command::Copies(copies));
         }
         Ok(())
     }

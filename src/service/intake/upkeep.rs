@@ -40,9 +40,9 @@ impl Upkeep {
     }
 
     /// What the server refuses is told once: messages must not wait for it.
-    pub fn run(&mut self, entries: &mut Entries, orders: &Commands) -> Result<(), StoreError> {
+    pub fn run(&mut self, entries: &mut Entries, commands: &Commands) -> Result<(), StoreError> {
         self.next = Some(Instant::now() + SELDOM);
-        match self.look_after(entries, orders) {
+        match self.look_after(entries, commands) {
             Err(e) if e.is_refusal() => {
                 self.refused.call_once(|| {
                     warn!("redis refuses to trim dead letters, or to say how full it is: {e}")
@@ -53,13 +53,13 @@ impl Upkeep {
         }
     }
 
-    fn look_after(&mut self, entries: &mut Entries, orders: &Commands) -> Result<(), StoreError> {
+    fn look_after(&mut self, entries: &mut Entries, commands: &Commands) -> Result<(), StoreError> {
         let mut pause = SELDOM;
         if !matches!(self.budget, Budget::None)
             && let Some(memory) = entries.memory()?
             && let Some(budget) = bytes(self.budget, memory)
         {
-            self.compare(memory, budget, orders);
+            self.compare(memory, budget, commands);
             if memory.used > budget / 8 * 7 {
                 pause = OFTEN;
             }
@@ -83,7 +83,7 @@ impl Upkeep {
     }
 
     /// Tells the timer when the budget is exceeded, and when it is not any more.
-    fn compare(&mut self, memory: Memory, budget: u64, orders: &Commands) {
+    fn compare(&mut self, memory: Memory, budget: u64, commands: &Commands) {
         let used = memory.used;
         // A little less than that, so that it does not go to and fro.
         let over = used > if self.over { budget / 16 * 15 } else { budget };
@@ -91,7 +91,7 @@ impl Upkeep {
             return;
         }
         self.over = over;
-        orders.give(Command::OverBudget(over));
+        commands.give(Command::OverBudget(over));
         if over {
             warn!(
                 "Redis holds {used} bytes, and --redis-budget is {budget}: nothing more is parked \
@@ -106,7 +106,7 @@ impl Upkeep {
 /// Lets keys go on (`orderKey`) whose heads somebody has deleted. Answers whether the server lets us.
 pub fn revive(
     entries: &mut Entries,
-    orders: &Commands,
+    commands: &Commands,
     cursor: &mut u64,
 ) -> Result<bool, StoreError> {
     let mut revived = 0;
@@ -121,7 +121,7 @@ pub fn revive(
         }
     }
     if revived > 0 {
-        orders.give(Command::Due);
+        commands.give(Command::Due);
         warn!(
             "{revived} messages that others of their orderKey waited for are gone: refused by a replica \
              (see its dead letters), or deleted or trimmed by someone else; the next of these keys go"

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
-        let (waker, sleeper) = waker();
+        let (waker, parker) = waker();
         let room = CapacitySignal::new(waker);
         let (to, from) = bounded(2);
         for seq in 0..2 {
@@ -143,7 +143,7 @@ mod tests {
         }
         room.want();
         assert!(Batch::default().fill(&from, &room));
-        sleeper.sleep_until_woken();
+        parker.sleep_until_woken();
     }
 
     #[test]

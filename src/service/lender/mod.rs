@@ -1,7 +1,7 @@
 //! The lender's thread: asks Redis for what lanes claim of limits that hold for all replicas.
 //!
 //! The timer notes claims in a table (it never waits for more than that), and takes the answers as
-//! orders, as it takes all that comes from outside. The thread is started with the first claim, so
+//! commands, as it takes all that comes from outside. The thread is started with the first claim, so
 //! there is none where no endpoint has such a limit; it ends when the timer drops the [`Desk`].
 //! While Redis is away it says so once, and tries again until it can say that it is back.
 
@@ -37,7 +37,7 @@ pub struct Lender {
     pub keys: Keys,
     /// Who this is, among several.
     pub replica: String,
-    pub orders: Commands,
+    pub commands: Commands,
     pub trouble: OutageTracker,
 }
 
@@ -127,7 +127,7 @@ impl Lender {
                     failures = 0;
                     let grants = lock(table).take_answers(questions, answers);
                     if is_away || !grants.is_empty() {
-                        self.orders.give(Command::Grants(grants));
+                        self.commands.give(Command::Grants(grants));
                     }
                 }
                 Err(pause) => {
@@ -135,7 +135,7 @@ impl Lender {
                     lock(table).take_back(&questions);
                     failures = failures.saturating_add(1);
                     if failures == AWAY {
-                        self.orders.give(Command::LenderAway);
+                        self.commands.give(Command::LenderAway);
                     }
                     // Claims that come meanwhile must not wake it.
                     if !pause_for(woken, pause) {

@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 
 use super::*;
 use crate::delivery::DeadLetter;
-use crate::delivery::rules::Rules;
+use crate::delivery::rules::EndpointRules;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
@@ -37,16 +37,16 @@ struct Around {
     drain: Drain,
     trigger: DrainTrigger,
     last: Option<DrainTrigger>,
-    orders: Commands,
+    commands: Commands,
     work: WorkSender<Delivery>,
     taker: work_queue::WorkReceiver<Delivery>,
 }
 
 fn timer(limits: Limits) -> (Timer, Around) {
-    let (orders, inbox) = Commands::channel();
+    let (commands, inbox) = Commands::channel();
     let Inbox {
-        orders: taken,
-        sleeper,
+        commands: taken,
+        parker,
         waker,
     } = inbox;
     let (eager_in, eager) = bounded(128);
@@ -68,13 +68,13 @@ fn timer(limits: Limits) -> (Timer, Around) {
         drain: drain.clone(),
         trigger,
         last: Some(last_trigger),
-        orders,
+        commands,
         work: work.clone(),
         taker: takers.remove(0),
     };
     let timer = Timer {
         wants: None,
-        scheduler: Scheduler::new(limits, Rules::default()),
+        scheduler: Scheduler::new(limits, EndpointRules::default()),
         eager: Arrivals::new(eager),
         patient: Arrivals::new(patient),
         work,
@@ -84,8 +84,8 @@ fn timer(limits: Limits) -> (Timer, Around) {
         receipts,
         drain,
         last,
-        orders: taken,
-        sleeper,
+        commands: taken,
+        parker,
         replica: "test".into(),
         desk: Desk::new(None),
         pulse: Pulse::default(),
@@ -191,7 +191,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
     patient.send(accepted("c", "")).unwrap();
     run.turn();
     let delivery = taker.next().unwrap();
-    let result = crate::delivery::Exchange::Answer {
+    let result = crate::delivery::AttemptResult::Response {
         status: 200,
         retry_after: None,
         body: Box::default(),
@@ -215,7 +215,7 @@ fn room_in_the_ledger_wakes_the_timer_that_has_a_record_left() {
     clog(&mut run);
     around.records.recv().unwrap();
     around.room.made();
-    run.timer.sleeper.sleep_until_woken();
+    run.timer.parker.sleep_until_woken();
 }
 
 /// Counts lines.
@@ -277,7 +277,7 @@ fn what_comes_while_the_timer_is_at_work_is_not_slept_over() {
         (0..n % 300).for_each(|_| std::hint::spin_loop());
     }
     for _ in 0..1000 {
-        around.orders.snapshot().expect("the timer sleeps");
+        around.commands.snapshot().expect("the timer sleeps");
     }
     drop((around.eager, around.patient));
     timer.join().unwrap();
@@ -323,7 +323,7 @@ fn a_ledger_that_panics_wakes_the_timer() {
         }
         drop(go);
         while run.timer.scheduler.has_outbox() {
-            run.timer.sleeper.sleep_until_woken();
+            run.timer.parker.sleep_until_woken();
             run.turn();
         }
         assert!(ledger.join().is_err());

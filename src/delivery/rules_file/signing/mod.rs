@@ -174,14 +174,14 @@ mod tests {
     use super::super::{Bounds, parse};
     use super::*;
     use crate::delivery::backoff::{Delays, RetrySchedule};
-    use crate::delivery::rules::{Defaults, Rules};
+    use crate::delivery::rules::{Defaults, EndpointRules};
     use crate::message::endpoint::Endpoint;
     use crate::message::timestamp::parse_rfc3339;
     use crate::trust::secret::Secret;
 
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    fn read(text: &str) -> Result<Rules, String> {
+    fn read(text: &str) -> Result<EndpointRules, String> {
         let second = Duration::from_secs(1);
         let bounds = Bounds {
             schedule: RetrySchedule {
@@ -213,7 +213,7 @@ mod tests {
         parse(text, name, &bounds, readers, Defaults::default())
     }
 
-    fn is_signed(rules: &Rules, url: &str) -> bool {
+    fn is_signed(rules: &EndpointRules, url: &str) -> bool {
         let rule = rules.find(&Endpoint::parse(url).unwrap());
         rule.is_some_and(|rule| rule.signing.is_some())
     }

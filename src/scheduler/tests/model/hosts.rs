@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::delivery::Exchange;
+use crate::delivery::AttemptResult;
 
 /// Whether endpoints may have one more worker that are not trusted, and that fail.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ impl Model {
 
     /// What an answer, or the lack of one, does to what is known of an endpoint.
     /// True when it was a probe, and failed.
-    pub(super) fn learn(&mut self, host: u64, result: &Exchange, took: Duration) -> bool {
+    pub(super) fn learn(&mut self, host: u64, result: &AttemptResult, took: Duration) -> bool {
         let (now, limits) = (self.now().mono, self.limits.lanes);
         let host = &mut self.hosts[host as usize];
         if host.window == 0 {
@@ -88,20 +88,20 @@ impl Model {
         }
         let wish = match result {
             // Nobody was asked.
-            Exchange::Fault { kind, .. } if *kind == FaultKind::Refused => return false,
-            Exchange::Fault { kind, .. } => match kind.postponed() {
+            AttemptResult::Failure { kind, .. } if *kind == FailureKind::Refused => return false,
+            AttemptResult::Failure { kind, .. } => match kind.postponed() {
                 Some(pause) => {
                     host.paused = host.paused.max(Some(now + pause));
                     return false;
                 }
                 None => None,
             },
-            Exchange::Answer {
+            AttemptResult::Response {
                 status,
                 retry_after,
                 ..
             } if *status == 503 => *retry_after,
-            Exchange::Answer { .. } => {
+            AttemptResult::Response { .. } => {
                 *host = Host {
                     window: (host.window + 1).min(limits.window),
                     trusted: took < Duration::from_secs(1),

@@ -12,7 +12,7 @@ use super::table::{Question, Table};
 use crate::delivery::Delivery;
 use crate::delivery::limits::book::Book;
 use crate::delivery::limits::{CALM, Grant, Standing};
-use crate::delivery::rules::Rule;
+use crate::delivery::rules::EndpointRule;
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::BootTime;
@@ -68,7 +68,7 @@ struct Replica {
     lane: Lane,
     table: Table,
     exchange: Exchange,
-    orders: VecDeque<(Instant, Grants)>,
+    commands: VecDeque<(Instant, Grants)>,
     in_flight: Vec<Instant>,
     /// What stands in its queue at most.
     load: usize,
@@ -86,7 +86,7 @@ struct World {
     random: Random,
     begun: Instant,
     now: Instant,
-    rule: Rule,
+    rule: EndpointRule,
     book: Book,
     replicas: Vec<Replica>,
     born: u32,
@@ -99,9 +99,9 @@ struct World {
 }
 
 /// Attempts at a time, and starts in a second.
-fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> Rule {
+fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> EndpointRule {
     let pace = rate.map(|rate| Duration::from_secs(1).div_f64(rate));
-    Rule::of_limits(max_in_flight, pace)
+    EndpointRule::of_limits(max_in_flight, pace)
 }
 
 fn delivery() -> Delivery {
@@ -120,7 +120,7 @@ fn standing(is_away: bool, calm_until: Instant) -> Standing {
 }
 
 impl World {
-    fn new(seed: u64, rule: Rule, lost: u64) -> World {
+    fn new(seed: u64, rule: EndpointRule, lost: u64) -> World {
         let now = Instant::now();
         World {
             random: Random(seed * 2 + 1),
@@ -147,7 +147,7 @@ impl World {
             lane,
             table: Table::default(),
             exchange: Exchange::None,
-            orders: VecDeque::new(),
+            commands: VecDeque::new(),
             in_flight: Vec::new(),
             load,
             cut: self.now,
@@ -243,7 +243,7 @@ impl World {
                 match answer {
                     Some((questions, grants)) => {
                         let grants = replica.table.take_answers(questions, grants);
-                        replica.orders.push_back((now + random.ms(0, 5), grants));
+                        replica.commands.push_back((now + random.ms(0, 5), grants));
                     }
                     None => replica.table.take_back(&questions),
                 }
@@ -283,8 +283,8 @@ impl Replica {
         if self.cut <= now {
             self.lane.share_again(standing(false, now + CALM), now);
         }
-        while self.orders.front().is_some_and(|(at, _)| *at <= now) {
-            for (key, grant) in self.orders.pop_front().unwrap().1 {
+        while self.commands.front().is_some_and(|(at, _)| *at <= now) {
+            for (key, grant) in self.commands.pop_front().unwrap().1 {
                 self.lane.grant(&grant, now);
                 let claim = self.lane.claim(true, now).unwrap_or_default();
                 self.table.note(key, claim, true);

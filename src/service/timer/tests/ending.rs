@@ -41,7 +41,7 @@ fn the_end_of_the_drain_waits_for_what_the_ledger_has_not_got_yet() {
     assert!(!run.is_finished());
     assert_eq!(run.alarm(), None);
     drop(around.last);
-    run.timer.sleeper.sleep_until_woken();
+    run.timer.parker.sleep_until_woken();
     run.turn();
     assert!(!run.is_finished() && run.alarm().is_some());
     drop((around.eager, around.patient));
@@ -84,7 +84,7 @@ fn the_drain_begins_and_ends_in_time_though_no_source_ends() {
         tell.send(()).unwrap();
         last
     });
-    assert!(!around.orders.snapshot().unwrap().draining);
+    assert!(!around.commands.snapshot().unwrap().draining);
     // The ledger has nothing to write, and tells whoever would hear to the last.
     drop(around.last);
     drop(around.trigger);

@@ -1,5 +1,5 @@
-//! outhook: a webhook sender that needs only Redis. See README.md for its use and
-//! ARCHITECTURE.md for its shape.
+//! outhook: a webhook sender that needs only Redis. README.md and docs/ tell how to use it,
+//! ARCHITECTURE.md tells its shape.
 //!
 //! The folders are floors: each imports only those below it in this list. The library exists for
 //! the binary and its tests; its interface is not stable.

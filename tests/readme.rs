@@ -1,5 +1,5 @@
-//! README.md, held against the program: its examples are run, its tables compared with
-//! `--help`. Ports in the examples are replaced by free ones.
+//! README.md and docs/, held against the program: their examples are run, their tables compared
+//! with `--help`. Ports in the examples are replaced by free ones.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +13,15 @@ use base64::prelude::BASE64_STANDARD;
 
 const BIN: &str = env!("CARGO_BIN_EXE_outhook");
 
+/// README.md and the pages of docs/, one behind the other.
 fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).unwrap();
+    let mut pages: Vec<_> = pages.map(|page| page.unwrap().path()).collect();
+    pages.sort();
+    pages.insert(0, root.join("README.md"));
+    let texts = pages.iter().map(|page| fs::read_to_string(page).unwrap());
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// The shell examples by what the comment above each says of who runs it.
@@ -162,7 +169,8 @@ fn every_option_stands_in_the_table_with_its_default() {
                 .split_once("[default: ")
                 .map(|(_, rest)| rest.split(']').next().unwrap().to_owned());
             let row = rows.iter().find(|r| r[1].trim_matches('`') == flag);
-            let row = row.unwrap_or_else(|| panic!("{flag} is not in README.md's table"));
+            let row =
+                row.unwrap_or_else(|| panic!("{flag} is not in docs/configuration.md's table"));
             let plain = default.filter(|d| !d.contains(' ') && !d.starts_with("at"));
             assert_eq!(
                 row[2].trim_matches('`'),

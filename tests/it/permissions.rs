@@ -6,7 +6,7 @@ use crate::support::redis::Redis;
 use crate::support::service::{Finished, Outhook, Service};
 use crate::support::{message, until};
 
-/// All that README.md gives, but for the channels.
+/// All that docs/redis.md gives, but for the channels.
 const RULES: &str = "on >pw resetchannels ~{outhook}:* +@stream +@sortedset +@hash +@list +@string \
                      +@pubsub +@transaction +@scripting +@connection +pexpire +info +time";
 

@@ -313,19 +313,19 @@ fn a_cluster_is_asked_for_the_node_that_has_the_keys() {
     lost.terminate();
 }
 
-/// What README.md says a user needs.
+/// What docs/redis.md says a user needs.
 fn acl() -> Vec<String> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("README.md");
-    let line = readme.lines().find(|line| line.starts_with("ACL SETUSER"));
-    line.expect("an ACL in README.md")
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md");
+    let page = fs::read_to_string(page).expect("docs/redis.md");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER"));
+    line.expect("an ACL in docs/redis.md")
         .split(' ')
         .map(str::to_owned)
         .collect()
 }
 
 #[test]
-fn the_acl_of_the_readme_is_enough_for_everything() {
+fn the_acl_of_the_documents_is_enough_for_everything() {
     let (redis, receiver) = (Redis::on_tcp(&[]), Receiver::ok());
     let bad = Receiver::script([status(500)]);
     redis.command::<()>(&acl().iter().map(String::as_str).collect::<Vec<_>>());

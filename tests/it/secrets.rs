@@ -526,7 +526,7 @@ fn the_keyid_of_the_endpoint_is_that_of_the_keys_that_a_message_names() {
     }
 }
 
-/// All that README.md gives, but for HMGET.
+/// All that docs/redis.md gives, but for HMGET.
 const RULES: &str = "on >pw resetchannels ~{outhook}:* &* +@stream +@sortedset +@hash +@list +@string \
                      +@pubsub +@transaction +@scripting +@connection +pexpire +info +time -hmget";
 

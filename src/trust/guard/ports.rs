@@ -303,10 +303,10 @@ mod tests {
     ];
 
     #[test]
-    fn all_bad_ports_of_the_fetch_standard_are_in_it_and_readme_names_the_others() {
+    fn all_bad_ports_of_the_fetch_standard_are_in_it_and_the_documents_name_the_others() {
         assert!(FETCH.iter().all(|port| danger(*port).is_some()));
-        let readme = include_str!("../../../README.md");
-        let row = readme.lines().find(|line| line.starts_with("| ports |"));
+        let page = include_str!("../../../docs/guard.md");
+        let row = page.lines().find(|line| line.starts_with("| ports |"));
         let row = row.expect("a row of ports");
         let listed: Vec<u16> = row
             .split(|c: char| !c.is_ascii_digit())
@@ -314,7 +314,7 @@ mod tests {
             .collect();
         for (port, what) in DANGEROUS {
             let is_named = FETCH.contains(&port) || listed.contains(&port);
-            assert!(is_named, "README does not name {port} ({what})");
+            assert!(is_named, "docs/guard.md does not name {port} ({what})");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use ring::hmac;
-use ureq::http::HeaderMap;
 
 use super::assert_sentence;
 use crate::trust::secret::Secret;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 use crate::delivery::backoff::RetrySchedule;
 use crate::message::endpoint::Endpoint;

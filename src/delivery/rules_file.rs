@@ -12,9 +12,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderValue, Method};
 use serde::Deserialize;
 use toml::Spanned;
-use ureq::http::{HeaderValue, Method};
 
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::rules::{Defaults, EndpointRule, EndpointRules, Match};

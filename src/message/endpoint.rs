@@ -9,7 +9,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ureq::http::Uri;
+use http::Uri;
 use url::Url;
 
 /// The longest URL, in bytes, as common servers and proxies allow.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ureq::http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 /// Headers in the order of their names; empty for almost every message, and then free.
 pub type Headers = Box<[(HeaderName, HeaderValue)]>;

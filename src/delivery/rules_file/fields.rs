@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use http::{HeaderValue, Method};
 use serde::{Deserialize, Deserializer, de::Error};
-use ureq::http::{HeaderValue, Method};
 
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::rules::Match;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
-use ureq::http::header::AUTHORIZATION;
 
 use super::shy::{Kind, Shy};
 use super::{Entry, Readers};

@@ -12,7 +12,7 @@ mod token;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ureq::http::HeaderValue;
+use http::HeaderValue;
 
 use crate::trust::secret::Secret;
 pub use hiding::Blots;

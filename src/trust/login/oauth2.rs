@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ureq::http::HeaderValue;
+use http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::hiding::Blots;

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use ureq::http::HeaderValue;
+use http::HeaderValue;
 
 use super::hiding::Blots;
 

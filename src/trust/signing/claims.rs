@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ureq::http::HeaderMap;
+use http::HeaderMap;
 
 use super::capture::read_template;
 use super::inputs::read_message;

@@ -1,6 +1,6 @@
 //! The parts of a request that a signature may cover (RFC 9421, section 2).
 
-use ureq::http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use super::Subject;
 

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
 use ring::digest;
-use ureq::http::{HeaderMap, HeaderName};
 
 use super::Subject;
 use super::claims::{Claim, Claimed, MOST, Over, missing, time};

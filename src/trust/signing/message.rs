@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ring::digest;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::component::{Component, INPUT, SIGNATURE};
 use super::key::Key;

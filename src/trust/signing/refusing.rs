@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::{digest, hmac};
-use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::scheme::Spec;
 use super::verify::{Received, Verifier};

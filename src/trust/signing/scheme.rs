@@ -1,7 +1,7 @@
 //! Schemes: the contracts by name, and those that an operator writes.
 
+use http::HeaderName;
 use ring::hmac;
-use ureq::http::HeaderName;
 
 use super::component::{INPUT, SIGNATURE};
 use super::key::{Key, KeyForm};

@@ -3,8 +3,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::key::Key;
 use super::{Digits, Subject};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ureq::http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::scheme::Spec;
 use super::{Signing, Subject, TimedKey};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
 use ring::hmac;
 use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};
-use ureq::http::HeaderMap;
 
 use super::claims::{Claim, Claimed, Over, read_claims};
 use super::inputs::Digests;

@@ -6,8 +6,8 @@ mod keys;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use serde::{Deserialize, Deserializer, de};
-use ureq::http::header::AUTHORIZATION;
 
 use super::loose::Loose;
 use super::{Entry, Readers};

@@ -24,7 +24,16 @@ pub struct History {
     failed: u32,
     /// Answers, by the time that they took.
     steps: [u16; STEPS],
-    error: Option<(Instant, Box<str>)>,
+    /// Nothing before the first that did not deliver: most endpoints have none.
+    failures: Option<Box<Failures>>,
+}
+
+#[derive(Debug)]
+struct Failures {
+    last: Instant,
+    error: Box<str>,
+    /// The first since the last attempt that delivered.
+    since: Option<Instant>,
 }
 
 impl Default for History {
@@ -33,7 +42,7 @@ impl Default for History {
             attempts: 0,
             failed: 0,
             steps: [0; STEPS],
-            error: None,
+            failures: None,
         }
     }
 }
@@ -57,10 +66,17 @@ impl History {
         if matches!(attempt.result, AttemptResult::Response { .. }) {
             self.steps[step(attempt.took)] += 1;
         }
+        let since = self.failing_since();
         if !good {
             let text = attempt.result.to_string();
             let text: String = text.chars().take(MAX_ERROR).collect();
-            self.error = Some((now, text.into()));
+            self.failures = Some(Box::new(Failures {
+                last: now,
+                error: text.into(),
+                since: since.or(Some(now)),
+            }));
+        } else if let Some(failures) = &mut self.failures {
+            failures.since = None;
         }
     }
 
@@ -86,9 +102,15 @@ impl History {
         at.map(|step| Duration::from_micros((FIRST_STEP_US * 2f64.powf(step as f64 / 2.0)) as u64))
     }
 
+    /// Since when no attempt has delivered, if the last one did not.
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.failures.as_ref()?.since
+    }
+
     /// The last attempt that did not deliver, and when it ended.
     pub fn error(&self) -> Option<(Instant, &str)> {
-        self.error.as_ref().map(|(at, text)| (*at, &**text))
+        let failures = self.failures.as_ref();
+        failures.map(|failures| (failures.last, &*failures.error))
     }
 }
 
@@ -135,5 +157,20 @@ mod tests {
         assert!(std::mem::size_of::<History>() <= 128);
         h.note(&answer(200, u64::MAX / 2_000_000), now);
         assert!(h.quantile(1.0).unwrap() > Duration::from_secs(60));
+    }
+    #[test]
+    fn it_fails_from_the_first_failure_until_the_next_delivery() {
+        let begun = Instant::now();
+        let at = |s| begun + Duration::from_secs(s);
+        let mut h = History::default();
+        let mut since = |status, s| {
+            h.note(&answer(status, 1), at(s));
+            h.failing_since()
+        };
+        assert_eq!(since(204, 0), None);
+        assert_eq!(since(500, 1), Some(at(1)));
+        assert_eq!(since(404, 2), Some(at(1)));
+        assert_eq!(since(200, 3), None);
+        assert_eq!(since(500, 4), Some(at(4)));
     }
 }

@@ -41,7 +41,7 @@ impl EndpointSnapshots {
 pub struct LaneReport {
     /// An origin, or what else its lane is named by.
     pub endpoint: String,
-    /// `healthy`, `failing` or `probing`.
+    /// `healthy`, `failing`, `probing` or `disabled`.
     pub state: String,
     /// Milliseconds until a probe, if it is failing.
     pub probe_in_ms: Option<u64>,
@@ -50,6 +50,10 @@ pub struct LaneReport {
     pub window: usize,
     /// Due, or waiting for a retry, in memory.
     pub queued: usize,
+    /// When the first that is queued was received, in Unix milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// Since when no attempt has delivered, if the last one did not. Unix milliseconds.
+    pub failing_since_ms: Option<u64>,
     /// The part of the last attempts that delivered, 0 to 1.
     pub success: Option<f64>,
     /// Answer times, to the next half octave.

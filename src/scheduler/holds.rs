@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::{Cause, Hold, covers};
@@ -200,7 +200,12 @@ fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
         let time = lane.history.quantile(share);
         time.map(|t| t.as_secs_f64() * 1000.0)
     };
+    let unix_ms = |at: Instant| {
+        let ago = now.mono.saturating_duration_since(at);
+        now.unix_ms.saturating_sub(ago.as_millis() as u64)
+    };
     let state = match (closed, lane.is_closed()) {
+        _ if lane.is_disabled => "disabled",
         (Some(_), _) => "failing",
         (None, true) => "probing",
         (None, false) => "healthy",
@@ -213,13 +218,12 @@ fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
         in_flight: lane.busy(),
         window: lane.window(),
         queued: lane.active() - lane.busy(),
+        oldest_ms: lane.queue().next().map(|delivery| delivery.received),
+        failing_since_ms: lane.history.failing_since().map(unix_ms),
         success: lane.history.success(),
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),
         last_error: error.map(|(_, text)| text.to_owned()),
-        last_error_ms: error.map(|(at, _)| {
-            let ago = now.mono.saturating_duration_since(at);
-            now.unix_ms.saturating_sub(ago.as_millis() as u64)
-        }),
+        last_error_ms: error.map(|(at, _)| unix_ms(at)),
     }
 }

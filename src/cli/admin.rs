@@ -12,43 +12,43 @@ use crate::message::timestamp::unix_ms;
 
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// Where to; without it, messages are read from standard input, one JSON object a line
+    /// URL to send to. Without it, messages are read from standard input, one JSON object a line
     #[arg(long, value_name = "URL", requires = "data")]
     pub url: Option<String>,
-    /// Any JSON, or @FILE
+    /// Body: any JSON, or @FILE
     #[arg(long, value_name = "JSON", requires = "url")]
     pub data: Option<String>,
-    /// Id of the message; one is made if it is missing
+    /// Id of the message [default: one is made]
     #[arg(long, value_name = "ID", requires = "url")]
     pub webhook_id: Option<String>,
-    /// Extra request header, as name=value; may be given more than once
+    /// Extra request header, as name=value; repeatable
     #[arg(long = "header", value_name = "NAME=VALUE", requires = "url")]
     pub headers: Vec<String>,
-    /// Not before this time: RFC 3339, or Unix milliseconds
+    /// Deliver not before this time: RFC 3339, or Unix milliseconds
     #[arg(long, value_name = "TIME", requires = "url")]
     pub deliver_at: Option<String>,
-    /// Not after this time, likewise
+    /// Deliver not after this time: RFC 3339, or Unix milliseconds
     #[arg(long, value_name = "TIME", requires = "url")]
     pub expires_at: Option<String>,
-    /// For an attempt, as 5s
+    /// Time limit of an attempt, such as 5s
     #[arg(long, value_name = "DURATION", requires = "url")]
     pub timeout: Option<String>,
-    /// Attempts, in place of the configured number
+    /// Number of attempts, in place of the configured number
     #[arg(long, value_name = "N", requires = "url")]
     pub max_attempts: Option<u32>,
-    /// After the messages of this key that were sent before
+    /// Deliver after the earlier messages with this key
     #[arg(long, value_name = "KEY", requires = "url")]
     pub order_key: Option<String>,
-    /// Name of the secret that signs it
+    /// Name of the secret that signs the message
     #[arg(long, value_name = "NAME", requires = "url")]
     pub secret: Option<String>,
-    /// PUBLISH to a channel, and do not add to the stream
+    /// PUBLISH to a channel instead of adding to the stream
     #[arg(long)]
     pub publish: bool,
-    /// The channel for --publish
+    /// Channel for --publish
     #[arg(long, env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments", value_parser = nonempty)]
     pub channel: String,
-    /// One JSON object a message
+    /// Print one JSON object a message
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -63,13 +63,13 @@ pub struct DeadArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum DeadAct {
-    /// One line a dead letter, oldest first
+    /// List dead letters, one a line, oldest first
     List(SelectArgs),
-    /// All that is known of each
+    /// Show all fields of each dead letter
     Show(SelectArgs),
-    /// Put the messages back on the stream, with all their attempts before them
+    /// Send the messages again, with all their attempts before them
     Replay(SelectArgs),
-    /// Delete
+    /// Delete dead letters
     Purge(SelectArgs),
 }
 
@@ -81,12 +81,12 @@ pub struct ParkedArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedAct {
-    /// One line a message: those that wait for a time, in the order in which they are due, then
+    /// List messages, one a line: first those that wait for a time, in the order of that time, then
     /// those that wait for their endpoint
     List(SelectArgs),
-    /// Make due now what waits for a time
+    /// Make messages that wait for a time due now
     Flush(SelectArgs),
-    /// Delete
+    /// Delete messages
     Purge(SelectArgs),
 }
 
@@ -98,22 +98,23 @@ pub struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum KeyAct {
-    /// One line a key: where its head is (an entry, parked, or in a backlog), and how many follow
+    /// List keys, one a line: where the first message is (an entry, parked or backlog), and how many
+    /// follow it
     List {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// All that is known of the messages of one, in their order
+    /// Show the messages of a key, in their order
     Show {
-        /// Origin and orderKey, as keys list names it
+        /// Origin and orderKey, as outhook keys list prints them
         #[arg(value_name = "KEY", value_parser = nonempty)]
         key: String,
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Wait no longer for the head of one, wherever it is: the next goes
+    /// Stop waiting for the first message of a key: the next one goes
     Skip {
-        /// Origin and orderKey, as keys list names it
+        /// Origin and orderKey, as outhook keys list prints them
         #[arg(value_name = "KEY", value_parser = nonempty)]
         key: String,
         #[command(flatten)]
@@ -123,10 +124,10 @@ pub enum KeyAct {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The message's webhookId
+    /// webhookId of the message
     #[arg(value_name = "WEBHOOK_ID", value_parser = nonempty)]
     pub id: String,
-    /// As a JSON object
+    /// Print a JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -141,15 +142,15 @@ pub struct EndpointsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum EndpointAct {
-    /// A table of endpoints, those with the most to do first
+    /// List endpoints, the busiest first
     List {
-        /// Those that begin so
+        /// Only endpoints with this URL prefix
         #[arg(long, value_name = "PREFIX")]
         url: Option<String>,
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// All that is known of one
+    /// Show all that the replicas know of an endpoint
     Show {
         /// A URL, or scheme://host for all URLs there
         #[arg(value_name = "URL")]
@@ -157,18 +158,18 @@ pub enum EndpointAct {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Send nothing there; messages for it wait in Redis
+    /// Send nothing to an endpoint; its messages wait in Redis
     Pause {
         /// A URL, or scheme://host for all URLs there
         #[arg(value_name = "URL")]
         url: String,
-        /// And resume by itself after so long [default: until resume]
+        /// Resume after this long [default: when outhook endpoints resume is called]
         #[arg(long = "for", value_name = "DURATION", value_parser = keep)]
         length: Option<Duration>,
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Send there again, at once: lifts a pause, or what an answer of 410 has set
+    /// Send to an endpoint again, at once: ends a pause, or the hold after an answer of 410
     Resume {
         /// A URL, or scheme://host for all URLs there
         #[arg(value_name = "URL")]
@@ -180,7 +181,7 @@ pub enum EndpointAct {
 
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// As JSON objects
+    /// Print JSON objects
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -190,28 +191,28 @@ pub struct CommonArgs {
 /// Which ones.
 #[derive(Debug, Args)]
 pub struct SelectArgs {
-    /// Of this webhookId, or this entry of the stream; may be given more than once
+    /// Only this webhookId, or this entry of the stream; repeatable
     #[arg(long = "id", value_name = "ID")]
     pub ids: Vec<String>,
-    /// To URLs that begin so
+    /// Only this URL prefix
     #[arg(long, value_name = "PREFIX")]
     pub url: Option<String>,
-    /// With this reason
+    /// Only dead letters with this reason
     #[arg(long, value_name = "WORD", value_parser = reason)]
     pub reason: Option<String>,
-    /// Not before: RFC 3339, or so long ago as 2h
+    /// From this time on: RFC 3339, or a time ago such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<u64>,
-    /// Not after, likewise
+    /// Until this time: RFC 3339, or a time ago such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<u64>,
-    /// The first so many
+    /// At most this many
     #[arg(long, value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub limit: Option<u64>,
-    /// All there are; asked for where a selection would be dangerous to forget
+    /// All of them. Commands that change something need this or a selection
     #[arg(long)]
     pub all: bool,
-    /// One JSON object a line
+    /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -252,7 +253,7 @@ fn moment(text: &str) -> Result<u64, String> {
         return Ok(ms);
     }
     let ago: Duration = duration(text).map_err(|_| {
-        "it must be a time as 2027-01-31T12:00:00Z, or so long ago as 2h".to_owned()
+        "it must be a time such as 2027-01-31T12:00:00Z, or a time ago such as 2h".to_owned()
     })?;
     let now = unix_ms(SystemTime::now());
     Ok(now.saturating_sub(ago.as_millis() as u64))

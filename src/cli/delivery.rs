@@ -22,29 +22,29 @@ use crate::trust::authorities::Authorities;
 pub struct DeliveryArgs {
     #[command(flatten)]
     workers: WorkersArgs,
-    /// Of these, what one endpoint may have at a time; the endpoints file may say otherwise
-    /// [default: 32, or a quarter of the workers if that is less]
+    /// Attempts that one endpoint may have at the same time; the endpoints file can change it for an
+    /// endpoint [default: 32, or a quarter of the workers if that is less]
     #[arg(long, env = "OUTHOOK_MAX_IN_FLIGHT", value_name = "N", value_parser = number::<u16>(1, 4096))]
     max_in_flight: Option<u16>,
-    /// For a whole attempt: connect, TLS, sending, and the answer's head; and as long before it for a
-    /// name that is not known
+    /// Time limit of an attempt: connect, TLS, request, and the head of the answer. Looking up a new
+    /// name has the same time before that
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
     pub timeout: Duration,
-    /// For connecting, within the timeout
+    /// Time limit for connecting, within --timeout
     #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     connect_timeout: Duration,
-    /// PEM file of certificates to trust, beside Mozilla's, for https:// endpoints
+    /// PEM file of certificates to trust for https:// endpoints, in addition to Mozilla's
     #[arg(long, env = "OUTHOOK_CA_FILE", value_name = "FILE", value_parser = read_authorities)]
     ca_file: Option<Authorities>,
-    /// Trust the certificates of --ca-file alone
+    /// Trust only the certificates of --ca-file
     #[arg(long, env = "OUTHOOK_CA_ONLY", requires = "ca_file")]
     ca_only: bool,
-    /// Idle connections kept, to all endpoints together: 4096 if nothing is said, or what the limit of
-    /// open files leaves
+    /// Idle connections that are kept, for all endpoints together [default: 4096, or as many as the
+    /// limit of open files leaves]
     #[arg(long, env = "OUTHOOK_MAX_IDLE_CONNECTIONS", value_name = "N", value_parser = number::<u32>(0, 1_000_000))]
     max_idle_connections: Option<u32>,
-    /// Name server to ask, in place of those in /etc/resolv.conf: an IP address, with a port if it is
-    /// not 53; may be given more than once
+    /// Name server to ask instead of those in /etc/resolv.conf: an IP address, with a port if it is
+    /// not 53; repeatable
     #[arg(long = "dns-server", env = "OUTHOOK_DNS_SERVER", value_name = "ADDR", value_delimiter = ',', value_parser = dns_server)]
     dns_servers: Vec<SocketAddr>,
     /// How names are looked up
@@ -54,48 +54,50 @@ pub struct DeliveryArgs {
     egress: EgressArgs,
     #[command(flatten)]
     guard: GuardArgs,
-    /// Attempts for each message, the first included
+    /// Attempts for each message, including the first
     #[arg(long, env = "OUTHOOK_MAX_ATTEMPTS", value_name = "N", default_value = "5", value_parser = number(1, MAX_ATTEMPTS))]
     max_attempts: u32,
-    /// Pause after the first failed attempt; it doubles after each
+    /// Pause after the first failed attempt; it doubles after each further one
     #[arg(long, env = "OUTHOOK_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
     backoff_base: Duration,
     /// The longest pause between two attempts
     #[arg(long, env = "OUTHOOK_BACKOFF_MAX", value_name = "DURATION", default_value = "1h", value_parser = delay)]
     backoff_max: Duration,
-    /// Pauses instead: a list as 5s,5m,30m, or "standard" (Standard Webhooks: 10 attempts in 3 days)
+    /// The pauses one by one instead: a list such as 5s,5m,30m, or "standard" (Standard Webhooks: 10
+    /// attempts in 3 days)
     #[arg(long, env = "OUTHOOK_RETRY_SCHEDULE", value_name = "LIST", value_parser = schedule,
           conflicts_with_all = ["max_attempts", "backoff_base", "backoff_max"])]
     retry_schedule: Option<Pauses>,
-    /// Give up what has waited for longer than this; at least as long as all attempts take
+    /// Give up a message that has waited for longer than this. It is raised to the time that all
+    /// attempts take, if that is longer
     #[arg(long, env = "OUTHOOK_MAX_AGE", value_name = "DURATION", default_value = "3d", value_parser = keep)]
     max_age: Duration,
-    /// Share of each pause that is added to it at random, 0 to 1
+    /// Share of a pause, 0 to 1: up to this much is added to it at random
     #[arg(long, env = "OUTHOOK_JITTER", value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     jitter: f64,
-    /// File with settings for some endpoints, TOML or JSON; read again on SIGHUP
+    /// File with settings for single endpoints, TOML or JSON; read again on SIGHUP
     #[arg(long, env = "OUTHOOK_ENDPOINTS", value_name = "FILE")]
     pub endpoints: Option<PathBuf>,
     #[command(flatten)]
     pub signing: SigningArgs,
     #[command(flatten)]
     pub keyring: KeyringArgs,
-    /// Refuse larger messages
+    /// Refuse messages that are larger than this
     #[arg(long, env = "OUTHOOK_MAX_MESSAGE_BYTES", value_name = "N", default_value = "1048576", value_parser = number::<u32>(64, 512 << 20))]
     max_message_bytes: u32,
-    /// Messages held in memory; what comes on top waits in Redis (in the demo: a dead letter)
+    /// Messages held in memory; further ones wait in Redis (in the demo they become dead letters)
     #[arg(long, env = "OUTHOOK_MAX_ACTIVE", value_name = "N", default_value = "20000", value_parser = number::<u32>(1, 100_000_000))]
     max_active: u32,
-    /// Bytes of messages held in memory, likewise
+    /// Bytes of the messages held in memory; further ones wait in Redis
     #[arg(long, env = "OUTHOOK_MAX_ACTIVE_BYTES", value_name = "N", default_value = "33554432", value_parser = number::<u64>(1, 1 << 40))]
     max_active_bytes: u64,
     /// What counts as one endpoint
     #[arg(long, env = "OUTHOOK_ENDPOINT_BY", value_enum, default_value_t = EndpointBy::Origin)]
     endpoint_by: EndpointBy,
-    /// How long an endpoint that fails is left alone at first; it doubles while it fails
+    /// How long a failing endpoint is left alone at first; the pause doubles while it fails
     #[arg(long, env = "OUTHOOK_ENDPOINT_BACKOFF_BASE", value_name = "DURATION", default_value = "1s", value_parser = delay)]
     endpoint_backoff_base: Duration,
-    /// The longest such pause, unless a Retry-After asks for more
+    /// The longest pause of a failing endpoint, unless its Retry-After asks for more
     #[arg(long, env = "OUTHOOK_ENDPOINT_BACKOFF_MAX", value_name = "DURATION", default_value = "1m", value_parser = delay)]
     endpoint_backoff_max: Duration,
     /// How long deliveries go on after the first SIGTERM or SIGINT
@@ -106,7 +108,7 @@ pub struct DeliveryArgs {
 /// How many workers there are: `check` looks whether so many fit.
 #[derive(Debug, Args)]
 pub struct WorkersArgs {
-    /// Attempts at a time; each has a thread
+    /// Attempts at the same time; each has a thread
     #[arg(long, env = "OUTHOOK_WORKERS", value_name = "N", default_value = "512", value_parser = number::<u16>(1, 4096))]
     workers: u16,
 }
@@ -129,9 +131,9 @@ enum EndpointBy {
 /// How names are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Resolver {
-    /// By outhook itself, with DNS and /etc/hosts
+    /// outhook asks DNS itself, and reads /etc/hosts
     Builtin,
-    /// By the system (getaddrinfo, four at a time), for LDAP, mDNS and the like
+    /// The system looks up (getaddrinfo, four names at a time): for LDAP, mDNS and others
     System,
 }
 

@@ -14,12 +14,12 @@ use crate::trust::secret::Secret;
 /// How connections to receivers leave this machine.
 #[derive(Debug, Args)]
 pub struct EgressArgs {
-    /// Connect from this address of this machine; one IPv4 and one IPv6 address may be given, and a
-    /// family that is not given is not used then
+    /// Connect to receivers from this address of this machine. One IPv4 and one IPv6 address may be
+    /// given; a family without an address is not used then
     #[arg(long = "bind-address", env = "OUTHOOK_BIND_ADDRESS", value_name = "IP", value_delimiter = ',', value_parser = ip_address)]
     bind_addresses: Vec<IpAddr>,
-    /// Reach receivers through a proxy: http://, https://, socks5:// (names are looked up here) or
-    /// socks5h:// (they are looked up there)
+    /// Reach receivers through this proxy: http://, https://, socks5:// (outhook looks up names) or
+    /// socks5h:// (the proxy looks up names)
     #[arg(
         long,
         env = "OUTHOOK_PROXY",
@@ -27,7 +27,7 @@ pub struct EgressArgs {
         hide_env_values = true
     )]
     proxy: Option<Secret>,
-    /// Read user:password for the proxy from a file
+    /// File that holds user:password for the proxy
     #[arg(
         long,
         env = "OUTHOOK_PROXY_CREDENTIALS_FILE",
@@ -35,8 +35,8 @@ pub struct EgressArgs {
         requires = "proxy"
     )]
     proxy_credentials_file: Option<PathBuf>,
-    /// Receivers that are reached without the proxy: host, .domain, address, network (10.0.0.0/8), each
-    /// but a network also with :port, or *
+    /// Receivers that are reached without the proxy: host, .domain, address (each also with :port),
+    /// network such as 10.0.0.0/8, or * for all
     #[arg(
         long,
         env = "OUTHOOK_NO_PROXY",

@@ -7,8 +7,8 @@ use crate::trust::guard::{Changes, Cidr, Guard, PortRule, Ports};
 /// Where messages may lead.
 #[derive(Debug, Args)]
 pub struct GuardArgs {
-    /// Allow these addresses too, of those that are refused as a rule (private, loopback, metadata
-    /// services and the like): a range as 10.0.0.0/8, or one address; may be given more than once
+    /// Allow these addresses, although they are private, loopback, a metadata service or otherwise
+    /// refused by default: a range such as 10.0.0.0/8, or one address; repeatable
     #[arg(
         long,
         env = "OUTHOOK_ALLOW_CIDR",
@@ -16,7 +16,7 @@ pub struct GuardArgs {
         value_delimiter = ','
     )]
     allow_cidr: Vec<Cidr>,
-    /// Refuse these addresses, whatever allows them; may be given more than once
+    /// Refuse these addresses, even where --allow-cidr allows them; repeatable
     #[arg(
         long,
         env = "OUTHOOK_DENY_CIDR",
@@ -24,8 +24,8 @@ pub struct GuardArgs {
         value_delimiter = ','
     )]
     deny_cidr: Vec<Cidr>,
-    /// Allow these ports alone: numbers, ranges as 8000-8999, and "usual" for all but those that are
-    /// known for other protocols, databases and control planes; may be given more than once
+    /// Allow only these ports: numbers, ranges such as 8000-8999, and "usual" for all ports except
+    /// those of mail, databases, control planes and other protocols; repeatable
     #[arg(
         long,
         env = "OUTHOOK_ALLOW_PORT",

@@ -14,10 +14,10 @@ use crate::trust::secret::Secret;
 /// Where secrets are that messages name.
 #[derive(Debug, Clone, Args)]
 pub struct KeyringArgs {
-    /// Directory of secrets that messages name (field secret): one file each, one key a line
+    /// Directory of the secrets that messages name (field secret): one file a secret, one key a line
     #[arg(long, env = "OUTHOOK_SECRETS_DIR", value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
-    /// Secrets that messages name are in Redis: see outhook secrets
+    /// Take the secrets that messages name from here (see outhook secrets)
     #[arg(
         long,
         env = "OUTHOOK_SECRETS_FROM",
@@ -40,8 +40,8 @@ enum SecretsFrom {
 /// How secrets in Redis are encrypted.
 #[derive(Debug, Clone, Args)]
 pub struct SealingArgs {
-    /// File with the key that secrets in Redis are encrypted with; those that are not are refused then.
-    /// Several keys, one a line: the first encrypts, all are tried
+    /// File with the key that encrypts secrets in Redis; unencrypted secrets are refused then. It may
+    /// hold several keys, one a line: the first encrypts, and all are tried for decryption
     #[arg(long, env = "OUTHOOK_SECRETS_KEY_FILE", value_name = "FILE")]
     secrets_key_file: Option<PathBuf>,
 }
@@ -112,15 +112,15 @@ pub struct SecretsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum SecretAct {
-    /// Put a secret there, in place of any of that name: from standard input, or a file; one key a line
+    /// Store a secret, from standard input or a file, one key a line; replaces an older value
     Set {
-        /// As messages name it
+        /// Name of the secret, as in the field secret of messages
         #[arg(value_name = "NAME", value_parser = secret_name)]
         name: String,
-        /// Read it from a file
+        /// Read the secret from this file
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// It is for endpoints whose scheme takes any text for a key, and not for Standard Webhooks
+        /// Accept any text: for schemes such as github or slack, whose key is not a Standard Webhooks key
         #[arg(long)]
         text: bool,
         #[command(flatten)]
@@ -128,14 +128,14 @@ pub enum SecretAct {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// One line a name, and whether the secret is encrypted; never the secret itself
+    /// List the names, and whether each secret is encrypted; never the secret itself
     List {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Delete a secret: messages that name it wait for an hour, and become dead letters then
+    /// Delete a secret. Messages that name it wait for an hour, and then become dead letters
     Delete {
-        /// As messages name it
+        /// Name of the secret, as in the field secret of messages
         #[arg(value_name = "NAME", value_parser = secret_name)]
         name: String,
         #[command(flatten)]

@@ -42,13 +42,14 @@ pub const BAD_CONFIG: u8 = 2;
 /// The lease where none is set.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Sends webhooks: takes messages from Redis and POSTs each until it is accepted.
+/// Sends webhooks: takes messages from Redis and POSTs each one until it is accepted.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// What to log to standard error, in env_logger's syntax [default: info]
+    /// What to log to standard error: a level, or env_logger's syntax such as info,outhook=debug
+    /// [default: info]
     #[arg(long, global = true, env = "OUTHOOK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -62,27 +63,27 @@ pub enum Command {
     Listen(ListenArgs),
     /// Make a key that signs deliveries
     Keygen(KeygenArgs),
-    /// Tell whether a request is signed as it should be, or why not
+    /// Verify the signature of a request, and say why it is wrong
     Verify(Box<VerifyArgs>),
-    /// Check the configuration, and that Redis answers
+    /// Check that Redis answers and allows all that deliveries need
     Check(CheckArgs),
     /// Deliver messages from standard input, one JSON object a line, without Redis
     Deliver(DeliverArgs),
-    /// Show it all at work in one process, without Redis
+    /// Show everything at work in one process, without Redis
     Demo(DemoArgs),
     /// Send messages through Redis, from the command line or standard input
     Send(SendArgs),
     /// List, show, replay or purge dead letters
     Dead(DeadArgs),
-    /// List messages that wait in Redis, or make them due now
+    /// List messages that wait in Redis, make them due now, or delete them
     Parked(ParkedArgs),
-    /// List keys (orderKey) with messages in play, show those of one, or let one go on
+    /// List keys (orderKey) that have messages, show the messages of a key, or skip its first one
     Keys(KeysArgs),
-    /// Put secrets into Redis, list their names, delete some
+    /// Store secrets in Redis, list their names, or delete them
     Secrets(SecretsArgs),
-    /// Tell what became of a message
+    /// Show what happened to a message
     Status(StatusArgs),
-    /// List endpoints as the running replicas see them; pause and resume some
+    /// List endpoints as the running replicas see them; pause or resume an endpoint
     Endpoints(EndpointsArgs),
 }
 
@@ -92,43 +93,43 @@ pub struct ServeArgs {
     pub redis: RedisArgs,
     #[command(flatten)]
     pub channels: ChannelArgs,
-    /// Name among the consumers of the group; one that is given takes back its own entries at
-    /// start, and must not be used twice at a time [default: one of its own]
+    /// Consumer name in the group. A replica with a fixed name takes back its own entries at its
+    /// start. Two running replicas must not have the same name [default: a new name at each start]
     #[arg(long, env = "OUTHOOK_CONSUMER", value_name = "NAME", value_parser = nonempty)]
     pub consumer: Option<String>,
-    /// Entries of the stream that no one has renewed for so long are taken over
-    /// [default: 60s, or three times the timeout]
+    /// Time after which an entry that no replica has renewed is taken over
+    /// [default: 60s, or three times --timeout if that is longer]
     #[arg(long, env = "OUTHOOK_LEASE", value_name = "DURATION", value_parser = lease)]
     lease: Option<Duration>,
-    /// Append Pub/Sub messages to the stream, once for each webhookId and URL, and deliver from
-    /// there
+    /// Append Pub/Sub messages to the stream, once for each webhookId and URL, and deliver them from
+    /// the stream
     #[arg(long, env = "OUTHOOK_BRIDGE")]
     pub bridge: bool,
-    /// How long a webhookId and URL are remembered for --bridge
+    /// How long --bridge remembers a webhookId and URL
     #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
     pub bridge_dedup: Duration,
-    /// Drop copies of messages in the stream (the same webhookId, URL and bytes) for so long after
-    /// the first; otherwise they are delivered
+    /// Drop copies of a message in the stream (same webhookId, URL and bytes) for this long after the
+    /// first one. Without this option copies are delivered
     #[arg(long, env = "OUTHOOK_DEDUP", value_name = "DURATION", value_parser = keep)]
     pub dedup: Option<Duration>,
-    /// Keep for so long, for each message, what its last attempt came to (see outhook status)
+    /// Keep the result of each message for this long (see outhook status)
     #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
     pub status_ttl: Option<Duration>,
-    /// Keep about so many of the last attempts' results in the stream {PREFIX}:attempt-log
+    /// Keep the results of about this many recent attempts in the stream {PREFIX}:attempt-log
     #[arg(long, env = "OUTHOOK_ATTEMPT_LOG", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
     pub attempt_log: Option<u64>,
-    /// Delete dead letters that are older than this
+    /// Delete dead letters that are older than this [default: keep them]
     #[arg(long, env = "OUTHOOK_DEAD_MAX_AGE", value_name = "DURATION", value_parser = keep)]
     pub dead_max_age: Option<Duration>,
-    /// Delete the oldest dead letters beyond this many
+    /// Delete the oldest dead letters when there are more than this many [default: keep them]
     #[arg(long, env = "OUTHOOK_DEAD_MAX", value_name = "N", value_parser = number::<u64>(0, 1_000_000_000))]
     pub dead_max: Option<u64>,
-    /// How full Redis may be before nothing more is parked for endpoints that fail: bytes (as
-    /// 512mb), a part of its maxmemory if that is set, or none
+    /// Limit of Redis's memory above which no more messages are kept for failing endpoints: bytes
+    /// (512mb), a share of Redis's maxmemory (80%), or none
     #[arg(long, env = "OUTHOOK_REDIS_BUDGET", value_name = "SIZE", default_value = "80%", value_parser = budget)]
     pub redis_budget: Budget,
-    /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume
-    /// lifts that earlier
+    /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume ends
+    /// this earlier
     #[arg(long, env = "OUTHOOK_GONE_TTL", value_name = "DURATION", default_value = "1d", value_parser = keep)]
     pub gone_ttl: Duration,
     #[command(flatten)]
@@ -148,7 +149,7 @@ pub struct CheckArgs {
 /// What to listen to.
 #[derive(Debug, Args)]
 pub struct ChannelArgs {
-    /// Pub/Sub channel to subscribe to; may be given more than once
+    /// Pub/Sub channel to subscribe to; repeatable
     #[arg(long = "channel", env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments",
           value_delimiter = ',', value_parser = nonempty)]
     pub names: Vec<String>,
@@ -170,14 +171,14 @@ pub struct DemoArgs {
     /// Payments a second
     #[arg(long, env = "OUTHOOK_RATE", value_name = "N", default_value_t = 20, value_parser = number::<u32>(1, 10_000))]
     pub rate: u32,
-    /// End by itself after this long [default: at Ctrl-C]
+    /// End after this long [default: at Ctrl-C]
     #[arg(long = "for", env = "OUTHOOK_FOR", value_name = "DURATION", value_parser = duration)]
     pub length: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Address to listen at; port 0 takes a free one
+    /// Address to listen at; port 0 takes a free port
     #[arg(
         long,
         env = "OUTHOOK_BIND",
@@ -189,16 +190,16 @@ pub struct ListenArgs {
     /// Status to answer
     #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = number::<u16>(200, 599))]
     pub status: u16,
-    /// Share of requests to answer with 500 instead, 0 to 1
+    /// Share of requests that are answered with 500 instead, 0 to 1
     #[arg(long, env = "OUTHOOK_FAIL_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub fail_rate: f64,
-    /// Wait so long before each answer
+    /// Wait this long before each answer
     #[arg(long, env = "OUTHOOK_DELAY", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub delay: Duration,
-    /// Take requests and never answer
+    /// Accept requests and never answer
     #[arg(long, env = "OUTHOOK_HANG")]
     pub hang: bool,
-    /// Send Retry-After with every answer that is not 2xx
+    /// Send Retry-After with every answer other than 2xx
     #[arg(long, env = "OUTHOOK_RETRY_AFTER", value_name = "SECONDS")]
     pub retry_after: Option<u32>,
     #[command(flatten)]

@@ -14,9 +14,8 @@ use crate::trust::secret::Secret;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisArgs {
-    /// host:port, or a redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL;
-    /// REDIS_ADDRESS is read too
-    /// [default: 127.0.0.1:6379]
+    /// Where Redis is: host:port, or a redis://, rediss://, unix://, redis+sentinel:// or
+    /// redis+cluster:// URL. The variable REDIS_ADDRESS is read too [default: 127.0.0.1:6379]
     #[arg(
         long,
         env = "OUTHOOK_REDIS_ADDRESS",
@@ -24,13 +23,13 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     redis_address: Option<Secret>,
-    /// Read the address from a file, as it may hold a password
+    /// File that holds the address, because an address may contain a password
     #[arg(long, env = "OUTHOOK_REDIS_ADDRESS_FILE", value_name = "FILE")]
     redis_address_file: Option<PathBuf>,
-    /// User (ACL) to log in as
+    /// Redis user (ACL)
     #[arg(long, env = "OUTHOOK_REDIS_USERNAME", value_name = "NAME")]
     redis_username: Option<String>,
-    /// Password to log in with
+    /// Redis password
     #[arg(
         long,
         env = "OUTHOOK_REDIS_PASSWORD",
@@ -38,10 +37,10 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     redis_password: Option<Secret>,
-    /// Read the password from a file
+    /// File that holds the password
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
-    /// Password of the sentinels, with redis+sentinel://
+    /// Password of the sentinels, for redis+sentinel://
     #[arg(
         long,
         env = "OUTHOOK_REDIS_SENTINEL_PASSWORD",
@@ -49,17 +48,17 @@ pub struct RedisArgs {
         hide_env_values = true
     )]
     redis_sentinel_password: Option<Secret>,
-    /// Read the password of the sentinels from a file
+    /// File that holds the password of the sentinels
     #[arg(
         long,
         env = "OUTHOOK_REDIS_SENTINEL_PASSWORD_FILE",
         value_name = "FILE"
     )]
     redis_sentinel_password_file: Option<PathBuf>,
-    /// PEM file of the certificates to trust for rediss://, instead of Mozilla's
+    /// PEM file of the certificates to trust for rediss://, in place of Mozilla's
     #[arg(long, env = "OUTHOOK_REDIS_CA_FILE", value_name = "FILE")]
     redis_ca_file: Option<PathBuf>,
-    /// Namespace: keys are named {PREFIX}:messages and so on
+    /// Namespace: all keys begin with {PREFIX}, such as {PREFIX}:messages
     #[arg(long, env = "OUTHOOK_REDIS_PREFIX", value_name = "PREFIX", default_value = "outhook", value_parser = prefix)]
     redis_prefix: String,
     /// Stream to take messages from [default: {PREFIX}:messages]

@@ -14,8 +14,8 @@ use crate::trust::signing::{Signing, TimedKey};
 /// How deliveries are signed.
 #[derive(Debug, Clone, Args)]
 pub struct SigningArgs {
-    /// Sign every delivery with this key, as Standard Webhooks says: whsec_… or whsk_…, which outhook
-    /// keygen makes; the endpoints file may say otherwise
+    /// Sign every delivery with this key (whsec_… or whsk_…, from outhook keygen) as Standard Webhooks
+    /// says; the endpoints file can change it for an endpoint
     #[arg(
         long,
         env = "OUTHOOK_SIGNING_SECRET",
@@ -23,10 +23,10 @@ pub struct SigningArgs {
         hide_env_values = true
     )]
     signing_secret: Option<Secret>,
-    /// Read that key from a file; read again on SIGHUP
+    /// File that holds the signing key; read again on SIGHUP
     #[arg(long, env = "OUTHOOK_SIGNING_SECRET_FILE", value_name = "FILE")]
     signing_secret_file: Option<PathBuf>,
-    /// Send the webhookId as Idempotency-Key too; the endpoints file may say otherwise
+    /// Send the webhookId also as Idempotency-Key; the endpoints file can change it for an endpoint
     #[arg(long, env = "OUTHOOK_IDEMPOTENCY_KEY")]
     idempotency_key: bool,
 }

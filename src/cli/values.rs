@@ -11,7 +11,7 @@ use crate::trust::authorities::Authorities;
 
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
-        .map_err(|e| format!("{e}; it must be a duration as 500ms, 15s or 1h"))
+        .map_err(|e| format!("{e}; it must be a duration such as 500ms, 15s or 1h"))
 }
 
 pub fn delay(text: &str) -> Result<Duration, String> {
@@ -42,12 +42,12 @@ pub fn read_authorities(path: &str) -> Result<Authorities, String> {
 
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let parsed = text.trim().parse();
-    parsed.map_err(|_| "it must be an IP address and a port, as 127.0.0.1:9000".into())
+    parsed.map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:9000".into())
 }
 
 pub fn ip_address(text: &str) -> Result<IpAddr, String> {
     let parsed = text.trim().parse();
-    parsed.map_err(|_| "it must be an IP address, as 192.0.2.7 or 2001:db8::7".into())
+    parsed.map_err(|_| "it must be an IP address, such as 192.0.2.7 or 2001:db8::7".into())
 }
 
 /// A name server: an IP address, with a port or without.
@@ -57,7 +57,8 @@ pub fn dns_server(text: &str) -> Result<SocketAddr, String> {
     match bare.or_else(|_| text.parse()) {
         Ok(server) if server.port() != 0 && !server.ip().is_unspecified() => Ok(server),
         _ => Err(
-            "it must be an IP address, with a port or without, as 10.0.0.2 or [::1]:5353".into(),
+            "it must be an IP address, with or without a port, such as 10.0.0.2 or [::1]:5353"
+                .into(),
         ),
     }
 }
@@ -89,7 +90,7 @@ pub fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, 
 /// `none`, a share as `80%`, or bytes, with or without a unit.
 pub fn budget(text: &str) -> Result<Budget, String> {
     let text = text.trim().to_lowercase();
-    let wrong = || "it must be bytes as 512mb, a share as 80%, or none".to_owned();
+    let wrong = || "it must be bytes such as 512mb, a share such as 80%, or none".to_owned();
     if text == "none" {
         return Ok(Budget::None);
     }

@@ -14,13 +14,14 @@ use crate::trust::signing::verify::Verifier;
 
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
-    /// A key pair (whsk_, and whpk_ for the receiver), in place of one secret for both (whsec_)
+    /// Make an ed25519 key pair (whsk_ for you, whpk_ for the receiver) in place of a shared secret
+    /// (whsec_)
     #[arg(long)]
     pub ed25519: bool,
-    /// Make no key: print the public one (whpk_) of the private one (whsk_) in this file
+    /// Make no key, but print the public key (whpk_) of the private key (whsk_) in this file
     #[arg(long, value_name = "FILE", conflicts_with = "ed25519")]
     pub public_of: Option<PathBuf>,
-    /// A key that secrets in Redis are encrypted with (ohsk_), for --secrets-key-file
+    /// Make a key that encrypts secrets in Redis (ohsk_), for --secrets-key-file
     #[arg(long, conflicts_with_all = ["ed25519", "public_of"])]
     pub secrets_key: bool,
 }
@@ -28,7 +29,7 @@ pub struct KeygenArgs {
 /// What signatures are held against.
 #[derive(Debug, Args)]
 pub struct SecretArgs {
-    /// Verify the signature of each request with this secret, or public key (whpk_…)
+    /// Verify with this secret or public key (whpk_…)
     #[arg(
         long,
         env = "OUTHOOK_SECRET",
@@ -36,10 +37,10 @@ pub struct SecretArgs {
         hide_env_values = true
     )]
     secret: Option<Secret>,
-    /// Read the secret from a file
+    /// File that holds the secret
     #[arg(long, env = "OUTHOOK_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// How it is signed: standard, svix, github, stripe, shopify, slack or rfc9421
+    /// Signature scheme: standard, svix, github, stripe, shopify, slack or rfc9421
     #[arg(
         long,
         env = "OUTHOOK_SCHEME",
@@ -47,7 +48,7 @@ pub struct SecretArgs {
         default_value = "standard"
     )]
     scheme: String,
-    /// How far the time of a signature may be from now
+    /// How far the time of a signature may differ from now
     #[arg(long, env = "OUTHOOK_TOLERANCE", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub tolerance: Duration,
 }
@@ -83,32 +84,32 @@ impl SecretArgs {
 pub struct VerifyArgs {
     #[command(flatten)]
     pub secret: SecretArgs,
-    /// Take scheme and keys from an endpoints file, from what it says of --url
+    /// Take scheme and keys from this endpoints file: those of its rule for --url
     #[arg(long, value_name = "FILE", requires = "url", conflicts_with_all = ["secret", "secret_file"])]
     pub endpoints: Option<PathBuf>,
-    /// A header of the request, as 'Name: value'; may be given more than once
+    /// A header of the request, as 'Name: value'; repeatable
     #[arg(long = "header", value_name = "HEADER")]
     pub headers: Vec<String>,
-    /// File with the headers, one a line, with the request line before them or not
+    /// File with the headers, one a line; a request line before them is allowed
     #[arg(long, value_name = "FILE")]
     pub headers_file: Option<PathBuf>,
     /// File with the body, byte for byte [default: standard input]
     #[arg(long, value_name = "FILE")]
     pub body_file: Option<PathBuf>,
-    /// Where it was sent to, for schemes that cover it
+    /// URL of the request, for schemes that sign it
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// How it was sent, likewise
+    /// Method of the request, for schemes that sign it
     #[arg(long, value_name = "METHOD", default_value = "POST")]
     pub method: String,
-    /// When it arrived, in RFC 3339 [default: now]
+    /// Time of arrival, in RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", value_parser = at)]
     pub at: Option<u64>,
 }
 
 fn at(text: &str) -> Result<u64, String> {
     parse_rfc3339(text.trim())
-        .ok_or_else(|| "it must be a time in RFC 3339, as 2027-01-31T12:00:00Z".into())
+        .ok_or_else(|| "it must be a time in RFC 3339, such as 2027-01-31T12:00:00Z".into())
 }
 
 impl VerifyArgs {

@@ -219,9 +219,9 @@ fn what_is_meant_by_mistake_is_told() {
     told(&["dead", "replay", "--reason", "nonsense"], 2, "bad_json");
     told(&["dead", "list", "--limit", "0"], 2, "--limit");
     told(&["dead", "show", "--id", "x"], 1, "no dead letter");
-    told(&["dead", "purge", "--reason", "expired"], 1, "is meant");
-    told(&["parked", "flush", "--all"], 1, "is meant");
-    told(&["endpoints", "show", "http://h"], 1, "nothing is known");
+    told(&["dead", "purge", "--reason", "expired"], 1, "matches");
+    told(&["parked", "flush", "--all"], 1, "matches");
+    told(&["endpoints", "show", "http://h"], 1, "no replica knows");
     told(&["send"], 0, "");
     let run = tool(&redis, &["send"], "junk\n");
     assert_eq!((run.code, run.err.len()), (1, 1), "{run:?}");

@@ -73,7 +73,7 @@ fn change(
     out.line(&[(word.into(), done.to_string().into_bytes())], &[word])?;
     out.flush()?;
     if done == 0 {
-        eprintln!("outhook: no dead letter is meant by that; see outhook dead list");
+        eprintln!("outhook: no dead letter matches; see outhook dead list");
     }
     Ok(done > 0)
 }

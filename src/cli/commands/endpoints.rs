@@ -76,8 +76,8 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
                 })?;
                 if rows.is_empty() {
                     eprintln!(
-                        "outhook: {named}: nothing is known of it; what has been quiet for a \
-                         minute is forgotten"
+                        "outhook: {named}: no replica knows it; an endpoint that was quiet for a minute \
+                         is forgotten"
                     );
                 }
                 !rows.is_empty()
@@ -103,7 +103,9 @@ fn pause(
     let have_all_obeyed = wait_until_obeyed(admin, named)?;
     out.line(&[field("paused", named)], &["paused"])?;
     if named.ends_with('/') && named.matches('/').count() == 3 {
-        eprintln!("outhook: this URL alone; without the / at its end, all of its host");
+        eprintln!(
+            "outhook: this URL alone is paused; leave out the / at the end to pause the whole host"
+        );
     }
     if held {
         // What is parked may be so for longer than the new pause.
@@ -123,7 +125,7 @@ fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
     for (key, hold) in admin.holds()? {
         if hold::covers(&key, named) {
             let cause = hold.cause;
-            eprintln!("outhook: {key} is still {cause}, and {named} with it");
+            eprintln!("outhook: {key} is still {cause}, and so is {named}");
         }
     }
     let told = [

@@ -82,15 +82,15 @@ fn skip(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
         return Ok(false);
     };
     if !admin.skip(key, &head)? {
-        eprintln!("outhook: it has just moved by itself; see outhook keys list");
+        eprintln!("outhook: the first message of the key has just changed; see outhook keys list");
         return Ok(false);
     }
     let mut fields = place(key, &head);
     fields[1].0 = "skipped".into();
     out.line(&fields, &["key", "skipped"])?;
     eprintln!(
-        "outhook: the next of its key goes; the one that was skipped may still be delivered, after \
-         others or beside them"
+        "outhook: the next message of the key goes now; the skipped one may still be delivered, after \
+         others or at the same time"
     );
     Ok(true)
 }
@@ -100,5 +100,5 @@ fn place(key: &str, head: &str) -> Fields {
 }
 
 fn tell_unknown(key: &str) {
-    eprintln!("outhook: no message of the key {key:?} is in play; see outhook keys list");
+    eprintln!("outhook: there is no message with the key {key:?}; see outhook keys list");
 }

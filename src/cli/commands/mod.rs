@@ -34,7 +34,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let filter = cli.log.as_deref().unwrap_or(default);
     if let Err(e) = logging::start(filter) {
         return bad_config(format!(
-            "--log {filter:?}: {e}; it must be a level, or as warn,outhook=debug"
+            "--log {filter:?}: {e}; it must be a level, or a filter such as warn,outhook=debug"
         ));
     }
     // These say themselves which thread is to get signals. The others do one thing, which a

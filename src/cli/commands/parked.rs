@@ -97,8 +97,8 @@ fn flush(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     out.flush()?;
     if done == 0 {
         eprintln!(
-            "outhook: no message that waits for a time is meant by that; see outhook parked list; \
-             what waits for its endpoint goes with outhook endpoints resume"
+            "outhook: no message that waits for a time matches; see outhook parked list; messages \
+             that wait for their endpoint go with outhook endpoints resume"
         );
     }
     Ok(done > 0)
@@ -141,7 +141,7 @@ fn purge(admin: &mut Admin, select: &SelectArgs) -> Result<bool, Stop> {
     out.line(&[("purged".into(), count)], &["purged"])?;
     out.flush()?;
     if done == 0 {
-        eprintln!("outhook: no waiting message is meant by that; see outhook parked list");
+        eprintln!("outhook: no waiting message matches; see outhook parked list");
     }
     Ok(done > 0)
 }

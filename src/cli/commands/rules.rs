@@ -112,7 +112,7 @@ impl Origin {
         for rule in rules.iter().filter(|rule| rule.max_age_raised) {
             let age = humantime::format_duration(rule.max_age.unwrap_or_default());
             info!(
-                "--endpoints {name}: {}: max_age is raised to {age}: all attempts take so long",
+                "--endpoints {name}: {}: max_age is raised to {age}, because all attempts take that long",
                 rule.matches
             );
         }
@@ -170,16 +170,16 @@ fn warn_of_login(name: &str, rule: &EndpointRule) {
     let (of, now) = (&rule.matches, UnixTime::now());
     if login.insecure_tls {
         warn!(
-            "--endpoints {name}: {of}: insecure_tls: certificates are not verified there; whoever \
-             stands between reads and changes what is sent"
+            "--endpoints {name}: {of}: insecure_tls: certificates are not verified there; anyone \
+             on the way can read and change what is sent"
         );
     }
     if let Some(Authorization::OAuth2(oauth2)) = &login.authorization
         && !oauth2.grant.endpoint.is_https()
     {
         warn!(
-            "--endpoints {name}: {of}: oauth2: its token_url is http://, where all on the way can read \
-             the client secret"
+            "--endpoints {name}: {of}: oauth2: its token_url is http://, where anyone on the way can \
+             read the client secret"
         );
     }
     if let Some(since) = login.identity.as_ref().and_then(|own| own.expired(now)) {

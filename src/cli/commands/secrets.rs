@@ -133,7 +133,7 @@ fn read_input() -> Result<Secret, String> {
     let mut input = stdin().lock().take(MAX_VALUE as u64 + 1);
     input.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
     if bytes.len() > MAX_VALUE {
-        return Err(format!("more than {MAX_VALUE} bytes are no secret"));
+        return Err(format!("a secret has at most {MAX_VALUE} bytes"));
     }
     Secret::from_file(bytes)
 }

@@ -110,7 +110,7 @@ impl Sender<'_> {
                 self.tell("receivers", heard.to_string())?;
                 if heard == 0 {
                     eprintln!(
-                        "outhook: nobody is subscribed to {}: the message is gone",
+                        "outhook: nobody is subscribed to {}: the message is lost",
                         self.args.channel
                     );
                 }

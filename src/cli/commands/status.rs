@@ -13,8 +13,8 @@ pub fn run(args: &StatusArgs) -> Result<ExitCode, String> {
         let fields = Admin::open(redis, keys)?.status(&args.id)?;
         if fields.is_empty() {
             return Err(Stop::Failed(format!(
-                "{}: nothing is known of it; outhook serve keeps that only with --status-ttl, \
-                 and only for so long",
+                "{}: nothing is known of it; outhook serve keeps results only with --status-ttl, \
+                 and for that long",
                 args.id
             )));
         }

@@ -51,7 +51,7 @@ fn verifier(args: &VerifyArgs) -> Result<Verifier, String> {
         return match rules::signing_for(path, url)? {
             Some(signing) => Ok(Verifier::of_signing(&signing)),
             None => Err(format!(
-                "--endpoints {}: it says nothing of signing for {url}",
+                "--endpoints {}: it has no signing settings for {url}",
                 path.display()
             )),
         };

@@ -10,16 +10,11 @@ use super::TARGETS;
 const ROUNDS: usize = 3000;
 const TIME: Duration = Duration::from_secs(2);
 
-/// SplitMix64.
-struct Random(u64);
+struct Random(fastrand::Rng);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.0.usize(..n)
     }
 
     /// Some bytes of the corpus, changed here and there.
@@ -91,7 +86,7 @@ fn what_must_hold_holds_for_the_corpus_and_for_random_changes_of_it() {
             let _shown = Shown(name, bytes);
             run(bytes);
         }
-        let mut random = Random(seed);
+        let mut random = Random(fastrand::Rng::with_seed(seed));
         let begun = Instant::now();
         let mut rounds = 0;
         while rounds < ROUNDS && begun.elapsed() < TIME {

@@ -168,14 +168,8 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic_or_lose_one() {
         let seed: u64 = 11;
-        let mut state = seed;
-        let mut below = |n: usize| {
-            // The multiplier is Knuth's; the high bits are the good ones.
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut below = |n| numbers.usize(..n);
         let pieces: [&[u8]; 12] = [
             b"\r\n",
             b"\n",

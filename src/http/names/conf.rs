@@ -246,14 +246,9 @@ mod tests {
             "9",
         ];
         for seed in 0..2000u64 {
-            let mut state = seed.wrapping_mul(2_862_933_555_777_941_757) + 3;
+            let mut random = fastrand::Rng::with_seed(seed);
             let text: String = (0..40)
-                .map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
-                    words[(state >> 40) as usize % words.len()]
-                })
+                .map(|_| words[random.usize(..words.len())])
                 .collect();
             let conf = parse(&text);
             assert!(

@@ -135,13 +135,8 @@ mod tests {
     #[test]
     fn it_agrees_with_a_plain_list_over_random_steps() {
         for seed in 0..20u64 {
-            let mut state = seed * 7919 + 1;
-            let mut random = |below: u64| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                (state >> 33) % below
-            };
+            let mut numbers = fastrand::Rng::with_seed(seed);
+            let mut random = |below| numbers.u64(..below);
             let (mut crowd, mut plain) = (Crowd::default(), Vec::<(String, u64)>::new());
             for step in 0..2000 {
                 if random(3) > 0 || plain.is_empty() {

@@ -143,13 +143,8 @@ mod tests {
     #[test]
     fn nothing_is_lost_or_left_over_random_steps() {
         for seed in 0..20u64 {
-            let mut state = seed * 7919 + 1;
-            let mut random = |below: u64| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                (state >> 33) % below
-            };
+            let mut numbers = fastrand::Rng::with_seed(seed);
+            let mut random = |below| numbers.u64(..below);
             let (mut line, mut inside) = (Line::new(30), 0);
             for step in 0..3000 {
                 match random(5) {

@@ -27,12 +27,17 @@ pub enum Random {
     /// SipHash under a key of the system's, over a counter.
     Keyed(RandomState, u64),
     #[cfg(test)]
-    Seeded(u64),
+    Seeded(fastrand::Rng),
 }
 
 impl Random {
     pub fn keyed() -> Random {
         Random::Keyed(RandomState::new(), 0)
+    }
+
+    #[cfg(test)]
+    pub fn seeded(seed: u64) -> Random {
+        Random::Seeded(fastrand::Rng::with_seed(seed))
     }
 
     pub fn next(&mut self) -> u64 {
@@ -42,12 +47,7 @@ impl Random {
                 key.hash_one(*n)
             }
             #[cfg(test)]
-            Random::Seeded(state) => {
-                *state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                *state ^ (*state >> 33)
-            }
+            Random::Seeded(numbers) => numbers.u64(..),
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn numbers_and_ports_vary_and_a_port_leaves_when_its_questions_have() {
         let now = Instant::now();
-        let mut ports = Ports::new(Random::Seeded(1));
+        let mut ports = Ports::new(Random::seeded(1));
         let tokens: Vec<Token> = (0..2000)
             .map(|look_up| {
                 ports

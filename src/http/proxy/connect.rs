@@ -232,13 +232,8 @@ mod tests {
     #[test]
     fn each_answer_is_blamed_on_whom_it_says_and_whoever_cuts_it_up() {
         let seed: u64 = 7;
-        let mut state = seed;
-        let mut below = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut below = |n| numbers.usize(..n);
         for (text, whose, words) in ANSWERS {
             for round in 0..200 {
                 let bytes = [text.as_bytes(), b"\x16\x03rest"].concat();

@@ -249,13 +249,8 @@ mod tests {
         says: &[u8],
         seed: u64,
     ) -> (Vec<Vec<u8>>, Result<usize, Blame>) {
-        let mut state = seed;
-        let mut below = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut below = |n| numbers.usize(..n);
         let (mut talk, first) = Talk::new(to, 0x1bb, login);
         let (mut sent, mut at) = (vec![first.to_vec()], 0);
         loop {

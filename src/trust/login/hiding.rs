@@ -304,11 +304,8 @@ mod tests {
     fn random_spellings_are_found() {
         let seed = u64::from(std::process::id());
         println!("seed {seed}");
-        let mut state = seed;
-        let mut random = move |n: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005) + 1;
-            (state >> 33) % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut random = |n| numbers.u64(..n);
         for _ in 0..2000 {
             let n = 4 + random(30);
             let secret: String = (0..n).map(|_| (b'(' + random(80) as u8) as char).collect();

@@ -287,13 +287,8 @@ mod tests {
     fn random_steps_keep_one_flight_and_good_tokens() {
         let seed = std::process::id() as u64 * 2_654_435_761;
         println!("seed {seed}");
-        let mut state = seed;
-        let mut random = move |n: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut random = |n| numbers.u64(..n);
         let (mut tokens, mut now, mut flying) = (Tokens::default(), Instant::now(), false);
         let mut last: Option<Token> = None;
         for _ in 0..20_000 {

@@ -337,13 +337,8 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic() {
         let seed: u64 = 5;
-        let mut state = seed;
-        let mut below = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % n
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut below = |n| numbers.usize(..n);
         let pieces = [
             "{", "}", "[", "]", "\"", "\\", "\\u00e9", "\\ud83d", "é", ":", ",", "1", " ", "\n",
             "\"a\"", "\u{feff}",

@@ -264,13 +264,8 @@ fn clocks_and_old_keys_are_told_apart() {
 #[test]
 fn no_header_makes_it_panic() {
     let seed: u64 = 3;
-    let mut state = seed;
-    let mut below = |n: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) as usize % n
-    };
+    let mut numbers = fastrand::Rng::with_seed(seed);
+    let mut below = |n| numbers.usize(..n);
     let names = [
         "webhook-id",
         "webhook-timestamp",

@@ -2,20 +2,7 @@
 
 use super::*;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-}
-
-fn mutate(random: &mut Random, heads: &[Vec<u8>]) -> Vec<u8> {
+fn mutate(random: &mut fastrand::Rng, heads: &[Vec<u8>]) -> Vec<u8> {
     const PIECES: &[&[u8]] = &[
         b"\r\n",
         b"\n",
@@ -36,24 +23,24 @@ fn mutate(random: &mut Random, heads: &[Vec<u8>]) -> Vec<u8> {
         b"99999999999999999999",
         b"\xff\x7f",
     ];
-    let mut bytes = heads[random.below(heads.len())].clone();
-    for _ in 0..random.below(5) {
-        let at = random.below(bytes.len() + 1);
-        match random.below(6) {
-            0 if at < bytes.len() => bytes[at] = random.below(256) as u8,
+    let mut bytes = heads[random.usize(..heads.len())].clone();
+    for _ in 0..random.usize(..5) {
+        let at = random.usize(..bytes.len() + 1);
+        match random.usize(..6) {
+            0 if at < bytes.len() => bytes[at] = random.usize(..256) as u8,
             1 if at < bytes.len() => drop(bytes.remove(at)),
             2 => bytes.truncate(at),
             3 => {
-                let other = &heads[random.below(heads.len())];
-                bytes.extend_from_slice(&other[random.below(other.len())..]);
+                let other = &heads[random.usize(..heads.len())];
+                bytes.extend_from_slice(&other[random.usize(..other.len())..]);
             }
             4 => {
-                let piece = PIECES[random.below(PIECES.len())]
-                    .repeat(1 + random.below(3) * random.below(40));
+                let piece = PIECES[random.usize(..PIECES.len())]
+                    .repeat(1 + random.usize(..3) * random.usize(..40));
                 bytes.splice(at..at, piece);
             }
             _ => {
-                let piece = PIECES[random.below(PIECES.len())];
+                let piece = PIECES[random.usize(..PIECES.len())];
                 bytes.splice(at..at, piece.iter().copied());
             }
         }
@@ -71,11 +58,11 @@ fn no_bytes_make_it_panic_or_hold_much_or_depend_on_how_they_are_split() {
         .map(|(bytes, ..)| bytes)
         .chain(NOT_HTTP.iter().map(|(bytes, _)| bytes.to_vec()))
         .collect();
-    let mut random = Random(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
     let (mut answers, mut refused) = (0, 0);
     for round in 0..200_000 {
         let bytes = mutate(&mut random, &heads);
-        let at = random.below(bytes.len() + 1);
+        let at = random.usize(..bytes.len() + 1);
         let (a, b) = bytes.split_at(at);
         let (whole, reader) = read(&[&bytes]);
         let (split, other) = read(&[a, b]);

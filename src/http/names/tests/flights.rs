@@ -92,7 +92,7 @@ impl World {
         let hosts = Hosts::parse("10.9.9.9 in-the-file\n");
         let now = Instant::now();
         World {
-            flights: Flights::new(Conf::parse(conf, &[]), hosts, Random::Seeded(seed), most),
+            flights: Flights::new(Conf::parse(conf, &[]), hosts, Random::seeded(seed), most),
             start: now,
             now,
             news: Vec::new(),

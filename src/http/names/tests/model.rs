@@ -21,7 +21,7 @@ const CONFS: [&str; 4] = [
 
 struct Model {
     world: World,
-    state: u64,
+    numbers: fastrand::Rng,
     budget: Duration,
     /// Questions that a server may still answer.
     open: Vec<Sent>,
@@ -43,7 +43,7 @@ impl Model {
         let conf = CONFS[seed as usize % CONFS.len()];
         Model {
             world: World::with(conf, seed, MOST),
-            state: seed.wrapping_mul(2_862_933_555_777_941_757) + 3,
+            numbers: fastrand::Rng::with_seed(seed),
             // With one search domain there are two names to be asked for.
             budget: Conf::parse(conf, &[]).budget() * 2 + 300 * MS,
             open: Vec::new(),
@@ -52,9 +52,7 @@ impl Model {
     }
 
     fn random(&mut self, below: usize) -> usize {
-        let next = self.state.wrapping_mul(6_364_136_223_846_793_005);
-        self.state = next.wrapping_add(1);
-        (self.state >> 33) as usize % below
+        self.numbers.usize(..below)
     }
 
     fn step(&mut self, n: usize) {

@@ -257,13 +257,8 @@ fn other_servers_mean_that_all_is_asked_for_again() {
 #[test]
 fn a_model_of_thousands_of_random_steps() {
     for seed in 0..40u64 {
-        let mut state = seed.wrapping_mul(2_862_933_555_777_941_757) + 3;
-        let mut random = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % below
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut random = |below| numbers.u64(..below);
         let mut table = Table::new(20);
         let start = Instant::now();
         let (mut now, mut flying) = (start, Vec::<Arc<str>>::new());

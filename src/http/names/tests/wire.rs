@@ -337,13 +337,8 @@ fn any_bytes_are_read_without_a_panic() {
     });
     let good = packet.build_bytes_vec_compressed().unwrap();
     for seed in 0..60_000u64 {
-        let mut state = seed.wrapping_mul(2_862_933_555_777_941_757) + 3;
-        let mut random = |below: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as usize % below
-        };
+        let mut numbers = fastrand::Rng::with_seed(seed);
+        let mut random = |below| numbers.usize(..below);
         let mut bytes = good.clone();
         for _ in 0..=random(6) {
             let at = random(bytes.len());

@@ -70,11 +70,15 @@ fn an_outage_is_over_for_all_as_soon_as_the_proxy_is_reached() {
 /// nobody is told to come back later than that, or at once.
 #[test]
 fn however_many_ask_few_try() {
-    let (mut dice, mut health, start) = (Dice(3), Health::default(), Instant::now());
+    let (mut dice, mut health, start) = (
+        fastrand::Rng::with_seed(3),
+        Health::default(),
+        Instant::now(),
+    );
     let (mut now, mut tries) = (start, 0);
     health.fail("x", false, now, now);
     while now < start + 600 * SEC {
-        now += Duration::from_millis(dice.below(40));
+        now += Duration::from_millis(dice.u64(..40));
         match health.ask("a", now, now + SEC) {
             Ok(_) => {
                 tries += 1;
@@ -202,16 +206,4 @@ fn what_is_remembered_of_odd_targets_is_bounded() {
     let verdict = health.doubt(&"new".into(), fault("x"), later, later);
     assert!(matches!(verdict, Verdict::Proxy(_)));
     assert_eq!(health.doubts.len(), 1);
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % n
-    }
 }

@@ -35,12 +35,12 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Model {
     fn new(seed: u64, manners: &[(u64, Manner)], odd: Vec<Option<Duration>>) -> Model {
-        let (start, n, mut dice) = (Instant::now(), odd.len(), Dice(seed));
+        let (start, n, mut dice) = (Instant::now(), odd.len(), fastrand::Rng::with_seed(seed));
         let at = |s: u64| start + Duration::from_secs(s);
         let mut events = BinaryHeap::new();
         for target in 0..n {
-            for _ in 0..=dice.below(3) {
-                let begun = start + Duration::from_millis(dice.below(3000));
+            for _ in 0..=dice.u64(..3) {
+                let begun = start + Duration::from_millis(dice.u64(..3000));
                 events.push(Reverse((begun, target, None)));
             }
         }
@@ -136,17 +136,17 @@ impl Model {
 }
 
 /// Odd targets, which keep the proxy waiting for as long as they may or are told off at once.
-fn odd_ones(dice: &mut Dice, n: u64) -> Vec<Option<Duration>> {
+fn odd_ones(dice: &mut fastrand::Rng, n: u64) -> Vec<Option<Duration>> {
     let takes = [20, 500, 3000, 5000];
-    let one = |_| Some(Duration::from_millis(takes[dice.below(4) as usize]));
+    let one = |_| Some(Duration::from_millis(takes[dice.u64(..4) as usize]));
     (0..n).map(one).collect()
 }
 
 #[test]
 fn no_number_of_odd_targets_stops_a_good_one_and_they_end_by_attempts() {
     for seed in 0..60 {
-        let mut dice = Dice(seed);
-        let n = 1 + dice.below(80);
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let n = 1 + dice.u64(..80);
         let mut odd = odd_ones(&mut dice, n);
         let has_good = seed % 3 > 0;
         let seconds = if has_good { 300 } else { 4000 };
@@ -172,11 +172,11 @@ fn no_number_of_odd_targets_stops_a_good_one_and_they_end_by_attempts() {
 #[test]
 fn an_outage_costs_no_attempts_or_few_and_all_go_on_after_it() {
     for seed in 0..60 {
-        let mut dice = Dice(seed);
-        let begin = dice.below(2) * 40;
-        let n = 1 + dice.below(40) as usize;
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let begin = dice.u64(..2) * 40;
+        let n = 1 + dice.u64(..40) as usize;
         // As long as patience lasts.
-        let length = 10 + dice.below(if n < SEVERAL { 40 } else { 1000 });
+        let length = 10 + dice.u64(..if n < SEVERAL { 40 } else { 1000 });
         let manner = match seed % 3 {
             0 => Manner::Away,
             1 => Manner::Mute(LIMIT),

@@ -5,11 +5,14 @@ pub mod config;
 pub mod history;
 pub mod hold;
 pub mod limits;
+pub mod parked;
 mod reason;
+pub mod receipt;
 pub mod record;
 pub mod report;
 pub mod rules;
 pub mod rules_file;
+pub mod status_update;
 pub mod verdict;
 
 use std::fmt;

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::delivery::record::{Disposition, Parked, Record, Until, Want};
+use crate::delivery::parked::{Parked, Until, Want};
+use crate::delivery::record::Record;
+use crate::delivery::status_update::Disposition;
 use crate::scheduler::lane::{Lane, Weight};
 
 /// Endpoints that are not healthy hold this part of what may be held.

@@ -7,7 +7,9 @@ use super::types::DrainState;
 use super::waiting::Due;
 use super::{Now, Scheduler};
 use crate::delivery::backoff::RetrySchedule;
-use crate::delivery::record::{Disposition, Parked, Record, StatusUpdate, Until};
+use crate::delivery::parked::{Parked, Until};
+use crate::delivery::record::Record;
+use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::{Attempt, DeadReason, Delivery};
 use crate::scheduler::lane::Weight;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::Cause;
-use crate::delivery::record::Disposition;
+use crate::delivery::status_update::Disposition;
 use crate::delivery::{DeadReason, Delivery};
 
 impl Scheduler {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::delivery::record::{Disposition, Record, Turn};
+use crate::delivery::receipt::Turn;
+use crate::delivery::record::Record;
+use crate::delivery::status_update::Disposition;
 
 /// Those that follow the head of each key, where there is no store.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::Delivery;
-use crate::delivery::record::{Receipt, Record};
+use crate::delivery::receipt::Receipt;
+use crate::delivery::record::Record;
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
 

@@ -33,8 +33,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::delivery::hold::Holds;
-use crate::delivery::record::{Disposition, Record, StatusUpdate, Want};
+use crate::delivery::parked::Want;
+use crate::delivery::record::Record;
 use crate::delivery::rules::EndpointRules;
+use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
 use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind};
 use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};

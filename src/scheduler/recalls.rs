@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::backlogs::UNPROVEN_PART;
 use super::{Now, Scheduler};
-use crate::delivery::record::Want;
+use crate::delivery::parked::Want;
 use crate::scheduler::lane::Lane;
 
 /// Messages of a backlog that are for others, or are to be given up, at a time.

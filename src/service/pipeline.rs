@@ -35,7 +35,7 @@ use log::{error, info, warn};
 
 use crate::delivery::Delivery;
 use crate::delivery::config::DeliveryConfig;
-use crate::delivery::record::Want;
+use crate::delivery::parked::Want;
 use crate::delivery::rules::EndpointRules;
 use crate::http::Client;
 use crate::scheduler::lane::LaneLimits;

@@ -21,8 +21,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, log_enabled};
 
 use crate::delivery::Delivery;
-use crate::delivery::record::{Disposition, Receipt, Record, Want};
+use crate::delivery::parked::Want;
+use crate::delivery::receipt::Receipt;
+use crate::delivery::record::Record;
 use crate::delivery::report::EndpointSnapshots;
+use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
 use crate::service::clock::boot_time;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
-use crate::delivery::record::Unmoved;
+use crate::delivery::receipt::Unmoved;
 use crate::delivery::{DeadLetter, Field};
 
 /// Writes one JSON object a line.

@@ -14,7 +14,7 @@ use super::start::Start;
 use super::{descriptors, exit_code};
 use crate::cli::ServeArgs;
 use crate::delivery::config::{DeliveryConfig, attempts_per_second};
-use crate::delivery::record::Want;
+use crate::delivery::parked::Want;
 use crate::scheduler::Parking;
 use crate::service::control::Commands;
 use crate::service::drain::Drain;

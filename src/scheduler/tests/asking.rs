@@ -5,7 +5,7 @@ use super::model::now;
 use super::*;
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::hold::{Cause, Hold};
-use crate::delivery::record::{Until, Want};
+use crate::delivery::parked::{Until, Want};
 use crate::delivery::rules::{EndpointRule, Match};
 
 const NAME: &str = "http://shared";

@@ -3,7 +3,7 @@
 use super::model::{delivery, now};
 use super::*;
 use crate::delivery::hold::{Cause, Hold};
-use crate::delivery::record::{Until, Want};
+use crate::delivery::parked::{Until, Want};
 use crate::scheduler::lane::Weight;
 
 fn release(name: &Arc<str>, count: usize) -> Want {

@@ -9,7 +9,8 @@ mod soup;
 mod waiting_for;
 
 use super::*;
-use crate::delivery::record::{Parked, Receipt, Turn};
+use crate::delivery::parked::Parked;
+use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::entry::EntryId;
 use model::{delivery, limits, now};

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::delivery::backoff::{Delays, RetrySchedule};
-use crate::delivery::record::{Receipt, Until, Want};
+use crate::delivery::parked::{Until, Want};
+use crate::delivery::receipt::Receipt;
 use crate::delivery::{AttemptResult, DeadReason, FailureKind};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;

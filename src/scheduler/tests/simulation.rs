@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::model::Rng;
 use crate::delivery::hold::{Cause, Hold};
-use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
+use crate::delivery::parked::{Parked, Until, Want};
+use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::rules::{EndpointRule, Match};
 use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::Message;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::model::{Rng, boot, delivery, limits};
 use crate::delivery::hold::{Cause, Hold};
-use crate::delivery::record::{Parked, Receipt, Turn, Until, Want};
+use crate::delivery::parked::{Parked, Until, Want};
+use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::{AttemptResult, FailureKind};
 use crate::message::entry::EntryId;
 use crate::scheduler::*;

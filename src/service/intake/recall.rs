@@ -16,7 +16,7 @@ use log::warn;
 use super::hands::Hands;
 use super::takeover::{Step, Takeover};
 use super::{Arrival, End, Intake};
-use crate::delivery::record::Want;
+use crate::delivery::parked::Want;
 use crate::message::entry::{Entry, Stream};
 use crate::message::timestamp::{BootTime, unix_ms};
 use crate::service::clock::boot_time;

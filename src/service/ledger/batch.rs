@@ -6,8 +6,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::{CAPACITY, LedgerSummary};
-use crate::delivery::record::{Parked, Record, StatusUpdate};
+use crate::delivery::parked::Parked;
+use crate::delivery::record::Record;
 use crate::delivery::report as endpoints;
+use crate::delivery::status_update::StatusUpdate;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::message::entry::EntryId;
 use crate::service::places::Place;

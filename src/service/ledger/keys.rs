@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Ledger;
 use super::batch::Batch;
-use crate::delivery::record::{Receipt, Turn, Why};
+use crate::delivery::receipt::{Receipt, Turn, Why};
 use crate::store::StoreError;
 
 impl Ledger {

@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use log::warn;
 
-use crate::delivery::record::{Disposition, Parked, Receipt, Record, Unmoved, Until, Why};
+use crate::delivery::parked::{Parked, Until};
+use crate::delivery::receipt::{Receipt, Unmoved, Why};
+use crate::delivery::record::Record;
+use crate::delivery::status_update::Disposition;
 use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::message::entry::EntryId;
 use crate::service::clock::boot_time;

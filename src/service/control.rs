@@ -11,7 +11,7 @@ use crate::delivery::hold::Hold;
 use crate::delivery::limits::Grant;
 use crate::delivery::rules::EndpointRules;
 use crate::scheduler::{Levels, Stats};
-use crate::service::wake::{WaitingParker, Waker, WakingSender, waker};
+use crate::service::channel::wake::{WaitingParker, Waker, WakingSender, waker};
 
 /// Orders between whoever gives them and the timer, which takes them at once.
 const CAPACITY: usize = 16;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
-use crate::service::wake::Waker;
+use crate::service::channel::wake::Waker;
 
 /// Begins the drain when dropped.
 pub struct DrainTrigger {
@@ -88,7 +88,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::service::wake::waker;
+    use crate::service::channel::wake::waker;
 
     #[test]
     fn who_is_woken_finds_that_it_has_begun() {

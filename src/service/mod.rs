@@ -5,6 +5,7 @@
 //! which alone owns the scheduler. `intake/` brings messages, `worker.rs` makes attempts, `ledger/`
 //! writes what has become of them.
 
+pub mod channel;
 pub mod clock;
 pub mod control;
 pub mod descriptors;
@@ -22,6 +23,4 @@ pub mod secret_loader;
 pub mod signals;
 pub mod threads;
 pub mod timer;
-pub mod wake;
-pub mod work_queue;
 pub mod worker;

@@ -28,6 +28,8 @@ use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
+use crate::service::channel::wake::{CapacitySignal, WaitingParker, WakingSender};
+use crate::service::channel::work_queue::WorkSender;
 use crate::service::clock::boot_time;
 use crate::service::control::{Command, Gaps, Snapshot};
 use crate::service::drain::Drain;
@@ -36,8 +38,6 @@ use crate::service::ledger;
 use crate::service::lender::Desk;
 use crate::service::places::{Place, extra_places};
 use crate::service::pulse::Pulse;
-use crate::service::wake::{CapacitySignal, WaitingParker, WakingSender};
-use crate::service::work_queue::WorkSender;
 use crate::service::worker::CompletedAttempt;
 
 use ending::Ending;
@@ -360,10 +360,8 @@ impl Run {
             let Some(mut delivery) = self.timer.scheduler.next(now) else {
                 return self.flush();
             };
-            let in_doubt = self
-                .timer
-                .pulse
-                .is_in_doubt(delivery.lease_renewed_at, now.boot);
+            let pulse = &self.timer.pulse;
+            let in_doubt = pulse.is_in_doubt(delivery.lease_renewed_at, now.boot);
             // Only Redis knows whether it is still ours.
             delivery.renewed |= in_doubt;
             if delivery.notes_first() {

@@ -16,6 +16,7 @@ use crate::cli::ServeArgs;
 use crate::delivery::config::{DeliveryConfig, attempts_per_second};
 use crate::delivery::parked::Want;
 use crate::scheduler::Parking;
+use crate::service::channel::wake::{WaitingParker, WakingSender, waker};
 use crate::service::control::Commands;
 use crate::service::drain::Drain;
 use crate::service::intake::Intake;
@@ -30,7 +31,6 @@ use crate::service::lender::Lender;
 use crate::service::outage::OutageTracker;
 use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKind};
 use crate::service::pulse::Pulse;
-use crate::service::wake::{WaitingParker, WakingSender, waker};
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trust::keyring::Keyring;
 

@@ -27,9 +27,9 @@ use crate::message::entry::EntryId;
 use crate::message::entry::{Entry, StoredMessage};
 use crate::message::timestamp::{BootTime, unix_ms};
 use crate::message::{Alias, MAX_ATTEMPTS, Message, RejectReason, Rejection};
+use crate::service::channel::wake::WakingSender;
 use crate::service::clock::boot_time;
 use crate::service::places::{Place, extra_places};
-use crate::service::wake::WakingSender;
 use crate::store::StoreError;
 
 /// What a source brings: a message accepted, or refused and to be kept.

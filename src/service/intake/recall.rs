@@ -19,12 +19,12 @@ use super::{Arrival, End, Intake};
 use crate::delivery::parked::Want;
 use crate::message::entry::{Entry, Stream};
 use crate::message::timestamp::{BootTime, unix_ms};
+use crate::service::channel::wake::WaitingParker;
 use crate::service::clock::boot_time;
 use crate::service::control::{Command, Commands};
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
-use crate::service::wake::WaitingParker;
 use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
 
 /// Messages that are brought back at a time.

@@ -12,8 +12,8 @@ use crate::delivery::report as endpoints;
 use crate::delivery::status_update::StatusUpdate;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::message::entry::EntryId;
+use crate::service::channel::wake::CapacitySignal;
 use crate::service::places::Place;
-use crate::service::wake::CapacitySignal;
 
 /// Bytes held at most: one request should not block Redis for everyone.
 const BYTES: usize = 1 << 20;
@@ -133,7 +133,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::service::wake::waker;
+    use crate::service::channel::wake::waker;
 
     #[test]
     fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {

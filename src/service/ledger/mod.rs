@@ -21,12 +21,12 @@ use crate::delivery::record::Record;
 use crate::delivery::status_update::Disposition;
 use crate::delivery::{DeadLetter, DeadReason, Delivery};
 use crate::message::entry::EntryId;
+use crate::service::channel::wake::{CapacitySignal, WakingSender};
+use crate::service::channel::work_queue::WorkSender;
 use crate::service::clock::boot_time;
 use crate::service::drain::{Drain, DrainTrigger};
 use crate::service::outage::OutageTracker;
 use crate::service::places::Place;
-use crate::service::wake::{CapacitySignal, WakingSender};
-use crate::service::work_queue::WorkSender;
 use crate::store::{Store, StoreError};
 
 use batch::Batch;

@@ -3,11 +3,11 @@
 use crossbeam_channel::bounded;
 
 use super::{Source, SourceKind};
+use crate::service::channel::wake::WakingSender;
 use crate::service::drain::EndSignals;
 use crate::service::intake::{Arrival, Intake};
 use crate::service::places::Place;
 use crate::service::threads::Threads;
-use crate::service::wake::WakingSender;
 
 /// What sources send into, and what they take.
 pub struct Inlets {

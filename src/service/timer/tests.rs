@@ -15,12 +15,12 @@ use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
 use crate::scheduler::Limits;
+use crate::service::channel::wake::{CapacitySignal, WakingSender};
+use crate::service::channel::work_queue;
 use crate::service::control::{Commands, Inbox};
 use crate::service::drain::{DrainTrigger, drain as signal};
 use crate::service::ledger::{CAPACITY, Ledger, RECEIPTS};
 use crate::service::outage::OutageTracker;
-use crate::service::wake::{CapacitySignal, WakingSender};
-use crate::service::work_queue;
 use crate::store::Ndjson;
 
 /// Longer than anything here takes: who waits so long has missed a wake.

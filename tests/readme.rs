@@ -1,7 +1,7 @@
 //! README.md and docs/, held against the program: their examples are run, their tables compared
 //! with `--help`. Ports in the examples are replaced by free ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -246,4 +246,56 @@ fn the_examples_in_other_languages_name_the_stream_and_the_field() {
             "{language}"
         );
     }
+}
+
+/// The names in backticks of a cell of a table.
+fn named(cell: &str) -> BTreeSet<String> {
+    let parts = cell.split('`').skip(1).step_by(2);
+    parts.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_event_of_the_log_stands_in_its_table_with_its_keys() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/logs.md")).unwrap();
+    let table = page.split("| event | keys |").nth(1).unwrap();
+    let rows = table.lines().filter_map(|row| {
+        let (event, keys) = row.strip_prefix("| `")?.split_once("` |")?;
+        Some((event.to_owned(), named(keys)))
+    });
+    let documented: BTreeMap<String, BTreeSet<String>> = rows.collect();
+    let mut logged = BTreeMap::<String, BTreeSet<String>>::new();
+    for code in sources(&root.join("src")) {
+        for part in code.split("event = \"").skip(1) {
+            let (event, rest) = part.split_once('"').unwrap();
+            let keys = rest.split(';').next().unwrap().split(',');
+            let keys = keys.filter_map(|key| Some(key.split_once('=')?.0.trim().to_owned()));
+            let keys = keys.map(|key| key.split(':').next().unwrap().to_owned());
+            logged.entry(event.to_owned()).or_default().extend(keys);
+        }
+        for part in code.split("log_counters(\"").skip(1) {
+            let event = part.split('"').next().unwrap();
+            logged.entry(event.to_owned()).or_default();
+        }
+    }
+    // Written by hand, as it is no record of anyone's.
+    let keys = BTreeSet::from(["count".to_owned()]);
+    logged.insert("log_dropped".into(), keys);
+    assert!(logged.len() > 10);
+    assert_eq!(documented, logged);
+}
+
+/// The program's code, file by file, without its tests.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else {
+            let code = fs::read_to_string(&path).unwrap();
+            all.push(code.split("#[cfg(test)]").next().unwrap().to_owned());
+        }
+    }
+    all
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::delivery::config::Budget;
+use crate::service::logging::LogFormat;
 pub use admin::{
     DeadAct, DeadArgs, EndpointAct, EndpointsArgs, KeyAct, KeysArgs, ParkedAct, ParkedArgs,
     SelectArgs, SendArgs, StatusArgs,
@@ -52,6 +53,15 @@ pub struct Cli {
     /// [default: info]
     #[arg(long, global = true, env = "OUTHOOK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// How to write the log
+    #[arg(
+        long,
+        global = true,
+        env = "OUTHOOK_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
 }
 
 /// One a file in `commands`.

@@ -160,8 +160,9 @@ impl Command {
     }
 }
 
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Snapshot {
+    /// Its numbers by name, as they are logged.
+    pub fn counters(&self) -> [(&'static str, u64); 22] {
         let Stats {
             accepted,
             delivered,
@@ -176,25 +177,40 @@ impl fmt::Display for Snapshot {
             retried,
             attempts,
         } = self.stats;
-        let Levels {
-            queued,
-            in_flight,
-            scheduled,
-            lanes,
-            bytes,
-            memory_only,
-        } = self.levels;
-        let (intake, ledger, draining) = (self.intake, self.ledger, self.draining);
-        let (gaps, gap_ms) = (self.gaps.count, self.gaps.length.as_millis());
-        write!(
-            f,
-            "accepted={accepted} delivered={delivered} dead={dead} parked={parked} \
-             deferred={deferred} appended={appended} lapsed={lapsed} duplicates={duplicates} \
-             rejected={rejected} already_active={already_active} retried={retried} \
-             attempts={attempts} in_flight={in_flight} queued={queued} scheduled={scheduled} \
-             memory_only={memory_only} endpoints={lanes} bytes={bytes} intake={intake} ledger={ledger} \
-             gaps={gaps} gap_ms={gap_ms} draining={draining}",
-        )
+        let levels = &self.levels;
+        [
+            ("accepted", accepted),
+            ("delivered", delivered),
+            ("dead", dead),
+            ("parked", parked),
+            ("deferred", deferred),
+            ("appended", appended),
+            ("lapsed", lapsed),
+            ("duplicates", duplicates),
+            ("rejected", rejected),
+            ("already_active", already_active),
+            ("retried", retried),
+            ("attempts", attempts),
+            ("in_flight", levels.in_flight as u64),
+            ("queued", levels.queued as u64),
+            ("scheduled", levels.scheduled as u64),
+            ("memory_only", levels.memory_only as u64),
+            ("endpoints", levels.lanes as u64),
+            ("bytes", levels.bytes as u64),
+            ("intake", self.intake as u64),
+            ("ledger", self.ledger as u64),
+            ("gaps", self.gaps.count),
+            ("gap_ms", self.gaps.length.as_millis() as u64),
+        ]
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.counters() {
+            write!(f, "{name}={value} ")?;
+        }
+        write!(f, "draining={}", self.draining)
     }
 }
 

@@ -3,16 +3,24 @@
 //! A pipe that nobody reads blocks whoever writes to it, and a closed one makes `eprintln!`
 //! panic. So a thread of its own writes, fed by a bounded queue; lines for which there is no
 //! room are counted, and the count is told when there is room again.
+//!
+//! Which lines there are is decided by a filter, which can be changed while the process runs.
 
+mod line;
+
+use std::fmt;
 use std::io::{self, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use env_logger::{Builder, Target, WriteStyle};
-use log::LevelFilter;
+use env_filter::Filter;
+use log::kv::Value;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+pub use line::LogFormat;
 
 /// Lines that may wait. They are counted here, as a bounded channel would hold memory for all of
 /// them from the start.
@@ -24,9 +32,22 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// At trace it writes out whole requests, and so their logins.
 const DUMPS: &str = "ureq_proto::util";
 
-static LINES: OnceLock<Sender<Line>> = OnceLock::new();
+/// What the filter is widened by while the log is verbose.
+const VERBOSE: &str = "outhook=debug";
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
 static QUEUED: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// See the module's header.
+struct Logger {
+    lines: Sender<Line>,
+    format: LogFormat,
+    filter: RwLock<Filter>,
+    /// The filter as it was set, and as it is when the log is verbose.
+    usual: String,
+    is_verbose: AtomicBool,
+}
 
 enum Line {
     Text(Vec<u8>),
@@ -35,75 +56,114 @@ enum Line {
 
 /// Starts the log. `filter` is in env_logger's syntax, as `debug` or `info,outhook=debug`.
 /// The error tells what is wrong with it.
-pub fn start(filter: &str) -> Result<(), String> {
-    env_filter::Builder::new()
-        .try_parse(filter)
-        .map_err(|e| e.to_string())?;
-    let (sender, lines) = unbounded();
+pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
+    let (lines, queue) = unbounded();
+    let logger = Logger {
+        lines,
+        format,
+        filter: RwLock::new(read_filter(filter)?),
+        usual: filter.to_owned(),
+        is_verbose: AtomicBool::new(false),
+    };
+    let max_level = logger.max_level();
     let spawned = thread::Builder::new()
         .name("log".into())
-        .spawn(move || write(&lines));
-    if spawned.is_err() || LINES.set(sender).is_err() {
+        .spawn(move || write(&queue, format));
+    if spawned.is_err() || LOGGER.set(logger).is_err() {
         return Err("the log cannot be started".into());
     }
-    Builder::new()
-        .parse_filters(filter)
-        .filter_module(DUMPS, LevelFilter::Debug)
-        .format_indent(None)
-        .target(Target::Pipe(Box::new(Queue)))
-        .write_style(WriteStyle::Never)
-        .init();
-    Ok(())
+    log::set_max_level(max_level);
+    let logger = LOGGER.get().ok_or("the log cannot be started")?;
+    log::set_logger(logger).map_err(|e| e.to_string())
+}
+
+/// Logs an event with counters, of which each is a key.
+pub fn log_counters(event: &str, counters: &[(&str, u64)], says: fmt::Arguments<'_>) {
+    let event = std::iter::once(("event", Value::from(event)));
+    let counters = counters.iter().map(|(name, n)| (*name, Value::from(*n)));
+    let keys: Vec<_> = event.chain(counters).collect();
+    let record = Record::builder()
+        .level(Level::Info)
+        .target(module_path!())
+        .args(says)
+        .key_values(&keys)
+        .build();
+    log::logger().log(&record);
+}
+
+/// Turns the verbose log on, or off again. Answers the filter that is in force now.
+pub fn toggle_verbose() -> Option<String> {
+    LOGGER.get()?.toggle_verbose()
 }
 
 /// Waits, a little, until what was logged is written. To be called before the process ends.
 pub fn flush() {
     let (reply, done) = bounded(1);
-    if let Some(lines) = LINES.get()
-        && lines.send(Line::Flush(reply)).is_ok()
+    if let Some(logger) = LOGGER.get()
+        && logger.lines.send(Line::Flush(reply)).is_ok()
     {
         let _ = done.recv_timeout(FLUSH);
     }
 }
 
-/// Takes each record as one `write`.
-struct Queue;
+fn read_filter(filter: &str) -> Result<Filter, String> {
+    let mut builder = env_filter::Builder::new();
+    builder.try_parse(filter).map_err(|e| e.to_string())?;
+    Ok(builder.filter_module(DUMPS, LevelFilter::Debug).build())
+}
 
-impl Write for Queue {
-    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        let mut text = record.to_vec();
-        // A line may tell what others have sent. That must not look like a line of ours.
-        let end = text.len().saturating_sub(1);
-        for byte in &mut text[..end] {
-            if byte.is_ascii_control() {
-                *byte = b'?';
-            }
+impl Logger {
+    fn max_level(&self) -> LevelFilter {
+        self.with_filter(Filter::filter)
+    }
+
+    fn with_filter<T>(&self, look: impl FnOnce(&Filter) -> T) -> T {
+        look(&self.filter.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn toggle_verbose(&self) -> Option<String> {
+        let is_verbose = !self.is_verbose.fetch_xor(true, Ordering::Relaxed);
+        let text = match is_verbose {
+            true => format!("{},{VERBOSE}", self.usual),
+            false => self.usual.clone(),
+        };
+        // It was readable at the start.
+        let filter = read_filter(&text).ok()?;
+        *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
+        log::set_max_level(self.max_level());
+        Some(text)
+    }
+
+    /// Whether there was room for it.
+    fn enqueue(&self, text: Vec<u8>) -> bool {
+        let has_room = QUEUED.fetch_add(1, Ordering::Relaxed) < QUEUE;
+        let sent = has_room && self.lines.send(Line::Text(text)).is_ok();
+        if !sent {
+            QUEUED.fetch_sub(1, Ordering::Relaxed);
         }
-        if !enqueue(text) {
+        sent
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.with_filter(|filter| filter.enabled(metadata))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.with_filter(|filter| filter.matches(record)) {
+            return;
+        }
+        let text = self.format.line(record, SystemTime::now());
+        if !self.enqueue(text) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(record.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    fn flush(&self) {}
 }
 
-/// Whether there was room for it.
-fn enqueue(text: Vec<u8>) -> bool {
-    let Some(lines) = LINES.get() else {
-        return false;
-    };
-    let has_room = QUEUED.fetch_add(1, Ordering::Relaxed) < QUEUE;
-    let sent = has_room && lines.send(Line::Text(text)).is_ok();
-    if !sent {
-        QUEUED.fetch_sub(1, Ordering::Relaxed);
-    }
-    sent
-}
-
-fn write(lines: &Receiver<Line>) {
+fn write(lines: &Receiver<Line>, format: LogFormat) {
     let mut out = io::stderr();
     for line in lines {
         // A closed standard error is no reason to stop delivering.
@@ -116,10 +176,7 @@ fn write(lines: &Receiver<Line>) {
         };
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            let _ = writeln!(
-                out,
-                "{dropped} log lines dropped: standard error was not read"
-            );
+            let _ = out.write_all(&format.dropped(dropped, SystemTime::now()));
         }
     }
 }

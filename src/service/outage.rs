@@ -81,8 +81,10 @@ impl OutageTracker {
             false => error.code().to_owned(),
         };
         if !common.told.contains(&kind) && common.told.len() < MAX_TOLD {
+            let says = error.to_string();
             warn!(
-                "{}: trouble ({}): {error}; trying again",
+                event = "trouble", with = self.what, part = self.who, error = says.as_str();
+                "{}: trouble ({}): {says}; trying again",
                 self.what, self.who
             );
             common.told.push(kind);
@@ -104,8 +106,13 @@ impl OutageTracker {
         if let Some(since) = common.since.take() {
             common.told.clear();
             let length = Duration::from_millis(since.elapsed().as_millis() as u64);
+            let seconds = length.as_secs_f64();
             let length = humantime::format_duration(length);
-            info!("{}: back after {length}", self.what);
+            info!(
+                event = "trouble_over", with = self.what, seconds = seconds;
+                "{}: back after {length}",
+                self.what
+            );
         }
     }
 

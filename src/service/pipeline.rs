@@ -250,16 +250,19 @@ impl Pipeline {
             stuck,
         };
         let (s, kept) = (&summary.last.stats, summary.ledger.letters);
+        let lost = summary.ledger.lost.len() + stuck;
         info!(
+            event = "drain_done", delivered = s.delivered, parked = s.parked,
+            deferred = s.deferred, appended = s.appended, dead_letters = kept, lapsed = s.lapsed,
+            duplicates = s.duplicates, lost = lost;
             "drain: done: delivered={} parked={} deferred={} appended={} dead letters kept={kept} lapsed={} \
-             duplicates={} lost={}",
+             duplicates={} lost={lost}",
             s.delivered,
             s.parked,
             s.deferred,
             s.appended,
             s.lapsed,
             s.duplicates,
-            summary.ledger.lost.len() + stuck,
         );
         if summary.ledger.again > 0 {
             warn!(
@@ -270,15 +273,17 @@ impl Pipeline {
         let gaps = &summary.last.gaps;
         if gaps.losses > 0 {
             error!(
+                event = "lost", gaps = gaps.losses;
                 "lost: what was published in {} gaps of the subscription; see above",
                 gaps.losses
             );
         }
         if stuck > 0 {
-            error!("lost: {stuck} attempts did not end within the drain");
+            error!(event = "lost", count = stuck; "lost: {stuck} attempts did not end within the drain");
         }
         if !summary.ledger.lost.is_empty() {
-            error!("lost: {}", summary.ledger.lost.join(" "));
+            let ids = summary.ledger.lost.join(" ");
+            error!(event = "lost", ids = ids.as_str(); "lost: {ids}");
         }
         summary
     }

@@ -1,5 +1,6 @@
 //! Signals: the first SIGTERM or SIGINT begins the drain, a second ends the process at once,
-//! SIGUSR1 logs a snapshot, SIGHUP reads the endpoints file again.
+//! SIGUSR1 logs a snapshot, SIGUSR2 makes the log verbose or usual again, SIGHUP reads the endpoints
+//! file again.
 //!
 //! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
 //! place the process also ends as PID 1 of a container, where the defaults do nothing.
@@ -12,7 +13,7 @@ use std::thread;
 
 use log::{info, warn};
 use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::service::control::Commands;
@@ -55,7 +56,7 @@ fn messages() -> SigSet {
 /// Starts to listen. Must come before anything that may take long.
 pub fn listen(commands: Commands, reload: Reload) -> io::Result<Drain> {
     let (trigger, drain) = drain(commands.waker());
-    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || serve(signals, Some(trigger), &commands, &reload))?;
@@ -72,9 +73,18 @@ fn serve(
     for signal in signals.forever() {
         match signal {
             SIGUSR1 => match commands.snapshot() {
-                Some(snapshot) => info!("snapshot: {snapshot}"),
+                Some(snapshot) => {
+                    let counters = snapshot.counters();
+                    let says = format_args!("snapshot: {snapshot}");
+                    logging::log_counters("snapshot", &counters, says);
+                }
                 None => info!("snapshot: the service is not running yet, or no longer"),
             },
+            SIGUSR2 => {
+                if let Some(filter) = logging::toggle_verbose() {
+                    info!("SIGUSR2: the log's filter is {filter:?} now");
+                }
+            }
             SIGHUP => reload(),
             _ => match trigger.take() {
                 Some(trigger) => {

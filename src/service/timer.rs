@@ -340,7 +340,7 @@ impl Run {
                 // It panicked, which its join tells.
                 Err(TrySendError::Disconnected(Some(record))) => {
                     if let Some(name) = record.loss() {
-                        error!("lost: {name}");
+                        error!(event = "lost", ids = name.as_str(); "lost: {name}");
                     }
                 }
                 _ => self.paid = 0,

@@ -37,6 +37,7 @@ mod limits;
 mod listen_cli;
 mod listening;
 mod logins;
+mod logs;
 mod moves;
 mod names;
 mod nothing_shown;

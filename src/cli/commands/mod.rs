@@ -32,7 +32,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let quiet = matches!(cli.command, Command::Demo(_));
     let default = if quiet { "error" } else { "info" };
     let filter = cli.log.as_deref().unwrap_or(default);
-    if let Err(e) = logging::start(filter) {
+    if let Err(e) = logging::start(filter, cli.log_format) {
         return bad_config(format!(
             "--log {filter:?}: {e}; it must be a level, or a filter such as warn,outhook=debug"
         ));

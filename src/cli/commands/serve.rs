@@ -96,8 +96,11 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
 
 /// What is running, and what its workers allow.
 fn tell_start(config: &DeliveryConfig, redis: &Redis) {
+    let at = redis.to_string();
     info!(
-        "outhook {} starts: {} workers, Redis at {redis}",
+        event = "start", version = env!("CARGO_PKG_VERSION"), workers = config.workers,
+        redis = at.as_str();
+        "outhook {} starts: {} workers, Redis at {at}",
         env!("CARGO_PKG_VERSION"),
         config.workers
     );

@@ -236,7 +236,11 @@ impl Subscriber {
         }
         if is_more && session.is_listening(&self.keys.control) {
             let names = session.names(&self.keys.control);
-            info!("ready: subscribed to {names} at {}", self.redis);
+            info!(
+                event = "ready", channels = names.as_str();
+                "ready: subscribed to {names} at {}",
+                self.redis
+            );
         }
         if session.is_listening(&self.keys.control) && !was_listening {
             let run_id = session.observer.run_id(CHECK_ANSWER);
@@ -290,7 +294,11 @@ impl Subscriber {
             return;
         };
         let names = self.channels.join(", ");
-        warn!("not subscribed to {names} for {gap}");
+        let seconds = gap.length.as_secs_f64();
+        warn!(
+            event = "gap", channels = names.as_str(), seconds = seconds, loss = gap.is_loss;
+            "not subscribed to {names} for {gap}"
+        );
         self.commands.give(Command::Gap(gap.length, gap.is_loss));
     }
 

@@ -140,7 +140,8 @@ impl Consumer {
         let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
         let mut entries = Entries::open(redis, keys, Stream::Messages, &self.name, limit)?;
         if std::mem::take(first) {
-            info!("ready: consuming {} as {}", self.keys.messages, self.name);
+            let stream = &*self.keys.messages;
+            info!(event = "ready", stream = stream; "ready: consuming {stream} as {}", self.name);
             for sentence in entries.advice() {
                 warn!("{sentence}");
             }

@@ -136,10 +136,8 @@ impl Takeover {
         let swept = entries.sweep(self.lease, &self.cursor, self.batch)?;
         self.tell_vanished(&swept.vanished);
         if !swept.entries.is_empty() {
-            info!(
-                "took over {} entries of dead consumers",
-                swept.entries.len()
-            );
+            let count = swept.entries.len();
+            info!(event = "took_over", count = count; "took over {count} entries of dead consumers");
         }
         hand_on(entries, swept.entries, asked)?;
         self.cursor = swept.cursor;
@@ -200,6 +198,7 @@ impl Takeover {
         }
         if count > 0 {
             info!(
+                event = "took_over", count = count, from = peer.name.as_str();
                 "took over {count} entries of {}, which had been silent for {:.0?}",
                 peer.name, peer.silent
             );

@@ -7,11 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use log::info;
-
 use super::Run;
 use crate::delivery::record::Record;
 use crate::scheduler::Now;
+use crate::service::logging::log_counters;
 
 /// How long attempts that were cut may take to come back, and sources to end, before they are
 /// given up. Longer than the consumer's longest read.
@@ -73,7 +72,9 @@ impl Run {
                 // Nothing more is to come back, so that source ends.
                 self.timer.wants = None;
                 self.timer.scheduler.drain(until, now);
-                info!("drain: begins: {}", self.snapshot());
+                let snapshot = self.snapshot();
+                let says = format_args!("drain: begins: {snapshot}");
+                log_counters("drain_begins", &snapshot.counters(), says);
             }
             Phase::Draining(until) if now.mono >= until => {
                 self.ending.phase = Phase::Cut(until + CUT_GRACE);

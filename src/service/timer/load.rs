@@ -9,10 +9,17 @@ use crate::scheduler::{Load, LoadEvent};
 /// Logs one line.
 pub fn log_event(event: &LoadEvent) {
     match event {
-        LoadEvent::Saturated(load) => warn!("{}", describe(load)),
-        LoadEvent::Relieved { lasted } => {
-            info!("workers: free again, after {}", whole_seconds(*lasted));
-        }
+        LoadEvent::Saturated(load) => warn!(
+            event = "workers_busy", seconds = load.lasted.as_secs(), workers = load.workers,
+            busy = load.busy, queued = load.queued;
+            "{}",
+            describe(load)
+        ),
+        LoadEvent::Relieved { lasted } => info!(
+            event = "workers_free", seconds = lasted.as_secs();
+            "workers: free again, after {}",
+            whole_seconds(*lasted)
+        ),
     }
 }
 

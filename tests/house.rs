@@ -141,11 +141,18 @@ fn decisions_are_pure_and_edges_know_nothing_of_them() {
 
 #[test]
 fn of_the_resolver_only_its_edge_has_sockets_files_threads_and_a_clock() {
-    let edge = ["mod", "edge", "stream", "files", "system", "waiter"];
+    let edge = [
+        "mod",
+        "event_loop",
+        "tcp",
+        "watched_files",
+        "getaddrinfo",
+        "waiter",
+    ];
     let mut pure = 0;
     for (path, text) in sources().iter().filter(|(p, _)| !is_test(p)) {
         let name = path.file_stem().unwrap().to_str().unwrap();
-        let here = path.parent().unwrap().ends_with("http/names");
+        let here = path.parent().unwrap().ends_with("http/resolver");
         if !here || edge.contains(&name) {
             continue;
         }
@@ -170,13 +177,16 @@ const CONNECTS: &[(&str, &str)] = &[
         "nobody: it sees whether an address is this machine's",
     ),
     (
-        "http/socket.rs",
+        "http/connection/socket.rs",
         "receivers, with what the guard has checked",
     ),
-    ("http/connect.rs", "nobody: it sees whether there are ports"),
-    ("http/names/edge.rs", "name servers"),
-    ("http/names/stream.rs", "name servers"),
-    ("http/names/system.rs", "nobody: it looks up"),
+    (
+        "http/connection/dialer.rs",
+        "nobody: it sees whether there are ports",
+    ),
+    ("http/resolver/event_loop.rs", "name servers"),
+    ("http/resolver/tcp.rs", "name servers"),
+    ("http/resolver/getaddrinfo.rs", "nobody: it looks up"),
     ("store/socket.rs", "Redis"),
     ("service/receiver.rs", "itself, to wake up"),
 ];
@@ -214,22 +224,22 @@ fn nothing_connects_around_the_address_guard() {
     // One function connects to receivers, and takes nothing but what the guard has checked.
     let socket = &all
         .iter()
-        .find(|(name, _)| name == "http/socket.rs")
+        .find(|(name, _)| name == "http/connection/socket.rs")
         .unwrap()
         .1;
     assert_eq!(socket.matches(".connect(").count(), 1);
     assert!(socket.contains("pub fn connecting(\n        ip: Checked,\n        port: u16,"));
-    assert_eq!(who(&["Socket::connecting("]), ["http/connect.rs"]);
+    assert_eq!(who(&["Socket::connecting("]), ["http/connection/dialer.rs"]);
     // To a proxy too, which no message names; what it is to lead to has been checked before.
-    let mut dials = who(&["connect::connect"]);
+    let mut dials = who(&["dialer::connect"]);
     dials.sort_unstable();
-    assert_eq!(dials, ["http/opening.rs", "http/proxy/mod.rs"]);
+    assert_eq!(dials, ["http/exchange/opener.rs", "http/proxy/mod.rs"]);
     assert_eq!(who(&["Guard::open()"]), ["http/proxy/mod.rs"]);
     assert_eq!(who(&["Checked("]), ["trust/guard/mod.rs"]);
     // And every exchange asks before it takes a connection or makes one.
     let opening = &all
         .iter()
-        .find(|(name, _)| name == "http/opening.rs")
+        .find(|(name, _)| name == "http/exchange/opener.rs")
         .unwrap()
         .1;
     for word in [
@@ -239,7 +249,7 @@ fn nothing_connects_around_the_address_guard() {
     ] {
         assert!(opening.contains(word), "{word}");
     }
-    assert_eq!(who(&["pool.take("]), ["http/opening.rs"]);
+    assert_eq!(who(&["pool.take("]), ["http/exchange/opener.rs"]);
 }
 
 #[test]

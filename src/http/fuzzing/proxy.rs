@@ -1,8 +1,8 @@
 //! What a proxy sends before there is a way through it.
 
-use crate::http::proxy::connect::AnswerReader;
+use crate::http::proxy::http_connect::AnswerReader;
 use crate::http::proxy::socks::{Next, Talk, Target};
-use crate::http::proxy::{Blame, connect};
+use crate::http::proxy::{Blame, http_connect};
 use crate::trust::egress::Login;
 use crate::trust::secret::Secret;
 
@@ -37,7 +37,7 @@ pub fn proxy_http(bytes: &[u8]) {
     }
 }
 
-fn feed(pieces: &[&[u8]]) -> Result<(usize, Option<connect::Answer>), String> {
+fn feed(pieces: &[&[u8]]) -> Result<(usize, Option<http_connect::Answer>), String> {
     let mut reader = AnswerReader::default();
     let mut used = 0;
     for piece in pieces {

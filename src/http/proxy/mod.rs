@@ -4,10 +4,10 @@
 //! (`connect`, `socks`, `absolute`), and so is how it fares (`health`); this file is the edge, and
 //! `judging` says what came of it. Blocks until the deadlines of the exchange at the longest.
 
-mod absolute;
-pub(super) mod connect;
+mod absolute_form;
 mod health;
-mod judging;
+pub(super) mod http_connect;
+mod monitor;
 pub(super) mod socks;
 
 use std::fmt;
@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::carrier::Carrier;
-use super::connect::connect as dial_addresses;
-use super::failure::{Failure, is_timeout, short};
-use super::names::LookUpError;
-use super::stream::Stream;
-use super::tls::{OriginTls, Trust};
-use super::{Connections, Target as Destination};
 use crate::delivery::FailureKind;
+use crate::http::connection::carrier::Carrier;
+use crate::http::connection::dialer::connect as dial_addresses;
+use crate::http::connection::stream::Stream;
+use crate::http::exchange::{Connections, Target as Destination};
+use crate::http::failure::{Failure, is_timeout, short};
+use crate::http::resolver::LookUpError;
+use crate::http::tls::{OriginTls, Trust};
 use crate::trust::egress::{Egress, Kind, Proxy};
 use crate::trust::guard::Guard;
 use crate::trust::login::Blots;
@@ -122,7 +122,7 @@ impl Gate {
 
     /// A request as the proxy is to read it.
     pub fn rewrite(&self, request: &[u8], to: &Destination) -> Zeroizing<Vec<u8>> {
-        absolute::rewrite(request, &to.endpoint.origin, self.authorization())
+        absolute_form::rewrite(request, &to.endpoint.origin, self.authorization())
     }
 
     /// A connection that leads to `to`. `addresses` are its own, where it is we who look them up.
@@ -260,9 +260,9 @@ impl Gate {
     ) -> Result<(), Blame> {
         let host = to.endpoint.uri.host().unwrap_or_default();
         let authority = format!("{host}:{}", to.endpoint.port());
-        let request = connect::request(&authority, self.authorization());
+        let request = http_connect::request(&authority, self.authorization());
         carrier.write_all(&request, end).map_err(|e| broken(&e))?;
-        let mut reader = connect::AnswerReader::default();
+        let mut reader = http_connect::AnswerReader::default();
         let mut buffer = [0; 1024];
         loop {
             let n = match carrier.read(&mut buffer, end) {

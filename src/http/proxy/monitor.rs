@@ -1,0 +1,141 @@
+//! What has come of the way through a proxy: whose fault it is, what is told, and what is never shown.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use ureq::Error;
+
+use super::health::{Fault, Health, Unclear, Verdict};
+use super::{Blame, Gate, http_connect};
+use crate::delivery::FailureKind;
+use crate::http::exchange::Target;
+use crate::http::failure::{Failure, changed, short};
+use crate::http::response::head::Head;
+use crate::trust::login::Blots;
+
+impl Gate {
+    /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
+    pub fn note_answer(&self, head: &Head, to: &Target, begun: Instant) -> Result<(), Failure> {
+        let is_its_own = head.status >= 400 && head.proxy_says.is_some();
+        if !is_its_own && (head.status != 407 || !head.asks) {
+            self.succeed(to);
+            return Ok(());
+        }
+        let answer = http_connect::Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
+        match answer.blame(self.authorization.is_some()) {
+            // Its target may say the same.
+            Some(Blame::Login(text)) => Err(self.judge(Blame::Unclear(text), to, begun)),
+            Some(blame) => Err(self.judge(blame, to, begun)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the proxy reads our requests: nothing has come in answer to one, which may be its fault
+    /// or the target's.
+    pub fn note_silence(&self, failure: Failure, to: &Target, begun: Instant) -> Failure {
+        self.doubt(&failure.text, Unclear::Sent, to, begun)
+            .unwrap_or(failure)
+    }
+
+    /// Whether it may be tried; and whether that ends an outage, perhaps.
+    pub(super) fn ask(&self, to: &Target, now: Instant, until: Instant) -> Result<bool, Failure> {
+        let asked = self.health().ask(&to.endpoint.origin, now, until);
+        asked.map_err(|(again, text)| self.postponed(again, &text))
+    }
+
+    pub(super) fn succeed(&self, to: &Target) {
+        let over = self.health().succeed(&to.endpoint.origin, Instant::now());
+        if let Some(length) = over {
+            info!("proxy {self}: back after {}", short(length));
+        }
+    }
+
+    /// The failure of an attempt that began then.
+    pub(super) fn judge(&self, blame: Blame, to: &Target, begun: Instant) -> Failure {
+        let (text, kind) = match blame {
+            Blame::Target(kind, text) => {
+                self.succeed(to);
+                return Failure::new(kind, self.blots.hide_in(text));
+            }
+            Blame::Own(text) => return self.fail(&self.blots.hide_in(text), true, begun),
+            Blame::Unclear(text) => (self.blots.hide_in(text), Unclear::Unled),
+            Blame::Login(text) => (self.blots.hide_in(text), Unclear::Login),
+        };
+        self.doubt(&text, kind, to, begun).unwrap_or_else(|leads| {
+            let text = match leads {
+                true => format!("the proxy leads to others, but here: {text}"),
+                false => format!("for long now: {text}"),
+            };
+            Failure::new(FailureKind::Connect, text)
+        })
+    }
+
+    /// The failure of one that began then, by the proxy's own fault.
+    pub(super) fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
+        let advice = self.health().fail(text, reached, begun, Instant::now());
+        if advice.tell {
+            self.tell(format_args!("{text}; what goes through it waits"));
+        }
+        self.postponed(advice.again, text)
+    }
+
+    /// The failure, if it may be the proxy's. If it is the target's, whether others are led.
+    fn doubt(
+        &self,
+        text: &str,
+        kind: Unclear,
+        to: &Target,
+        begun: Instant,
+    ) -> Result<Failure, bool> {
+        let origin = &to.endpoint.origin;
+        let fault = Fault { text, kind };
+        let verdict = self.health().doubt(origin, fault, begun, Instant::now());
+        match verdict {
+            Verdict::Target { leads } => Err(leads),
+            Verdict::Proxy(advice) => {
+                if advice.tell {
+                    self.tell(format_args!("{text}; what goes to {origin} waits"));
+                }
+                Ok(self.postponed(advice.again, text))
+            }
+        }
+    }
+
+    fn tell(&self, trouble: fmt::Arguments<'_>) {
+        if !self.closed.load(Ordering::SeqCst) {
+            warn!("proxy {self}: trouble: {trouble}");
+        }
+    }
+
+    pub(super) fn postponed(&self, again: Duration, text: &str) -> Failure {
+        Failure::new(
+            FailureKind::Proxy { again },
+            format!("proxy {self}: {text}"),
+        )
+    }
+
+    /// Blots our login out of what is said: some repeat the request in their answers.
+    pub fn blots(&self) -> &Blots {
+        &self.blots
+    }
+
+    /// An error of an exchange, with whom it went through, unless it is that one's own.
+    pub fn name_in(&self, e: Error) -> Error {
+        changed(e, |failure| {
+            // Neither what is its own, nor what it was never asked for.
+            let is_others =
+                failure.kind != FailureKind::Refused && failure.kind.postponed().is_none();
+            if is_others {
+                let text = self.blots.hide_in(std::mem::take(&mut failure.text));
+                failure.text = format!("through {self}: {text}");
+            }
+        })
+    }
+
+    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

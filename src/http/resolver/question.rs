@@ -1,0 +1,223 @@
+//! One of the two questions of a look-up: who is asked when, until there is an answer. Pure.
+//!
+//! Datagrams go out after 0, 1, 2, 4, 8 … times a short pause, to one server after the other, until the time is over that glibc would take; an answer to any of them counts. A
+//! server that refuses is passed over at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::evictor::zone;
+use super::name_servers::{Net, StreamId};
+use super::packet::{Found, Query, Reply};
+use super::source_ports::{Ask, Token};
+
+/// From this datagram on it is tried without EDNS, which some firewalls swallow.
+const PLAIN_FROM: u32 = 4;
+
+/// What a server has said, if it was no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    Nothing,
+    Said(&'static str),
+    Unreachable(String),
+    /// Bytes that are no answer.
+    Garbage,
+    /// It was not asked, as the system had no socket for that.
+    NoSocket(String),
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    Found(Found),
+    NoAddress(Option<Duration>),
+    NoName(Option<Duration>),
+    Failed,
+}
+
+/// What all questions of one look-up have in common.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is looked up, which says whose it is.
+    pub name: Arc<str>,
+    /// In the order in which they are asked.
+    pub servers: Arc<[SocketAddr]>,
+    pub attempts: u32,
+    pub first_resend: Duration,
+    pub use_vc: bool,
+}
+
+#[derive(Debug)]
+pub struct Question {
+    query: Query,
+    pub part: Option<Part>,
+    next_send: Option<Instant>,
+    sends: u32,
+    refusals: u32,
+    /// The server whose turn it is.
+    turn: usize,
+    edns: bool,
+    tokens: Vec<(SocketAddr, Token)>,
+    stream: Option<StreamId>,
+    /// What a truncated answer held: better than nothing.
+    rest: Option<Found>,
+}
+
+impl Question {
+    pub fn new(query: Query, now: Instant) -> Question {
+        Question {
+            query,
+            part: None,
+            next_send: Some(now),
+            sends: 0,
+            refusals: 0,
+            turn: 0,
+            edns: true,
+            tokens: Vec::new(),
+            stream: None,
+            rest: None,
+        }
+    }
+
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.part.is_none()
+    }
+
+    pub fn next_send(&self) -> Option<Instant> {
+        self.next_send.filter(|_| self.is_open())
+    }
+
+    /// Sends what is due. Answers the server that was asked.
+    pub fn send_due(
+        &mut self,
+        ask: Ask,
+        plan: &Plan,
+        now: Instant,
+        net: &mut Net,
+    ) -> Option<SocketAddr> {
+        if self.next_send().is_none_or(|due| due > now) {
+            return None;
+        }
+        let server = plan.servers[self.turn % plan.servers.len()];
+        self.turn += 1;
+        // After 1, 2, 4 … times the pause since the beginning: the pauses are 1, 1, 2, 4 …
+        let pauses = 1 << self.sends.saturating_sub(1).min(8);
+        self.next_send = Some(now + plan.first_resend * pauses);
+        self.sends += 1;
+        if plan.use_vc {
+            self.ask_by_stream(ask, server, plan, net);
+            return Some(server);
+        }
+        let edns = self.edns && self.sends < PLAIN_FROM;
+        let known = self
+            .tokens
+            .iter()
+            .find(|(s, _)| *s == server)
+            .map(|(_, t)| *t);
+        let sent = net.send(ask, &self.query, (server, known), edns, now);
+        if let (Some(token), None) = (sent, known) {
+            self.tokens.push((server, token));
+        }
+        Some(server)
+    }
+
+    /// Takes in what a server has answered. What is to be said of the server, if anything.
+    pub fn hear(
+        &mut self,
+        ask: Ask,
+        (server, by_stream): (SocketAddr, bool),
+        reply: Reply,
+        (plan, now): (&Plan, Instant),
+        net: &mut Net,
+    ) -> Option<Word> {
+        if by_stream {
+            self.drop_stream(net);
+        }
+        match reply {
+            Reply::Found(found) => self.finish(Part::Found(found), net),
+            Reply::NoAddress { ttl } => self.finish(Part::NoAddress(ttl), net),
+            Reply::NoName { ttl } => self.finish(Part::NoName(ttl), net),
+            Reply::Truncated(rest) => {
+                self.rest = rest.or(self.rest.take());
+                if by_stream {
+                    return self.refuse(Word::Said("too much for TCP"), plan, now, net);
+                }
+                self.ask_by_stream(ask, server, plan, net);
+            }
+            Reply::NotUnderstood if self.edns => {
+                self.edns = false;
+                net.mark_old(server);
+                self.turn = plan.servers.iter().position(|s| *s == server).unwrap_or(0);
+                self.next_send = Some(now);
+            }
+            Reply::NotUnderstood => return self.refuse(Word::Said("FORMERR"), plan, now, net),
+            Reply::Refused(word) => return self.refuse(Word::Said(word), plan, now, net),
+        }
+        None
+    }
+
+    /// A server that could not be reached, by datagram or by TCP.
+    pub fn miss(
+        &mut self,
+        word: Word,
+        by_stream: bool,
+        (plan, now): (&Plan, Instant),
+        net: &mut Net,
+    ) -> Option<Word> {
+        if by_stream {
+            self.drop_stream(net);
+        }
+        if !self.is_open() {
+            return None;
+        }
+        self.refuse(word, plan, now, net)
+    }
+
+    /// The time is over.
+    pub fn give_up(&mut self, net: &mut Net) {
+        if self.is_open() {
+            let part = self.rest.take().map_or(Part::Failed, Part::Found);
+            self.finish(part, net);
+        }
+    }
+
+    /// Ends the question; what still comes for it is nobody's.
+    pub fn finish(&mut self, part: Part, net: &mut Net) {
+        self.part = Some(part);
+        self.drop_stream(net);
+        for (_, token) in std::mem::take(&mut self.tokens) {
+            net.ports.close(token);
+        }
+    }
+
+    /// Goes on to the next server; after a whole round of refusals, a little later.
+    fn refuse(&mut self, word: Word, plan: &Plan, now: Instant, net: &mut Net) -> Option<Word> {
+        self.refusals += 1;
+        let round = plan.servers.len() as u32;
+        if self.rest.is_some() || self.refusals >= plan.attempts * round {
+            self.give_up(net);
+        } else if self.refusals.is_multiple_of(round) {
+            self.next_send = Some(now + plan.first_resend / 4);
+        } else {
+            self.next_send = Some(now);
+        }
+        Some(word)
+    }
+
+    fn ask_by_stream(&mut self, ask: Ask, server: SocketAddr, plan: &Plan, net: &mut Net) {
+        if self.stream.is_none() {
+            self.stream = Some(net.connect(ask, &self.query, server, zone(&plan.name)));
+        }
+    }
+
+    fn drop_stream(&mut self, net: &mut Net) {
+        if let Some(stream) = self.stream.take() {
+            net.disconnect(stream);
+        }
+    }
+}

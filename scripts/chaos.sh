@@ -29,6 +29,6 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 for ((n = 0; n < runs; n++)); do
-    OUTHOOK_CHAOS_SEED=$((seed + n)) OUTHOOK_CHAOS_SECONDS=$seconds \
+    OUTHOOK_SEED=$((seed + n)) OUTHOOK_CHAOS_SECONDS=$seconds \
         cargo test --locked --test it -- --nocapture chaos::
 done

@@ -15,6 +15,10 @@ mod message;
 mod scheduler;
 mod trust;
 
+#[cfg(test)]
+#[path = "../tests/it/support/dice.rs"]
+mod dice;
+
 // What must hold for any bytes: for tests and the crate in `fuzz/`, and in nothing that ships.
 #[cfg(any(test, feature = "fuzzing"))]
 #[path = "../fuzz/oracles/mod.rs"]

@@ -167,6 +167,7 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::{Dice, seeds};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -218,54 +219,48 @@ mod tests {
     #[test]
     fn whatever_happens_it_is_said_when_it_is_so_and_seldom() {
         let start = Instant::now();
-        for seed in 1..=200u64 {
-            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mut next = move |below: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % below
-            };
+        for seed in seeds(1..201) {
+            let mut dice = Dice::new(seed);
             let mut s = Saturation::default();
             let (mut now, mut since, mut state) = (start, start, false);
             let (mut in_episode, mut last, mut said) = (false, None::<Instant>, 0);
             for step in 0..500 {
+                dice.step();
                 // As the timer: it comes at the deadline at the latest.
-                let step_ms = next([20, 3000, 40_000][(seed % 3) as usize]);
+                let step_ms = dice.below([20, 3000, 40_000][(seed % 3) as usize]);
                 let later = now + Duration::from_millis(step_ms);
                 now = s.deadline().map_or(later, |at| later.min(at));
-                let all_busy = next(100) < [50, 95, 20][(seed / 3 % 3) as usize];
+                let all_busy = dice.below(100) < [50, 95, 20][(seed / 3 % 3) as usize];
                 if all_busy != state || step == 0 {
                     (state, since) = (all_busy, now);
                 }
                 let stable = now - since >= LONG;
                 let event = s.observe(all_busy, 0, now);
-                let context = format!("seed {seed}, step {step}: {event:?}");
                 match &event {
                     None => {
-                        assert!(!(stable && all_busy && !in_episode), "{context}");
-                        assert!(!(stable && !all_busy && in_episode), "{context}");
+                        assert!(!(stable && all_busy && !in_episode), "{event:?}");
+                        assert!(!(stable && !all_busy && in_episode), "{event:?}");
                     }
                     Some(Event::Saturated { .. }) => {
-                        assert!(all_busy && (in_episode || stable), "{context}");
+                        assert!(all_busy && (in_episode || stable), "{event:?}");
                         in_episode = true;
                         said += 1;
                     }
                     Some(Event::Relieved { .. }) => {
-                        assert!(!all_busy && stable && in_episode, "{context}");
+                        assert!(!all_busy && stable && in_episode, "{event:?}");
                         in_episode = false;
                     }
                 }
                 if event.is_some() {
                     let apart = last.is_none_or(|last| now - last >= LONG);
-                    assert!(apart, "{context}");
+                    assert!(apart, "{event:?}");
                     last = Some(now);
                 }
                 // Or the timer would spin.
-                assert!(s.deadline().is_none_or(|at| at > now), "{context}");
+                assert!(s.deadline().is_none_or(|at| at > now), "{event:?}");
             }
             let most = (now - start).as_secs() / 20 + 1;
-            assert!(said <= most, "seed {seed}: {said} of {most}");
+            assert!(said <= most, "{said} of {most}");
         }
     }
 }

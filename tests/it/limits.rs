@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::support::dice::Dice;
 use crate::support::receiver::{Receiver, Request, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Service, serve};
@@ -197,19 +198,14 @@ fn a_rule_that_comes_with_a_reload_holds_and_one_that_goes_does_not() {
 #[test]
 fn whatever_replicas_ask_the_lender_lends_no_more_than_there_is() {
     let redis = Redis::start();
-    let (limit, mut seed) = (5, 12345u64);
+    let (limit, mut dice) = (5, Dice::usual(1));
     let mut held = [0i64; 7];
     let mut places: Vec<(f64, f64, f64)> = Vec::new();
-    let mut below = |n: u64| {
-        seed = seed
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (seed >> 33) % n
-    };
     for _ in 0..3000 {
-        let who = below(7) as usize;
-        let keep = below(held[who] as u64 + 1).max(held[who] as u64 / 2);
-        let (wanted, starts) = (keep + below(6), below(4));
+        dice.step();
+        let who = dice.index(7);
+        let keep = dice.below(held[who] as u64 + 1).max(held[who] as u64 / 2);
+        let (wanted, starts) = (keep + dice.below(6), dice.below(4));
         let words = format!("r{who} 60000 250000 400000 {limit} {keep} {wanted} 1000 {starts}");
         let time = || {
             let (seconds, micros): (u64, u64) = redis.command(&["TIME"]);

@@ -156,6 +156,7 @@ fn asked(said: &str, has_login: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     #[test]
     fn the_request_has_all_and_no_more() {
@@ -231,21 +232,20 @@ mod tests {
 
     #[test]
     fn each_answer_is_blamed_on_whom_it_says_and_whoever_cuts_it_up() {
-        let seed: u64 = 7;
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut below = |n| numbers.usize(..n);
+        let mut dice = Dice::usual(7);
         for (text, whose, words) in ANSWERS {
-            for round in 0..200 {
+            for _ in 0..200 {
+                dice.step();
                 let bytes = [text.as_bytes(), b"\x16\x03rest"].concat();
                 let (mut reader, mut at, mut found) = (AnswerReader::default(), 0, None);
                 while found.is_none() {
-                    let n = (1 + below(40)).min(bytes.len() - at);
+                    let n = (1 + dice.index(40)).min(bytes.len() - at);
                     let (used, answer) = reader.feed(&bytes[at..at + n]).unwrap();
                     assert!(answer.is_some() || used == n);
                     at += used;
                     found = answer;
                 }
-                assert_eq!(at, text.len(), "seed {seed}, round {round}: {text:?}");
+                assert_eq!(at, text.len(), "{text:?}");
                 let (got, said) = match found.unwrap().blame(false) {
                     None => ('-', String::new()),
                     Some(Blame::Unclear(said)) => ('p', said),

@@ -232,6 +232,7 @@ fn not_socks(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::{Dice, seeds};
     use crate::trust::secret::Secret;
 
     fn login() -> Login {
@@ -247,16 +248,14 @@ mod tests {
         to: Target<'_>,
         login: Option<&Login>,
         says: &[u8],
-        seed: u64,
+        dice: &mut Dice,
     ) -> (Vec<Vec<u8>>, Result<usize, Blame>) {
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut below = |n| numbers.usize(..n);
         let (mut talk, first) = Talk::new(to, 0x1bb, login);
         let (mut sent, mut at) = (vec![first.to_vec()], 0);
         loop {
             let wants = talk.wants();
-            let n = (1 + below(wants)).min(says.len() - at);
-            assert!(n > 0, "seed {seed}: it wants {wants} more");
+            let n = (1 + dice.index(wants)).min(says.len() - at);
+            assert!(n > 0, "it wants {wants} more");
             match talk.feed(&says[at..at + n]) {
                 Err(blame) => return (sent, Err(blame)),
                 Ok(Next::Send(bytes)) => sent.push(bytes.to_vec()),
@@ -283,18 +282,20 @@ mod tests {
             &[5, 0, 0, 3, 3, b'a', b'b', b'c', 1, 2],
             &[5, 0, 0, 3, 0, 1, 2],
         ];
-        for (round, end) in (0..400).flat_map(|round| done.map(|end| (round, end))) {
+        let mut dice = Dice::usual(1);
+        for end in (0..400).flat_map(|_| done) {
+            dice.step();
             let says = [&[5, 0], end, b"SSH-2.0"].concat();
-            let (sent, left) = play(v4, None, &says, round);
+            let (sent, left) = play(v4, None, &says, &mut dice);
             assert_eq!(sent, [&[5, 1, 0][..], &v4_bytes]);
-            assert_eq!(left, Ok(7), "{round} {end:?}");
+            assert_eq!(left, Ok(7), "{end:?}");
             let says = [&[5, 2, 1, 0], end].concat();
-            let (sent, left) = play(v6, Some(&me), &says, round);
+            let (sent, left) = play(v6, Some(&me), &says, &mut dice);
             let auth = b"\x01\x02me\x04pass";
             assert_eq!(sent, [&[5, 2, 0, 2][..], auth, &v6_bytes]);
             assert_eq!(left, Ok(0));
             let says = [&[5, 0], end, b"x"].concat();
-            let (sent, left) = play(Target::Name("h.example"), Some(&me), &says, round);
+            let (sent, left) = play(Target::Name("h.example"), Some(&me), &says, &mut dice);
             assert_eq!(sent[1], b"\x05\x01\x00\x03\x09h.example\x01\xbb");
             assert_eq!((sent.len(), left), (2, Ok(1)));
         }
@@ -343,8 +344,8 @@ mod tests {
             (name, none, &[5, 0, 5, 8, 0, 1], 'o', "socks5://"),
             (v4, none, &[5, 0, 5, 99, 0, 1], 'u', "reply 99"),
         ] {
-            for seed in 0..50 {
-                let (_, result) = play(to, login, says, seed);
+            for seed in seeds(0..50) {
+                let (_, result) = play(to, login, says, &mut Dice::new(seed));
                 let (got, said) = match result.unwrap_err() {
                     Blame::Own(said) => ('o', said),
                     Blame::Unclear(said) => ('u', said),

@@ -99,6 +99,7 @@ pub fn zone(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::{Dice, seeds};
 
     #[test]
     fn a_zone_is_what_one_owner_has() {
@@ -134,17 +135,17 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_plain_list_over_random_steps() {
-        for seed in 0..20u64 {
-            let mut numbers = fastrand::Rng::with_seed(seed);
-            let mut random = |below| numbers.u64(..below);
+        for seed in seeds(0..20) {
+            let mut dice = Dice::new(seed);
             let (mut crowd, mut plain) = (Crowd::default(), Vec::<(String, u64)>::new());
             for step in 0..2000 {
-                if random(3) > 0 || plain.is_empty() {
-                    let zone = format!("z{}", random(5));
+                dice.step();
+                if !dice.once_in(3) || plain.is_empty() {
+                    let zone = format!("z{}", dice.below(5));
                     crowd.insert(&zone, step);
                     plain.push((zone, step));
                 } else {
-                    let (zone, member) = plain.swap_remove(random(plain.len() as u64) as usize);
+                    let (zone, member) = plain.swap_remove(dice.index(plain.len()));
                     crowd.remove(&zone, member);
                     crowd.remove(&zone, member);
                 }
@@ -156,8 +157,8 @@ mod tests {
                     .filter(|z| size(z) > 0)
                     .max_by_key(|z| (size(z), Reverse(oldest(z))))
                     .and_then(|z| oldest(&z));
-                assert_eq!(crowd.first_to_leave(), expected, "seed {seed}, step {step}");
-                assert_eq!(crowd.len(), plain.len(), "seed {seed}, step {step}");
+                assert_eq!(crowd.first_to_leave(), expected);
+                assert_eq!(crowd.len(), plain.len());
             }
         }
     }

@@ -100,6 +100,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::{Dice, seeds};
 
     fn pop_all(line: &mut Line) -> Vec<String> {
         std::iter::from_fn(|| line.pop())
@@ -142,34 +143,24 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_or_left_over_random_steps() {
-        for seed in 0..20u64 {
-            let mut numbers = fastrand::Rng::with_seed(seed);
-            let mut random = |below| numbers.u64(..below);
+        for seed in seeds(0..20) {
+            let mut dice = Dice::new(seed);
             let (mut line, mut inside) = (Line::new(30), 0);
             for step in 0..3000 {
-                match random(5) {
+                dice.step();
+                match dice.below(5) {
                     0..3 => {
-                        let name = format!("n{step}.z{}.test", random(6));
+                        let name = format!("n{step}.z{}.test", dice.below(6));
                         inside += 1 - usize::from(line.push(name.into()).is_some());
                     }
                     _ => inside -= usize::from(line.pop().is_some()),
                 }
-                assert_eq!(line.len(), inside, "seed {seed}, step {step}");
-                assert!(
-                    inside <= 30 && line.crowd.len() == inside,
-                    "seed {seed}, step {step}"
-                );
-                assert_eq!(
-                    line.turns.len(),
-                    line.zones.len(),
-                    "seed {seed}, step {step}"
-                );
+                assert_eq!(line.len(), inside);
+                assert!(inside <= 30 && line.crowd.len() == inside);
+                assert_eq!(line.turns.len(), line.zones.len());
             }
-            assert_eq!(pop_all(&mut line).len(), inside, "seed {seed}");
-            assert!(
-                line.zones.is_empty() && line.turns.is_empty(),
-                "seed {seed}"
-            );
+            assert_eq!(pop_all(&mut line).len(), inside);
+            assert!(line.zones.is_empty() && line.turns.is_empty());
         }
     }
 }

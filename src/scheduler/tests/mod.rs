@@ -9,18 +9,40 @@ mod soup;
 mod waiting_for;
 
 use super::*;
+use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::Parked;
 use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::{AttemptResult, FailureKind};
+use crate::dice::seeds;
 use crate::message::entry::EntryId;
-use model::{delivery, limits, now};
+use model::{delivery, now};
 
 const SEEDS: u64 = 100;
 const STEPS: usize = 2000;
 
+/// For examples: no store, room for all, one attempt at an endpoint at a time.
+fn limits() -> Limits {
+    Limits {
+        lanes: lane::LaneLimits {
+            window: 1,
+            backoff_base: Duration::from_millis(20),
+            backoff_max: Duration::from_millis(150),
+        },
+        schedule: RetrySchedule {
+            attempts: 4,
+            delays: Delays::Doubling {
+                base: Duration::from_millis(100),
+                max: Duration::from_millis(300),
+            },
+            jitter: 0.2,
+        },
+        ..Limits::of_one_attempt(8, 1)
+    }
+}
+
 #[test]
 fn nothing_is_lost_early_late_or_in_two_places() {
-    for seed in 0..SEEDS {
+    for seed in seeds(0..SEEDS) {
         model::run(seed, STEPS / 10 * (1 + seed as usize % 10));
     }
 }
@@ -51,11 +73,11 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
 
 #[test]
 fn bytes_bound_what_is_held_as_well_as_the_count() {
-    let mut limits = limits(1);
+    let limits = Limits {
+        max_active_bytes: 120,
+        ..limits()
+    };
     let now = now();
-    (limits.parking, limits.bridge) = (Parking::Nowhere, false);
-    limits.max_active = 100;
-    limits.max_active_bytes = 120;
     let mut s = Scheduler::new(limits, EndpointRules::default());
     s.accept(delivery("a", 1), now);
     assert!(s.has_room());
@@ -171,12 +193,13 @@ fn parked(s: &mut Scheduler) -> Vec<Parked> {
 
 /// With a store, room for a hundred, and a lease of a minute.
 fn leasing() -> Scheduler {
-    let mut limits = limits(1);
     let near_window = Duration::from_secs(30);
-    (limits.parking, limits.bridge) = (Parking::InRedis { near_window }, false);
-    (limits.workers, limits.max_active, limits.share) = (8, 100, 100);
-    (limits.max_active_bytes, limits.share_bytes) = (1 << 20, 1 << 20);
-    (limits.tells, limits.lane_by_url) = (false, false);
+    let limits = Limits {
+        parking: Parking::InRedis { near_window },
+        max_active: 100,
+        share: 100,
+        ..limits()
+    };
     Scheduler::new(limits, EndpointRules::default())
 }
 
@@ -312,7 +335,7 @@ fn forbidden() -> Attempt {
 
 #[test]
 fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
-    let (mut s, at) = (Scheduler::new(limits(8), EndpointRules::default()), now());
+    let (mut s, at) = (Scheduler::new(limits(), EndpointRules::default()), now());
     for n in 0..39 {
         s.accept(delivery(&format!("x{n}"), 1), at);
         let delivery = s.next(at).unwrap_or_else(|| panic!("closed after {n}"));

@@ -11,6 +11,7 @@ use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::{Until, Want};
 use crate::delivery::receipt::Receipt;
 use crate::delivery::{AttemptResult, DeadReason, FailureKind};
+use crate::dice::Dice;
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
@@ -19,18 +20,6 @@ use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
 use hosts::{Hope, Host};
-
-/// xorshift64*: enough for choices, and the same on every machine.
-pub(super) struct Rng(pub u64);
-
-impl Rng {
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-}
 
 /// What the model believes of one message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +63,7 @@ impl Known {
 }
 
 struct Model {
-    rng: Rng,
+    dice: Dice,
     scheduler: Scheduler,
     limits: Limits,
     start: Instant,
@@ -129,23 +118,23 @@ fn answer(status: u16, retry_after: Option<Duration>) -> AttemptResult {
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let workers = 1 + rng.below(7) as usize;
+        let mut dice = Dice::new(seed);
+        let workers = 1 + dice.below(7) as usize;
         let limits = Limits {
             workers,
             lanes: LaneLimits {
-                window: 1 + rng.below(workers as u64) as usize,
+                window: 1 + dice.below(workers as u64) as usize,
                 backoff_base: Duration::from_millis(20),
                 backoff_max: Duration::from_millis(150),
             },
             // Which URLs stand apart from their origin is tested by example.
             lane_by_url: true,
-            share: 1 + rng.below(40) as usize,
-            share_bytes: 100 + rng.below(3000) as usize,
-            max_active: 5 + rng.below(40) as usize,
-            max_active_bytes: 300 + rng.below(3000) as usize,
+            share: 1 + dice.below(40) as usize,
+            share_bytes: 100 + dice.below(3000) as usize,
+            max_active: 5 + dice.below(40) as usize,
+            max_active_bytes: 300 + dice.below(3000) as usize,
             schedule: RetrySchedule {
-                attempts: 1 + rng.below(4) as u32,
+                attempts: 1 + dice.below(4) as u32,
                 delays: Delays::Doubling {
                     base: Duration::from_millis(100),
                     max: Duration::from_millis(300),
@@ -154,15 +143,15 @@ impl Model {
             },
             timeout: Duration::from_secs(15),
             max_age: Duration::MAX,
-            parking: match rng.below(3) {
+            parking: match dice.below(3) {
                 0 => Parking::Nowhere,
                 _ => Parking::InRedis {
-                    near_window: Duration::from_millis(50 + rng.below(400)),
+                    near_window: Duration::from_millis(50 + dice.below(400)),
                 },
             },
-            tells: rng.below(4) == 0,
+            tells: dice.once_in(4),
             gone: Duration::ZERO,
-            bridge: rng.below(8) == 0,
+            bridge: dice.once_in(8),
         };
         let start = Instant::now();
         Model {
@@ -182,12 +171,12 @@ impl Model {
             attempts: 0,
             retried: 0,
             flying: Vec::new(),
-            hosts: vec![Host::default(); 1 + rng.below(6) as usize],
+            hosts: vec![Host::default(); 1 + dice.below(6) as usize],
             queued: HashMap::new(),
             rank: 0,
             horizon: None,
             over: false,
-            rng,
+            dice,
         }
     }
 
@@ -209,16 +198,17 @@ impl Model {
     }
 
     fn step(&mut self) {
-        match self.rng.below(10) {
-            0..=3 if self.rng.below(20) == 0 => self.arrive_again(),
-            0..=3 if self.rng.below(20) == 0 => self.lose_one(),
-            6..=7 if self.rng.below(60) == 0 => self.suspend(),
-            0..=3 if self.rng.below(4) == 0 => self.confirm(),
+        self.dice.step();
+        match self.dice.below(10) {
+            0..=3 if self.dice.once_in(20) => self.arrive_again(),
+            0..=3 if self.dice.once_in(20) => self.lose_one(),
+            6..=7 if self.dice.once_in(60) => self.suspend(),
+            0..=3 if self.dice.once_in(4) => self.confirm(),
             0..=3 => self.arrive(),
             4..=5 => self.hand_out(),
             6..=7 => self.answer(),
             _ => {
-                self.elapsed += Duration::from_millis(self.rng.below(60));
+                self.elapsed += Duration::from_millis(self.dice.below(60));
                 self.tick();
             }
         }
@@ -227,20 +217,20 @@ impl Model {
 
     fn arrive(&mut self) {
         let id = format!("m{}", self.states.len());
-        let (host, now) = (self.rng.below(self.hosts.len() as u64), self.now());
-        let at = [0, now.unix_ms + self.rng.below(600)][self.rng.below(8) as usize / 7];
+        let (host, now) = (self.dice.below(self.hosts.len() as u64), self.now());
+        let at = [0, now.unix_ms + self.dice.below(600)][self.dice.below(8) as usize / 7];
         let mut delivery = delivery_at(&id, host, at, now.boot);
         // A store that cannot park has no entries either.
-        if self.can_park() && self.rng.below(2) == 0 {
+        if self.can_park() && self.dice.once_in(2) {
             let ms = self.states.len() as u64;
             delivery.entry = Some(EntryId::new(ms, 0));
-            delivery.attempts_before_entry = self.rng.below(3) as u32;
-            delivery.attempts = delivery.attempts_before_entry + self.rng.below(2) as u32;
+            delivery.attempts_before_entry = self.dice.below(3) as u32;
+            delivery.attempts = delivery.attempts_before_entry + self.dice.below(2) as u32;
             delivery.reclaimed = delivery.attempts > delivery.attempts_before_entry;
         }
         // Of what is published while draining, some is late.
         let drains = self.horizon.is_some() && self.can_park();
-        delivery.is_late = drains && delivery.entry.is_none() && self.rng.below(2) == 0;
+        delivery.is_late = drains && delivery.entry.is_none() && self.dice.once_in(2);
         let known = Known {
             late: delivery.is_late,
             state: State::Ready,
@@ -356,8 +346,8 @@ impl Model {
     /// The process is stopped, or the machine sleeps, during which one clock stands still.
     fn suspend(&mut self) {
         let longest = self.near().unwrap_or_default().as_millis() as u64 * 3 + 1;
-        let length = Duration::from_millis(self.rng.below(longest));
-        match self.rng.below(2) {
+        let length = Duration::from_millis(self.dice.below(longest));
+        match self.dice.below(2) {
             0 => self.elapsed += length,
             _ => self.slept += length + self.near().unwrap_or_default() / 16,
         }
@@ -650,7 +640,7 @@ impl Model {
                 assert_eq!(delivery.notes_first(), known.asks, "{id}");
                 known.state = State::Flying;
                 self.flying.push(delivery);
-                if self.states[&id].asks && self.rng.below(20) == 0 {
+                if self.states[&id].asks && self.dice.once_in(20) {
                     self.refuse_begin();
                 }
             }
@@ -672,8 +662,8 @@ impl Model {
     }
 
     fn some_answer(&mut self) -> AttemptResult {
-        let wish = Duration::from_millis(self.rng.below(3) * 200);
-        match self.rng.below(10) {
+        let wish = Duration::from_millis(self.dice.below(3) * 200);
+        match self.dice.below(10) {
             6 if self.attempts.is_multiple_of(3) => AttemptResult::Failure {
                 kind: FailureKind::Refused,
                 text: String::new(),
@@ -703,7 +693,7 @@ impl Model {
         if self.flying.is_empty() {
             return;
         }
-        let i = self.rng.below(self.flying.len() as u64) as usize;
+        let i = self.dice.index(self.flying.len());
         let delivery = self.flying.swap_remove(i);
         let id = delivery.message.id.to_string();
         let result = self.some_answer();
@@ -717,7 +707,7 @@ impl Model {
         let is_attempt = !cut && !is_refused;
         let now = self.now();
         let made = self.states[&id].attempts + u32::from(is_attempt);
-        let took = Duration::from_millis(self.rng.below(5) * 300);
+        let took = Duration::from_millis(self.dice.below(5) * 300);
         let (host, is_entry) = (self.states[&id].host, self.states[&id].entry.is_some());
         let has_failed = self.learn(host, &result, took);
         let expected = match judge(
@@ -867,7 +857,7 @@ impl Model {
     }
 
     fn drain(&mut self) {
-        let horizon = self.now().mono + Duration::from_millis(self.rng.below(400));
+        let horizon = self.now().mono + Duration::from_millis(self.dice.below(400));
         self.horizon = Some(horizon);
         if self.can_park() {
             self.horizon = Some(self.now().mono);
@@ -942,13 +932,13 @@ pub(super) fn run(seed: u64, steps: usize) {
     }
     model.drain();
     // Some are still in flight when its time is over.
-    let slow = 1 + model.rng.below(4);
-    for _ in 0..model.rng.below(100) {
-        if model.rng.below(3) == 0 {
+    let slow = 1 + model.dice.below(4);
+    for _ in 0..model.dice.below(100) {
+        if model.dice.once_in(3) {
             model.arrive();
         }
         model.hand_out();
-        if model.rng.below(slow) == 0 {
+        if model.dice.once_in(slow) {
             model.answer();
         }
         model.elapsed += Duration::from_millis(3);
@@ -960,7 +950,7 @@ pub(super) fn run(seed: u64, steps: usize) {
         model.answer();
         model.check();
     }
-    assert_eq!(model.scheduler.active(), 0, "seed {seed}");
+    assert_eq!(model.scheduler.active(), 0);
     model.confirm();
     for host in 0..model.hosts.len() {
         let (name, now) = (format!("http://h{host}/").into(), model.now());
@@ -971,11 +961,11 @@ pub(super) fn run(seed: u64, steps: usize) {
     while let Some(due) = model.scheduler.next_deadline() {
         model.elapsed = model.elapsed.max(due - model.start);
         model.tick();
-        assert!(ticks.next() < Some(200), "seed {seed} never rests");
+        assert!(ticks.next() < Some(200), "it never rests");
     }
-    assert_eq!(model.scheduler.levels(), Levels::default(), "seed {seed}");
+    assert_eq!(model.scheduler.levels(), Levels::default());
     let over = model.states.values().all(|k| !is_active(k.state));
-    assert!(over, "seed {seed}");
+    assert!(over);
 }
 
 pub(super) fn limits(seed: u64) -> Limits {

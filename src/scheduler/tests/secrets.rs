@@ -2,12 +2,6 @@
 
 use super::*;
 
-fn bare() -> Limits {
-    let mut limits = limits(1);
-    (limits.parking, limits.bridge) = (Parking::Nowhere, false);
-    limits
-}
-
 fn fault(kind: FailureKind) -> Attempt {
     Attempt {
         at: 0,
@@ -31,7 +25,7 @@ fn without_a_store_what_cannot_be_signed_ends() {
         (FailureKind::NoSecret, true),
         (FailureKind::Unsigned, true),
     ] {
-        let (mut s, begin) = (Scheduler::new(bare(), EndpointRules::default()), now());
+        let (mut s, begin) = (Scheduler::new(limits(), EndpointRules::default()), now());
         s.accept(delivery("a", 1), begin);
         let out = s.next(begin).unwrap();
         let fate = s.finish(out, fault(kind), begin);

@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::model::{Rng, boot, delivery, limits};
+use super::model::{boot, delivery, limits};
 use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::parked::{Parked, Until, Want};
 use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::{AttemptResult, FailureKind};
+use crate::dice::{Dice, seeds};
 use crate::message::entry::EntryId;
 use crate::scheduler::*;
 
 struct Soup {
-    rng: Rng,
+    dice: Dice,
     scheduler: Scheduler,
     start: Instant,
     elapsed: Duration,
@@ -28,20 +29,20 @@ struct Soup {
 
 impl Soup {
     fn new(seed: u64) -> Soup {
-        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let base = limits(rng.below(1000));
+        let mut dice = Dice::new(seed);
+        let base = limits(dice.below(1000));
         let limits = Limits {
             parking: Parking::InRedis {
-                near_window: Duration::from_millis(200 + rng.below(400)),
+                near_window: Duration::from_millis(200 + dice.below(400)),
             },
-            max_age: Duration::from_millis(500 + rng.below(3000)),
-            gone: Duration::from_millis(rng.below(300)),
+            max_age: Duration::from_millis(500 + dice.below(3000)),
+            gone: Duration::from_millis(dice.below(300)),
             bridge: false,
             lane_by_url: false,
             ..base
         };
         Soup {
-            rng,
+            dice,
             scheduler: Scheduler::new(limits, EndpointRules::default()),
             start: Instant::now(),
             elapsed: Duration::ZERO,
@@ -62,24 +63,24 @@ impl Soup {
     }
 
     fn arrive(&mut self) {
-        let (now, host) = (self.now(), self.rng.below(3));
+        let (now, host) = (self.now(), self.dice.below(3));
         self.arrived += 1;
         let mut new = delivery(&format!("m{}", self.arrived), host);
         new.message.deliver_at = None;
-        new.received = now.unix_ms - self.rng.below(1500);
+        new.received = now.unix_ms - self.dice.below(1500);
         new.lease_renewed_at = now.boot;
-        if self.rng.below(4) > 0 {
+        if !self.dice.once_in(4) {
             let (ms, seq) = (self.arrived, 0);
             new.entry = Some(EntryId::new(ms, seq));
         }
-        if self.rng.below(3) == 0 {
-            let key = format!("k{}", self.rng.below(3));
+        if self.dice.once_in(3) {
+            let key = format!("k{}", self.dice.below(3));
             self.keys
                 .insert(new.message.id.to_string(), key.clone().into());
             new.message.overrides.order_key = Some(key.into());
         }
-        if self.rng.below(6) == 0 {
-            new.message.deliver_at = Some(now.unix_ms + self.rng.below(900));
+        if self.dice.once_in(6) {
+            new.message.deliver_at = Some(now.unix_ms + self.dice.below(900));
         }
         self.scheduler.accept(new, now);
     }
@@ -89,7 +90,7 @@ impl Soup {
         if self.parked.is_empty() {
             return;
         }
-        let at = self.rng.below(self.parked.len() as u64) as usize;
+        let at = self.dice.index(self.parked.len());
         let parked = self.parked.remove(at);
         self.bring_back(parked);
     }
@@ -148,10 +149,10 @@ impl Soup {
         if self.flying.is_empty() {
             return;
         }
-        let at = self.rng.below(self.flying.len() as u64) as usize;
+        let at = self.dice.index(self.flying.len());
         let delivery = self.flying.swap_remove(at);
         let now = self.now();
-        if delivery.notes_first() && self.rng.below(10) == 0 {
+        if delivery.notes_first() && self.dice.once_in(10) {
             let not_begun = vec![delivery];
             let receipt = Receipt {
                 not_begun,
@@ -164,10 +165,10 @@ impl Soup {
             retry_after: None,
             body: Box::default(),
         };
-        let result = match self.rng.below(8) {
+        let result = match self.dice.below(8) {
             0..3 => answer(200),
             3 => answer(500),
-            4 => answer([410, 429][self.rng.below(2) as usize]),
+            4 => answer([410, 429][self.dice.below(2) as usize]),
             _ => AttemptResult::Failure {
                 kind: FailureKind::Connect,
                 text: "refused".into(),
@@ -186,7 +187,7 @@ impl Soup {
         let now = self.now();
         let mut receipt = Receipt::default();
         for record in self.scheduler.outbox().drain(..) {
-            let lost = self.rng.below(12) == 0;
+            let lost = self.dice.once_in(12);
             match record {
                 Record::Park(parked) => {
                     receipt.moved.extend(parked.entry);
@@ -210,7 +211,7 @@ impl Soup {
                 }
                 Record::Note(entry, _) if lost => receipt.lapsed.push(entry),
                 Record::Queue(delivery) => {
-                    let turn = match self.rng.below(4) {
+                    let turn = match self.dice.below(4) {
                         _ if lost => Turn::Lost,
                         0 => Turn::Follows,
                         _ => Turn::Head,
@@ -229,28 +230,29 @@ impl Soup {
     }
 
     fn step(&mut self) {
+        self.dice.step();
         let now = self.now();
-        match self.rng.below(20) {
+        match self.dice.below(20) {
             0..6 => self.arrive(),
             6 => self.come_back(),
             7..10 => self.flying.extend(self.scheduler.next(now)),
             10..13 => self.answer(),
             13 => {
-                let over = self.rng.below(2) == 0;
+                let over = self.dice.once_in(2);
                 self.scheduler.set_over_budget(over);
             }
             14 => {
                 let until = now
                     .mono
-                    .checked_add(Duration::from_millis(self.rng.below(400)));
+                    .checked_add(Duration::from_millis(self.dice.below(400)));
                 let cause = Cause::Paused;
                 self.scheduler
                     .hold("http://h1".into(), Hold { cause, until }, now);
             }
             15 => self.scheduler.resume("http://h1", now),
             n => {
-                let long = u64::from(n == 19) * self.rng.below(40) / 39 * 1500;
-                self.elapsed += Duration::from_millis(self.rng.below(40) + long);
+                let long = u64::from(n == 19) * self.dice.below(40) / 39 * 1500;
+                self.elapsed += Duration::from_millis(self.dice.below(40) + long);
             }
         }
         self.scheduler.wake(self.now());
@@ -283,13 +285,13 @@ fn is_in(parked: &Parked, backlog: &str) -> bool {
 
 #[test]
 fn each_message_is_in_one_place_whatever_happens() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut soup = Soup::new(seed);
         for _ in 0..1500 {
             soup.step();
         }
         let dead = soup.scheduler.stats().dead;
-        assert!(dead > 0, "seed {seed}");
+        assert!(dead > 0);
         soup.scheduler.drain(soup.now().mono, soup.now());
         soup.write();
         soup.scheduler.cut(soup.now());
@@ -299,6 +301,6 @@ fn each_message_is_in_one_place_whatever_happens() {
             soup.write();
         }
         soup.check();
-        assert_eq!(soup.scheduler.active(), 0, "seed {seed}");
+        assert_eq!(soup.scheduler.active(), 0);
     }
 }

@@ -118,6 +118,7 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::{Dice, seeds};
 
     const S: Duration = Duration::from_secs(1);
 
@@ -188,26 +189,21 @@ mod tests {
     /// lives is taken for dead, and whoever has died is, within nine seconds.
     #[test]
     fn a_model_of_replicas_that_live_and_die() {
-        for seed in 1..200u64 {
-            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mut below = move |n: u64| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % n
-            };
+        for seed in seeds(1..200) {
+            let mut dice = Dice::new(seed);
             let start = Instant::now();
             let at = |ms: u64| start + Duration::from_millis(ms);
             let mut silence = Silence::new(start);
-            let died = 20_000 + below(20_000);
-            let (away, back) = (5_000 + below(5_000), 10_000 + below(5_000));
+            let died = 20_000 + dice.below(20_000);
+            let (away, back) = (5_000 + dice.below(5_000), 10_000 + dice.below(5_000));
             let (mut spoke, mut cut, mut taken) = ([0u64; 3], false, None);
             for ms in (0..60_000).step_by(100) {
+                dice.step();
                 let reachable = !(away..back).contains(&ms);
                 for (n, last) in spoke.iter_mut().enumerate() {
                     // A beat comes up to 2.5 s late, and up to 5 s after Redis is back.
-                    let waits = 1000 + below(1500);
-                    let late = ms >= back && ms < back + 5_000 && below(40) > 0;
+                    let waits = 1000 + dice.below(1500);
+                    let late = ms >= back && ms < back + 5_000 && !dice.once_in(40);
                     let lives = n > 0 || ms < died;
                     if lives && reachable && !late && ms - *last >= waits {
                         *last = ms;
@@ -232,13 +228,13 @@ mod tests {
                     )
                 });
                 for dead in silence.look(peers.collect(), at(ms)).dead {
-                    assert_eq!(dead.name, "0", "seed {seed}, {ms} ms");
-                    assert!(ms > died, "seed {seed}, {ms} ms");
+                    assert_eq!(dead.name, "0", "at {ms} ms");
+                    assert!(ms > died, "at {ms} ms");
                     taken = Some(ms);
                 }
             }
-            let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody noticed"));
-            assert!(taken <= died + 9_000, "seed {seed}: {} ms", taken - died);
+            let taken = taken.unwrap_or_else(|| panic!("nobody noticed"));
+            assert!(taken <= died + 9_000, "{} ms", taken - died);
         }
     }
 }

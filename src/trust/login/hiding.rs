@@ -225,6 +225,7 @@ fn in_html(c: char, text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 
     fn hidden(secret: &str, text: &str) -> String {
@@ -302,13 +303,13 @@ mod tests {
     /// What is hidden is not a matter of luck: each text that holds it in some mixture of spellings.
     #[test]
     fn random_spellings_are_found() {
-        let seed = u64::from(std::process::id());
-        println!("seed {seed}");
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut random = |n| numbers.u64(..n);
+        let mut dice = Dice::usual(std::process::id().into());
         for _ in 0..2000 {
-            let n = 4 + random(30);
-            let secret: String = (0..n).map(|_| (b'(' + random(80) as u8) as char).collect();
+            dice.step();
+            let n = 4 + dice.below(30);
+            let secret: String = (0..n)
+                .map(|_| (b'(' + dice.below(80) as u8) as char)
+                .collect();
             let secret = secret.replace(['\\', '%', '&'], "z");
             let spell = |c: char, how: u64| match how {
                 0 => format!("%{:02X}", u32::from(c)),
@@ -318,7 +319,7 @@ mod tests {
                 4 => format!("&#{};", u32::from(c)),
                 _ => c.to_string(),
             };
-            let text: String = secret.chars().map(|c| spell(c, random(12))).collect();
+            let text: String = secret.chars().map(|c| spell(c, dice.below(12))).collect();
             assert_eq!(hidden(&secret, &format!("[{text}]")), "[***]", "{text}");
         }
     }

@@ -166,6 +166,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
 
     const MS: Duration = Duration::from_millis(1);
     const SEC: Duration = Duration::from_secs(1);
@@ -285,17 +286,15 @@ mod tests {
     /// that is good.
     #[test]
     fn random_steps_keep_one_flight_and_good_tokens() {
-        let seed = std::process::id() as u64 * 2_654_435_761;
-        println!("seed {seed}");
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut random = |n| numbers.u64(..n);
+        let mut dice = Dice::usual(std::process::id().into());
         let (mut tokens, mut now, mut flying) = (Tokens::default(), Instant::now(), false);
         let mut last: Option<Token> = None;
         for _ in 0..20_000 {
-            now += Duration::from_millis(random(4000));
-            match random(5) {
+            dice.step();
+            now += Duration::from_millis(dice.below(4000));
+            match dice.below(5) {
                 0 if flying => {
-                    let life = Duration::from_millis(1 + random(40_000));
+                    let life = Duration::from_millis(1 + dice.below(40_000));
                     last = Some(tokens.granted(granted("a", life), now));
                     flying = false;
                 }

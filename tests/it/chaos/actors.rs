@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::clock::{At, now};
 use super::endpoint::{Endpoint, Mood};
-use super::faults::{Deck, Faults, On, Rng, rest};
+use super::faults::{Deck, Faults, On, rest};
 use super::path::{Cut, Path, Weather};
 use super::replica::Replica;
+use crate::support::dice::Dice;
 use crate::support::redis::Redis;
 use crate::support::until;
 
@@ -22,7 +23,7 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn rng(&self, on: On) -> Rng {
+    fn dice(&self, on: On) -> Dice {
         let part = match on {
             On::Process(n) => n,
             On::RedisPath(n) => 100 + n,
@@ -30,7 +31,7 @@ impl Stage<'_> {
             On::EndpointPath(n) => 300 + n,
             On::Endpoint(n) => 400 + n,
         };
-        Rng::new(self.seed, part as u64 + 1)
+        Dice::part(self.seed, part as u64 + 1)
     }
 
     fn is_over(&self) -> bool {
@@ -56,7 +57,7 @@ enum Process {
 
 pub fn act_on_process(stage: &Stage, number: usize, replica: &mut Replica) {
     let on = On::Process(number);
-    let mut rng = stage.rng(on);
+    let mut dice = stage.dice(on);
     let mut deck = Deck::new(&[
         Process::Kill,
         Process::Kill,
@@ -66,12 +67,12 @@ pub fn act_on_process(stage: &Stage, number: usize, replica: &mut Replica) {
         Process::StopShortly,
     ]);
     loop {
-        rest(rng.millis(800, 4500), stage.end);
+        rest(dice.millis(800, 4500), stage.end);
         if stage.is_over() {
             return;
         }
-        let absent = rng.millis(0, 3000);
-        match deck.draw(&mut rng) {
+        let absent = dice.millis(0, 3000);
+        match deck.draw(&mut dice) {
             Process::Kill => stage.fault(on, "kill -9", || {
                 replica.kill();
                 thread::sleep(absent);
@@ -84,12 +85,12 @@ pub fn act_on_process(stage: &Stage, number: usize, replica: &mut Replica) {
             }),
             Process::Stop => stage.fault(on, "SIGSTOP for longer than the lease", || {
                 replica.stop();
-                thread::sleep(rng.millis(3200, 6000));
+                thread::sleep(dice.millis(3200, 6000));
                 replica.cont();
             }),
             Process::StopShortly => stage.fault(on, "SIGSTOP", || {
                 replica.stop();
-                thread::sleep(rng.millis(100, 2500));
+                thread::sleep(dice.millis(100, 2500));
                 replica.cont();
             }),
         }
@@ -105,24 +106,24 @@ const STORMS: [(&str, bool, bool); 3] = [
 ];
 
 pub fn act_on_path(stage: &Stage, on: On, path: &Path, longest: u64) {
-    let mut rng = stage.rng(on);
+    let mut dice = stage.dice(on);
     let mut deck = Deck::new(&[0, 1, 1, 2, 3, 4, 5, 6]);
     loop {
-        rest(rng.millis(800, 4000), stage.end);
+        rest(dice.millis(800, 4000), stage.end);
         if stage.is_over() {
             return;
         }
-        let card: usize = deck.draw(&mut rng);
+        let card: usize = deck.draw(&mut dice);
         // Half of them are longer than a lease or a timeout.
-        let length = match rng.below(2) {
-            0 => rng.millis(50, longest / 4),
-            _ => rng.millis(longest / 3, longest),
+        let length = match dice.below(2) {
+            0 => dice.millis(50, longest / 4),
+            _ => dice.millis(longest / 3, longest),
         };
-        let ends_with_cut = rng.below(2) == 0;
+        let ends_with_cut = dice.once_in(2);
         match card {
             0..=2 => storm(stage, on, path, STORMS[card], length, ends_with_cut),
             3 => stage.fault(on, "slow", || {
-                let delay = rng.millis(20, 250);
+                let delay = dice.millis(20, 250);
                 path.set(Weather {
                     delay,
                     ..Weather::default()
@@ -182,7 +183,7 @@ enum Server {
 
 pub fn act_on_server(stage: &Stage, redis: &mut Redis) {
     let on = On::Server;
-    let mut rng = stage.rng(on);
+    let mut dice = stage.dice(on);
     let mut deck = Deck::new(&[
         Server::Kill,
         Server::Kill,
@@ -192,13 +193,13 @@ pub fn act_on_server(stage: &Stage, redis: &mut Redis) {
         Server::PauseWrites,
     ]);
     loop {
-        rest(rng.millis(2500, 8000), stage.end);
+        rest(dice.millis(2500, 8000), stage.end);
         if stage.is_over() {
             return;
         }
-        let absent = rng.millis(0, 2500);
-        let length = rng.millis(200, 2500);
-        match deck.draw(&mut rng) {
+        let absent = dice.millis(0, 2500);
+        let length = dice.millis(200, 2500);
+        match deck.draw(&mut dice) {
             Server::Kill => stage.fault(on, "kill -9", || {
                 redis.kill();
                 thread::sleep(absent);
@@ -229,7 +230,7 @@ fn pause(stage: &Stage, redis: &Redis, what: &str, length: Duration) {
 
 pub fn act_on_endpoint(stage: &Stage, endpoint: &Endpoint) {
     let on = On::Endpoint(endpoint.number());
-    let mut rng = stage.rng(on);
+    let mut dice = stage.dice(on);
     let mut deck = Deck::new(&[
         Mood::Fails,
         Mood::Busy,
@@ -238,14 +239,14 @@ pub fn act_on_endpoint(stage: &Stage, endpoint: &Endpoint) {
         Mood::Drops,
     ]);
     loop {
-        rest(rng.millis(1500, 5000), stage.end);
+        rest(dice.millis(1500, 5000), stage.end);
         if stage.is_over() {
             return;
         }
-        let mood = deck.draw(&mut rng);
+        let mood = deck.draw(&mut dice);
         stage.fault(on, &format!("{mood:?}"), || {
             endpoint.set(mood);
-            rest(rng.millis(300, 2500), stage.end);
+            rest(dice.millis(300, 2500), stage.end);
             endpoint.set(Mood::Well);
         });
     }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::clock::{At, Span, now, seconds};
+use crate::support::dice::Dice;
 
 /// Where a fault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,27 +74,6 @@ impl Faults {
     }
 }
 
-/// Random numbers that are the same for each run of a seed.
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64, part: u64) -> Rng {
-        let mixed = (seed ^ part.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Rng(mixed | 1)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-
-    pub fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
-    }
-}
-
 /// Deals all cards in a random order, again and again, so that a short run has each kind too.
 pub struct Deck<T> {
     cards: Vec<T>,
@@ -108,11 +88,11 @@ impl<T: Copy> Deck<T> {
         }
     }
 
-    pub fn draw(&mut self, rng: &mut Rng) -> T {
+    pub fn draw(&mut self, dice: &mut Dice) -> T {
         if self.left.is_empty() {
             self.left = self.cards.clone();
         }
-        let n = rng.below(self.left.len() as u64) as usize;
+        let n = dice.index(self.left.len());
         self.left.swap_remove(n)
     }
 }

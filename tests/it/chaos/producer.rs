@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::clock::{At, now};
 use super::endpoint::NEVER;
-use super::faults::Rng;
+use crate::support::dice::Dice;
 use crate::support::redis::MESSAGES;
 use crate::support::unix_ms;
 
@@ -30,7 +30,7 @@ pub struct Sent {
 
 /// Adds messages until then. Answers all that may have been added, by id.
 pub fn produce(address: &str, urls: &[String], seed: u64, end: At) -> HashMap<String, Sent> {
-    let mut rng = Rng::new(seed, 1000);
+    let mut dice = Dice::part(seed, 1000);
     let client = redis::Client::open(address).expect("an address");
     let mut connection: Option<redis::Connection> = None;
     let mut all = HashMap::new();
@@ -45,9 +45,10 @@ pub fn produce(address: &str, urls: &[String], seed: u64, end: At) -> HashMap<St
         let Some(mut open) = open else {
             continue;
         };
+        dice.step();
         let id = format!("m{number}");
         let url = &urls[number % urls.len()];
-        let (message, dies) = compose(&mut rng, number, &id, url);
+        let (message, dies) = compose(&mut dice, number, &id, url);
         let mut add = redis::cmd("XADD");
         add.arg(MESSAGES).arg("*").arg("message").arg(message);
         let at = match add.query::<String>(&mut open) {
@@ -66,7 +67,7 @@ pub fn produce(address: &str, urls: &[String], seed: u64, end: At) -> HashMap<St
 }
 
 /// Most are plain; some wait for a time, and a few must die.
-fn compose(rng: &mut Rng, number: usize, id: &str, url: &str) -> (String, Option<&'static str>) {
+fn compose(dice: &mut Dice, number: usize, id: &str, url: &str) -> (String, Option<&'static str>) {
     let (url, more, dies) = match number % 50 {
         7 => (
             format!("{url}{NEVER}"),
@@ -79,7 +80,7 @@ fn compose(rng: &mut Rng, number: usize, id: &str, url: &str) -> (String, Option
             Some("bad_url"),
         ),
         n if n % 10 == 3 => {
-            let due = unix_ms() + 500 + rng.below(4000);
+            let due = unix_ms() + 500 + dice.below(4000);
             (format!("{url}/"), format!(r#","deliverAt":{due}"#), None)
         }
         _ => (format!("{url}/"), String::new(), None),

@@ -7,6 +7,7 @@
 //! that does not come within [`DEADLINE`] is a failure that says what was awaited.
 
 pub mod client;
+pub mod dice;
 pub mod dns;
 pub mod forward;
 pub mod https;

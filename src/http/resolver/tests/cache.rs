@@ -1,6 +1,7 @@
 //! What callers get, and for how long.
 
 use super::*;
+use crate::dice::{Dice, seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -256,18 +257,17 @@ fn other_servers_mean_that_all_is_asked_for_again() {
 /// Asking, learning and leaving in any order: nobody who waits is forgotten, nothing grows.
 #[test]
 fn a_model_of_thousands_of_random_steps() {
-    for seed in 0..40u64 {
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut random = |below| numbers.u64(..below);
+    for seed in seeds(0..40) {
+        let mut dice = Dice::new(seed);
         let mut table = Table::new(20);
         let start = Instant::now();
         let (mut now, mut flying) = (start, Vec::<Arc<str>>::new());
         let mut waiting: Vec<(String, Arc<Waiter>)> = Vec::new();
-        for step in 0..3000 {
-            let what = format!("seed {seed}, step {step}");
-            match random(8) {
+        for _ in 0..3000 {
+            dice.step();
+            match dice.below(8) {
                 0..3 => {
-                    let name = format!("n{}.z{}.test", random(30), random(3));
+                    let name = format!("n{}.z{}.test", dice.below(30), dice.below(3));
                     if let Asked::Wait(waiter, _) = table.ask(&name, now) {
                         waiting.push((name, waiter));
                     }
@@ -276,31 +276,31 @@ fn a_model_of_thousands_of_random_steps() {
                 }
                 3 => flying.extend(table.take_request()),
                 4..6 if !flying.is_empty() => {
-                    let name = flying.swap_remove(random(flying.len() as u64) as usize);
-                    let news = match random(3) {
+                    let name = flying.swap_remove(dice.index(flying.len()));
+                    let news = match dice.below(3) {
                         0 => failed(&name),
-                        n => found(&name, &[n as u8], Duration::from_secs(random(20))),
+                        n => found(&name, &[n as u8], Duration::from_secs(dice.below(20))),
                     };
                     let told = table.learn(&news, now).map(|t| t.0).unwrap_or_default();
                     let (gone, left): (Vec<_>, _) = waiting.into_iter().partition(|w| w.0 == *name);
-                    assert_eq!(told.len(), gone.len(), "{what}: {name}");
+                    assert_eq!(told.len(), gone.len(), "{name}");
                     waiting = left;
                 }
                 6 if !waiting.is_empty() => {
-                    let (name, waiter) = waiting.swap_remove(random(waiting.len() as u64) as usize);
+                    let (name, waiter) = waiting.swap_remove(dice.index(waiting.len()));
                     table.leave(&name, &waiter);
                 }
-                _ => now += Duration::from_millis(random(5000)),
+                _ => now += Duration::from_millis(dice.below(5000)),
             }
-            assert!(table.requests.len() <= 20, "{what}");
+            assert!(table.requests.len() <= 20);
             let pending = table
                 .entries
                 .values()
                 .filter(|e| e.pending.is_some())
                 .count();
-            assert_eq!(pending, table.requests.len() + flying.len(), "{what}");
+            assert_eq!(pending, table.requests.len() + flying.len());
         }
-        assert_eq!(table.take_all_waiters().len(), waiting.len(), "seed {seed}");
+        assert_eq!(table.take_all_waiters().len(), waiting.len());
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::dice::{Dice, seeds};
 
 const SEEDS: u64 = 40;
 const STEPS: usize = 3000;
@@ -21,7 +22,7 @@ const CONFS: [&str; 4] = [
 
 struct Model {
     world: World,
-    numbers: fastrand::Rng,
+    dice: Dice,
     budget: Duration,
     /// Questions that a server may still answer.
     open: Vec<Sent>,
@@ -43,7 +44,7 @@ impl Model {
         let conf = CONFS[seed as usize % CONFS.len()];
         Model {
             world: World::with(conf, seed, MOST),
-            numbers: fastrand::Rng::with_seed(seed),
+            dice: Dice::new(seed),
             // With one search domain there are two names to be asked for.
             budget: Conf::parse(conf, &[]).budget() * 2 + 300 * MS,
             open: Vec::new(),
@@ -51,22 +52,19 @@ impl Model {
         }
     }
 
-    fn random(&mut self, below: usize) -> usize {
-        self.numbers.usize(..below)
-    }
-
     fn step(&mut self, n: usize) {
-        match self.random(10) {
+        self.dice.step();
+        match self.dice.below(10) {
             0..3 if self.world.flights.room(self.world.now) > 0 => {
-                let name = format!("n{n}.z{}.test", self.random(4));
+                let name = format!("n{n}.z{}.test", self.dice.below(4));
                 self.begun.insert(name.clone(), self.world.now);
                 let sent = self.world.begin(&name);
                 self.open.extend(sent);
             }
             3..8 if !self.open.is_empty() => self.answer(),
-            8 if !self.open.is_empty() && self.random(10) == 0 => self.refuse(),
+            8 if !self.open.is_empty() && self.dice.once_in(10) => self.refuse(),
             _ => {
-                let time = self.random(300) as u32 * MS;
+                let time = self.dice.below(300) as u32 * MS;
                 let sent = self.world.pass(time);
                 self.open.extend(sent);
             }
@@ -74,18 +72,18 @@ impl Model {
     }
 
     fn answer(&mut self) {
-        let n = self.random(self.open.len());
+        let n = self.dice.index(self.open.len());
         // Some answers come twice.
-        let sent = match self.random(5) {
+        let sent = match self.dice.below(5) {
             0 => self.open[n].clone(),
             _ => self.open.swap_remove(n),
         };
         let codes = [RCODE::ServerFailure, RCODE::Refused, RCODE::FormatError];
-        let act = match self.random(8) {
+        let act = match self.dice.below(8) {
             0 => Silent,
             1 => Garbage,
             2 => Cut,
-            3 => Code(codes[self.random(3)]),
+            3 => Code(*self.dice.pick(&codes)),
             4 => Code(RCODE::NameError),
             _ => Addresses([true, false].map(|v4| address(&sent.name(), v4)).into()),
         };
@@ -94,7 +92,7 @@ impl Model {
     }
 
     fn refuse(&mut self) {
-        let n = self.random(self.open.len());
+        let n = self.dice.index(self.open.len());
         let sent = self.open[n].clone();
         let (flights, now) = (&mut self.world.flights, self.world.now);
         match sent.stream {
@@ -146,24 +144,11 @@ impl Model {
     }
 }
 
-/// Says where it was, if a step panics.
-struct Whereabouts(u64, usize);
-
-impl Drop for Whereabouts {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the model failed at seed {}, step {}", self.0, self.1);
-        }
-    }
-}
-
 #[test]
 fn thousands_of_random_steps() {
-    for seed in 0..SEEDS {
-        let mut whereabouts = Whereabouts(seed, 0);
+    for seed in seeds(0..SEEDS) {
         let mut model = Model::new(seed);
         for n in 0..STEPS {
-            whereabouts.1 = n;
             model.step(n);
             model.check();
         }

@@ -4,6 +4,7 @@ use simple_dns::rdata::{A, AAAA, CNAME, OPT, SOA};
 use simple_dns::{Name, QCLASS, Question, TYPE};
 
 use super::*;
+use crate::dice::Dice;
 
 fn query(name: &str) -> Query {
     let [_, v4] = Query::pair(name).expect("a name");
@@ -336,21 +337,20 @@ fn any_bytes_are_read_without_a_panic() {
         version: 0,
     });
     let good = packet.build_bytes_vec_compressed().unwrap();
-    for seed in 0..60_000u64 {
-        let mut numbers = fastrand::Rng::with_seed(seed);
-        let mut random = |below| numbers.usize(..below);
+    let mut dice = Dice::usual(1);
+    for _ in 0..60_000 {
+        dice.step();
         let mut bytes = good.clone();
-        for _ in 0..=random(6) {
-            let at = random(bytes.len());
-            match random(4) {
+        for _ in 0..=dice.below(6) {
+            let at = dice.index(bytes.len());
+            match dice.below(4) {
                 0 => bytes.truncate(at.max(1)),
-                1 => bytes.insert(at, random(256) as u8),
+                1 => bytes.insert(at, dice.below(256) as u8),
                 // Types and lengths are what a parser stumbles over.
-                2 => bytes[at] = [0, 1, 0xc0, 0xff, 41, 64, 65, 63][random(8)],
-                _ => bytes[at] = random(256) as u8,
+                2 => bytes[at] = *dice.pick(&[0, 1, 0xc0, 0xff, 41, 64, 65, 63]),
+                _ => bytes[at] = dice.below(256) as u8,
             }
         }
-        let outcome = std::panic::catch_unwind(|| read(&q, &bytes));
-        assert!(outcome.is_ok(), "seed {seed}: {bytes:?}");
+        let _ = read(&q, &bytes);
     }
 }

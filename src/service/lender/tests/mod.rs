@@ -13,6 +13,7 @@ use crate::delivery::Delivery;
 use crate::delivery::limits::book::Book;
 use crate::delivery::limits::{CALM, Grant, Standing};
 use crate::delivery::rules::EndpointRule;
+use crate::dice::{Dice, seeds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::BootTime;
@@ -25,32 +26,6 @@ const LIMITS: LaneLimits = LaneLimits {
     backoff_base: Duration::from_secs(1),
     backoff_max: Duration::from_secs(1),
 };
-
-/// Prints the seed of a run that fails.
-struct Seed(u64, Duration);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {} after {:?}", self.0, self.1);
-        }
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n
-    }
-
-    fn ms(&mut self, least: u64, most: u64) -> Duration {
-        Duration::from_millis(least + self.below(most - least + 1))
-    }
-}
 
 type Grants = Vec<(Arc<str>, Grant)>;
 
@@ -83,7 +58,7 @@ struct Replica {
 }
 
 struct World {
-    random: Random,
+    dice: Dice,
     begun: Instant,
     now: Instant,
     rule: EndpointRule,
@@ -123,7 +98,7 @@ impl World {
     fn new(seed: u64, rule: EndpointRule, lost: u64) -> World {
         let now = Instant::now();
         World {
-            random: Random(seed * 2 + 1),
+            dice: Dice::new(seed),
             begun: now,
             now,
             rule,
@@ -170,14 +145,15 @@ impl World {
             {
                 replica.table.take_back(&questions);
             }
-            replica.work(now + STEP * 3, self.answer, &mut self.random);
+            replica.work(now + STEP * 3, self.answer, &mut self.dice);
             replica.lane.keep_share(standing(true, now), now);
             replica.note(now);
-            replica.cut = now + time + self.random.ms(0, 500);
+            replica.cut = now + time + self.dice.millis(0, 500);
         }
     }
 
     fn step(&mut self) {
+        self.dice.step();
         self.now += STEP;
         for n in 0..self.replicas.len() {
             self.ask(n);
@@ -186,10 +162,10 @@ impl World {
             if replica.stalls > now {
                 continue;
             }
-            if self.lost > 0 && self.random.below(400) == 0 {
-                replica.stalls = now + self.random.ms(5, 400);
+            if self.lost > 0 && self.dice.once_in(400) {
+                replica.stalls = now + self.dice.millis(5, 400);
             }
-            for at in replica.work(now, answer, &mut self.random) {
+            for at in replica.work(now, answer, &mut self.dice) {
                 self.starts.push_back(at);
             }
         }
@@ -201,17 +177,17 @@ impl World {
     }
 
     fn ask(&mut self, n: usize) {
-        let (now, random) = (self.now, &mut self.random);
+        let (now, dice) = (self.now, &mut self.dice);
         let replica = &mut self.replicas[n];
         replica.exchange = match std::mem::replace(&mut replica.exchange, Exchange::None) {
             Exchange::None if replica.cut > now => Exchange::None,
             Exchange::None => match replica.table.take_due(now, 64) {
                 due if due.is_empty() => Exchange::None,
-                due => Exchange::Question(due, now, now + random.ms(0, 15)),
+                due => Exchange::Question(due, now, now + dice.millis(0, 15)),
             },
             Exchange::Question(questions, asked, at) if at <= now => {
                 let us = (now - self.begun).as_micros() as u64 + 1_000_000_000_000;
-                let answered = now + random.ms(0, 15);
+                let answered = now + dice.millis(0, 15);
                 let lend = |(_, claim): &Question| {
                     let lent = self.book.ask(&replica.name, *claim, us);
                     let (held, goal, replicas, starts, wait) = lent;
@@ -225,13 +201,13 @@ impl World {
                         wait: Duration::from_micros(wait as u64),
                     }
                 };
-                match random.below(100) < self.lost {
+                match dice.below(100) < self.lost {
                     // It did not even get there, or only its answer did not.
                     true => {
-                        if random.below(2) == 0 {
+                        if dice.once_in(2) {
                             questions.iter().map(lend).for_each(drop);
                         }
-                        Exchange::Answer(None, questions, now + random.ms(10, 2500))
+                        Exchange::Answer(None, questions, now + dice.millis(10, 2500))
                     }
                     false => {
                         let grants = questions.iter().map(lend).collect();
@@ -243,7 +219,9 @@ impl World {
                 match answer {
                     Some((questions, grants)) => {
                         let grants = replica.table.take_answers(questions, grants);
-                        replica.commands.push_back((now + random.ms(0, 5), grants));
+                        replica
+                            .commands
+                            .push_back((now + dice.millis(0, 5), grants));
                     }
                     None => replica.table.take_back(&questions),
                 }
@@ -268,18 +246,17 @@ impl World {
         }
     }
 
-    fn run(&mut self, time: Duration, seed: &mut Seed) {
+    fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.step();
-            seed.1 = self.now - self.begun;
         }
     }
 }
 
 impl Replica {
     /// All that its timer does in a moment. Answers what began.
-    fn work(&mut self, now: Instant, answer: Duration, random: &mut Random) -> Vec<Instant> {
+    fn work(&mut self, now: Instant, answer: Duration, dice: &mut Dice) -> Vec<Instant> {
         if self.cut <= now {
             self.lane.share_again(standing(false, now + CALM), now);
         }
@@ -312,7 +289,7 @@ impl Replica {
             began.push(now);
             assert!(!has_places || self.lane.places(now) > 0, "it has no loan");
             self.in_flight
-                .push(now + answer / 2 + random.ms(0, answer.as_millis() as u64));
+                .push(now + answer / 2 + dice.millis(0, answer.as_millis() as u64));
             self.note(now);
         }
         began
@@ -327,28 +304,27 @@ impl Replica {
 
 #[test]
 fn replicas_that_come_go_and_lose_answers_never_have_more_than_the_limits() {
-    for number in 1..=40 {
-        let mut seed = Seed(number, Duration::ZERO);
-        let limit = Some(1 + number as usize % 7);
-        let rule = match number % 3 {
+    for seed in seeds(1..41) {
+        let limit = Some(1 + seed as usize % 7);
+        let rule = match seed % 3 {
             0 => rule(limit, None),
             1 => rule(None, Some(100.0)),
-            _ => rule(limit, Some(1.0 + number as f64 * 10.0)),
+            _ => rule(limit, Some(1.0 + seed as f64 * 10.0)),
         };
-        let mut world = World::new(number, rule, 5);
+        let mut world = World::new(seed, rule, 5);
         world.add(50);
         for _ in 0..40 {
-            let time = world.random.ms(1, 800);
-            world.run(time, &mut seed);
+            let time = world.dice.millis(1, 800);
+            world.run(time);
             let count = world.replicas.len() as u64;
-            let which = world.random.below(count) as usize;
-            match world.random.below(6) {
+            let which = world.dice.below(count) as usize;
+            match world.dice.below(6) {
                 0 | 1 if count < 6 => world.add(40),
                 // Its last questions may still arrive; that lends what nobody uses.
                 2 if count > 1 => drop(world.replicas.remove(which)),
                 3 => world.replicas[which].load = 0,
-                4 => world.replicas[which].load = 1 + world.random.below(60) as usize,
-                _ => world.answer = world.random.ms(2, 200),
+                4 => world.replicas[which].load = 1 + world.dice.below(60) as usize,
+                _ => world.answer = world.dice.millis(2, 200),
             }
         }
     }
@@ -356,7 +332,6 @@ fn replicas_that_come_go_and_lose_answers_never_have_more_than_the_limits() {
 
 #[test]
 fn whoever_has_as_much_to_do_gets_as_much() {
-    let mut seed = Seed(1, Duration::ZERO);
     for (limit, rate, count) in [
         (None, Some(100.0), 3),
         (Some(4), None, 3),
@@ -365,11 +340,11 @@ fn whoever_has_as_much_to_do_gets_as_much() {
     ] {
         let mut world = World::new(7, rule(limit, rate), 0);
         world.add(50);
-        world.run(Duration::from_secs(3), &mut seed);
+        world.run(Duration::from_secs(3));
         (1..count).for_each(|_| world.add(50));
-        world.run(Duration::from_secs(2), &mut seed);
+        world.run(Duration::from_secs(2));
         world.replicas.iter_mut().for_each(|r| r.began = 0);
-        world.run(Duration::from_secs(60), &mut seed);
+        world.run(Duration::from_secs(60));
         let began: Vec<u64> = world.replicas.iter().map(|r| r.began).collect();
         let (least, most) = (began.iter().min().unwrap(), began.iter().max().unwrap());
         assert!(2 * most <= 5 * least, "{limit:?} {rate:?}: {began:?}");
@@ -378,13 +353,12 @@ fn whoever_has_as_much_to_do_gets_as_much() {
 
 #[test]
 fn the_rate_is_used_when_one_of_three_is_killed() {
-    for number in 1..=5 {
-        let mut seed = Seed(number, Duration::ZERO);
-        let mut world = World::new(number, rule(None, Some(100.0)), 0);
+    for seed in seeds(1..6) {
+        let mut world = World::new(seed, rule(None, Some(100.0)), 0);
         (0..3).for_each(|_| world.add(50));
-        world.run(Duration::from_secs(5), &mut seed);
+        world.run(Duration::from_secs(5));
         world.replicas.remove(1);
-        world.run(Duration::from_secs(6), &mut seed);
+        world.run(Duration::from_secs(6));
         let starts = world.starts.len();
         assert!(starts >= 960, "{starts}");
     }
@@ -392,40 +366,38 @@ fn the_rate_is_used_when_one_of_three_is_killed() {
 
 #[test]
 fn stalls_of_replicas_that_are_all_busy_do_not_add_up() {
-    for number in 1..=8 {
-        let mut seed = Seed(number, Duration::ZERO);
-        let mut world = World::new(number, rule(None, Some(100.0)), 1);
+    for seed in seeds(1..9) {
+        let mut world = World::new(seed, rule(None, Some(100.0)), 1);
         (0..3).for_each(|_| world.add(50));
-        world.run(Duration::from_secs(30), &mut seed);
+        world.run(Duration::from_secs(30));
     }
 }
 
 #[test]
 fn an_outage_of_redis_leaves_to_each_what_it_has() {
-    for number in 1..=20 {
-        let mut seed = Seed(number, Duration::ZERO);
-        let rule = match number % 2 {
+    for seed in seeds(1..21) {
+        let rule = match seed % 2 {
             0 => rule(Some(7), None),
             _ => rule(None, Some(100.0)),
         };
-        let mut world = World::new(number, rule, 0);
+        let mut world = World::new(seed, rule, 0);
         (0..3).for_each(|_| world.add(50));
-        world.run(Duration::from_secs(11), &mut seed);
+        world.run(Duration::from_secs(11));
         // One has nothing to do until Redis is back, and then as much as the others.
-        if number % 4 == 0 {
+        if seed % 4 == 0 {
             world.replicas[2].load = 0;
-            world.run(Duration::from_secs(3), &mut seed);
+            world.run(Duration::from_secs(3));
         }
         // The lender does not know what was begun without it.
         world.slack = 6;
-        let time = world.random.ms(200, 5000);
+        let time = world.dice.millis(200, 5000);
         world.cut(time);
         // It is back before the others.
         world.replicas[2].cut = world.now + time;
-        world.run(time + 2 * STEP, &mut seed);
+        world.run(time + 2 * STEP);
         world.replicas[2].load = 50;
         world.replicas.iter_mut().for_each(|r| r.began = 0);
-        world.run(Duration::from_secs(11), &mut seed);
+        world.run(Duration::from_secs(11));
         let most = world.replicas.iter().map(|r| r.began).max().unwrap();
         assert!(world.replicas.iter().all(|r| r.began * 5 >= most * 2));
     }

@@ -3,6 +3,7 @@
 mod model;
 
 use super::*;
+use crate::dice::Dice;
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -70,15 +71,12 @@ fn an_outage_is_over_for_all_as_soon_as_the_proxy_is_reached() {
 /// nobody is told to come back later than that, or at once.
 #[test]
 fn however_many_ask_few_try() {
-    let (mut dice, mut health, start) = (
-        fastrand::Rng::with_seed(3),
-        Health::default(),
-        Instant::now(),
-    );
+    let (mut dice, mut health, start) = (Dice::usual(3), Health::default(), Instant::now());
     let (mut now, mut tries) = (start, 0);
     health.fail("x", false, now, now);
     while now < start + 600 * SEC {
-        now += Duration::from_millis(dice.u64(..40));
+        dice.step();
+        now += Duration::from_millis(dice.below(40));
         match health.ask("a", now, now + SEC) {
             Ok(_) => {
                 tries += 1;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
+use crate::dice::{Dice, seeds};
 
 /// What a proxy does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +18,7 @@ enum Manner {
 
 /// Messages of one target: some at a time, each tried until it is led to or its attempts are used up.
 struct Model {
+    dice: Dice,
     health: Health,
     start: Instant,
     /// From when on the proxy does what.
@@ -34,17 +36,18 @@ struct Model {
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Model {
-    fn new(seed: u64, manners: &[(u64, Manner)], odd: Vec<Option<Duration>>) -> Model {
-        let (start, n, mut dice) = (Instant::now(), odd.len(), fastrand::Rng::with_seed(seed));
+    fn new(mut dice: Dice, manners: &[(u64, Manner)], odd: Vec<Option<Duration>>) -> Model {
+        let (start, n) = (Instant::now(), odd.len());
         let at = |s: u64| start + Duration::from_secs(s);
         let mut events = BinaryHeap::new();
         for target in 0..n {
-            for _ in 0..=dice.u64(..3) {
-                let begun = start + Duration::from_millis(dice.u64(..3000));
+            for _ in 0..=dice.below(3) {
+                let begun = start + Duration::from_millis(dice.below(3000));
                 events.push(Reverse((begun, target, None)));
             }
         }
         Model {
+            dice,
             health: Health::default(),
             start,
             manners: manners
@@ -68,6 +71,7 @@ impl Model {
         let end = self.start + Duration::from_secs(seconds);
         while self.events.peek().is_some_and(|event| event.0.0 < end) {
             let Reverse((now, target, begun)) = self.events.pop().expect("it was seen");
+            self.dice.step();
             let origin: Arc<str> = format!("t{target}").into();
             let next = match begun {
                 None => self.begin(&origin, target, now),
@@ -136,24 +140,24 @@ impl Model {
 }
 
 /// Odd targets, which keep the proxy waiting for as long as they may or are told off at once.
-fn odd_ones(dice: &mut fastrand::Rng, n: u64) -> Vec<Option<Duration>> {
+fn odd_ones(dice: &mut Dice, n: u64) -> Vec<Option<Duration>> {
     let takes = [20, 500, 3000, 5000];
-    let one = |_| Some(Duration::from_millis(takes[dice.u64(..4) as usize]));
+    let one = |_| Some(Duration::from_millis(*dice.pick(&takes)));
     (0..n).map(one).collect()
 }
 
 #[test]
 fn no_number_of_odd_targets_stops_a_good_one_and_they_end_by_attempts() {
-    for seed in 0..60 {
-        let mut dice = fastrand::Rng::with_seed(seed);
-        let n = 1 + dice.u64(..80);
+    for seed in seeds(0..60) {
+        let mut dice = Dice::new(seed);
+        let n = 1 + dice.below(80);
         let mut odd = odd_ones(&mut dice, n);
         let has_good = seed % 3 > 0;
         let seconds = if has_good { 300 } else { 4000 };
         odd.extend(has_good.then_some(None));
         // Sometimes the proxy was away before.
         let away = [(0, Manner::Away), (4 * (seed % 2), Manner::Leads)];
-        let mut model = Model::new(seed, &away, odd);
+        let mut model = Model::new(dice, &away, odd);
         model.run(seconds);
         for (target, odd) in model.odd.iter().enumerate() {
             // Where nobody is led to, the proxy gets the benefit of the doubt for a while.
@@ -164,31 +168,28 @@ fn no_number_of_odd_targets_stops_a_good_one_and_they_end_by_attempts() {
                 (Some(_), false) => (&model.counted[target], LONG_PATIENCE + 30 * SEC),
             };
             let gap = model.longest_gap(moments, 0, seconds);
-            assert!(gap <= most, "seed {seed}, {n} odd, {target}: {gap:?}");
+            assert!(gap <= most, "{n} odd, {target}: {gap:?}");
         }
     }
 }
 
 #[test]
 fn an_outage_costs_no_attempts_or_few_and_all_go_on_after_it() {
-    for seed in 0..60 {
-        let mut dice = fastrand::Rng::with_seed(seed);
-        let begin = dice.u64(..2) * 40;
-        let n = 1 + dice.u64(..40) as usize;
+    for seed in seeds(0..60) {
+        let mut dice = Dice::new(seed);
+        let begin = dice.below(2) * 40;
+        let n = 1 + dice.below(40) as usize;
         // As long as patience lasts.
-        let length = 10 + dice.u64(..if n < SEVERAL { 40 } else { 1000 });
+        let length = 10 + dice.below(if n < SEVERAL { 40 } else { 1000 });
         let manner = match seed % 3 {
             0 => Manner::Away,
             1 => Manner::Mute(LIMIT),
             _ => Manner::Mute(Duration::from_millis(20)),
         };
         let phases = [(begin, manner), (begin + length, Manner::Leads)];
-        let mut model = Model::new(seed, &phases, vec![None; n]);
+        let mut model = Model::new(dice, &phases, vec![None; n]);
         model.run(begin + length);
-        assert!(
-            model.trying.iter().all(|n| begin == 0 || *n <= 3),
-            "seed {seed}"
-        );
+        assert!(model.trying.iter().all(|n| begin == 0 || *n <= 3));
         model.run(begin + length + 100);
         for target in 0..n {
             let counted = model.counted[target].len();
@@ -198,9 +199,9 @@ fn an_outage_costs_no_attempts_or_few_and_all_go_on_after_it() {
                 (_, 0) => 3,
                 _ => 3 * 6,
             };
-            assert!(counted <= most, "seed {seed}: {counted} of {target}");
+            assert!(counted <= most, "{counted} of {target}");
             let gap = model.longest_gap(&model.led[target], begin + length, begin + length + 100);
-            assert!(gap <= 25 * SEC, "seed {seed}, {target}: {gap:?}");
+            assert!(gap <= 25 * SEC, "{target}: {gap:?}");
         }
     }
 }

@@ -2,11 +2,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use outhook::cli::{Cli, commands, one_line};
+use outhook::cli::{Cli, bad_config, one_line, run};
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => commands::run(cli),
+        Ok(cli) => run(cli),
         Err(e) => match e.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
                 let _ = e.print();
                 ExitCode::from(e.exit_code() as u8)
             }
-            _ => commands::bad_config(one_line(&e)),
+            _ => bad_config(one_line(&e)),
         },
     }
 }

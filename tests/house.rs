@@ -175,7 +175,7 @@ fn of_the_resolver_only_its_edge_has_sockets_files_threads_and_a_clock() {
 /// Who makes sockets that connect, or has the system look up names, and to whom.
 const CONNECTS: &[(&str, &str)] = &[
     (
-        "cli/egress.rs",
+        "cli/args/egress.rs",
         "nobody: it sees whether an address is this machine's",
     ),
     (

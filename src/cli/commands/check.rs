@@ -5,11 +5,25 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{descriptors, exit_code};
-use crate::cli::CheckArgs;
+use crate::cli::args::channels::ChannelArgs;
+use crate::cli::args::delivery::WorkersArgs;
+use crate::cli::args::redis::RedisArgs;
+use crate::cli::exit::exit_code;
+use crate::cli::startup::descriptors;
 use crate::store::{
     Condition, Keys, Part, Redis, StoreError, Subscription, advice, find_lacks, find_wrong_types,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub workers: WorkersArgs,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
+}
 
 const ANSWER: Duration = Duration::from_secs(3);
 

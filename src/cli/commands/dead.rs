@@ -2,10 +2,29 @@
 
 use std::process::ExitCode;
 
-use super::print::{Out, Progress, Stop, ended};
-use crate::cli::{DeadAct, DeadArgs, SelectArgs};
+use crate::cli::args::select::SelectArgs;
+use crate::cli::output::{Out, Progress, Stop, ended};
 use crate::message::timestamp;
 use crate::store::{Admin, Fields};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct DeadArgs {
+    #[command(subcommand)]
+    pub act: DeadAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadAct {
+    /// List dead letters, one a line, oldest first
+    List(SelectArgs),
+    /// Show all fields of each dead letter
+    Show(SelectArgs),
+    /// Send the messages again, with all their attempts before them
+    Replay(SelectArgs),
+    /// Delete dead letters
+    Purge(SelectArgs),
+}
 
 const COLUMNS: [&str; 8] = [
     "time", "reason", "id", "url", "attempts", "status", "error", "entry",

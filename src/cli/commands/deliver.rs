@@ -2,15 +2,26 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::start::{LONGEST, Start};
-use super::{descriptors, exit_code};
-use crate::cli::DeliverArgs;
+use crate::cli::args::delivery::DeliveryArgs;
+use crate::cli::exit::exit_code;
+use crate::cli::startup::{LONGEST, Start, descriptors};
 use crate::service::intake::stdin;
 use crate::service::outage::OutageTracker;
 use crate::service::pipeline::{Persistence, Pipeline, Source, SourceKind};
 use crate::store::{Ndjson, Store};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct DeliverArgs {
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+    /// Append dead letters to this file, one JSON object a line [default: standard error]
+    #[arg(long, env = "OUTHOOK_DEAD_FILE", value_name = "FILE")]
+    pub dead_file: Option<PathBuf>,
+}
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use signal_hook::consts::SIGINT;
 
-use super::start::{LONGEST, Start};
-use super::{descriptors, exit_code};
-use crate::cli::DemoArgs;
+use crate::cli::args::delivery::DeliveryArgs;
+use crate::cli::args::values::{duration, number};
+use crate::cli::exit::exit_code;
+use crate::cli::startup::{LONGEST, Start, descriptors};
 use crate::service::control::{Commands, Snapshot};
 use crate::service::drain::Drain;
 use crate::service::intake::Intake;
@@ -23,6 +25,18 @@ use crate::service::pipeline::{Persistence, Pipeline, Source, SourceKind};
 use crate::service::receiver::{self, Behaviour, Received};
 use crate::store::Ndjson;
 use crate::trust::guard::{Changes, Cidr, PortRule, Ports};
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+    /// Payments a second
+    #[arg(long, env = "OUTHOOK_RATE", value_name = "N", default_value_t = 20, value_parser = number::<u32>(1, 10_000))]
+    pub rate: u32,
+    /// End after this long [default: at Ctrl-C]
+    #[arg(long = "for", env = "OUTHOOK_FOR", value_name = "DURATION", value_parser = duration)]
+    pub length: Option<Duration>,
+}
 
 const REFRESH: Duration = Duration::from_millis(250);
 

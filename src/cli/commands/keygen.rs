@@ -1,17 +1,33 @@
 //! `outhook keygen`: makes keys that sign, and those that secrets are encrypted with.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Args;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::exit_code;
-use crate::cli::{KeygenArgs, read_secret};
+use crate::cli::args::secret_files::read_secret;
+use crate::cli::exit::exit_code;
 use crate::trust::sealed::KEY_PREFIX;
 use crate::trust::secret::Secret;
 use crate::trust::signing::key::write_key;
 use crate::trust::signing::scheme::Contract;
+
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Make an ed25519 key pair (whsk_ for you, whpk_ for the receiver) in place of a shared secret
+    /// (whsec_)
+    #[arg(long)]
+    pub ed25519: bool,
+    /// Make no key, but print the public key (whpk_) of the private key (whsk_) in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "ed25519")]
+    pub public_of: Option<PathBuf>,
+    /// Make a key that encrypts secrets in Redis (ohsk_), for --secrets-key-file
+    #[arg(long, conflicts_with_all = ["ed25519", "public_of"])]
+    pub secrets_key: bool,
+}
 
 /// As long as the digest of the signature.
 const BYTES: usize = 32;

@@ -4,9 +4,43 @@
 use std::process::ExitCode;
 
 use super::parked::with_url;
-use super::print::{Out, Stop, ended};
-use crate::cli::{KeyAct, KeysArgs};
+use crate::cli::args::select::CommonArgs;
+use crate::cli::args::values::nonempty;
+use crate::cli::output::{Out, Stop, ended};
 use crate::store::{Admin, Fields};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    pub act: KeyAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyAct {
+    /// List keys, one a line: where the first message is (an entry, parked or backlog), and how many
+    /// follow it
+    List {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Show the messages of a key, in their order
+    Show {
+        /// Origin and orderKey, as outhook keys list prints them
+        #[arg(value_name = "KEY", value_parser = nonempty)]
+        key: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Stop waiting for the first message of a key: the next one goes
+    Skip {
+        /// Origin and orderKey, as outhook keys list prints them
+        #[arg(value_name = "KEY", value_parser = nonempty)]
+        key: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
 
 const COLUMNS: [&str; 3] = ["key", "head", "followers"];
 

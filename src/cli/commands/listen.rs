@@ -2,22 +2,55 @@
 //! as it should be, and its headers.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use log::info;
 
-use super::descriptors;
-use crate::cli::ListenArgs;
+use crate::cli::args::values::{address, duration, number, share};
+use crate::cli::args::verifier::SecretArgs;
+use crate::cli::startup::descriptors;
 use crate::message::plain::plain;
 use crate::message::timestamp::unix_ms;
 use crate::service::receiver::{self, Behaviour, Received};
 use crate::service::signals;
 use crate::trust::guard::{Cidr, Guard};
 use crate::trust::signing::verify::{self as signing, Verifier};
+
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// Address to listen at; port 0 takes a free port
+    #[arg(
+        long,
+        env = "OUTHOOK_BIND",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9000",
+        value_parser = address
+    )]
+    pub bind: SocketAddr,
+    /// Status to answer
+    #[arg(long, env = "OUTHOOK_STATUS", value_name = "CODE", default_value_t = 200, value_parser = number::<u16>(200, 599))]
+    pub status: u16,
+    /// Share of requests that are answered with 500 instead, 0 to 1
+    #[arg(long, env = "OUTHOOK_FAIL_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub fail_rate: f64,
+    /// Wait this long before each answer
+    #[arg(long, env = "OUTHOOK_DELAY", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub delay: Duration,
+    /// Accept requests and never answer
+    #[arg(long, env = "OUTHOOK_HANG")]
+    pub hang: bool,
+    /// Send Retry-After with every answer other than 2xx
+    #[arg(long, env = "OUTHOOK_RETRY_AFTER", value_name = "SECONDS")]
+    pub retry_after: Option<u32>,
+    #[command(flatten)]
+    pub secret: SecretArgs,
+}
 
 /// The answer to what is not signed as it should be.
 const UNAUTHORIZED: u16 = 401;

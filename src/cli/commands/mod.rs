@@ -1,81 +1,74 @@
-//! The subcommands, one a file. Each answers the process's exit code.
+//! The subcommands, one a file: its options, and what it does. Each answers the process's exit code.
 
 mod check;
 mod dead;
 mod deliver;
 mod demo;
-mod descriptors;
 mod endpoints;
 mod keygen;
 mod keys;
 mod listen;
 mod parked;
-mod print;
-mod rules;
 mod secrets;
 mod send;
 mod serve;
-mod start;
 mod status;
 mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{BAD_CONFIG, Cli, Command};
-use crate::service::{logging, signals};
-use crate::trust::secret::without_keys;
+use clap::Subcommand;
 
-/// Runs what was asked for.
-pub fn run(cli: Cli) -> ExitCode {
-    signals::block();
-    // The demo draws a table, which log lines would tear.
-    let quiet = matches!(cli.command, Command::Demo(_));
-    let default = if quiet { "error" } else { "info" };
-    let filter = cli.log.as_deref().unwrap_or(default);
-    if let Err(e) = logging::start(filter, cli.log_format) {
-        return bad_config(format!(
-            "--log {filter:?}: {e}; it must be a level, or a filter such as warn,outhook=debug"
-        ));
-    }
-    // These say themselves which thread is to get signals. The others do one thing, which a
-    // signal may end.
-    if !matches!(
-        cli.command,
-        Command::Serve(_) | Command::Deliver(_) | Command::Demo(_) | Command::Listen(_)
-    ) {
-        signals::unblock();
-    }
-    let result = match cli.command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Listen(args) => listen::run(args),
-        Command::Keygen(args) => keygen::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Deliver(args) => deliver::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Send(args) => send::run(&args),
-        Command::Dead(args) => dead::run(&args),
-        Command::Parked(args) => parked::run(&args),
-        Command::Keys(args) => keys::run(&args),
-        Command::Secrets(args) => secrets::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Endpoints(args) => endpoints::run(&args),
-    };
-    logging::flush();
-    result.unwrap_or_else(bad_config)
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take messages from a Redis stream and from Pub/Sub, and deliver them
+    Serve(Box<serve::ServeArgs>),
+    /// Receive webhooks and print them, for development
+    Listen(listen::ListenArgs),
+    /// Make a key that signs deliveries
+    Keygen(keygen::KeygenArgs),
+    /// Verify the signature of a request, and say why it is wrong
+    Verify(Box<verify::VerifyArgs>),
+    /// Check that Redis answers and allows all that deliveries need
+    Check(check::CheckArgs),
+    /// Deliver messages from standard input, one JSON object a line, without Redis
+    Deliver(deliver::DeliverArgs),
+    /// Show everything at work in one process, without Redis
+    Demo(demo::DemoArgs),
+    /// Send messages through Redis, from the command line or standard input
+    Send(send::SendArgs),
+    /// List, show, replay or purge dead letters
+    Dead(dead::DeadArgs),
+    /// List messages that wait in Redis, make them due now, or delete them
+    Parked(parked::ParkedArgs),
+    /// List keys (orderKey) that have messages, show the messages of a key, or skip its first one
+    Keys(keys::KeysArgs),
+    /// Store secrets in Redis, list their names, or delete them
+    Secrets(secrets::SecretsArgs),
+    /// Show what happened to a message
+    Status(status::StatusArgs),
+    /// List endpoints as the running replicas see them; pause or resume an endpoint
+    Endpoints(endpoints::EndpointsArgs),
 }
 
-/// Ends with one line on standard error. Errors repeat what they were told, also a key that stands
-/// where a file or URL is expected.
-pub fn bad_config(text: String) -> ExitCode {
-    eprintln!("outhook: {}", without_keys(&text));
-    ExitCode::from(BAD_CONFIG)
-}
-
-fn exit_code(good: bool) -> ExitCode {
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+impl Command {
+    /// The error is a bad configuration, in one line.
+    pub fn run(self) -> Result<ExitCode, String> {
+        match self {
+            Command::Serve(args) => serve::run(&args),
+            Command::Listen(args) => listen::run(args),
+            Command::Keygen(args) => keygen::run(&args),
+            Command::Verify(args) => verify::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Deliver(args) => deliver::run(&args),
+            Command::Demo(args) => demo::run(&args),
+            Command::Send(args) => send::run(&args),
+            Command::Dead(args) => dead::run(&args),
+            Command::Parked(args) => parked::run(&args),
+            Command::Keys(args) => keys::run(&args),
+            Command::Secrets(args) => secrets::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Endpoints(args) => endpoints::run(&args),
+        }
     }
 }

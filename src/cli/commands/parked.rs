@@ -5,11 +5,29 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::print::{Out, Progress, Stop, ended};
-use crate::cli::{ParkedAct, ParkedArgs, SelectArgs};
+use crate::cli::args::select::SelectArgs;
+use crate::cli::output::{Out, Progress, Stop, ended};
 use crate::message::peek;
 use crate::message::timestamp;
 use crate::store::{Admin, Fields, ParkedMessage};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct ParkedArgs {
+    #[command(subcommand)]
+    pub act: ParkedAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParkedAct {
+    /// List messages, one a line: first those that wait for a time, in the order of that time, then
+    /// those that wait for their endpoint
+    List(SelectArgs),
+    /// Make messages that wait for a time due now
+    Flush(SelectArgs),
+    /// Delete messages
+    Purge(SelectArgs),
+}
 
 const COLUMNS: [&str; 6] = ["due", "backlog", "id", "attempts", "url", "source"];
 

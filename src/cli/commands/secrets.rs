@@ -2,49 +2,68 @@
 //! value is ever shown, or taken from the command line, which others can see.
 
 use std::io::{Read, stdin};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::print::{Out, Stop, ended};
-use crate::cli::{KeyringArgs, SecretAct, SecretPlace, SecretsArgs, read_secret};
-use crate::service::outage::OutageTracker;
-use crate::service::secret_loader::{self, SecretSource};
-use crate::store::{Admin, Keys, Redis, SecretHash};
-use crate::trust::keyring::{Keyring, MAX_VALUE, keys_of};
+use crate::cli::args::keyring::SealingArgs;
+use crate::cli::args::secret_files::read_secret;
+use crate::cli::args::select::CommonArgs;
+use crate::cli::output::{Out, Stop, ended};
+use crate::message::vet_secret_name;
+use crate::store::Admin;
+use crate::trust::keyring::{MAX_VALUE, keys_of};
 use crate::trust::sealed::SealingKeys;
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
 
-const COLUMNS: [&str; 2] = ["name", "encrypted"];
-
-/// The keyring of a service, if there is one. `redis`: of one that has it. The error is one line.
-pub fn keyring(
-    args: &KeyringArgs,
-    redis: Option<(&Redis, &Keys)>,
-    trouble: OutageTracker,
-) -> Result<Option<Keyring>, String> {
-    let (source, place, trouble) = match (args.place()?, redis) {
-        (SecretPlace::Nowhere, _) => return Ok(None),
-        (SecretPlace::Directory(directory, place), _) => {
-            let trouble = OutageTracker::new("secrets").with("secrets");
-            (SecretSource::Directory(directory), place, trouble)
-        }
-        (SecretPlace::Redis(sealing), Some((redis, keys))) => {
-            let place = keys.secrets.clone();
-            let hash = SecretHash::new(redis.clone(), keys.clone(), sealing.keys()?);
-            let again = Box::new(move || sealing.keys_again());
-            (SecretSource::Redis(Box::new(hash), again), place, trouble)
-        }
-        (SecretPlace::Redis(_), None) => {
-            return Err(
-                "--secrets-from redis: this command uses no Redis; set --secrets-dir".into(),
-            );
-        }
-    };
-    secret_loader::start(source, place, trouble).map(Some)
+#[derive(Debug, Args)]
+pub struct SecretsArgs {
+    #[command(subcommand)]
+    pub act: SecretAct,
 }
+
+#[derive(Debug, Subcommand)]
+pub enum SecretAct {
+    /// Store a secret, from standard input or a file, one key a line; replaces an older value
+    Set {
+        /// Name of the secret, as in the field secret of messages
+        #[arg(value_name = "NAME", value_parser = secret_name)]
+        name: String,
+        /// Read the secret from this file
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Accept any text: for schemes such as github or slack, whose key is not a Standard Webhooks key
+        #[arg(long)]
+        text: bool,
+        #[command(flatten)]
+        sealing: SealingArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// List the names, and whether each secret is encrypted; never the secret itself
+    List {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Delete a secret. Messages that name it wait for an hour, and then become dead letters
+    Delete {
+        /// Name of the secret, as in the field secret of messages
+        #[arg(value_name = "NAME", value_parser = secret_name)]
+        name: String,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
+
+fn secret_name(text: &str) -> Result<String, String> {
+    vet_secret_name(text)?;
+    Ok(text.to_owned())
+}
+
+const COLUMNS: [&str; 2] = ["name", "encrypted"];
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &SecretsArgs) -> Result<ExitCode, String> {

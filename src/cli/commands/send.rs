@@ -4,14 +4,61 @@ use std::io::{self, BufRead};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Args;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::print::{Out, Stop, ended};
-use crate::cli::SendArgs;
+use crate::cli::args::redis::RedisArgs;
+use crate::cli::args::values::nonempty;
+use crate::cli::output::{Out, Stop, ended};
 use crate::message::endpoint::Endpoint;
 use crate::message::{Alias, Message};
 use crate::store::{Admin, Fields, NewMessage};
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// URL to send to. Without it, messages are read from standard input, one JSON object a line
+    #[arg(long, value_name = "URL", requires = "data")]
+    pub url: Option<String>,
+    /// Body: any JSON, or @FILE
+    #[arg(long, value_name = "JSON", requires = "url")]
+    pub data: Option<String>,
+    /// Id of the message [default: one is made]
+    #[arg(long, value_name = "ID", requires = "url")]
+    pub webhook_id: Option<String>,
+    /// Extra request header, as name=value; repeatable
+    #[arg(long = "header", value_name = "NAME=VALUE", requires = "url")]
+    pub headers: Vec<String>,
+    /// Deliver not before this time: RFC 3339, or Unix milliseconds
+    #[arg(long, value_name = "TIME", requires = "url")]
+    pub deliver_at: Option<String>,
+    /// Deliver not after this time: RFC 3339, or Unix milliseconds
+    #[arg(long, value_name = "TIME", requires = "url")]
+    pub expires_at: Option<String>,
+    /// Time limit of an attempt, such as 5s
+    #[arg(long, value_name = "DURATION", requires = "url")]
+    pub timeout: Option<String>,
+    /// Number of attempts, in place of the configured number
+    #[arg(long, value_name = "N", requires = "url")]
+    pub max_attempts: Option<u32>,
+    /// Deliver after the earlier messages with this key
+    #[arg(long, value_name = "KEY", requires = "url")]
+    pub order_key: Option<String>,
+    /// Name of the secret that signs the message
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub secret: Option<String>,
+    /// PUBLISH to a channel instead of adding to the stream
+    #[arg(long)]
+    pub publish: bool,
+    /// Channel for --publish
+    #[arg(long, env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments", value_parser = nonempty)]
+    pub channel: String,
+    /// Print one JSON object a message
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
 
 /// Messages in one request.
 const BATCH: usize = 500;

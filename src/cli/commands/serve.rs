@@ -7,13 +7,17 @@ use std::process::ExitCode;
 use std::sync::Once;
 use std::time::Duration;
 
+use clap::Args;
 use crossbeam_channel::{Receiver, unbounded};
 use log::info;
 
-use super::start::Start;
-use super::{descriptors, exit_code};
-use crate::cli::ServeArgs;
-use crate::delivery::config::{DeliveryConfig, attempts_per_second};
+use crate::cli::args::channels::ChannelArgs;
+use crate::cli::args::delivery::DeliveryArgs;
+use crate::cli::args::redis::RedisArgs;
+use crate::cli::args::values::{budget, keep, lease, nonempty, number};
+use crate::cli::exit::exit_code;
+use crate::cli::startup::{Start, descriptors};
+use crate::delivery::config::{Budget, DeliveryConfig, attempts_per_second};
 use crate::delivery::parked::Want;
 use crate::scheduler::Parking;
 use crate::service::channel::wake::{WaitingParker, WakingSender, waker};
@@ -33,6 +37,75 @@ use crate::service::pipeline::{Control, Persistence, Pipeline, Source, SourceKin
 use crate::service::pulse::Pulse;
 use crate::store::{Appointment, Keys, LedgerConfig, Part, Redis, RedisLedger, forget_consumer};
 use crate::trust::keyring::Keyring;
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub channels: ChannelArgs,
+    /// Consumer name in the group. A replica with a fixed name takes back its own entries at its
+    /// start. Two running replicas must not have the same name [default: a new name at each start]
+    #[arg(long, env = "OUTHOOK_CONSUMER", value_name = "NAME", value_parser = nonempty)]
+    pub consumer: Option<String>,
+    /// Time after which an entry that no replica has renewed is taken over
+    /// [default: 60s, or three times --timeout if that is longer]
+    #[arg(long, env = "OUTHOOK_LEASE", value_name = "DURATION", value_parser = lease)]
+    lease: Option<Duration>,
+    /// Append Pub/Sub messages to the stream, once for each webhookId and URL, and deliver them from
+    /// the stream
+    #[arg(long, env = "OUTHOOK_BRIDGE")]
+    pub bridge: bool,
+    /// How long --bridge remembers a webhookId and URL
+    #[arg(long, env = "OUTHOOK_BRIDGE_DEDUP", value_name = "DURATION", default_value = "10m", value_parser = keep)]
+    pub bridge_dedup: Duration,
+    /// Drop copies of a message in the stream (same webhookId, URL and bytes) for this long after the
+    /// first one. Without this option copies are delivered
+    #[arg(long, env = "OUTHOOK_DEDUP", value_name = "DURATION", value_parser = keep)]
+    pub dedup: Option<Duration>,
+    /// Keep the result of each message for this long (see outhook status)
+    #[arg(long, env = "OUTHOOK_STATUS_TTL", value_name = "DURATION", value_parser = keep)]
+    pub status_ttl: Option<Duration>,
+    /// Keep the results of about this many recent attempts in the stream {PREFIX}:attempt-log
+    #[arg(long, env = "OUTHOOK_ATTEMPT_LOG", value_name = "N", value_parser = number::<u64>(1, 1_000_000_000))]
+    pub attempt_log: Option<u64>,
+    /// Delete dead letters that are older than this [default: keep them]
+    #[arg(long, env = "OUTHOOK_DEAD_MAX_AGE", value_name = "DURATION", value_parser = keep)]
+    pub dead_max_age: Option<Duration>,
+    /// Delete the oldest dead letters when there are more than this many [default: keep them]
+    #[arg(long, env = "OUTHOOK_DEAD_MAX", value_name = "N", value_parser = number::<u64>(0, 1_000_000_000))]
+    pub dead_max: Option<u64>,
+    /// Limit of Redis's memory above which no more messages are kept for failing endpoints: bytes
+    /// (512mb), a share of Redis's maxmemory (80%), or none
+    #[arg(long, env = "OUTHOOK_REDIS_BUDGET", value_name = "SIZE", default_value = "80%", value_parser = budget)]
+    pub redis_budget: Budget,
+    /// How long nothing is sent to a URL that answered 410 (Gone); outhook endpoints resume ends
+    /// this earlier
+    #[arg(long, env = "OUTHOOK_GONE_TTL", value_name = "DURATION", default_value = "1d", value_parser = keep)]
+    pub gone_ttl: Duration,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+}
+
+/// The lease where none is set.
+const LEASE: Duration = Duration::from_secs(60);
+
+impl ServeArgs {
+    /// How long an entry is ours without being renewed. An attempt begins up to half a lease
+    /// after the last renewal, and must end within it. The error is one line.
+    pub fn lease(&self) -> Result<Duration, String> {
+        let timeout = self.delivery.timeout;
+        match self.lease {
+            Some(lease) if timeout > lease / 3 => Err(format!(
+                "--timeout {}: it must be at most a third of --lease ({})",
+                humantime::format_duration(timeout),
+                humantime::format_duration(lease)
+            )),
+            Some(lease) => Ok(lease),
+            None => Ok(LEASE.max(timeout * 3)),
+        }
+    }
+}
 
 /// How long saying goodbye to Redis may take.
 const GOODBYE: Duration = Duration::from_secs(1);

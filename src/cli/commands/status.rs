@@ -2,9 +2,23 @@
 
 use std::process::ExitCode;
 
-use super::print::{Out, Stop, ended};
-use crate::cli::StatusArgs;
+use crate::cli::args::redis::RedisArgs;
+use crate::cli::args::values::nonempty;
+use crate::cli::output::{Out, Stop, ended};
 use crate::store::Admin;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// webhookId of the message
+    #[arg(value_name = "WEBHOOK_ID", value_parser = nonempty)]
+    pub id: String,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+}
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &StatusArgs) -> Result<ExitCode, String> {

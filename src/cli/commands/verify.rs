@@ -2,14 +2,58 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{exit_code, rules};
-use crate::cli::VerifyArgs;
+use crate::cli::args::verifier::SecretArgs;
+use crate::cli::exit::exit_code;
+use crate::cli::startup::rules;
 use crate::message::endpoint::Endpoint;
+use crate::message::timestamp::{parse_rfc3339, unix_ms};
 use crate::trust::signing::verify::{Received, Verifier};
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub secret: SecretArgs,
+    /// Take scheme and keys from this endpoints file: those of its rule for --url
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with_all = ["secret", "secret_file"])]
+    pub endpoints: Option<PathBuf>,
+    /// A header of the request, as 'Name: value'; repeatable
+    #[arg(long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// File with the headers, one a line; a request line before them is allowed
+    #[arg(long, value_name = "FILE")]
+    pub headers_file: Option<PathBuf>,
+    /// File with the body, byte for byte [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+    /// URL of the request, for schemes that sign it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Method of the request, for schemes that sign it
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    pub method: String,
+    /// Time of arrival, in RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = at)]
+    pub at: Option<u64>,
+}
+
+impl VerifyArgs {
+    /// Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.at.unwrap_or_else(|| unix_ms(SystemTime::now()))
+    }
+}
+
+fn at(text: &str) -> Result<u64, String> {
+    parse_rfc3339(text.trim())
+        .ok_or_else(|| "it must be a time in RFC 3339, such as 2027-01-31T12:00:00Z".into())
+}
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {

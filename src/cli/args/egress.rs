@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::secrets::read_secret;
+use super::secret_files::read_secret;
 use super::values::ip_address;
 use crate::trust::egress::{Bypass, Egress, Login, Proxy, Source};
 use crate::trust::secret::Secret;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::secrets::secret_of;
+use super::secret_files::secret_of;
 use super::values::{nonempty, prefix};
 use crate::store::{Keys, Redis, RedisConfig};
 use crate::trust::secret::Secret;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::cli::exit::exit_code;
 use crate::store::{Fields, StoreError, insert_bytes};
 
 /// Fields that are numbers in JSON, beside those whose names end in `_ms`.
@@ -45,7 +46,7 @@ impl From<io::Error> for Stop {
 /// Turns how a tool ended into an exit code; tells what failed.
 pub fn ended(result: Result<bool, Stop>) -> ExitCode {
     match result {
-        Ok(good) => super::exit_code(good),
+        Ok(good) => exit_code(good),
         Err(Stop::Unread) => ExitCode::SUCCESS,
         Err(Stop::Failed(text)) => {
             eprintln!("outhook: {text}");

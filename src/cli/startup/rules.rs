@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::{Level, info, log, warn};
 use rustls::pki_types::UnixTime;
 
-use crate::cli::{SigningArgs, read_authorities, read_secret_again};
+use crate::cli::args::secret_files::read_secret_again;
+use crate::cli::args::signing::SigningArgs;
+use crate::cli::args::values::read_authorities;
 use crate::delivery::rules::{EndpointRule, EndpointRules};
 use crate::delivery::rules_file::{self, Bounds, Readers};
 use crate::message::endpoint::Endpoint;

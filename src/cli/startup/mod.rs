@@ -1,10 +1,13 @@
 //! What `serve`, `deliver` and `demo` begin with: the rules, the secrets, and who reads them again or
 //! ends the process.
 
+pub mod descriptors;
+mod keyring;
+pub mod rules;
+
 use std::time::Duration;
 
-use super::{rules, secrets};
-use crate::cli::DeliveryArgs;
+use crate::cli::args::delivery::DeliveryArgs;
 use crate::delivery::config::DeliveryConfig;
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::rules_file::Bounds;
@@ -50,7 +53,7 @@ impl Start {
         };
         let file = args.endpoints.as_deref();
         let (rules, reload) = rules::watch(file, bounds, &args.signing, commands.clone())?;
-        let keyring = secrets::keyring(&args.keyring, redis, secrets_trouble)?;
+        let keyring = keyring::open(&args.keyring, redis, secrets_trouble)?;
         let reload = rules::and_secrets(reload, keyring.clone());
         let drain =
             signals::listen(commands.clone(), reload).map_err(|e| format!("signals: {e}"))?;

@@ -1,15 +1,13 @@
-//! `outhook endpoints`: what the replicas know of the endpoints, and holding some of them.
+//! What `outhook endpoints` lists: each endpoint as each replica sees it, with what Redis holds for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::parked::{flush_those, url};
-use super::print::{Out, Stop, ended};
-use crate::cli::{EndpointAct, EndpointsArgs};
+use crate::cli::commands::parked::url;
+use crate::cli::output::Stop;
 use crate::delivery::hold::{self, Hold};
 use crate::delivery::report::{EndpointSnapshots, LaneReport};
 use crate::message::endpoint::Endpoint;
@@ -19,134 +17,11 @@ use crate::store::{Admin, Fields};
 /// How long replicas may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The same where it is waited for that they have obeyed.
-const OBEY_PATIENCE: Duration = Duration::from_secs(8);
-
 /// Parked messages that are counted; a million of them would take a while.
 const COUNTED: usize = 100_000;
 
-const COLUMNS: [&str; 11] = [
-    "endpoint",
-    "state",
-    "in_flight",
-    "waiting",
-    "backlog",
-    "parked",
-    "success",
-    "p50",
-    "p99",
-    "last_error",
-    "replica",
-];
-
-/// The error is a bad configuration, in one line.
-pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
-    let wrong = |url: &str, e: String| format!("{url}: {e}; it must be a URL, or scheme://host");
-    let key = |url: &str| hold::key(url).map_err(|e| wrong(url, e));
-    let common = match &args.act {
-        EndpointAct::List { common, .. } | EndpointAct::Show { common, .. } => common,
-        EndpointAct::Pause { common, .. } | EndpointAct::Resume { common, .. } => common,
-    };
-    let named = match &args.act {
-        EndpointAct::List { url, .. } => url.as_deref().unwrap_or_default().into(),
-        EndpointAct::Show { url, .. } | EndpointAct::Pause { url, .. } => key(url)?,
-        EndpointAct::Resume { url, .. } => key(url)?,
-    };
-    let (redis, keys) = (common.redis.open()?, common.redis.keys()?);
-    let mut out = Out::new(common.json);
-    let work = || -> Result<bool, Stop> {
-        let mut admin = Admin::open(redis, keys)?;
-        let good = match &args.act {
-            EndpointAct::List { .. } => {
-                let rows = rows(&mut admin, &named)?;
-                match common.json {
-                    true => rows.iter().try_for_each(|row| out.object(row.object()))?,
-                    false => {
-                        let rows: Vec<Fields> = rows.iter().map(Row::fields).collect();
-                        out.table(&rows, &COLUMNS)?;
-                    }
-                }
-                true
-            }
-            EndpointAct::Show { .. } => {
-                let rows = rows(&mut admin, &named)?;
-                rows.iter().try_for_each(|row| match common.json {
-                    true => out.object(row.object()),
-                    false => out.block(&row.fields()),
-                })?;
-                if rows.is_empty() {
-                    eprintln!(
-                        "outhook: {named}: no replica knows it; an endpoint that was quiet for a minute \
-                         is forgotten"
-                    );
-                }
-                !rows.is_empty()
-            }
-            EndpointAct::Pause { length, .. } => pause(&mut admin, &mut out, &named, *length)?,
-            EndpointAct::Resume { .. } => resume(&mut admin, &mut out, &named)?,
-        };
-        out.flush()?;
-        Ok(good)
-    };
-    Ok(ended(work()))
-}
-
-fn pause(
-    admin: &mut Admin,
-    out: &mut Out,
-    named: &str,
-    length: Option<Duration>,
-) -> Result<bool, Stop> {
-    let held = admin.holds()?.iter().any(|(key, _)| **key == *named);
-    admin.pause(named, length)?;
-    // Whoever answers has obeyed. The hold is kept for those that do not.
-    let have_all_obeyed = wait_until_obeyed(admin, named)?;
-    out.line(&[field("paused", named)], &["paused"])?;
-    if named.ends_with('/') && named.matches('/').count() == 3 {
-        eprintln!(
-            "outhook: this URL alone is paused; leave out the / at the end to pause the whole host"
-        );
-    }
-    if held {
-        // What is parked may be so for longer than the new pause.
-        flush(admin, named)?;
-    }
-    Ok(have_all_obeyed)
-}
-
-fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
-    let waiting = backlogs(admin, named)?;
-    let waiting = waiting.iter().filter(|(name, _)| hold::covers(named, name));
-    let waiting: u64 = waiting.map(|(_, count)| count).sum();
-    let lifted = admin.resume(named)?;
-    // Those that have not obeyed would park it as before.
-    wait_until_obeyed(admin, named)?;
-    let flushed = flush(admin, named)?;
-    for (key, hold) in admin.holds()? {
-        if hold::covers(&key, named) {
-            let cause = hold.cause;
-            eprintln!("outhook: {key} is still {cause}, and so is {named}");
-        }
-    }
-    let told = [
-        field("resumed", named),
-        field("lifted", lifted.to_string()),
-        field("flushed", flushed.to_string()),
-        field("backlog", waiting.to_string()),
-    ];
-    out.block(&told)?;
-    Ok(true)
-}
-
-/// Waits until all replicas have obeyed what was ordered: a question that they answer comes behind
-/// it. False when one does not answer in time.
-fn wait_until_obeyed(admin: &mut Admin, key: &str) -> Result<bool, Stop> {
-    let (_, are_all) = reports(admin, key, OBEY_PATIENCE)?;
-    Ok(are_all)
-}
-
 /// One endpoint as one replica sees it, or one that is held and that no replica knows.
-struct Row {
+pub struct Row {
     endpoint: String,
     replica: Option<String>,
     lane: Option<LaneReport>,
@@ -157,7 +32,7 @@ struct Row {
 }
 
 /// What all replicas know, and whether all have answered; those that have not are named.
-fn reports(
+pub fn reports(
     admin: &mut Admin,
     prefix: &str,
     patience: Duration,
@@ -180,7 +55,7 @@ fn reports(
     Ok((reports, silent == 0))
 }
 
-fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
+pub fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
     let (reports, _) = reports(admin, prefix, PATIENCE)?;
     for EndpointSnapshots { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
         eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
@@ -224,7 +99,7 @@ fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
 }
 
 /// Messages that wait for endpoints whose names begin so, or that are covered by it.
-fn backlogs(admin: &mut Admin, prefix: &str) -> Result<HashMap<String, u64>, Stop> {
+pub fn backlogs(admin: &mut Admin, prefix: &str) -> Result<HashMap<String, u64>, Stop> {
     let all = admin.backlogs()?.into_iter();
     let all = all.filter(|(name, count)| {
         *count > 0 && (name.starts_with(prefix) || hold::covers(name, prefix))
@@ -234,7 +109,7 @@ fn backlogs(admin: &mut Admin, prefix: &str) -> Result<HashMap<String, u64>, Sto
 
 impl Row {
     /// For people.
-    fn fields(&self) -> Fields {
+    pub fn fields(&self) -> Fields {
         let mut fields = vec![field("endpoint", self.endpoint.as_str())];
         let lane = self.lane.as_ref();
         let state = match (&self.hold, lane.and_then(|lane| lane.probe_in_ms)) {
@@ -269,7 +144,7 @@ impl Row {
     }
 
     /// For programs: numbers are numbers, times are milliseconds.
-    fn object(&self) -> Map<String, Value> {
+    pub fn object(&self) -> Map<String, Value> {
         let lane = self.lane.as_ref().map(serde_json::to_value);
         let mut object = match lane {
             Some(Ok(Value::Object(object))) => object,
@@ -302,7 +177,7 @@ fn short(time: Duration) -> String {
     }
 }
 
-fn field(name: &str, value: impl Into<String>) -> (String, Vec<u8>) {
+pub fn field(name: &str, value: impl Into<String>) -> (String, Vec<u8>) {
     (name.into(), value.into().into_bytes())
 }
 
@@ -344,12 +219,4 @@ impl Counted {
         let counts = self.0.iter().filter(|(url, _)| meant(url));
         counts.map(|(_, count)| count).sum()
     }
-}
-
-/// Makes due what is parked for it. Answers how many.
-fn flush(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
-    flush_those(admin, |message| {
-        let to = url(&message.fields).and_then(|url| Endpoint::parse(&url).ok());
-        to.is_some_and(|to| hold::covers(key, &to.url))
-    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::secrets::{read_secret_again, secret_of};
+use super::secret_files::{read_secret_again, secret_of};
 use crate::delivery::rules::Defaults;
 use crate::trust::secret::Secret;
 use crate::trust::signing::scheme::Contract;

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use super::admin::CommonArgs;
-use super::secrets::{read_secret, read_secret_again};
-use crate::message::vet_secret_name;
+use super::secret_files::{read_secret, read_secret_again};
 use crate::trust::keyring::Directory;
 use crate::trust::sealed::SealingKeys;
 use crate::trust::secret::Secret;
@@ -102,48 +100,4 @@ impl SealingArgs {
         keys.map(Some)
             .map_err(|e| format!("--secrets-key-file {}: {e}", path.display()))
     }
-}
-
-#[derive(Debug, Args)]
-pub struct SecretsArgs {
-    #[command(subcommand)]
-    pub act: SecretAct,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SecretAct {
-    /// Store a secret, from standard input or a file, one key a line; replaces an older value
-    Set {
-        /// Name of the secret, as in the field secret of messages
-        #[arg(value_name = "NAME", value_parser = secret_name)]
-        name: String,
-        /// Read the secret from this file
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Accept any text: for schemes such as github or slack, whose key is not a Standard Webhooks key
-        #[arg(long)]
-        text: bool,
-        #[command(flatten)]
-        sealing: SealingArgs,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// List the names, and whether each secret is encrypted; never the secret itself
-    List {
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Delete a secret. Messages that name it wait for an hour, and then become dead letters
-    Delete {
-        /// Name of the secret, as in the field secret of messages
-        #[arg(value_name = "NAME", value_parser = secret_name)]
-        name: String,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-}
-
-fn secret_name(text: &str) -> Result<String, String> {
-    vet_secret_name(text)?;
-    Ok(text.to_owned())
 }

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod config;
 pub mod history;
 pub mod hold;
+mod job;
 pub mod limits;
 pub mod parked;
 mod reason;
@@ -19,12 +20,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::rules::EndpointRule;
 use crate::message::entry::EntryId;
 use crate::message::plain::plain;
 use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
+pub use job::Job;
 pub use reason::DeadReason;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
@@ -51,10 +52,6 @@ pub struct Delivery {
     /// It was published while draining: it goes to the stream, for another replica or the next
     /// start.
     pub is_late: bool,
-    /// What the operator has set for its endpoint.
-    pub rule: Option<Arc<EndpointRule>>,
-    /// The key of its lane.
-    pub lane: Arc<str>,
     /// The key (see [`Message::group`]) whose head it is: the others of that key wait for it.
     pub head: Option<Arc<str>>,
     /// The backlog that it was released from.
@@ -251,7 +248,6 @@ pub enum Field<'a> {
 impl Delivery {
     /// One that is new, and that memory alone holds.
     pub fn new(message: Message, source: Arc<str>, received: u64, now: BootTime) -> Self {
-        let lane = message.endpoint.origin.clone();
         Delivery {
             message,
             entry: None,
@@ -263,8 +259,6 @@ impl Delivery {
             attempts_before_entry: 0,
             reclaimed: false,
             is_late: false,
-            rule: None,
-            lane,
             head: None,
             backlog: None,
             last: None,

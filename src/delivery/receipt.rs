@@ -1,6 +1,6 @@
 //! What the store answers the ledger, and the ledger the timer, of messages that were to be moved.
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Job};
 use crate::message::entry::EntryId;
 
 /// What the store was to make true of a message and did not, by its place in what it was given.
@@ -51,7 +51,7 @@ pub struct Receipt {
     /// Entries that were to be noted, and that others have.
     pub lapsed: Vec<EntryId>,
     /// The same, of attempts that were about to begin.
-    pub not_begun: Vec<Delivery>,
+    pub not_begun: Vec<Job>,
     /// Whose turn it is.
     pub turns: Vec<(Delivery, Turn)>,
 }

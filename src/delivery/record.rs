@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::delivery::parked::Parked;
 use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::status_update::StatusUpdate;
-use crate::delivery::{DeadLetter, Delivery};
+use crate::delivery::{DeadLetter, Delivery, Job};
 use crate::message::entry::EntryId;
 
 /// See the module's header.
@@ -26,7 +26,7 @@ pub enum Record {
     Note(EntryId, u32),
     /// Note the attempt that is about to begin, then hand the delivery to a worker: an entry
     /// that kills the process must not be tried for ever.
-    Begin(Delivery),
+    Begin(Job),
     Bury(DeadLetter),
     Park(Parked),
     /// What an attempt came to, for whoever asks (`--status-ttl`, `--attempt-log`).
@@ -49,7 +49,8 @@ impl Record {
             Record::Tell(told) => told.url.len() + told.error.as_ref().map_or(0, String::len),
             Record::Gone(url, _) => url.len(),
             Record::Answer(_, report) => report.len(),
-            Record::Begin(delivery) | Record::Queue(delivery) => delivery.message.raw().len(),
+            Record::Begin(job) => job.delivery.message.raw().len(),
+            Record::Queue(delivery) => delivery.message.raw().len(),
             Record::Bury(letter) => letter.message.len(),
             Record::Park(parked) => parked.message.len(),
         }
@@ -63,9 +64,9 @@ impl Record {
             Record::Gone(..) | Record::Answer(..) | Record::LastCall => None,
             // Entries both.
             Record::Advance(..) | Record::Queue(_) => None,
-            Record::Begin(delivery) => match delivery.entry {
+            Record::Begin(job) => match job.delivery.entry {
                 Some(_) => None,
-                None => Some(delivery.message.id.to_string()),
+                None => Some(job.delivery.message.id.to_string()),
             },
             Record::Bury(letter) if letter.entry.is_none() => Some(letter.name()),
             Record::Park(parked) if parked.entry.is_none() => Some(parked.id.to_string()),

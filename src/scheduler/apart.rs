@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::covers;
-use crate::delivery::{Attempt, AttemptResult, Delivery};
+use crate::delivery::{Attempt, AttemptResult, Job};
 use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::HealthSignal;
 
@@ -45,7 +45,7 @@ impl Scheduler {
     /// the origin has answered. Answers what it says of the lane that the delivery was in.
     pub(super) fn set_apart(
         &mut self,
-        delivery: &mut Delivery,
+        job: &mut Job,
         attempt: &Attempt,
         sign: HealthSignal,
         now: Now,
@@ -61,13 +61,13 @@ impl Scheduler {
             AttemptResult::Response { status, .. } => status == 429 || wish.is_some(),
             AttemptResult::Failure { .. } => false,
         };
-        if !is_its_own || !self.may_stand_apart(delivery, now) {
+        if !is_its_own || !self.may_stand_apart(job, now) {
             return None;
         }
-        let url = delivery.message.endpoint.url.clone();
+        let url = job.delivery.message.endpoint.url.clone();
         self.apart.0.insert(url.clone());
-        let origin = std::mem::replace(&mut delivery.lane, url.clone());
-        let bytes = delivery.message.raw().len();
+        let origin = std::mem::replace(&mut job.lane, url.clone());
+        let bytes = job.delivery.message.raw().len();
         // It may be known: others to it may have been under way when it was set apart.
         let limits = self.limits.lanes;
         self.ensure_lane(&url, now.mono);
@@ -87,22 +87,22 @@ impl Scheduler {
 
     /// What stands in the origin's queue for it waits with it.
     fn move_queue(&mut self, origin: &Arc<str>, url: &Arc<str>, now: Now) {
-        let is_meant = |d: &Delivery| d.message.endpoint.url == *url;
+        let is_meant = |job: &Job| job.delivery.message.endpoint.url == *url;
         let queue = self.lanes.change(origin, |lane| lane.extract(is_meant));
-        for mut delivery in queue.unwrap_or_default() {
-            let bytes = delivery.message.raw().len();
+        for mut job in queue.unwrap_or_default() {
+            let bytes = job.delivery.message.raw().len();
             self.lanes.change(origin, |lane| lane.leave(bytes));
             self.lanes.change(url, |lane| lane.enter(bytes));
-            delivery.lane = url.clone();
-            self.defer(delivery, url.clone(), now);
+            job.lane = url.clone();
+            self.defer(job, url.clone(), now);
         }
     }
 
-    fn may_stand_apart(&self, delivery: &Delivery, now: Now) -> bool {
-        let endpoint = &delivery.message.endpoint;
-        let is_of_origin = delivery.lane == endpoint.origin && endpoint.url != endpoint.origin;
+    fn may_stand_apart(&self, job: &Job, now: Now) -> bool {
+        let endpoint = &job.delivery.message.endpoint;
+        let is_of_origin = job.lane == endpoint.origin && endpoint.url != endpoint.origin;
         // What an operator has set for the host holds for all of it together.
-        let rule = delivery.rule.as_ref();
+        let rule = job.rule.as_ref();
         let is_limited = rule.is_some_and(|r| r.max_in_flight.is_some() || r.pace.is_some());
         if !is_of_origin || is_limited || !self.has_store() {
             return false;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
-use crate::delivery::Delivery;
 use crate::delivery::parked::{Parked, Until, Want};
 use crate::delivery::record::Record;
 use crate::delivery::status_update::Disposition;
+use crate::delivery::{Delivery, Job};
 use crate::scheduler::lane::{Lane, Weight};
 
 /// Endpoints that are not healthy hold this part of what may be held.
@@ -38,34 +38,41 @@ impl Scheduler {
     }
 
     /// What has come may be what was asked of a backlog.
-    pub(super) fn note_released(&mut self, delivery: &Delivery, now: Now) {
-        let Some(name) = delivery.backlog.clone() else {
+    pub(super) fn note_released(&mut self, delivery: &Delivery) {
+        let Some(name) = &delivery.backlog else {
             return;
         };
-        let is_held = self.held_by(delivery, now).is_some();
-        let is_foreign = name != delivery.lane;
-        self.lanes.change(&name, |lane| {
+        self.lanes.change(name, |lane| {
             lane.backlog.coming -= 1;
             lane.backlog.to_bury = lane.backlog.to_bury.saturating_sub(1);
-            if !is_held {
-                lane.backlog.is_foreign = is_foreign;
-            }
         });
-        if !self.is_too_old(delivery, now) {
-            self.note_young(&name, now);
-        }
         // When it has found its place, the next may be asked for.
-        self.to_ask.push(name);
+        self.to_ask.push(name.clone());
+    }
+
+    /// What one that was released says of those behind it.
+    pub(super) fn learn_of_backlog(&mut self, job: &Job, now: Now) {
+        let Some(name) = &job.delivery.backlog else {
+            return;
+        };
+        if self.held_by(job, now).is_none() {
+            let is_foreign = *name != job.lane;
+            self.lanes
+                .change(name, |lane| lane.backlog.is_foreign = is_foreign);
+        }
+        if !self.is_too_old(job, now) {
+            self.note_young(name, now);
+        }
     }
 
     /// Whether one that is due may stand in memory. Otherwise it is to be deferred.
-    pub(super) fn may_stay(&self, delivery: &Delivery, now: Now) -> bool {
-        let Some(lane) = self.lanes.get(&delivery.lane) else {
+    pub(super) fn may_stay(&self, job: &Job, now: Now) -> bool {
+        let Some(lane) = self.lanes.get(&job.lane) else {
             return true;
         };
         // It is counted already.
         let others = lane.active().saturating_sub(1);
-        if delivery.backlog.is_some() {
+        if job.delivery.backlog.is_some() {
             // It was asked for.
             return !lane.is_closed() || others == 0;
         }
@@ -74,7 +81,7 @@ impl Scheduler {
         if is_full {
             return false;
         }
-        if lane.is_closed() && delivery.entry.is_none() {
+        if lane.is_closed() && job.delivery.entry.is_none() {
             return others < MOST_UNPROVEN && self.has_unproven_room(Weight::default());
         }
         if lane.is_closed() {
@@ -94,7 +101,7 @@ impl Scheduler {
             true => ahead.div_ceil(2),
             false => ahead,
         };
-        lane.in_play() < ahead || delivery.attempts > 0
+        lane.in_play() < ahead || job.delivery.attempts > 0
     }
 
     pub(super) fn ahead(&self, lane: &Lane) -> usize {
@@ -136,45 +143,45 @@ impl Scheduler {
     /// just come from one. What memory alone holds goes to
     /// the stream instead, from where it comes back as an entry: a request that is repeated would
     /// double it in a list.
-    pub(super) fn defer(&mut self, delivery: Delivery, name: Arc<str>, now: Now) -> Disposition {
-        let first = delivery.backlog.as_ref() == Some(&name);
-        self.defer_to(delivery, name, first, now)
+    pub(super) fn defer(&mut self, job: Job, name: Arc<str>, now: Now) -> Disposition {
+        let first = job.delivery.backlog.as_ref() == Some(&name);
+        self.defer_to(job, name, first, now)
     }
 
     /// The same, at the beginning if it is `first`.
     pub(super) fn defer_to(
         &mut self,
-        mut delivery: Delivery,
+        mut job: Job,
         name: Arc<str>,
         first: bool,
         now: Now,
     ) -> Disposition {
-        if delivery.entry.is_none() {
-            self.park(delivery, now.unix_ms, now);
+        if job.delivery.entry.is_none() {
+            self.park(job, now.unix_ms, now);
             return Disposition::Parked {
                 after: Duration::ZERO,
             };
         }
-        if self.is_one_too_many(&delivery, now) {
-            if delivery.backlog.is_some() {
-                return self.bury_for_room(delivery, now);
+        if self.is_one_too_many(&job, now) {
+            if job.delivery.backlog.is_some() {
+                return self.bury_for_room(job, now);
             }
             // The oldest makes room for it.
             self.ensure_lane(&name, now.mono);
             self.lanes.change(&name, |lane| lane.backlog.to_bury += 1);
         }
-        if delivery.attempts == 0 {
+        if job.delivery.attempts == 0 {
             // Whoever gives it up may know nothing of its endpoint.
-            delivery.failed_before = self.endpoint_failure(&delivery).or(delivery.failed_before);
+            job.delivery.failed_before = self.endpoint_failure(&job).or(job.delivery.failed_before);
         }
-        let told = self.told(&delivery, Disposition::Deferred, now);
-        self.leave(&delivery);
-        if let Some(entry) = delivery.entry {
+        let told = self.told(&job.delivery, Disposition::Deferred, now);
+        self.leave(&job);
+        if let Some(entry) = job.delivery.entry {
             self.leases.defer(entry, name.clone());
         }
         self.stats.deferred += 1;
         self.ensure_lane(&name, now.mono);
-        let rule = delivery.rule.clone();
+        let rule = job.rule.clone();
         self.lanes.change(&name, |lane| {
             lane.set_max_age(rule.as_deref());
             lane.backlog.deferring += 1;
@@ -185,9 +192,9 @@ impl Scheduler {
             .get(&name)
             .is_some_and(|lane| lane.backlog.oldest.is_none())
         {
-            self.set_oldest(&name, delivery.received, now);
+            self.set_oldest(&name, job.delivery.received, now);
         }
-        let parked = Parked::new(delivery, Until::Released { name, first });
+        let parked = Parked::new(job.delivery, Until::Released { name, first });
         self.outbox.push_back(Record::Park(parked));
         self.outbox.extend(told);
         Disposition::Deferred
@@ -201,16 +208,16 @@ impl Scheduler {
         }
         let queue = self
             .lanes
-            .change(key, |lane| lane.extract(|d| d.entry.is_some()));
-        for delivery in queue.unwrap_or_default().into_iter().rev() {
-            self.defer_to(delivery, key.clone(), true, now);
+            .change(key, |lane| lane.extract(|job| job.delivery.entry.is_some()));
+        for job in queue.unwrap_or_default().into_iter().rev() {
+            self.defer_to(job, key.clone(), true, now);
         }
         // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
-            && let Some(delivery) = self.lanes.change(key, Lane::pop_last).flatten()
+            && let Some(job) = self.lanes.change(key, Lane::pop_last).flatten()
         {
-            self.defer(delivery, key.clone(), now);
+            self.defer(job, key.clone(), now);
         }
     }
 

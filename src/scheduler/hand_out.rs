@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use super::turns::Turn;
 use super::{Now, Scheduler};
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::scheduler::lane::HealthSignal;
 
 impl Scheduler {
     /// The next delivery to attempt, if a worker is free for it. It must come back through
     /// [`Scheduler::finish`], exactly once.
-    pub fn next(&mut self, now: Now) -> Option<Delivery> {
+    pub fn next(&mut self, now: Now) -> Option<Job> {
         while self.in_flight < self.limits.workers {
             let (place, key) = self.next_turn(now)?;
             let is_crowded = self.lanes.tally().untrusted_in_flight * 2 >= self.untrusted_share();
@@ -29,37 +29,37 @@ impl Scheduler {
             let taken = self.lanes.change(&key, |lane| lane.take(now.mono));
             let delivery = taken.flatten();
             self.update_turn(&key, now.mono);
-            let Some(delivery) = delivery else {
+            let Some(job) = delivery else {
                 continue;
             };
-            if let Some(mut delivery) = self.look_again(delivery, now) {
+            if let Some(mut job) = self.look_again(job, now) {
                 self.in_flight += 1;
                 // It may have changed while it stood there.
-                delivery.rule = self.rules.find(&delivery.message.endpoint).cloned();
-                return Some(delivery);
+                job.rule = self.rules.find(&job.delivery.message.endpoint).cloned();
+                return Some(job);
             }
         }
         None
     }
 
     /// Its turn has come. Nothing if it is too late for it.
-    fn look_again(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
-        let lapsed = self.has_lapsed(&delivery, now);
-        let expired = self.is_expired(&delivery, now.unix_ms);
-        let too_old = self.is_too_old(&delivery, now);
-        let late = self.is_too_old_to_begin(&delivery, now);
+    fn look_again(&mut self, job: Job, now: Now) -> Option<Job> {
+        let lapsed = self.has_lapsed(&job.delivery, now);
+        let expired = self.is_expired(&job.delivery, now.unix_ms);
+        let too_old = self.is_too_old(&job, now);
+        let late = self.is_too_old_to_begin(&job, now);
         if !lapsed && !expired && !too_old && !late {
-            return Some(delivery);
+            return Some(job);
         }
-        self.release(&delivery, HealthSignal::NOTHING, now);
+        self.release(&job, HealthSignal::NOTHING, now);
         if lapsed {
-            self.lapse(&delivery);
+            self.lapse(&job);
         } else if expired {
-            self.expire(delivery, now);
+            self.expire(job, now);
         } else if too_old {
-            self.give_up_old(delivery, now);
+            self.give_up_old(job, now);
         } else {
-            self.park(delivery, now.unix_ms, now);
+            self.park(job, now.unix_ms, now);
         }
         self.route_released(now);
         None

@@ -10,7 +10,7 @@ use crate::delivery::hold::{Cause, Hold, covers};
 use crate::delivery::record::Record;
 use crate::delivery::report::LaneReport;
 use crate::delivery::rules::EndpointRules;
-use crate::delivery::{DeadReason, Delivery};
+use crate::delivery::{DeadReason, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane};
 
 /// Lanes in one report.
@@ -98,10 +98,10 @@ impl Scheduler {
 
     /// For whom it waits, if nothing is to be sent to its endpoint now: the URL or origin that is
     /// held, or its lane.
-    pub(super) fn held_by(&self, delivery: &Delivery, now: Now) -> Option<Arc<str>> {
-        let endpoint = &delivery.message.endpoint;
+    pub(super) fn held_by(&self, job: &Job, now: Now) -> Option<Arc<str>> {
+        let endpoint = &job.delivery.message.endpoint;
         if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
-            return Some(delivery.lane.clone());
+            return Some(job.lane.clone());
         }
         let keys = [&endpoint.url, &endpoint.origin];
         let mut keys = keys.into_iter().filter(|_| !self.holds.is_empty());
@@ -110,8 +110,8 @@ impl Scheduler {
     }
 
     /// How long it is to wait, if nothing is to be sent to its endpoint now.
-    pub(super) fn held(&self, delivery: &Delivery, now: Now) -> Option<Duration> {
-        let endpoint = &delivery.message.endpoint;
+    pub(super) fn held(&self, job: &Job, now: Now) -> Option<Duration> {
+        let endpoint = &job.delivery.message.endpoint;
         if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
             return Some(DISABLED);
         }
@@ -120,19 +120,19 @@ impl Scheduler {
     }
 
     /// Puts off what is held; without a store it would wait here for ever.
-    pub(super) fn hold_back(&mut self, delivery: Delivery, after: Duration, now: Now) {
-        if let Some(name) = self.held_by(&delivery, now).filter(|_| self.has_store()) {
-            let rule = self.rules.find(&delivery.message.endpoint);
+    pub(super) fn hold_back(&mut self, job: Job, after: Duration, now: Now) {
+        if let Some(name) = self.held_by(&job, now).filter(|_| self.has_store()) {
+            let rule = self.rules.find(&job.delivery.message.endpoint);
             let is_disabled = rule.is_some_and(|rule| rule.disabled);
             self.ensure_lane(&name, now.mono);
             self.lanes
                 .change(&name, |lane| lane.is_disabled |= is_disabled);
-            self.defer(delivery, name, now);
+            self.defer(job, name, now);
         } else if self.has_store() {
-            self.put_off(delivery, after, now);
+            self.put_off(job, after, now);
         } else {
             let detail = "its endpoint is disabled in the file of --endpoints";
-            self.bury(delivery, DeadReason::Disabled, detail.into(), now);
+            self.bury(job, DeadReason::Disabled, detail.into(), now);
         }
     }
 
@@ -167,12 +167,12 @@ impl Scheduler {
             return;
         }
         let mut lanes = std::mem::take(&mut self.lanes);
-        let held = |d: &Delivery| self.held(d, now).is_some();
+        let held = |job: &Job| self.held(job, now).is_some();
         let out = lanes.extract(|name, _| which(name), held);
         self.lanes = lanes;
-        for delivery in out {
-            let after = self.held(&delivery, now).unwrap_or_default();
-            self.hold_back(delivery, after, now);
+        for job in out {
+            let after = self.held(&job, now).unwrap_or_default();
+            self.hold_back(job, after, now);
         }
         self.route_released(now);
     }
@@ -218,7 +218,7 @@ fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
         in_flight: lane.busy(),
         window: lane.window(),
         queued: lane.active() - lane.busy(),
-        oldest_ms: lane.queue().next().map(|delivery| delivery.received),
+        oldest_ms: lane.queue().next().map(|job| job.delivery.received),
         failing_since_ms: lane.history.failing_since().map(unix_ms),
         success: lane.history.success(),
         p50_ms: ms(0.5),

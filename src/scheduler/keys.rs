@@ -8,39 +8,39 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Now, Scheduler};
-use crate::delivery::Delivery;
 use crate::delivery::receipt::Turn;
 use crate::delivery::record::Record;
 use crate::delivery::status_update::Disposition;
+use crate::delivery::{Delivery, Job};
 
 /// Those that follow the head of each key, where there is no store.
 #[derive(Debug, Default)]
 pub struct Followers {
-    keys: HashMap<Arc<str>, VecDeque<Delivery>>,
+    keys: HashMap<Arc<str>, VecDeque<Job>>,
     count: usize,
 }
 
 impl Followers {
     /// One has come. It is answered, as the head, if there is none.
-    fn admit(&mut self, key: Arc<str>, mut delivery: Delivery) -> Option<Delivery> {
+    fn admit(&mut self, key: Arc<str>, mut job: Job) -> Option<Job> {
         if let Some(others) = self.keys.get_mut(&key) {
-            others.push_back(delivery);
+            others.push_back(job);
             self.count += 1;
             return None;
         }
         self.keys.insert(key.clone(), VecDeque::new());
-        delivery.head = Some(key);
-        Some(delivery)
+        job.delivery.head = Some(key);
+        Some(job)
     }
 
     /// The head is settled: the next one is it.
-    fn advance(&mut self, key: &Arc<str>) -> Option<Delivery> {
+    fn advance(&mut self, key: &Arc<str>) -> Option<Job> {
         let Some(mut next) = self.keys.get_mut(key)?.pop_front() else {
             self.keys.remove(key);
             return None;
         };
         self.count -= 1;
-        next.head = Some(key.clone());
+        next.delivery.head = Some(key.clone());
         Some(next)
     }
 
@@ -51,14 +51,18 @@ impl Followers {
 
 impl Scheduler {
     /// Routes what has come, as far as it is its turn.
-    pub(super) fn line_up(&mut self, delivery: Delivery, now: Now) {
-        let key = delivery.message.group().filter(|_| delivery.head.is_none());
+    pub(super) fn line_up(&mut self, job: Job, now: Now) {
+        let key = job
+            .delivery
+            .message
+            .group()
+            .filter(|_| job.delivery.head.is_none());
         let go = match key {
-            Some(key) => self.followers.admit(key, delivery),
-            None => Some(delivery),
+            Some(key) => self.followers.admit(key, job),
+            None => Some(job),
         };
-        if let Some(delivery) = go {
-            self.route(delivery, now);
+        if let Some(job) = go {
+            self.route(job, now);
         }
     }
 
@@ -70,16 +74,16 @@ impl Scheduler {
 
     /// Asks the store whether it is its turn. What memory alone holds is added to what is dealt in
     /// order, and comes back from there.
-    pub(super) fn queue(&mut self, mut delivery: Delivery, now: Now) {
+    pub(super) fn queue(&mut self, delivery: Delivery, now: Now) {
         if delivery.entry.is_some() {
             self.queueing += 1;
             self.outbox.push_back(Record::Queue(delivery));
             return;
         }
-        self.assign_lane(&mut delivery, now);
-        match self.is_one_too_many(&delivery, now) {
-            true => drop(self.bury_for_room(delivery, now)),
-            false => self.park(delivery, now.unix_ms, now),
+        let job = self.assign_lane(delivery, now);
+        match self.is_one_too_many(&job, now) {
+            true => drop(self.bury_for_room(job, now)),
+            false => self.park(job, now.unix_ms, now),
         }
     }
 
@@ -97,8 +101,8 @@ impl Scheduler {
             return self.forget(&delivery);
         }
         delivery.head = delivery.message.group();
-        self.assign_lane(&mut delivery, now);
-        self.route(delivery, now);
+        let job = self.assign_lane(delivery, now);
+        self.route(job, now);
     }
 
     /// It leaves without ever having stood in a lane.
@@ -110,8 +114,8 @@ impl Scheduler {
     }
 
     /// A delivery is settled: the next of its key may go. The store sees to that itself.
-    pub(super) fn advance(&mut self, delivery: &Delivery) {
-        let key = delivery.head.as_ref().filter(|_| !self.has_store());
+    pub(super) fn advance(&mut self, job: &Job) {
+        let key = job.delivery.head.as_ref().filter(|_| !self.has_store());
         let next = key.and_then(|key| self.followers.advance(key));
         self.released.extend(next);
     }

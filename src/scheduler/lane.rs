@@ -19,7 +19,7 @@ mod strand;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::delivery::history::History;
 use crate::delivery::hold::Cause;
 
@@ -76,7 +76,7 @@ pub enum EndpointEvent {
 /// The deliveries for one endpoint that are due, and the state of the endpoint.
 #[derive(Debug)]
 pub struct Lane {
-    ready: VecDeque<Delivery>,
+    ready: VecDeque<Job>,
     busy: usize,
     /// Deliveries for it that are active, wherever they stand, and their bytes.
     active: usize,
@@ -161,8 +161,8 @@ impl Lane {
     }
 
     /// Adds a delivery that is due.
-    pub fn push(&mut self, delivery: Delivery) {
-        self.ready.push_back(delivery);
+    pub fn push(&mut self, job: Job) {
+        self.ready.push_back(job);
     }
 
     /// The one rule of the turn lists: a lane stands in them, once, while it has work and room
@@ -179,8 +179,8 @@ impl Lane {
             }
     }
 
-    /// Its turn has come: hands out the next delivery, unless the gate has closed since.
-    pub fn take(&mut self, now: Instant) -> Option<Delivery> {
+    /// Its turn has come: hands out the next job, unless the gate has closed since.
+    pub fn take(&mut self, now: Instant) -> Option<Job> {
         self.turn = None;
         let next = match self.has_room(now) {
             true => self.ready.pop_front(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::waiting::Due;
 use super::{HOUSEKEEPING_INTERVAL, Now, Scheduler};
-use crate::delivery::{DeadReason, Delivery};
+use crate::delivery::{DeadReason, Job};
 use crate::scheduler::lane::{EndpointEvent, HealthSignal, Lane};
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
@@ -18,24 +18,24 @@ impl Scheduler {
     }
 
     /// Puts a delivery that is due into its lane.
-    pub(super) fn enqueue(&mut self, mut delivery: Delivery, now: Now) {
+    pub(super) fn enqueue(&mut self, mut job: Job, now: Now) {
         // It was due a while ago, and nobody could look.
         let is_late = self
             .limits
             .parking
             .near_window()
-            .is_some_and(|near| self.age(&delivery, now) > near);
-        if is_late && !delivery.notes_first() {
-            self.renew(&mut delivery, now);
+            .is_some_and(|near| self.age(&job.delivery, now) > near);
+        if is_late && !job.delivery.notes_first() {
+            self.renew(&mut job.delivery, now);
         }
-        let key = delivery.lane.clone();
-        let rule = delivery.rule.clone();
+        let key = job.lane.clone();
+        let rule = job.rule.clone();
         let (limits, standing) = (self.limits.lanes, self.shares.standing);
         self.ensure_lane(&key, now.mono);
         self.lanes.change(&key, |lane| {
             lane.apply_rule(rule.as_deref(), &limits, standing, now.mono);
             lane.set_max_age(rule.as_deref());
-            lane.push(delivery);
+            lane.push(job);
         });
         self.update_turn(&key, now.mono);
         self.scan_soon(now);
@@ -130,18 +130,20 @@ impl Scheduler {
     fn defer_old(&mut self, near: Duration, now: Now) {
         // An attempt that begins by then ends within the lease.
         let most = near - self.scan_pause();
-        let is_old = |d: &Delivery| d.entry.is_some() && now.boot.since(d.lease_renewed_at) > most;
+        let is_old = |job: &Job| {
+            job.delivery.entry.is_some() && now.boot.since(job.delivery.lease_renewed_at) > most
+        };
         let old = self.lanes.extract(|_, _| true, is_old);
-        for delivery in old.into_iter().rev() {
+        for job in old.into_iter().rev() {
             // It came before what is in the backlog.
-            let name = delivery.lane.clone();
-            self.defer_to(delivery, name, true, now);
+            let name = job.lane.clone();
+            self.defer_to(job, name, true, now);
         }
     }
 
     /// A delivery came back from its worker: its lane learns what that says of the endpoint.
-    pub(super) fn release(&mut self, delivery: &Delivery, sign: HealthSignal, now: Now) {
-        self.release_from(&delivery.lane, sign, now);
+    pub(super) fn release(&mut self, job: &Job, sign: HealthSignal, now: Now) {
+        self.release_from(&job.lane, sign, now);
     }
 
     pub(super) fn release_from(&mut self, key: &Arc<str>, sign: HealthSignal, now: Now) {
@@ -174,14 +176,14 @@ impl Scheduler {
     /// failed probe counts as an attempt for all that stand behind it.
     fn count_for_all(&mut self, key: &Arc<str>, now: Now) {
         let queue = self.lanes.change(key, |lane| lane.extract(|_| true));
-        for mut delivery in queue.unwrap_or_default() {
-            delivery.attempts += 1;
-            if delivery.attempts < self.attempts(&delivery) {
-                self.enqueue(delivery, now);
+        for mut job in queue.unwrap_or_default() {
+            job.delivery.attempts += 1;
+            if job.delivery.attempts < self.attempts(&job) {
+                self.enqueue(job, now);
             } else {
                 let detail = "its endpoint could not be reached; the attempts of others to the \
                               same one were counted for it";
-                self.bury(delivery, DeadReason::Exhausted, detail.into(), now);
+                self.bury(job, DeadReason::Exhausted, detail.into(), now);
             }
         }
     }

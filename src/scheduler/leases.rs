@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
-use crate::delivery::Delivery;
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::Record;
+use crate::delivery::{Delivery, Job};
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
 
@@ -71,10 +71,10 @@ impl Scheduler {
     }
 
     /// Whether an attempt that begins now may still be under way when its lease ends.
-    pub(super) fn is_too_old_to_begin(&self, delivery: &Delivery, now: Now) -> bool {
+    pub(super) fn is_too_old_to_begin(&self, job: &Job, now: Now) -> bool {
         let latest = self.limits.parking.begin_within();
         // Whoever asks the store first gets a new lease.
-        !delivery.notes_first() && self.age(delivery, now) > latest
+        !job.delivery.notes_first() && self.age(&job.delivery, now) > latest
     }
 
     /// To be called before anything else when time has passed: if it was more than what there is
@@ -100,10 +100,10 @@ impl Scheduler {
     fn renew_waiting(&mut self, now: Now) {
         let near = self.limits.parking.near_window().unwrap_or_default();
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.change_each(|due, delivery| {
+        waiting.change_each(|due, job| {
             let left = due.saturating_duration_since(now.mono);
-            if self.age(delivery, now) + left > near {
-                self.renew(delivery, now);
+            if self.age(&job.delivery, now) + left > near {
+                self.renew(&mut job.delivery, now);
             }
         });
         self.waiting = waiting;
@@ -112,14 +112,14 @@ impl Scheduler {
     fn drop_lapsed(&mut self, now: Now) -> usize {
         let lapsed: HashSet<EntryId> = self
             .all_waiting()
-            .filter(|delivery| self.has_lapsed(delivery, now))
-            .filter_map(|delivery| delivery.entry)
+            .filter(|job| self.has_lapsed(&job.delivery, now))
+            .filter_map(|job| job.delivery.entry)
             .collect();
         self.drop_entries(&lapsed, now)
     }
 
     /// All that stand somewhere here.
-    fn all_waiting(&self) -> impl Iterator<Item = &Delivery> {
+    fn all_waiting(&self) -> impl Iterator<Item = &Job> {
         let queued = self.lanes.iter().flat_map(|(_, lane)| lane.queue());
         queued.chain(self.waiting.deliveries())
     }
@@ -129,21 +129,25 @@ impl Scheduler {
         if entries.is_empty() {
             return 0;
         }
-        let is_lost = |d: &Delivery| d.entry.is_some_and(|entry| entries.contains(&entry));
+        let is_lost = |job: &Job| {
+            job.delivery
+                .entry
+                .is_some_and(|entry| entries.contains(&entry))
+        };
         let mut lost = self.lanes.extract(|_, _| true, is_lost);
-        let waited = self.waiting.extract(|_, delivery| is_lost(delivery));
-        lost.extend(waited.into_iter().map(|(_, delivery)| delivery));
+        let waited = self.waiting.extract(|_, job| is_lost(job));
+        lost.extend(waited.into_iter().map(|(_, job)| job));
         let count = lost.len();
-        for delivery in lost {
-            self.lapse(&delivery);
+        for job in lost {
+            self.lapse(&job);
         }
         self.route_released(now);
         count
     }
 
     /// Others have it: they are responsible for it, and it leaves without a trace.
-    pub(super) fn lapse(&mut self, delivery: &Delivery) {
-        self.settle(delivery);
+    pub(super) fn lapse(&mut self, job: &Job) {
+        self.settle(job);
         self.stats.lapsed += 1;
     }
 
@@ -168,10 +172,10 @@ impl Scheduler {
         self.stats.appended -= receipt.not_appended;
         self.stats.duplicates += receipt.copies;
         self.stats.dead += receipt.reused;
-        for delivery in receipt.not_begun {
+        for job in receipt.not_begun {
             self.in_flight -= 1;
-            self.release(&delivery, HealthSignal::NOTHING, now);
-            self.lapse(&delivery);
+            self.release(&job, HealthSignal::NOTHING, now);
+            self.lapse(&job);
         }
         for (delivery, turn) in receipt.turns {
             self.take_turn(delivery, turn, now);

@@ -38,7 +38,7 @@ use crate::delivery::record::Record;
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
 use crate::trust::keyring::Keyring;
 
@@ -69,7 +69,7 @@ pub struct Scheduler {
     /// Deliveries of which the store is to say whether it is their turn.
     queueing: usize,
     /// Those whose turn has come, within one call.
-    released: VecDeque<Delivery>,
+    released: VecDeque<Job>,
     rules: EndpointRules,
     /// Secrets that messages name.
     keyring: Option<Keyring>,
@@ -149,18 +149,19 @@ impl Scheduler {
 
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
-    pub fn accept(&mut self, mut delivery: Delivery, now: Now) {
+    pub fn accept(&mut self, delivery: Delivery, now: Now) {
         // From the first on it matters for how long this process could not look.
         self.awake.get_or_insert(now);
         // It has waited for room for too long, or this process was suspended.
         let has_lapsed = self.has_lapsed(&delivery, now);
+        self.note_released(&delivery);
         if has_lapsed
             || delivery
                 .entry
                 .is_some_and(|entry| !self.leases.enter(entry))
         {
             self.stats.already_active += 1;
-            return self.note_released(&delivery, now);
+            return;
         }
         let age = self.age(&delivery, now);
         let late = self
@@ -172,15 +173,14 @@ impl Scheduler {
         self.stats.accepted += 1;
         self.bytes += delivery.message.raw().len();
         if self.is_to_queue(&delivery) {
-            self.note_released(&delivery, now);
             return self.queue(delivery, now);
         }
-        self.assign_lane(&mut delivery, now);
-        self.note_released(&delivery, now);
-        if late || delivery.entry.is_none() && !fits {
-            self.overflow(delivery, now);
+        let job = self.assign_lane(delivery, now);
+        self.learn_of_backlog(&job, now);
+        if late || job.delivery.entry.is_none() && !fits {
+            self.overflow(job, now);
         } else {
-            self.line_up(delivery, now);
+            self.line_up(job, now);
         }
         self.route_released(now);
     }
@@ -206,7 +206,7 @@ impl Scheduler {
     pub fn tick(&mut self, now: Now) {
         while let Some(due) = self.waiting.pop(now.mono) {
             match due {
-                Due::Delivery(delivery) => self.requeue(*delivery, now),
+                Due::Delivery(job) => self.requeue(*job, now),
                 Due::Lane(key) => {
                     // It may have been replaced by an earlier one, and be forgotten.
                     let later = |lane: &mut Lane| lane.alarm.filter(|at| *at > now.mono);
@@ -232,73 +232,71 @@ impl Scheduler {
     }
 
     /// Takes a delivery back with what its attempt came to.
-    pub fn finish(&mut self, mut delivery: Delivery, attempt: Attempt, now: Now) -> Disposition {
+    pub fn finish(&mut self, mut job: Job, attempt: Attempt, now: Now) -> Disposition {
         self.in_flight -= 1;
         let signal = health_signal(&attempt);
-        if self
-            .set_apart(&mut delivery, &attempt, signal, now)
-            .is_none()
-        {
-            self.release(&delivery, signal, now);
+        if self.set_apart(&mut job, &attempt, signal, now).is_none() {
+            self.release(&job, signal, now);
         }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
         if self.is_unsigned(&attempt) {
-            let fate = self.wait_for_secret(delivery, attempt, now);
+            let fate = self.wait_for_secret(job, attempt, now);
             self.route_released(now);
             return fate;
         }
         if let Some(after) = attempt.postponed() {
             let since = match attempt.failure_kind() {
-                Some(FailureKind::Unresolved { .. }) => Some(&mut delivery.name_asked),
-                Some(FailureKind::Tokenless { .. }) => Some(&mut delivery.token_asked),
+                Some(FailureKind::Unresolved { .. }) => Some(&mut job.delivery.name_asked),
+                Some(FailureKind::Tokenless { .. }) => Some(&mut job.delivery.token_asked),
                 _ => None,
             };
             if let Some(since) = since {
                 since.get_or_insert(now.mono);
             }
             // What came of a true attempt says more.
-            if delivery
+            if job
+                .delivery
                 .last
                 .as_ref()
                 .is_none_or(|last| last.postponed().is_some())
             {
-                delivery.last = Some(attempt);
+                job.delivery.last = Some(attempt);
             }
-            return self.wait(delivery, after, self.limits.parking.near_window(), now);
+            return self.wait(job, after, self.limits.parking.near_window(), now);
         }
-        (delivery.name_asked, delivery.token_asked) = (None, None);
-        delivery.backlog = None;
+        (job.delivery.name_asked, job.delivery.token_asked) = (None, None);
+        job.delivery.backlog = None;
         if let Some(detail) = attempt.refusal() {
-            return self.refuse(delivery, detail.to_owned(), now);
+            return self.refuse(job, detail.to_owned(), now);
         }
-        delivery.attempts += 1;
+        job.delivery.attempts += 1;
         self.stats.attempts += 1;
         self.lanes
-            .change(&delivery.lane, |lane| lane.history.note(&attempt, now.mono));
-        let (id, made) = (&delivery.message.id, delivery.attempts);
+            .change(&job.lane, |lane| lane.history.note(&attempt, now.mono));
+        let (id, made) = (&job.delivery.message.id, job.delivery.attempts);
         let verdict = judge(
             &attempt.result,
             id,
             made,
-            self.schedule(&delivery),
-            self.attempts(&delivery),
+            self.schedule(&job),
+            self.attempts(&job),
         );
-        delivery.last = Some(attempt);
+        job.delivery.last = Some(attempt);
         let tells = self.limits.tells;
-        let update = tells.then(|| StatusUpdate::of(&delivery, true, now.unix_ms));
-        let disposition = self.apply_verdict(verdict, delivery, now);
+        let update = tells.then(|| StatusUpdate::of(&job.delivery, true, now.unix_ms));
+        let disposition = self.apply_verdict(verdict, job, now);
         self.route_released(now);
         let update = update.map(|of| Record::Tell(Box::new(of(disposition))));
         self.outbox.extend(update);
         disposition
     }
 
-    fn apply_verdict(&mut self, verdict: Verdict, delivery: Delivery, now: Now) -> Disposition {
+    fn apply_verdict(&mut self, verdict: Verdict, job: Job, now: Now) -> Disposition {
         match verdict {
             Verdict::Delivered => {
-                self.settle(&delivery);
+                self.settle(&job);
                 self.stats.delivered += 1;
-                let record = match (delivery.entry, delivery.head) {
+                let record = match (job.delivery.entry, job.delivery.head) {
                     (Some(entry), Some(key)) => Some(Record::Advance(entry, key)),
                     (entry, _) => entry.map(Record::Settle),
                 };
@@ -306,8 +304,8 @@ impl Scheduler {
                 Disposition::Delivered
             }
             Verdict::Dead { reason, detail } => {
-                let url = delivery.message.endpoint.url.clone();
-                self.bury(delivery, reason, detail, now);
+                let url = job.delivery.message.endpoint.url.clone();
+                self.bury(job, reason, detail, now);
                 if reason == DeadReason::Gone {
                     self.note_gone(url, now);
                 }
@@ -315,7 +313,7 @@ impl Scheduler {
             }
             Verdict::Retry { after } => {
                 self.stats.retried += 1;
-                self.put_off(delivery, after, now)
+                self.put_off(job, after, now)
             }
         }
     }
@@ -340,8 +338,8 @@ impl Scheduler {
         self.put_off_waiting(now);
         let queues = self.lanes.change_each(|_, _| true, |_, lane| lane.clear());
         self.turns = Turns::default();
-        for delivery in queues.into_iter().flatten() {
-            self.put_off(delivery, Duration::ZERO, now);
+        for job in queues.into_iter().flatten() {
+            self.put_off(job, Duration::ZERO, now);
         }
         self.route_released(now);
     }

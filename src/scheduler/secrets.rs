@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Disposition, Now, Scheduler};
 use crate::delivery::verdict::Verdict;
-use crate::delivery::{Attempt, AttemptResult, DeadReason, Delivery, FailureKind};
+use crate::delivery::{Attempt, AttemptResult, DeadReason, FailureKind, Job};
 use crate::trust::keyring::{Found, Keyring};
 
 /// It waits for as long as it has waited already, within these.
@@ -38,9 +38,9 @@ impl Scheduler {
     }
 
     /// What an attempt would come to, if there is no key for it now.
-    pub(super) fn unsigned(&self, delivery: &Delivery, now: Now) -> Option<Attempt> {
-        let name = delivery.message.overrides.secret.as_ref()?;
-        let own = (delivery.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
+    pub(super) fn unsigned(&self, job: &Job, now: Now) -> Option<Attempt> {
+        let name = job.delivery.message.overrides.secret.as_ref()?;
+        let own = (job.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
         let (kind, text) = match self.keyring.as_ref()?.find(name, own, now.mono) {
             Found::Signing(_) => return None,
             Found::Unread { again, text } => (FailureKind::SecretUnread { again }, text),
@@ -66,18 +66,18 @@ impl Scheduler {
     /// Puts off a delivery that cannot be signed, or gives it up.
     pub(super) fn wait_for_secret(
         &mut self,
-        mut delivery: Delivery,
+        mut job: Job,
         attempt: Attempt,
         now: Now,
     ) -> Disposition {
-        let since = delivery.message.deliver_at.unwrap_or_default();
-        let waited = now.unix_ms.saturating_sub(since.max(delivery.received));
+        let since = job.delivery.message.deliver_at.unwrap_or_default();
+        let waited = now.unix_ms.saturating_sub(since.max(job.delivery.received));
         let waited = Duration::from_millis(waited);
         let near = self.limits.parking.near_window();
         let at_once = near.map(|_| Duration::ZERO);
         let wait = match attempt.failure_kind() {
             Some(FailureKind::SecretUnread { again }) => {
-                let lane = self.lanes.get(&delivery.lane);
+                let lane = self.lanes.get(&job.lane);
                 let few = lane.is_none_or(|lane| match lane.is_healthy() {
                     true => lane.active() <= FEW_OF_HEALTHY,
                     false => lane.active() <= FEW,
@@ -102,15 +102,15 @@ impl Scheduler {
             attempt.failure_kind(),
             Some(FailureKind::SecretUnread { .. })
         );
-        let last = delivery.last.as_ref();
+        let last = job.delivery.last.as_ref();
         if says_more || last.is_none_or(|last| last.postponed().is_some()) {
-            delivery.last = Some(attempt);
+            job.delivery.last = Some(attempt);
         }
         if let Some((after, near)) = wait {
-            return self.wait(delivery, after, near, now);
+            return self.wait(job, after, near, now);
         }
         let detail = format!("{text}: it was not sent, as it could not be signed");
         let reason = DeadReason::NoSecret;
-        self.apply_verdict(Verdict::Dead { reason, detail }, delivery, now)
+        self.apply_verdict(Verdict::Dead { reason, detail }, job, now)
     }
 }

@@ -13,9 +13,9 @@ impl Scheduler {
     /// Looks anew at all that waits.
     pub(super) fn put_off_waiting(&mut self, now: Now) {
         let drain = self.drain;
-        for (due, delivery) in self.waiting.extract(|due, _| drain.leaves(due)) {
+        for (due, job) in self.waiting.extract(|due, _| drain.leaves(due)) {
             let after = due.saturating_duration_since(now.mono);
-            self.put_off(delivery, after, now);
+            self.put_off(job, after, now);
         }
     }
 
@@ -42,9 +42,9 @@ impl Scheduler {
         let stranded = self
             .lanes
             .change(key, |lane| lane.take_stranded(now.mono, until));
-        for delivery in stranded.unwrap_or_default().into_iter().rev() {
+        for job in stranded.unwrap_or_default().into_iter().rev() {
             // It came before what is in the backlog.
-            self.defer_to(delivery, key.clone(), true, now);
+            self.defer_to(job, key.clone(), true, now);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::scheduler::lane::{Lane, Weight};
 
 /// See the module's header.
@@ -70,8 +70,8 @@ impl Lanes {
     pub fn extract(
         &mut self,
         which: impl Fn(&str, &Lane) -> bool,
-        is_meant: impl Fn(&Delivery) -> bool,
-    ) -> Vec<Delivery> {
+        is_meant: impl Fn(&Job) -> bool,
+    ) -> Vec<Job> {
         let out = self.change_each(which, |_, lane| lane.extract(&is_meant));
         out.into_iter().flatten().collect()
     }

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
 /// What is due.
 #[derive(Debug)]
 pub(super) enum Due {
-    Delivery(Box<Delivery>),
+    Delivery(Box<Job>),
     /// A lane may have something to do: its pause is over, or its rate allows the next attempt.
     Lane(Arc<str>),
 }
@@ -62,25 +62,22 @@ impl Waiting {
     }
 
     /// The deliveries, in no order.
-    pub fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+    pub fn deliveries(&self) -> impl Iterator<Item = &Job> {
         self.alarms
             .iter()
             .filter_map(|Reverse(alarm)| match &alarm.due {
-                Due::Delivery(delivery) => Some(&**delivery),
+                Due::Delivery(job) => Some(&**job),
                 Due::Lane(_) => None,
             })
     }
 
     /// Takes out the deliveries of which `which` is true of when they are due, with that time.
-    pub fn extract(
-        &mut self,
-        which: impl Fn(Instant, &Delivery) -> bool,
-    ) -> Vec<(Instant, Delivery)> {
+    pub fn extract(&mut self, which: impl Fn(Instant, &Job) -> bool) -> Vec<(Instant, Job)> {
         let mut out = Vec::new();
         let keep = std::mem::take(&mut self.alarms).into_iter();
         let keep = keep.filter_map(|Reverse(alarm)| match alarm.due {
-            Due::Delivery(delivery) if which(alarm.at, &delivery) => {
-                out.push((alarm.at, *delivery));
+            Due::Delivery(job) if which(alarm.at, &job) => {
+                out.push((alarm.at, *job));
                 None
             }
             due => Some(Reverse(Alarm { due, ..alarm })),
@@ -91,11 +88,11 @@ impl Waiting {
     }
 
     /// Changes each delivery. When it is due stays.
-    pub fn change_each(&mut self, mut change: impl FnMut(Instant, &mut Delivery)) {
+    pub fn change_each(&mut self, mut change: impl FnMut(Instant, &mut Job)) {
         let mut alarms = std::mem::take(&mut self.alarms).into_vec();
         for Reverse(alarm) in &mut alarms {
-            if let Due::Delivery(delivery) = &mut alarm.due {
-                change(alarm.at, delivery);
+            if let Due::Delivery(job) = &mut alarm.due {
+                change(alarm.at, job);
             }
         }
         self.alarms = alarms.into();

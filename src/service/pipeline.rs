@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use log::{error, info, warn};
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::delivery::config::DeliveryConfig;
 use crate::delivery::parked::Want;
 use crate::delivery::rules::EndpointRules;
@@ -319,7 +319,7 @@ fn limits(config: &DeliveryConfig, persistence: &Persistence) -> Limits {
 
 fn start_workers(
     threads: &mut Threads,
-    takers: Vec<WorkReceiver<Delivery>>,
+    takers: Vec<WorkReceiver<Job>>,
     client: &Arc<Client>,
     report: &WakingSender<Box<CompletedAttempt>>,
 ) -> Result<(), String> {

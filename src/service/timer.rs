@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, log_enabled};
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::delivery::parked::Want;
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::Record;
@@ -57,7 +57,7 @@ pub struct Timer {
     pub scheduler: Scheduler,
     pub eager: Arrivals,
     pub patient: Arrivals,
-    pub work: WorkSender<Delivery>,
+    pub work: WorkSender<Job>,
     /// In `ledger`'s channel.
     pub room: CapacitySignal,
     pub done: Receiver<Box<CompletedAttempt>>,
@@ -289,21 +289,21 @@ impl Run {
     }
 
     fn finish(&mut self, outcome: CompletedAttempt, now: Now) {
-        let CompletedAttempt { delivery, attempt } = outcome;
+        let CompletedAttempt { job, attempt } = outcome;
         // Put into words before both are gone, and only where someone reads them.
         let told = log_enabled!(Level::Debug).then(|| {
             format!(
                 "id={} url={} {} attempt={} took={:?}",
-                delivery.message.id,
-                delivery.message.endpoint.uri,
+                job.delivery.message.id,
+                job.delivery.message.endpoint.uri,
                 attempt.result,
-                delivery.attempts + 1,
+                job.delivery.attempts + 1,
                 attempt.took,
             )
         });
         let postponed = attempt.postponed().is_some();
         let told = told.as_deref().unwrap_or_default();
-        match self.timer.scheduler.finish(delivery, attempt, now) {
+        match self.timer.scheduler.finish(job, attempt, now) {
             Disposition::Delivered => debug!("delivered {told}"),
             Disposition::Waiting { after } if postponed => {
                 debug!("postponed {told} again in {after:?}")
@@ -357,19 +357,19 @@ impl Run {
             if self.timer.scheduler.has_outbox() {
                 return;
             }
-            let Some(mut delivery) = self.timer.scheduler.next(now) else {
+            let Some(mut job) = self.timer.scheduler.next(now) else {
                 return self.flush();
             };
             let pulse = &self.timer.pulse;
-            let in_doubt = pulse.is_in_doubt(delivery.lease_renewed_at, now.boot);
+            let in_doubt = pulse.is_in_doubt(job.delivery.lease_renewed_at, now.boot);
             // Only Redis knows whether it is still ours.
-            delivery.renewed |= in_doubt;
-            if delivery.notes_first() {
+            job.delivery.renewed |= in_doubt;
+            if job.delivery.notes_first() {
                 // The ledger hands it on.
-                let begin = Record::Begin(delivery);
+                let begin = Record::Begin(job);
                 self.timer.scheduler.outbox().push_back(begin);
             } else {
-                self.timer.work.give(delivery);
+                self.timer.work.give(job);
             }
         }
     }

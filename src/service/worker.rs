@@ -1,4 +1,4 @@
-//! A worker: takes deliveries, makes one attempt at each, and always reports.
+//! A worker: takes jobs, makes one attempt at each, and always reports.
 //!
 //! It blocks in the attempt, which has a deadline of its own, and nowhere else for long:
 //! the channel it reports to has room for every worker. It ends with its input.
@@ -10,37 +10,37 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
-use crate::delivery::{Attempt, AttemptResult, Delivery, FailureKind};
+use crate::delivery::{Attempt, AttemptResult, FailureKind, Job};
 use crate::message::timestamp::unix_ms;
 
-/// A delivery that comes back, with what its attempt came to.
+/// A job that comes back, with what its attempt came to.
 #[derive(Debug)]
 pub struct CompletedAttempt {
-    pub delivery: Delivery,
+    pub job: Job,
     pub attempt: Attempt,
 }
 
 /// Works until `work` ends. A panic in an attempt is that attempt's failure, and is reported
 /// like any other, so that nothing is lost and the count of deliveries in flight stays true.
 pub fn run(
-    work: impl IntoIterator<Item = Delivery>,
-    attempt: impl Fn(&Delivery) -> Attempt,
+    work: impl IntoIterator<Item = Job>,
+    attempt: impl Fn(&Job) -> Attempt,
     report: impl Fn(Box<CompletedAttempt>),
 ) {
-    for delivery in work {
-        make_attempt(delivery, &attempt, &report);
+    for job in work {
+        make_attempt(job, &attempt, &report);
     }
 }
 
 // Inlined, its frame would be part of the loop's, and stay with each worker that waits.
 #[inline(never)]
 fn make_attempt(
-    delivery: Delivery,
-    attempt: &impl Fn(&Delivery) -> Attempt,
+    job: Job,
+    attempt: &impl Fn(&Job) -> Attempt,
     report: &impl Fn(Box<CompletedAttempt>),
 ) {
     let at = unix_ms(SystemTime::now());
-    let made = catch_unwind(AssertUnwindSafe(|| attempt(&delivery)));
+    let made = catch_unwind(AssertUnwindSafe(|| attempt(&job)));
     let attempt = made.unwrap_or_else(|_| Attempt {
         at,
         took: Duration::ZERO,
@@ -49,7 +49,7 @@ fn make_attempt(
             text: "a defect in outhook; please report what the log says of it".into(),
         },
     });
-    report(Box::new(CompletedAttempt { delivery, attempt }));
+    report(Box::new(CompletedAttempt { job, attempt }));
 }
 
 #[cfg(test)]
@@ -58,21 +58,22 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::delivery::Delivery;
     use crate::message::Message;
     use crate::message::endpoint::Endpoint;
     use crate::service::clock::boot_time;
 
     #[test]
     fn a_panic_is_reported_and_the_next_delivery_made() {
-        let delivery = |id: &str| {
+        let job = |id: &str| {
             let raw = format!(r#"{{"url":"http://h/","webhookId":"{id}","data":1}}"#);
             let made = || unreachable!();
             let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
             let message = Message::parse(raw.into_bytes(), 1000, made, endpoint).unwrap();
-            Delivery::new(message, "test".into(), 0, boot_time())
+            Job::of(Delivery::new(message, "test".into(), 0, boot_time()))
         };
         let reports = RefCell::new(Vec::new());
-        let attempt = |d: &Delivery| match &*d.message.id {
+        let attempt = |job: &Job| match &*job.delivery.message.id {
             "bad" => panic!("planted"),
             _ => Attempt {
                 at: 0,
@@ -84,7 +85,7 @@ mod tests {
                 },
             },
         };
-        let work = [delivery("bad"), delivery("good")];
+        let work = [job("bad"), job("good")];
         run(work, attempt, |o| reports.borrow_mut().push(o));
         let reports = reports.into_inner();
         assert_eq!(reports.len(), 2);
@@ -95,6 +96,6 @@ mod tests {
                 ..
             }
         ));
-        assert_eq!(&*reports[1].delivery.message.id, "good");
+        assert_eq!(&*reports[1].job.delivery.message.id, "good");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ureq::Error;
 
 use super::{Client, Outcome, failure_in};
-use crate::delivery::{Delivery, FailureKind};
+use crate::delivery::{FailureKind, Job};
 use crate::http::failure::{Failure, other};
 use crate::trust::authorities::Authorities;
 use crate::trust::login::{Authorization, Credential, Identity, OAuth2, Token};
@@ -23,12 +23,12 @@ impl Client {
     /// token that it has refused.
     pub(super) fn log_in<'a>(
         &self,
-        delivery: &'a Delivery,
+        job: &'a Job,
         begun: Instant,
         refused: Option<&Token>,
     ) -> Result<Option<Credential<'a>>, Error> {
-        let login = delivery.rule.as_ref().and_then(|rule| rule.login.as_ref());
-        let endpoint = &delivery.message.endpoint;
+        let login = job.rule.as_ref().and_then(|rule| rule.login.as_ref());
+        let endpoint = &job.delivery.message.endpoint;
         if let Some(port) = endpoint.uri.port_u16()
             && endpoint.is_https()
             && login.is_some_and(|login| login.is_any() && !login.any_port)
@@ -45,7 +45,7 @@ impl Client {
         else {
             return Ok(None);
         };
-        if !login.in_clear && !delivery.message.endpoint.is_https() {
+        if !login.in_clear && !job.delivery.message.endpoint.is_https() {
             let text = "the login of this endpoint is not sent over http://, where all on the way \
                         can read it; a rule whose url begins with http:// allows it";
             return Err(other(Failure::new(FailureKind::Login, text)));
@@ -53,7 +53,7 @@ impl Client {
         match authorization {
             Authorization::Fixed(fixed) => Ok(Some(Credential::Fixed(fixed))),
             Authorization::OAuth2(oauth2) => {
-                let token = self.token(oauth2, delivery, begun, refused);
+                let token = self.token(oauth2, job, begun, refused);
                 let token = token.map_err(other)?;
                 Ok(Some(Credential::Token(token)))
             }
@@ -64,21 +64,21 @@ impl Client {
     #[inline(never)]
     pub(super) fn post_again(
         &self,
-        delivery: &Delivery,
+        job: &Job,
         times: (u64, Instant),
         token: Token,
         answer: Outcome,
     ) -> Result<Outcome, Error> {
-        match oauth2(delivery) {
-            Some(oauth2) if self.refuse(oauth2, delivery, &token) => {}
+        match oauth2(job) {
+            Some(oauth2) if self.refuse(oauth2, job, &token) => {}
             _ => return Ok(answer),
         }
         // The endpoint was asked, so the attempt counts in any case: an endpoint that always answers
         // so would be asked for ever.
-        let end = (times.1 + self.limit(delivery) / 2).min(Instant::now() + PATIENCE);
+        let end = (times.1 + self.limit(job) / 2).min(Instant::now() + PATIENCE);
         while Instant::now() < end && !self.closed.load(Ordering::SeqCst) {
-            match self.log_in(delivery, times.1, Some(&token)) {
-                Ok(login) => return self.post(delivery, times, login.as_ref()),
+            match self.log_in(job, times.1, Some(&token)) {
+                Ok(login) => return self.post(job, times, login.as_ref()),
                 Err(e) => match failure_in(&e).map(|failure| failure.kind) {
                     // One that is on its way for long already will not come now.
                     Some(FailureKind::Tokenless { again }) if again < PATIENCE => {
@@ -93,15 +93,8 @@ impl Client {
     }
 }
 
-fn oauth2(delivery: &Delivery) -> Option<&OAuth2> {
-    match delivery
-        .rule
-        .as_ref()?
-        .login
-        .as_ref()?
-        .authorization
-        .as_ref()?
-    {
+fn oauth2(job: &Job) -> Option<&OAuth2> {
+    match job.rule.as_ref()?.login.as_ref()?.authorization.as_ref()? {
         Authorization::OAuth2(oauth2) => Some(oauth2),
         Authorization::Fixed(_) => None,
     }

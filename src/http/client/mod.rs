@@ -16,7 +16,7 @@ use ureq::{Agent, Body, Error};
 
 use crate::delivery::backoff::parse_retry_after;
 use crate::delivery::rules::EndpointRule;
-use crate::delivery::{Attempt, AttemptResult as Outcome, Delivery, FailureKind};
+use crate::delivery::{Attempt, AttemptResult as Outcome, FailureKind, Job};
 use crate::http::exchange::opener::NoLookUp;
 use crate::http::exchange::{Connections, Exchange, Target};
 use crate::http::failure::{Failure, without};
@@ -111,10 +111,10 @@ impl Client {
     // Inlined, its frame would be part of the worker's loop, and every worker that has never
     // worked would hold 8 KiB of memory for it.
     #[inline(never)]
-    pub fn attempt(&self, delivery: &Delivery) -> Attempt {
+    pub fn attempt(&self, job: &Job) -> Attempt {
         let at = unix_ms(SystemTime::now());
         let begun = Instant::now();
-        let result = match self.try_it(delivery, (at, begun)) {
+        let result = match self.try_it(job, (at, begun)) {
             Ok(answer) => answer,
             Err(_) if self.closed.load(Ordering::SeqCst) => Outcome::Failure {
                 kind: FailureKind::Shutdown,
@@ -129,12 +129,12 @@ impl Client {
         }
     }
 
-    fn try_it(&self, delivery: &Delivery, times: (u64, Instant)) -> Result<Outcome, Error> {
-        let login = self.log_in(delivery, times.1, None)?;
-        let answer = self.post(delivery, times, login.as_ref())?;
+    fn try_it(&self, job: &Job, times: (u64, Instant)) -> Result<Outcome, Error> {
+        let login = self.log_in(job, times.1, None)?;
+        let answer = self.post(job, times, login.as_ref())?;
         match login {
             Some(Credential::Token(token)) if is_unauthorized(&answer) => {
-                self.post_again(delivery, times, token, answer)
+                self.post_again(job, times, token, answer)
             }
             _ => Ok(answer),
         }
@@ -158,19 +158,19 @@ impl Client {
 
     fn post(
         &self,
-        delivery: &Delivery,
+        job: &Job,
         (at, begun): (u64, Instant),
         login: Option<&Credential<'_>>,
     ) -> Result<Outcome, Error> {
         let make = |may_reuse| {
             let (header, keyring) = (login.map(Credential::header), self.keyring.as_ref());
-            let request = request::build(delivery, at, header, keyring)?;
+            let request = request::build(job, at, header, keyring)?;
             let exchange = Exchange {
                 connections: self.connections.clone(),
-                to: self.target(delivery)?,
+                to: self.target(job)?,
                 begun,
-                end: begun + self.limit(delivery),
-                asked: delivery.name_asked.unwrap_or(begun),
+                end: begun + self.limit(job),
+                asked: job.delivery.name_asked.unwrap_or(begun),
                 may_reuse,
                 wants_body: false,
                 expected: request::size(&request),
@@ -206,10 +206,10 @@ impl Client {
             })
     }
 
-    fn target(&self, delivery: &Delivery) -> Result<Target, Error> {
-        let rule = delivery.rule.as_deref();
+    fn target(&self, job: &Job) -> Result<Target, Error> {
+        let rule = job.rule.as_deref();
         let insecure = rule.is_some_and(|rule| rule.is_insecure());
-        self.target_of(&delivery.message.endpoint, rule, insecure)
+        self.target_of(&job.delivery.message.endpoint, rule, insecure)
     }
 
     /// Where an exchange by this rule goes, whoever is asked there.
@@ -261,15 +261,15 @@ impl Client {
         Ok(trust)
     }
 
-    fn usual_limit(&self, delivery: &Delivery) -> Duration {
-        let rule = delivery.rule.as_ref().and_then(|rule| rule.timeout);
+    fn usual_limit(&self, job: &Job) -> Duration {
+        let rule = job.rule.as_ref().and_then(|rule| rule.timeout);
         rule.unwrap_or(self.timeout)
     }
 
     /// How long the attempt may take. A message may ask for less time, not for more.
-    fn limit(&self, delivery: &Delivery) -> Duration {
-        let most = self.usual_limit(delivery);
-        let wish = delivery.message.overrides.timeout;
+    fn limit(&self, job: &Job) -> Duration {
+        let most = self.usual_limit(job);
+        let wish = job.delivery.message.overrides.timeout;
         wish.map_or(most, |wish| wish.min(most))
     }
 }

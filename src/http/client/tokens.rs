@@ -12,7 +12,7 @@ use ureq::http::{HeaderValue, Request, header};
 use super::{Client, fault};
 use crate::delivery::backoff::parse_retry_after;
 use crate::delivery::rules::EndpointRule;
-use crate::delivery::{AttemptResult as Outcome, Delivery, FailureKind};
+use crate::delivery::{AttemptResult as Outcome, FailureKind, Job};
 use crate::http::exchange::Exchange;
 use crate::http::failure::{Failure, other, short, without};
 use crate::http::request;
@@ -86,29 +86,29 @@ impl Client {
     pub(super) fn token(
         &self,
         oauth2: &OAuth2,
-        delivery: &Delivery,
+        job: &Job,
         begun: Instant,
         refused: Option<&Token>,
     ) -> Result<Token, Failure> {
-        let (shared, grant) = (self.tokens(oauth2, delivery), &oauth2.grant);
+        let (shared, grant) = (self.tokens(oauth2, job), &oauth2.grant);
         let step = lock(shared).next(refused, Instant::now());
         match step {
             Step::Use(token) => Ok(token),
             Step::Failed(text) => Err(Failure::new(FailureKind::Login, text)),
-            Step::Wait(again) => Err(self.wait_for_token(grant, delivery, begun, again)),
+            Step::Wait(again) => Err(self.wait_for_token(grant, job, begun, again)),
             Step::Fetch(spare) => {
                 let mut flight = Flight {
                     tokens: shared,
                     has_reported: false,
                 };
-                let result = self.fetch(grant, delivery, begun, spare.is_some());
+                let result = self.fetch(grant, job, begun, spare.is_some());
                 let token = settle(grant, shared, result);
                 flight.has_reported = true;
                 match (token, spare) {
                     // What is left of the time is not enough for who has nothing to do with it.
                     (Ok(_), _)
-                        if delivery.token_asked.is_none()
-                            && begun.elapsed() > self.limit(delivery) / 2 =>
+                        if job.delivery.token_asked.is_none()
+                            && begun.elapsed() > self.limit(job) / 2 =>
                     {
                         let again = Duration::ZERO;
                         let text = format!("the token from {} came late", grant.shown());
@@ -122,15 +122,15 @@ impl Client {
     }
 
     /// The endpoint has answered 401 to `token`. Whether it is worth trying again.
-    pub(super) fn refuse(&self, oauth2: &OAuth2, delivery: &Delivery, token: &Token) -> bool {
-        lock(self.tokens(oauth2, delivery)).refused(token, Instant::now())
+    pub(super) fn refuse(&self, oauth2: &OAuth2, job: &Job, token: &Token) -> bool {
+        lock(self.tokens(oauth2, job)).refused(token, Instant::now())
     }
 
     /// The tokens of a grant, also where the file has been read again since.
-    fn tokens<'a>(&self, oauth2: &'a OAuth2, delivery: &Delivery) -> &'a Mutex<Tokens> {
+    fn tokens<'a>(&self, oauth2: &'a OAuth2, job: &Job) -> &'a Mutex<Tokens> {
         oauth2.tokens.get_or_init(|| {
             let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
-            let manner = Manner::of(delivery.rule.as_deref());
+            let manner = Manner::of(job.rule.as_deref());
             let is_same = |known: &&Known| known.grant == oauth2.grant && known.manner == manner;
             if let Some(known) = grants.iter().find(is_same) {
                 return known.tokens.clone();
@@ -147,15 +147,9 @@ impl Client {
         })
     }
 
-    fn wait_for_token(
-        &self,
-        grant: &Grant,
-        delivery: &Delivery,
-        begun: Instant,
-        again: Duration,
-    ) -> Failure {
-        let (place, limit) = (grant.shown(), self.usual_limit(delivery));
-        let left = limit.saturating_sub(delivery.token_asked.unwrap_or(begun).elapsed());
+    fn wait_for_token(&self, grant: &Grant, job: &Job, begun: Instant, again: Duration) -> Failure {
+        let (place, limit) = (grant.shown(), self.usual_limit(job));
+        let left = limit.saturating_sub(job.delivery.token_asked.unwrap_or(begun).elapsed());
         if left.is_zero() {
             let limit = short(limit);
             let text = format!("token endpoint {place}: no token within {limit}");
@@ -171,14 +165,14 @@ impl Client {
     fn fetch(
         &self,
         grant: &Grant,
-        delivery: &Delivery,
+        job: &Job,
         begun: Instant,
         has_spare: bool,
     ) -> Result<Answer, Error> {
-        let rule = delivery.rule.as_deref();
+        let rule = job.rule.as_deref();
         let (from, most) = match has_spare {
-            true => (Instant::now(), SPARE_TIME.min(self.limit(delivery) / 3)),
-            false => (begun, self.usual_limit(delivery)),
+            true => (Instant::now(), SPARE_TIME.min(self.limit(job) / 3)),
+            false => (begun, self.usual_limit(job)),
         };
         let body = grant.body();
         let make = |may_reuse| {
@@ -189,7 +183,7 @@ impl Client {
                 to: self.target_of(&grant.endpoint, rule, false)?,
                 begun: from,
                 end: from + most,
-                asked: delivery.token_asked.unwrap_or(begun),
+                asked: job.delivery.token_asked.unwrap_or(begun),
                 may_reuse,
                 wants_body: true,
                 expected: request::size(&request),

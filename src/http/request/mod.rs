@@ -8,7 +8,7 @@ use ureq::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 use crate::trust::keyring::Keyring;
 
 /// The `User-Agent` of every request that does not bring its own.
@@ -41,13 +41,13 @@ pub fn agent_config() -> Config {
 /// over ours; over all of them `login` does, as producers may be trusted less than the operator, and
 /// a signature. `at`: Unix milliseconds of this attempt.
 pub fn build<'a>(
-    delivery: &'a Delivery,
+    job: &'a Job,
     at: u64,
     login: Option<&HeaderValue>,
     keyring: Option<&Keyring>,
 ) -> Result<Request<&'a [u8]>, Error> {
-    let Delivery { message, rule, .. } = delivery;
-    let method = rule.as_ref().and_then(|rule| rule.method.as_ref());
+    let (message, rule) = (&job.delivery.message, job.rule.as_deref());
+    let method = rule.and_then(|rule| rule.method.as_ref());
     let method = method.unwrap_or(&Method::POST);
     let mut request = Request::post(message.endpoint.uri.clone()).method(method.clone());
     let headers = request.headers_mut().expect("a vetted URI");
@@ -64,7 +64,7 @@ pub fn build<'a>(
         }
     }
     let id = HeaderValue::from_str(&message.id).map_err(|e| Error::Http(e.into()))?;
-    if rule.as_ref().is_some_and(|rule| rule.idempotency_key) {
+    if rule.is_some_and(|rule| rule.idempotency_key) {
         headers.insert(HeaderName::from_static("idempotency-key"), id.clone());
     }
     for (name, value) in &message.headers {
@@ -79,7 +79,7 @@ pub fn build<'a>(
         let value = HeaderValue::from_static(usual);
         headers.entry(name).or_insert(value);
     }
-    signer::sign(delivery, keyring, (method, at), headers)?;
+    signer::sign(job, keyring, (method, at), headers)?;
     request.body(message.data()).map_err(Error::Http)
 }
 

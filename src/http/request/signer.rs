@@ -7,7 +7,7 @@ use log::warn;
 use ureq::Error;
 use ureq::http::{HeaderMap, Method};
 
-use crate::delivery::{Delivery, FailureKind};
+use crate::delivery::{FailureKind, Job};
 use crate::http::failure::{Failure, other};
 use crate::trust::keyring::{Found, Keyring};
 use crate::trust::signing::{Signing, Subject};
@@ -18,12 +18,9 @@ const NOWHERE: &str = "there is nowhere to look for it: set --secrets-dir or --s
 
 /// Whose keys sign this delivery, if any: those of the name that the message gives, before those of its
 /// endpoint, before those of all.
-fn signing_of(
-    delivery: &Delivery,
-    keyring: Option<&Keyring>,
-) -> Result<Option<Arc<Signing>>, Failure> {
-    let own = (delivery.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
-    let Some(name) = &delivery.message.overrides.secret else {
+fn signing_of(job: &Job, keyring: Option<&Keyring>) -> Result<Option<Arc<Signing>>, Failure> {
+    let own = (job.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
+    let Some(name) = &job.delivery.message.overrides.secret else {
         return Ok(own.cloned());
     };
     let Some(keyring) = keyring else {
@@ -42,16 +39,16 @@ fn signing_of(
 /// Adds the headers of its signature. Whatever the message brought in their place goes: nobody else
 /// signs. `at`: Unix milliseconds of this attempt.
 pub fn sign(
-    delivery: &Delivery,
+    job: &Job,
     keyring: Option<&Keyring>,
     (method, at): (&Method, u64),
     headers: &mut HeaderMap,
 ) -> Result<(), Error> {
-    let signing = signing_of(delivery, keyring).map_err(other)?;
+    let signing = signing_of(job, keyring).map_err(other)?;
     let Some(signing) = signing else {
         return Ok(());
     };
-    let message = &delivery.message;
+    let message = &job.delivery.message;
     let subject = Subject {
         id: &message.id,
         at,

@@ -49,19 +49,24 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::delivery::Delivery;
     use crate::delivery::limits::{Grant, LEAD, LOAN, RETRY, Standing};
     use crate::delivery::rules::EndpointRule;
+    use crate::delivery::{Delivery, Job};
     use crate::message::Message;
     use crate::message::endpoint::Endpoint;
     use crate::message::timestamp::BootTime;
     use crate::scheduler::lane::{HealthSignal, LaneLimits};
 
-    fn delivery() -> Delivery {
+    fn job() -> Job {
         let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
         let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
         let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
-        Delivery::new(message, "test".into(), 0, BootTime::default())
+        Job::of(Delivery::new(
+            message,
+            "test".into(),
+            0,
+            BootTime::default(),
+        ))
     }
 
     #[test]
@@ -74,11 +79,11 @@ mod tests {
         };
         let mut lane = Lane::new(&limits, now);
         lane.min_interval = Some(pace);
-        lane.push(delivery());
+        lane.push(job());
         let pause = Duration::from_millis(25);
         for n in 0..5 {
             let at = now + n * pause;
-            lane.push(delivery());
+            lane.push(job());
             assert!(lane.take(at).is_some(), "{n}");
             assert!(lane.take(at).is_none(), "it has a rate");
             lane.release(HealthSignal::None { pause }, &limits, at);
@@ -95,7 +100,7 @@ mod tests {
         };
         lane.apply_rule(Some(&rule), &LIMITS, Some(standing), now);
         for _ in 0..9 {
-            lane.push(delivery());
+            lane.push(job());
         }
         lane
     }

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::Lane;
-use crate::delivery::Delivery;
+use crate::delivery::Job;
 
 impl Lane {
     /// Takes out what will not begin by `until`: of an endpoint that fails, or for which outhook
     /// itself is not ready, all; of one with a rate, what is over it.
-    pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Delivery> {
+    pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Job> {
         let first = self.next_start.map_or(now, |slot| slot.max(now));
         let first = first.max(self.first_start(now));
         let left = until.checked_duration_since(first);

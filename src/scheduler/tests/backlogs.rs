@@ -56,7 +56,7 @@ fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
     for n in 0..100 {
         s.accept(entry(n, at), at);
     }
-    let hang: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+    let hang: Vec<Job> = std::iter::from_fn(|| s.next(at)).collect();
     // Half of the workers, and one of those that are kept.
     assert_eq!(hang.len(), 9);
     let new = |n: u64, now: Now| Delivery {
@@ -66,7 +66,7 @@ fn who_was_never_tried_is_tried_soon_though_all_others_hang() {
     at = later(at, 8);
     s.accept(new(200, at), at);
     assert_eq!(
-        s.next(at).map(|d| d.message.id),
+        s.next(at).map(|job| job.delivery.message.id),
         Some("m200".into()),
         "the last that came"
     );
@@ -114,10 +114,10 @@ fn a_url_that_asks_for_a_pause_stands_apart_until_several_do() {
     assert_eq!(waits.len(), 4);
     assert!(waits.iter().all(|p| &*p.url == "http://shared/0"));
     let next = s.next(at).unwrap();
-    assert_eq!(&*next.message.endpoint.url, "http://shared/1");
+    assert_eq!(&*next.delivery.message.endpoint.url, "http://shared/1");
     s.finish(next, too_many(None), at);
     let third = s.next(at).unwrap();
-    assert_eq!(&*third.message.endpoint.url, "http://shared/2");
+    assert_eq!(&*third.delivery.message.endpoint.url, "http://shared/2");
     // The third speaks for all.
     s.finish(third, too_many(Some(60)), at);
     assert!(s.next(at).is_none());
@@ -260,10 +260,10 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
     }
     let first = s.next(at).unwrap();
     s.finish(first, answered(), at);
-    let under_way: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+    let under_way: Vec<Job> = std::iter::from_fn(|| s.next(at)).collect();
     assert!(under_way.len() > 1);
-    for delivery in under_way {
-        s.finish(delivery, too_many(Some(60)), at);
+    for job in under_way {
+        s.finish(job, too_many(Some(60)), at);
     }
     let moved: Vec<EntryId> = parked(&mut s).iter().filter_map(|p| p.entry).collect();
     let count = moved.len() as u32;

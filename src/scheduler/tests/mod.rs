@@ -57,16 +57,18 @@ fn lanes_take_turns_and_none_holds_more_than_its_window() {
     for n in 0..3 {
         s.accept(delivery(&format!("calm{n}"), 2), now);
     }
-    let ids = |out: &[Delivery]| -> Vec<String> {
-        out.iter().map(|d| d.message.id.to_string()).collect()
+    let ids = |out: &[Job]| -> Vec<String> {
+        out.iter()
+            .map(|job| job.delivery.message.id.to_string())
+            .collect()
     };
     // One each until it has answered, as there are few workers.
-    let out: Vec<Delivery> = std::iter::from_fn(|| s.next(now)).collect();
+    let out: Vec<Job> = std::iter::from_fn(|| s.next(now)).collect();
     assert_eq!(ids(&out), ["busy0", "calm0"]);
-    for delivery in out {
-        s.finish(delivery, answered(), now);
+    for job in out {
+        s.finish(job, answered(), now);
     }
-    let out: Vec<Delivery> = std::iter::from_fn(|| s.next(now)).collect();
+    let out: Vec<Job> = std::iter::from_fn(|| s.next(now)).collect();
     assert_eq!(ids(&out), ["busy1", "calm1", "busy2", "calm2"]);
     assert_eq!(s.levels().in_flight, 4);
 }
@@ -120,7 +122,7 @@ fn the_store_says_whose_turn_it_is_and_is_told_when_that_one_is_settled() {
     assert_eq!((s.active(), s.levels().lanes), (1, 0));
     assert_eq!(answer_turns(&mut s, Turn::Head, at), 1);
     let head = s.next(at).unwrap();
-    assert_eq!(head.head.as_deref(), Some("http://h1 k"));
+    assert_eq!(head.delivery.head.as_deref(), Some("http://h1 k"));
     s.accept(keyed("b", Some(2), at), at);
     assert_eq!(answer_turns(&mut s, Turn::Follows, at), 1);
     assert_eq!((s.active(), s.stats().deferred), (1, 1));
@@ -163,11 +165,11 @@ fn without_a_store_the_next_of_a_key_goes_when_the_one_before_it_is_settled() {
     }
     s.accept(delivery("free", 1), at);
     for (turn, attempt) in [("a", answered()), ("b", refused()), ("c", answered())] {
-        let mut out: Vec<Delivery> = std::iter::from_fn(|| s.next(at)).collect();
+        let mut out: Vec<Job> = std::iter::from_fn(|| s.next(at)).collect();
         if turn == "a" {
             s.finish(out.pop().unwrap(), answered(), at);
         }
-        let ids: Vec<&str> = out.iter().map(|d| &*d.message.id).collect();
+        let ids: Vec<&str> = out.iter().map(|job| &*job.delivery.message.id).collect();
         assert_eq!(ids, [turn]);
         s.finish(out.pop().unwrap(), attempt, at);
     }
@@ -260,7 +262,7 @@ fn who_was_suspended_drops_what_has_lapsed_wherever_it_stands() {
     answer_turns(&mut s, Turn::Head, wakes);
     s.tick(wakes);
     let mut out: Vec<(String, bool)> = std::iter::from_fn(|| s.next(wakes))
-        .map(|d| (d.message.id.to_string(), d.notes_first()))
+        .map(|Job { delivery, .. }| (delivery.message.id.to_string(), delivery.notes_first()))
         .collect();
     out.sort();
     assert_eq!(s.stats().lapsed, 3);
@@ -297,7 +299,7 @@ fn what_would_outlive_its_lease_is_renewed_and_asks_before_its_first_attempt() {
     assert!(matches!(note, Some(Record::Note(_, 0))), "{note:?}");
     let due = later(read, 35);
     s.tick(due);
-    assert!(s.next(due).unwrap().notes_first());
+    assert!(s.next(due).unwrap().delivery.notes_first());
 }
 
 fn answered() -> Attempt {
@@ -474,7 +476,7 @@ fn without_its_secret_a_message_waits_for_an_hour_and_then_dies_unsent() {
     // Another of its endpoint goes at once: it has said nothing of the endpoint.
     s.accept(delivery("b", 1), begin);
     let other = s.next(begin).unwrap();
-    assert_eq!(&*other.message.id, "b");
+    assert_eq!(&*other.delivery.message.id, "b");
     s.finish(other, answered(), begin);
 
     let begin = Now {

@@ -77,7 +77,7 @@ struct Model {
     already_active: u64,
     attempts: u64,
     retried: u64,
-    flying: Vec<Delivery>,
+    flying: Vec<Job>,
     hosts: Vec<Host>,
     /// The rank at which each message was last queued, or began to wait: first in, first out.
     queued: HashMap<String, u64>,
@@ -599,7 +599,10 @@ impl Model {
 
     fn hand_out(&mut self) {
         let flying = |which: fn(&Host) -> bool| {
-            let hosts = self.flying.iter().map(|d| self.states[&*d.message.id].host);
+            let hosts = self
+                .flying
+                .iter()
+                .map(|job| self.states[&*job.delivery.message.id].host);
             hosts
                 .filter(|host| which(&self.hosts[*host as usize]))
                 .count()
@@ -623,8 +626,8 @@ impl Model {
                     self.hosts.iter_mut().for_each(|host| host.passed = 0);
                 }
             }
-            Some(delivery) => {
-                let id = delivery.message.id.to_string();
+            Some(job) => {
+                let id = job.delivery.message.id.to_string();
                 let Known { state, host, .. } = self.states[&id];
                 assert_eq!(state, State::Ready, "{id} was handed out early or twice");
                 let first = self.queued[&id];
@@ -637,9 +640,9 @@ impl Model {
                 assert!(self.may_fly(host, hope, first), "{id}: its lane may not");
                 self.pass_others(host, hope);
                 let known = self.states.get_mut(&id).unwrap();
-                assert_eq!(delivery.notes_first(), known.asks, "{id}");
+                assert_eq!(job.delivery.notes_first(), known.asks, "{id}");
                 known.state = State::Flying;
-                self.flying.push(delivery);
+                self.flying.push(job);
                 if self.states[&id].asks && self.dice.once_in(20) {
                     self.refuse_begin();
                 }
@@ -649,10 +652,10 @@ impl Model {
 
     /// The ledger finds that the entry whose attempt was to begin is another's.
     fn refuse_begin(&mut self) {
-        let delivery = self.flying.pop().unwrap();
-        let id = delivery.message.id.to_string();
+        let job = self.flying.pop().unwrap();
+        let id = job.delivery.message.id.to_string();
         self.states.get_mut(&id).unwrap().state = State::Lapsed;
-        let not_begun = vec![delivery];
+        let not_begun = vec![job];
         let receipt = Receipt {
             not_begun,
             ..Receipt::default()
@@ -694,8 +697,8 @@ impl Model {
             return;
         }
         let i = self.dice.index(self.flying.len());
-        let delivery = self.flying.swap_remove(i);
-        let id = delivery.message.id.to_string();
+        let job = self.flying.swap_remove(i);
+        let id = job.delivery.message.id.to_string();
         let result = self.some_answer();
         let postponed = match result {
             AttemptResult::Failure { kind, .. } => kind.postponed(),
@@ -737,7 +740,7 @@ impl Model {
             took,
             result,
         };
-        let finished = self.scheduler.finish(delivery, attempt, now);
+        let finished = self.scheduler.finish(job, attempt, now);
         let told = self.state_of(finished);
         let expected = match self.may_wait_instead(told, expected, is_entry) {
             true => told,

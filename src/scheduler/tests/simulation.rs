@@ -24,7 +24,7 @@ struct World {
     start: Instant,
     elapsed: Duration,
     /// When each attempt in flight is answered.
-    flying: Vec<(Duration, Delivery)>,
+    flying: Vec<(Duration, Job)>,
     parked: BTreeMap<(u64, usize), Parked>,
     backlogs: HashMap<Arc<str>, VecDeque<Parked>>,
     /// The heads of keys, and those that follow each.
@@ -177,14 +177,14 @@ impl World {
             self.accept_from(None, message, head, attempts);
         }
         self.scheduler.tick(now);
-        while let Some(delivery) = self.scheduler.next(now) {
-            let id = delivery.message.id.to_string();
+        while let Some(job) = self.scheduler.next(now) {
+            let id = job.delivery.message.id.to_string();
             let key = id.split(':').next().unwrap();
             if let Some(order) = self.order.get(key) {
                 let done = self.settled.get(key).map_or(0, Vec::len);
                 assert_eq!(order[done], id, "not its turn");
             }
-            let host = self.host(&delivery);
+            let host = self.host(&job.delivery);
             assert!(!self.held || host != 2, "it is paused");
             if host == 0 {
                 self.begun.push(self.elapsed);
@@ -192,14 +192,17 @@ impl World {
             // The one with a rate could do more.
             let longest = if host == 0 { 3 } else { 20 };
             let takes = Duration::from_millis(1 + self.dice.below(longest));
-            self.flying.push((self.elapsed + takes, delivery));
-            let flying = self.flying.iter().filter(|(_, d)| self.host(d) == host);
+            self.flying.push((self.elapsed + takes, job));
+            let flying = self
+                .flying
+                .iter()
+                .filter(|(_, job)| self.host(&job.delivery) == host);
             self.most_in_flight[host] = self.most_in_flight[host].max(flying.count());
         }
-        let answered = |(at, _): &mut (Duration, Delivery)| *at <= self.elapsed;
+        let answered = |(at, _): &mut (Duration, Job)| *at <= self.elapsed;
         let answered: Vec<_> = self.flying.extract_if(.., answered).collect();
-        for (_, delivery) in answered {
-            self.answer(delivery);
+        for (_, job) in answered {
+            self.answer(job);
         }
         self.write();
     }
@@ -293,8 +296,8 @@ impl World {
         host[1..].parse().unwrap()
     }
 
-    fn answer(&mut self, delivery: Delivery) {
-        let is_sick = self.elapsed < self.sick[self.host(&delivery)];
+    fn answer(&mut self, job: Job) {
+        let is_sick = self.elapsed < self.sick[self.host(&job.delivery)];
         let result = match is_sick {
             true => AttemptResult::Failure {
                 kind: FailureKind::Timeout,
@@ -306,13 +309,13 @@ impl World {
                 body: Box::default(),
             },
         };
-        let id = delivery.message.id.to_string();
+        let id = job.delivery.message.id.to_string();
         let attempt = Attempt {
             at: 0,
             took: Duration::ZERO,
             result,
         };
-        let fate = self.scheduler.finish(delivery, attempt, self.now());
+        let fate = self.scheduler.finish(job, attempt, self.now());
         if fate == Disposition::Delivered {
             let key = id.split(':').next().unwrap().to_owned();
             if self.order.contains_key(&key) {

@@ -18,7 +18,7 @@ struct Soup {
     scheduler: Scheduler,
     start: Instant,
     elapsed: Duration,
-    flying: Vec<Delivery>,
+    flying: Vec<Job>,
     arrived: u64,
     /// What became of those that left, by id: a second time is a mistake.
     left: HashMap<String, &'static str>,
@@ -150,10 +150,10 @@ impl Soup {
             return;
         }
         let at = self.dice.index(self.flying.len());
-        let delivery = self.flying.swap_remove(at);
+        let job = self.flying.swap_remove(at);
         let now = self.now();
-        if delivery.notes_first() && self.dice.once_in(10) {
-            let not_begun = vec![delivery];
+        if job.delivery.notes_first() && self.dice.once_in(10) {
+            let not_begun = vec![job];
             let receipt = Receipt {
                 not_begun,
                 ..Receipt::default()
@@ -179,7 +179,7 @@ impl Soup {
             took: Duration::from_millis(5),
             result,
         };
-        self.scheduler.finish(delivery, attempt, now);
+        self.scheduler.finish(job, attempt, now);
     }
 
     /// What the ledger does: it moves all, or finds that an entry is another's.

@@ -21,9 +21,9 @@ fn the_time_of_a_token_is_not_the_time_of_a_name() {
     let next = |s: &mut Scheduler, seconds: u64, kind| {
         let at = later(at, seconds);
         s.tick(at);
-        let delivery = s.next(at).expect("its turn");
-        let since = (delivery.token_asked, delivery.name_asked);
-        s.finish(delivery, without(kind), at);
+        let job = s.next(at).expect("its turn");
+        let since = (job.delivery.token_asked, job.delivery.name_asked);
+        s.finish(job, without(kind), at);
         since
     };
     let (token, name) = (

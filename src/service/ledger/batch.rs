@@ -10,7 +10,7 @@ use crate::delivery::parked::Parked;
 use crate::delivery::record::Record;
 use crate::delivery::report as endpoints;
 use crate::delivery::status_update::StatusUpdate;
-use crate::delivery::{DeadLetter, Delivery};
+use crate::delivery::{DeadLetter, Delivery, Job};
 use crate::message::entry::EntryId;
 use crate::service::channel::wake::CapacitySignal;
 use crate::service::places::Place;
@@ -29,7 +29,7 @@ pub(super) struct Batch {
     pub advanced: Vec<(EntryId, Arc<str>)>,
     pub queued: Vec<Delivery>,
     pub notes: Vec<(EntryId, u32)>,
-    pub begun: Vec<Delivery>,
+    pub begun: Vec<Job>,
     pub letters: Vec<DeadLetter>,
     pub parked: Vec<Parked>,
     pub told: Vec<StatusUpdate>,
@@ -80,7 +80,7 @@ impl Batch {
             Record::Advance(entry, key) => self.advanced.push((entry, key)),
             Record::Queue(delivery) => self.queued.push(delivery),
             Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
-            Record::Begin(delivery) => self.begun.push(delivery),
+            Record::Begin(job) => self.begun.push(job),
             Record::Bury(letter) => self.letters.push(letter),
             Record::Park(parked) => self.parked.push(parked),
             Record::Tell(told) => self.told.push(*told),
@@ -108,7 +108,8 @@ impl Batch {
             + self.answers.len();
         let letters = self.letters.iter().map(|l| l.message.len());
         let parked = self.parked.iter().map(|p| p.message.len());
-        let held = self.begun.iter().chain(&self.queued);
+        let begun = self.begun.iter().map(|job| &job.delivery);
+        let held = begun.chain(&self.queued);
         let held = held.map(|d| d.message.raw().len());
         self.bytes = letters.chain(parked).chain(held).sum();
         self.refused = (self.count, self.bytes);

@@ -19,7 +19,7 @@ use crate::delivery::parked::{Parked, Until};
 use crate::delivery::receipt::{Receipt, Unmoved, Why};
 use crate::delivery::record::Record;
 use crate::delivery::status_update::Disposition;
-use crate::delivery::{DeadLetter, DeadReason, Delivery};
+use crate::delivery::{DeadLetter, DeadReason, Job};
 use crate::message::entry::EntryId;
 use crate::service::channel::wake::{CapacitySignal, WakingSender};
 use crate::service::channel::work_queue::WorkSender;
@@ -65,7 +65,7 @@ pub struct LedgerSummary {
 pub struct Ledger {
     pub store: Box<dyn Store>,
     /// For deliveries whose attempt has been noted.
-    pub work: WorkSender<Delivery>,
+    pub work: WorkSender<Job>,
     /// For the timer, which waits for room in `records`.
     pub room: CapacitySignal,
     /// What became of entries, for the timer too, which takes them at once.
@@ -204,7 +204,8 @@ impl Ledger {
             return Ok(());
         }
         let begun = held.begun.iter();
-        let notes = begun.filter_map(|d| d.entry.map(|entry| (entry, d.next_attempt())));
+        let notes =
+            begun.filter_map(|job| Some((job.delivery.entry?, job.delivery.next_attempt())));
         let asked = boot_time();
         let lost = self.store.note(&notes.collect::<Vec<_>>(), limit)?;
         // Their leases may be over by now, or end during the attempts: they are asked for again.
@@ -212,13 +213,13 @@ impl Ledger {
             return Ok(());
         }
         let lost: HashSet<usize> = lost.iter().map(|unmoved| unmoved.index).collect();
-        for (n, delivery) in held.begun.drain(..).enumerate() {
+        for (n, job) in held.begun.drain(..).enumerate() {
             match lost.contains(&n) {
                 true => {
-                    self.recent.lapsed.extend(delivery.entry);
-                    receipt.not_begun.push(delivery);
+                    self.recent.lapsed.extend(job.delivery.entry);
+                    receipt.not_begun.push(job);
                 }
-                false => self.work.give(delivery),
+                false => self.work.give(job),
             }
         }
         Ok(())

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crossbeam_channel::bounded;
 
 use super::*;
-use crate::delivery::DeadLetter;
 use crate::delivery::rules::EndpointRules;
+use crate::delivery::{DeadLetter, Delivery};
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
@@ -38,8 +38,8 @@ struct Around {
     trigger: DrainTrigger,
     last: Option<DrainTrigger>,
     commands: Commands,
-    work: WorkSender<Delivery>,
-    taker: work_queue::WorkReceiver<Delivery>,
+    work: WorkSender<Job>,
+    taker: work_queue::WorkReceiver<Job>,
 }
 
 fn timer(limits: Limits) -> (Timer, Around) {
@@ -190,7 +190,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
     run.turn();
     patient.send(accepted("c", "")).unwrap();
     run.turn();
-    let delivery = taker.next().unwrap();
+    let job = taker.next().unwrap();
     let result = crate::delivery::AttemptResult::Response {
         status: 200,
         retry_after: None,
@@ -201,7 +201,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
         took: Duration::ZERO,
         result,
     };
-    done.send(Box::new(CompletedAttempt { delivery, attempt }))
+    done.send(Box::new(CompletedAttempt { job, attempt }))
         .unwrap();
     run.turn();
     assert!(!run.timer.scheduler.has_outbox());

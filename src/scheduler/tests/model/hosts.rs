@@ -37,7 +37,7 @@ impl Model {
 
     /// The same, if one that has never answered gets `first` at a time.
     pub(super) fn may_fly(&self, host: u64, hope: Hope, first: usize) -> bool {
-        let flying = |d: &&Delivery| self.states[&*d.message.id].host == host;
+        let flying = |job: &&Job| self.states[&*job.delivery.message.id].host == host;
         let busy = self.flying.iter().filter(flying).count();
         let host = &self.hosts[host as usize];
         let window = match host.window {

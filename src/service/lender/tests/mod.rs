@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::table::{Question, Table};
-use crate::delivery::Delivery;
 use crate::delivery::limits::book::Book;
 use crate::delivery::limits::{CALM, Grant, Standing};
 use crate::delivery::rules::EndpointRule;
+use crate::delivery::{Delivery, Job};
 use crate::dice::{Dice, seeds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
@@ -79,11 +79,16 @@ fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> EndpointRule {
     EndpointRule::of_limits(max_in_flight, pace)
 }
 
-fn delivery() -> Delivery {
+fn job() -> Job {
     let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
-    Delivery::new(message, "test".into(), 0, BootTime::default())
+    Job::of(Delivery::new(
+        message,
+        "test".into(),
+        0,
+        BootTime::default(),
+    ))
 }
 
 fn standing(is_away: bool, calm_until: Instant) -> Standing {
@@ -277,7 +282,7 @@ impl Replica {
         }
         while self.queued < self.load {
             self.queued += 1;
-            self.lane.push(delivery());
+            self.lane.push(job());
             self.note(now);
         }
         self.note(now);

@@ -1,18 +1,57 @@
-//! The scripts that move messages, alone, on a real Redis: random replicas that read, deal, queue,
-//! park, defer, bring back, settle and bury, whose answers get lost so that they ask again, and who
-//! are killed between any two steps. After each step every message is in exactly one place, every
-//! backlog that holds something is known, and of each key one message is the head, where the hash of
-//! heads says. What was added in order is settled in order.
+//! A model of the scripts that move messages, on a real Redis and without the program.
+//!
+//! **It believes** which messages three replicas have in their hands, how many have been added and
+//! settled, and in which order those whose key begins with `o` were added.
+//!
+//! **It does** what replicas do, as dice decide ([`ACTS`]): add, read, deal, ask whose turn it is, park
+//! or defer, bring back what is due, release from a backlog, settle, bury. An answer gets lost now and
+//! then: then the replica asks the same again, or finds out later what it holds. A replica is killed
+//! between any two steps, and another takes over what it held. Somebody deletes the head of a key by
+//! hand, wherever it is.
+//!
+//! **It checks** that every message is in exactly one place, or settled; that every backlog with
+//! something in it is known; that of each key one message is in play, where the hash of heads says, and
+//! that no key stands still; and that what was added in order comes to its end in order.
+//!
+//! The scheduler's part in this is in the models of `src/scheduler/tests`.
 
 use std::collections::HashMap;
 
 use redis::Value;
 
-use crate::support::dice::{Dice, seeds};
+use crate::support::dice::{Dice, Odds, seeds};
 use crate::support::redis::{AGAIN, BACKLOGS, DEAD, HEADS, MESSAGES, ORDERED, PARKED, Redis};
 
 const SEEDS: u64 = 12;
 const STEPS: usize = 1500;
+/// Everything is looked at after each so many steps: that takes longer than a step.
+const LOOKED_AT: usize = 10;
+/// Once in so many times the answer to what brings messages gets lost.
+const LOST: u64 = 4;
+/// Once in so many times a replica that deals looks again at what there is; otherwise it deals what it
+/// saw, perhaps a while ago.
+const LOOKS_AGAIN: u64 = 3;
+/// A replica asks the same again fewer than so many times.
+const REPEATED: u64 = 3;
+
+type Act = fn(&mut World, &str);
+
+/// What a replica does, and how often.
+const ACTS: Odds<Act> = &[
+    (5, World::settle),
+    (3, |world, _| world.add()),
+    (3, World::read),
+    (3, World::queue),
+    (3, World::put_away),
+    (2, World::deal),
+    (2, World::release),
+    (1, World::recall),
+    (1, World::bury),
+    (1, World::recover),
+    (1, World::kill),
+    (1, |world, _| world.delete()),
+];
+
 const GROUP: &str = "outhook";
 const ENDPOINTS: [&str; 3] = ["http://a", "http://b", "http://c/d"];
 
@@ -56,8 +95,8 @@ fn member(id: &str) -> String {
     format!("0 7 {id} s\n{id}")
 }
 
-struct World<'a> {
-    redis: &'a Redis,
+struct World {
+    redis: Redis,
     dice: Dice,
     /// By replica. One that is killed forgets.
     hands: HashMap<String, Vec<Held>>,
@@ -72,7 +111,7 @@ struct World<'a> {
     ended: HashMap<String, Vec<String>>,
 }
 
-impl World<'_> {
+impl World {
     fn eval(&self, code: &str, keys: &[&str], args: &[&str]) -> Value {
         let count = keys.len().to_string();
         self.redis
@@ -101,7 +140,7 @@ impl World<'_> {
 
     /// Looks at what is to be dealt, or deals what was seen when it looked last.
     fn deal(&mut self, replica: &str) {
-        if self.dice.once_in(3) || self.cards.is_empty() {
+        if self.dice.once_in(LOOKS_AGAIN) || self.cards.is_empty() {
             let range = ["XRANGE", ORDERED, "-", "+", "COUNT", "6"];
             self.cards = entries(self.redis.command(&range))
                 .into_iter()
@@ -138,7 +177,7 @@ impl World<'_> {
                 member(&held.id),
             ]);
         }
-        for _ in 0..=self.dice.below(2) {
+        for _ in 0..1 + self.dice.below(REPEATED - 1) {
             self.eval_owned(script!("queue"), &keys, &args);
         }
         let Value::Array(answers) = self.eval_owned(script!("queue"), &keys, &args) else {
@@ -219,9 +258,9 @@ impl World<'_> {
         self.take_first(replica, reply);
     }
 
-    /// Half of the answers get lost: what they gave is found again as our own, later.
+    /// Some answers get lost: what they gave is found again as our own, later.
     fn take_first(&mut self, replica: &str, reply: Value) {
-        let lost = self.dice.once_in(4);
+        let lost = self.dice.once_in(LOST);
         if let Value::Array(parts) = reply
             && !lost
         {
@@ -264,7 +303,7 @@ impl World<'_> {
             );
         }
         if !some.is_empty() {
-            for _ in 0..=self.dice.below(2) {
+            for _ in 0..1 + self.dice.below(REPEATED - 1) {
                 self.eval_owned(script!("park"), &keys, &args);
             }
         }
@@ -279,7 +318,7 @@ impl World<'_> {
         let at = if held.is_head { "6" } else { "" };
         let (head, id) = (held.head(), &*held.id);
         let args = [GROUP, replica, &held.entry, head, at, "2", "id", id];
-        for _ in 0..=self.dice.below(2) {
+        for _ in 0..1 + self.dice.below(REPEATED - 1) {
             let keys = [DEAD, MESSAGES, AGAIN, HEADS, PARKED, &list];
             self.eval(script!("bury"), &keys, &args);
         }
@@ -293,7 +332,7 @@ impl World<'_> {
         if held.is_head {
             let list = followers(held.head());
             let keys = [HEADS, PARKED, MESSAGES, AGAIN, &list];
-            for _ in 0..=self.dice.below(2) {
+            for _ in 0..1 + self.dice.below(REPEATED - 1) {
                 let args = [GROUP, &held.entry, held.head()];
                 self.eval(script!("advance"), &keys, &args);
             }
@@ -310,11 +349,15 @@ impl World<'_> {
     }
 
     /// Another one takes over all that it holds.
-    fn kill(&mut self, replica: &str, heir: &str) {
+    fn kill(&mut self, replica: &str) {
+        let heir = format!("r{}", self.dice.below(3));
+        if heir == replica {
+            return;
+        }
         self.killed += 1;
         self.hands.remove(replica);
         for (stream, plus) in [(MESSAGES, ""), (AGAIN, "+")] {
-            let args = [GROUP, heir, replica, "0", "100"];
+            let args = [GROUP, &heir, replica, "0", "100"];
             let code = include_str!("../../src/store/lua/take.lua");
             let Value::Array(ids) = self.eval(code, &[MESSAGES, stream], &args) else {
                 panic!("ids");
@@ -322,7 +365,7 @@ impl World<'_> {
             for id in ids {
                 let id = text(id);
                 let found = self.redis.command(&["XRANGE", stream, &id, &id]);
-                self.take(heir, found, plus);
+                self.take(&heir, found, plus);
             }
         }
     }
@@ -371,26 +414,7 @@ impl World<'_> {
     fn step(&mut self) {
         self.dice.step();
         let replica = format!("r{}", self.dice.below(3));
-        match self.dice.below(26) {
-            16 | 17 => self.deal(&replica),
-            18..21 => self.queue(&replica),
-            21..25 => self.settle(&replica),
-            25 => self.delete(),
-            0..3 => self.add(),
-            3..6 => self.read(&replica),
-            6..9 => self.put_away(&replica),
-            9 => self.recall(&replica),
-            10..12 => self.release(&replica),
-            12 => self.settle(&replica),
-            13 => self.bury(&replica),
-            14 => self.recover(&replica),
-            _ => {
-                let heir = format!("r{}", self.dice.below(3));
-                if heir != replica {
-                    self.kill(&replica, &heir);
-                }
-            }
-        }
+        self.dice.draw(ACTS)(self, &replica);
     }
 
     /// How often each message is somewhere.
@@ -425,7 +449,7 @@ impl World<'_> {
 }
 
 /// Which heads there are, by key, and where each is as the hash says.
-fn check_heads(world: &World<'_>) {
+fn check_heads(world: &World) {
     let said: HashMap<String, String> = world.redis.command(&["HGETALL", HEADS]);
     let mut found: HashMap<String, Vec<String>> = HashMap::new();
     for (entry, id, is_head) in entries(world.redis.command(&["XRANGE", AGAIN, "-", "+"])) {
@@ -507,7 +531,7 @@ fn whatever_replicas_do_and_wherever_they_end_each_message_is_in_one_place() {
             redis.command::<()>(&["XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM"]);
         }
         let mut world = World {
-            redis: &redis,
+            redis,
             dice: Dice::new(seed),
             hands: HashMap::new(),
             added: 0,
@@ -520,7 +544,7 @@ fn whatever_replicas_do_and_wherever_they_end_each_message_is_in_one_place() {
         };
         for step in 0..STEPS {
             world.step();
-            if step % 10 > 0 {
+            if step % LOOKED_AT > 0 {
                 continue;
             }
             let places = world.places();

@@ -1,6 +1,25 @@
-//! A seeded model of the scheduler: random arrivals, answers, pauses, a drain at the end.
-//! The model knows nothing of lanes or heaps; it keeps a plain list of what should be where
-//! and checks each promise after each step, and each record in the outbox.
+//! A model of the scheduler: one message after another comes, is attempted, waits, leaves.
+//!
+//! **It believes** of each message where it is ([`State`]), how many attempts it has cost, when its
+//! lease was renewed; of each endpoint (`hosts`) its window, whether it is left alone and until when,
+//! and whether it is trusted. It knows no lanes, turns or heaps: it keeps a plain list.
+//!
+//! **It does**, in an order that dice decide ([`ACTS`]): a message comes, with an entry of the stream
+//! or without; one comes a second time; another replica takes one over; the ledger confirms what it
+//! has moved; a worker is free; an attempt ends, in any way; time passes; the process is suspended or
+//! the machine sleeps. At the end it drains, while attempts go on and more comes, and then cuts.
+//!
+//! **It checks** after each step that
+//! - every message is where it is believed to be, counted there, and in no second place;
+//! - each that leaves has one record in the outbox, with its attempts, and nothing else has one;
+//! - nothing is handed out early, twice, past one that came before it for the same endpoint, beyond
+//!   a window, or to an endpoint that is to be left alone;
+//! - a free worker gets what may be attempted, and no endpoint is passed over twice in a round;
+//! - no lease runs out unseen, and the scheduler wakes when the next thing is due;
+//! - at the end nothing is left, and endpoints that rest are forgotten.
+//!
+//! Whether there is room for a message is left to the scheduler: the model checks who may be turned
+//! away, not how much fits. What becomes of keys and holds is for `simulation` and `soup`.
 
 mod hosts;
 
@@ -11,7 +30,7 @@ use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::{Until, Want};
 use crate::delivery::receipt::Receipt;
 use crate::delivery::{AttemptResult, DeadReason, FailureKind};
-use crate::dice::Dice;
+use crate::dice::{Dice, Odds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
@@ -20,6 +39,43 @@ use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
 use hosts::{Hope, Host};
+
+/// What happens in a step, and how often.
+const ACTS: Odds<fn(&mut Model)> = &[
+    (270, Model::arrive),
+    (200, Model::hand_out),
+    (200, Model::answer),
+    (200, Model::pass_time),
+    (90, Model::confirm),
+    (20, Model::arrive_again),
+    (20, Model::lose_one),
+    (3, Model::suspend),
+];
+
+/// How an attempt ends, and how often.
+const ENDS: Odds<End> = &[
+    (15, End::Answer(200)),
+    (3, End::Answer(500)),
+    (3, End::Answer(503)),
+    (2, End::Answer(410)),
+    (1, End::Refused),
+    (3, End::Unresolved),
+    (3, End::Hangs),
+];
+
+/// An attempt whose beginning the ledger was to note, and of which it says that it is another's.
+const LOST_AT_ITS_BEGINNING: u64 = 20;
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Answer(u16),
+    /// The guard lets nothing go there.
+    Refused,
+    /// Its name is still looked up.
+    Unresolved,
+    /// Until its time is over, or the drain's.
+    Hangs,
+}
 
 /// What the model believes of one message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -199,20 +255,13 @@ impl Model {
 
     fn step(&mut self) {
         self.dice.step();
-        match self.dice.below(10) {
-            0..=3 if self.dice.once_in(20) => self.arrive_again(),
-            0..=3 if self.dice.once_in(20) => self.lose_one(),
-            6..=7 if self.dice.once_in(60) => self.suspend(),
-            0..=3 if self.dice.once_in(4) => self.confirm(),
-            0..=3 => self.arrive(),
-            4..=5 => self.hand_out(),
-            6..=7 => self.answer(),
-            _ => {
-                self.elapsed += Duration::from_millis(self.dice.below(60));
-                self.tick();
-            }
-        }
+        self.dice.draw(ACTS)(self);
         self.check();
+    }
+
+    fn pass_time(&mut self) {
+        self.elapsed += self.dice.millis(0, 60);
+        self.tick();
     }
 
     fn arrive(&mut self) {
@@ -643,7 +692,7 @@ impl Model {
                 assert_eq!(job.delivery.notes_first(), known.asks, "{id}");
                 known.state = State::Flying;
                 self.flying.push(job);
-                if self.states[&id].asks && self.dice.once_in(20) {
+                if self.states[&id].asks && self.dice.once_in(LOST_AT_ITS_BEGINNING) {
                     self.refuse_begin();
                 }
             }
@@ -666,29 +715,20 @@ impl Model {
 
     fn some_answer(&mut self) -> AttemptResult {
         let wish = Duration::from_millis(self.dice.below(3) * 200);
-        match self.dice.below(10) {
-            6 if self.attempts.is_multiple_of(3) => AttemptResult::Failure {
-                kind: FailureKind::Refused,
-                text: String::new(),
-            },
-            8 => AttemptResult::Failure {
-                kind: FailureKind::Unresolved {
-                    again: 2 * wish + Duration::from_millis(25),
-                },
-                text: String::new(),
-            },
-            0..=3 | 9 => answer(200, None),
-            4 => answer(500, Some(wish)),
-            5 => answer(503, Some(wish).filter(|w| !w.is_zero())),
-            6 => answer(410, None),
-            _ => AttemptResult::Failure {
-                kind: if self.over {
-                    FailureKind::Shutdown
-                } else {
-                    FailureKind::Timeout
-                },
-                text: String::new(),
-            },
+        let failure = |kind| AttemptResult::Failure {
+            kind,
+            text: String::new(),
+        };
+        match self.dice.draw(ENDS) {
+            End::Answer(500) => answer(500, Some(wish)),
+            End::Answer(503) => answer(503, Some(wish).filter(|w| !w.is_zero())),
+            End::Answer(status) => answer(status, None),
+            End::Refused => failure(FailureKind::Refused),
+            End::Unresolved => failure(FailureKind::Unresolved {
+                again: 2 * wish + Duration::from_millis(25),
+            }),
+            End::Hangs if self.over => failure(FailureKind::Shutdown),
+            End::Hangs => failure(FailureKind::Timeout),
         }
     }
 

@@ -1,6 +1,19 @@
-//! A whole small world around the scheduler: a store that brings parked messages back when they
-//! are due, endpoints that fail for a while and then recover, and a clock. What is checked here
-//! is what users see over time; each single step is checked by `model`.
+//! A small world around the scheduler, for what users see over time.
+//!
+//! **In it are** a store, which brings back what is parked when it is due, keeps the backlogs and
+//! says whose turn it is among messages with one order key; four endpoints, each of which fails for
+//! a while and then answers, and one of which has a rule with a rate and a limit; an operator who
+//! pauses another one now and then; and a clock that goes on by [`STEP`].
+//!
+//! **It does** what the real ones do, always in the same order: what is due comes back, the scheduler
+//! looks at the time, workers take what they get, attempts that have lasted as long as dice say are
+//! answered, the ledger writes. Messages come as dice decide, half of them with a key.
+//!
+//! **It checks** as attempts begin that each message with a key has its turn and nothing goes to a
+//! paused endpoint; and at the end that all are delivered, each key in the order in which its messages
+//! came, within the rate, the limit and the window.
+//!
+//! Where each message is after each step is for `model`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -17,6 +30,10 @@ use crate::message::entry::EntryId;
 use crate::scheduler::*;
 
 const STEP: Duration = Duration::from_millis(2);
+/// Fewer than so many steps lie between two messages.
+const STEPS_BETWEEN: u64 = 8;
+/// Once in so many messages an operator pauses an endpoint, or resumes it.
+const PAUSED: u64 = 20;
 
 struct World {
     dice: Dice,
@@ -191,7 +208,7 @@ impl World {
             }
             // The one with a rate could do more.
             let longest = if host == 0 { 3 } else { 20 };
-            let takes = Duration::from_millis(1 + self.dice.below(longest));
+            let takes = self.dice.millis(1, 1 + longest);
             self.flying.push((self.elapsed + takes, job));
             let flying = self
                 .flying
@@ -349,10 +366,10 @@ fn order_rates_and_windows_hold_while_endpoints_fail_and_recover() {
         let mut world = World::new(seed);
         for n in 0..200 {
             world.arrive(n);
-            for _ in 0..world.dice.below(8) {
+            for _ in 0..world.dice.below(STEPS_BETWEEN) {
                 world.step();
             }
-            if world.dice.once_in(20) {
+            if world.dice.once_in(PAUSED) {
                 world.pause_or_resume();
             }
         }

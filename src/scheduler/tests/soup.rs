@@ -1,5 +1,19 @@
-//! Everything at once: keys, holds, ends of waiting, a full Redis, suspensions, lost entries. What
-//! is checked is what must hold whatever happens: each message is in one place, and counted there.
+//! Everything at once, in any order, so that no two features undo each other.
+//!
+//! **It believes** little: which messages have come, and which have left, as what.
+//!
+//! **It does**, as dice decide ([`ACTS`]): messages come, some too old, some for a later time, a
+//! third with an order key; attempts begin and end; an endpoint is paused and resumed; Redis is over
+//! its budget and under it again; what was parked comes back, due or not; the machine sleeps. Between
+//! any two of these the ledger moves what it is to move, and now and then finds that an entry is
+//! another's; and the recaller brings what backlogs are asked for.
+//!
+//! **It checks** after each step that no message leaves twice, that all that came is counted in one
+//! place, and that what lanes add up to is what the scheduler has added up. At the end nothing is
+//! left.
+//!
+//! Whether a message goes where it should is for `model`, and what users see over time for
+//! `simulation`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,9 +23,37 @@ use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::parked::{Parked, Until, Want};
 use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::{AttemptResult, FailureKind};
-use crate::dice::{Dice, seeds};
+use crate::dice::{Dice, Odds, seeds};
 use crate::message::entry::EntryId;
 use crate::scheduler::*;
+
+/// What happens in a step, and how often.
+const ACTS: Odds<fn(&mut Soup)> = &[
+    (60, Soup::arrive),
+    (40, Soup::pass_time),
+    (30, Soup::hand_out),
+    (30, Soup::answer),
+    (10, Soup::come_back),
+    (10, Soup::fill_or_empty_redis),
+    (10, Soup::pause),
+    (10, Soup::resume),
+];
+
+/// How an attempt ends, and how often: with this status, or without any.
+const ENDS: Odds<Option<u16>> = &[
+    (6, Some(200)),
+    (2, Some(500)),
+    (1, Some(410)),
+    (1, Some(429)),
+    (6, None),
+];
+
+/// An entry of which the ledger finds, once in so many records, that it is another's.
+const LOST: u64 = 12;
+/// The same for an attempt whose beginning it was to note.
+const LOST_AT_ITS_BEGINNING: u64 = 10;
+/// Once in so many times a step takes longer than any lease or age.
+const LONG_SLEEP: u64 = 160;
 
 struct Soup {
     dice: Dice,
@@ -152,7 +194,7 @@ impl Soup {
         let at = self.dice.index(self.flying.len());
         let job = self.flying.swap_remove(at);
         let now = self.now();
-        if job.delivery.notes_first() && self.dice.once_in(10) {
+        if job.delivery.notes_first() && self.dice.once_in(LOST_AT_ITS_BEGINNING) {
             let not_begun = vec![job];
             let receipt = Receipt {
                 not_begun,
@@ -160,16 +202,13 @@ impl Soup {
             };
             return self.scheduler.take_receipt(receipt, now);
         }
-        let answer = |status| AttemptResult::Response {
-            status,
-            retry_after: None,
-            body: Box::default(),
-        };
-        let result = match self.dice.below(8) {
-            0..3 => answer(200),
-            3 => answer(500),
-            4 => answer([410, 429][self.dice.below(2) as usize]),
-            _ => AttemptResult::Failure {
+        let result = match self.dice.draw(ENDS) {
+            Some(status) => AttemptResult::Response {
+                status,
+                retry_after: None,
+                body: Box::default(),
+            },
+            None => AttemptResult::Failure {
                 kind: FailureKind::Connect,
                 text: "refused".into(),
             },
@@ -187,7 +226,7 @@ impl Soup {
         let now = self.now();
         let mut receipt = Receipt::default();
         for record in self.scheduler.outbox().drain(..) {
-            let lost = self.dice.once_in(12);
+            let lost = self.dice.once_in(LOST);
             match record {
                 Record::Park(parked) => {
                     receipt.moved.extend(parked.entry);
@@ -229,32 +268,38 @@ impl Soup {
         self.scheduler.take_receipt(receipt, now);
     }
 
+    fn hand_out(&mut self) {
+        let now = self.now();
+        self.flying.extend(self.scheduler.next(now));
+    }
+
+    fn fill_or_empty_redis(&mut self) {
+        let over = self.dice.once_in(2);
+        self.scheduler.set_over_budget(over);
+    }
+
+    fn pause(&mut self) {
+        let now = self.now();
+        let until = now.mono.checked_add(self.dice.millis(0, 400));
+        let cause = Cause::Paused;
+        self.scheduler
+            .hold("http://h1".into(), Hold { cause, until }, now);
+    }
+
+    fn resume(&mut self) {
+        self.scheduler.resume("http://h1", self.now());
+    }
+
+    fn pass_time(&mut self) {
+        self.elapsed += self.dice.millis(0, 40);
+        if self.dice.once_in(LONG_SLEEP) {
+            self.elapsed += Duration::from_millis(1500);
+        }
+    }
+
     fn step(&mut self) {
         self.dice.step();
-        let now = self.now();
-        match self.dice.below(20) {
-            0..6 => self.arrive(),
-            6 => self.come_back(),
-            7..10 => self.flying.extend(self.scheduler.next(now)),
-            10..13 => self.answer(),
-            13 => {
-                let over = self.dice.once_in(2);
-                self.scheduler.set_over_budget(over);
-            }
-            14 => {
-                let until = now
-                    .mono
-                    .checked_add(Duration::from_millis(self.dice.below(400)));
-                let cause = Cause::Paused;
-                self.scheduler
-                    .hold("http://h1".into(), Hold { cause, until }, now);
-            }
-            15 => self.scheduler.resume("http://h1", now),
-            n => {
-                let long = u64::from(n == 19) * self.dice.below(40) / 39 * 1500;
-                self.elapsed += Duration::from_millis(self.dice.below(40) + long);
-            }
-        }
+        self.dice.draw(ACTS)(self);
         self.scheduler.wake(self.now());
         self.scheduler.tick(self.now());
         self.write();

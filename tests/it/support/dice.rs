@@ -18,6 +18,9 @@ pub fn seeds(usual: Range<u64>) -> Range<u64> {
     seed..seed + 1
 }
 
+/// Things, each with how often it is drawn beside the others.
+pub type Odds<T> = &'static [(u64, T)];
+
 pub struct Dice {
     seed: u64,
     step: u64,
@@ -59,6 +62,18 @@ impl Dice {
 
     pub fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.index(all.len())]
+    }
+
+    /// One of these, each as often as the number before it says.
+    pub fn draw<T: Copy>(&mut self, odds: Odds<T>) -> T {
+        let mut left = self.below(odds.iter().map(|(weight, _)| weight).sum());
+        for (weight, choice) in odds {
+            match left.checked_sub(*weight) {
+                Some(less) => left = less,
+                None => return *choice,
+            }
+        }
+        unreachable!("it is below their sum")
     }
 
     /// Whether something happens that happens once in so many throws.

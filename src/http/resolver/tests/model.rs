@@ -1,17 +1,51 @@
-//! Servers that do anything in any order, also twice.
+//! A model of look-ups: name servers that do anything, in any order, also twice.
 //!
-//! Believed: whatever they do, each look-up ends in time, once; what it finds is its own; nothing
-//! is left over. Done at random, from a seed: begin, answer well or badly, refuse, let time pass.
+//! **It believes** which names are being looked up and since when, and that each name has the one
+//! address which [`address`] makes of it, so that an answer to another question would show.
+//!
+//! **It does**, as dice decide ([`ACTS`]): somebody asks for a new name; a server answers any of the
+//! questions it has ever got, well, badly, cut short, with an error or not at all, and sometimes a
+//! second time; a server refuses; time passes. The configuration changes with the seed: one server
+//! or two, a search domain, TCP only.
+//!
+//! **It checks** after each step that each look-up ends once, within its time, with an address of its
+//! own name; that no more are under way than may be; and that alarms do not pile up. At the end
+//! nothing is left: no look-up, no number of a question, no connection.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::dice::{Dice, seeds};
+use crate::dice::{Dice, Odds, seeds};
 
 const SEEDS: u64 = 40;
 const STEPS: usize = 3000;
 const MOST: usize = 50;
+
+/// What happens in a step, and how often.
+const ACTS: Odds<fn(&mut Model)> = &[
+    (50, Model::answer),
+    (30, Model::begin),
+    (19, Model::pass_time),
+    (1, Model::refuse),
+];
+
+/// What a server does, and how often: it answers with the address, with a code, or badly.
+const ANSWERS: Odds<fn(&Sent) -> Act> = &[
+    (9, |sent| {
+        Addresses([true, false].map(|v4| address(&sent.name(), v4)).into())
+    }),
+    (3, |_| Silent),
+    (3, |_| Garbage),
+    (3, |_| Cut),
+    (3, |_| Code(RCODE::NameError)),
+    (1, |_| Code(RCODE::ServerFailure)),
+    (1, |_| Code(RCODE::Refused)),
+    (1, |_| Code(RCODE::FormatError)),
+];
+
+/// Once in so many answers the server answers the same question again later.
+const ANSWERED_AGAIN: u64 = 5;
 
 const CONFS: [&str; 4] = [
     "",
@@ -23,6 +57,7 @@ const CONFS: [&str; 4] = [
 struct Model {
     world: World,
     dice: Dice,
+    asked: usize,
     budget: Duration,
     /// Questions that a server may still answer.
     open: Vec<Sent>,
@@ -45,6 +80,7 @@ impl Model {
         Model {
             world: World::with(conf, seed, MOST),
             dice: Dice::new(seed),
+            asked: 0,
             // With one search domain there are two names to be asked for.
             budget: Conf::parse(conf, &[]).budget() * 2 + 300 * MS,
             open: Vec::new(),
@@ -52,46 +88,47 @@ impl Model {
         }
     }
 
-    fn step(&mut self, n: usize) {
+    fn step(&mut self) {
         self.dice.step();
-        match self.dice.below(10) {
-            0..3 if self.world.flights.room(self.world.now) > 0 => {
-                let name = format!("n{n}.z{}.test", self.dice.below(4));
-                self.begun.insert(name.clone(), self.world.now);
-                let sent = self.world.begin(&name);
-                self.open.extend(sent);
-            }
-            3..8 if !self.open.is_empty() => self.answer(),
-            8 if !self.open.is_empty() && self.dice.once_in(10) => self.refuse(),
-            _ => {
-                let time = self.dice.below(300) as u32 * MS;
-                let sent = self.world.pass(time);
-                self.open.extend(sent);
-            }
+        self.dice.draw(ACTS)(self);
+        self.check();
+    }
+
+    fn begin(&mut self) {
+        if self.world.flights.room(self.world.now) == 0 {
+            return self.pass_time();
         }
+        self.asked += 1;
+        let name = format!("n{}.z{}.test", self.asked, self.dice.below(4));
+        self.begun.insert(name.clone(), self.world.now);
+        let sent = self.world.begin(&name);
+        self.open.extend(sent);
+    }
+
+    fn pass_time(&mut self) {
+        let time = self.dice.millis(0, 300);
+        let sent = self.world.pass(time);
+        self.open.extend(sent);
     }
 
     fn answer(&mut self) {
+        if self.open.is_empty() {
+            return self.pass_time();
+        }
         let n = self.dice.index(self.open.len());
-        // Some answers come twice.
-        let sent = match self.dice.below(5) {
-            0 => self.open[n].clone(),
-            _ => self.open.swap_remove(n),
+        let sent = match self.dice.once_in(ANSWERED_AGAIN) {
+            true => self.open[n].clone(),
+            false => self.open.swap_remove(n),
         };
-        let codes = [RCODE::ServerFailure, RCODE::Refused, RCODE::FormatError];
-        let act = match self.dice.below(8) {
-            0 => Silent,
-            1 => Garbage,
-            2 => Cut,
-            3 => Code(*self.dice.pick(&codes)),
-            4 => Code(RCODE::NameError),
-            _ => Addresses([true, false].map(|v4| address(&sent.name(), v4)).into()),
-        };
+        let act = self.dice.draw(ANSWERS)(&sent);
         let more = self.world.answer(&sent, &act);
         self.open.extend(more);
     }
 
     fn refuse(&mut self) {
+        if self.open.is_empty() {
+            return self.pass_time();
+        }
         let n = self.dice.index(self.open.len());
         let sent = self.open[n].clone();
         let (flights, now) = (&mut self.world.flights, self.world.now);
@@ -148,9 +185,8 @@ impl Model {
 fn thousands_of_random_steps() {
     for seed in seeds(0..SEEDS) {
         let mut model = Model::new(seed);
-        for n in 0..STEPS {
-            model.step(n);
-            model.check();
+        for _ in 0..STEPS {
+            model.step();
         }
         model.check_end();
     }

@@ -1,8 +1,19 @@
-//! Replicas that share the limits of one endpoint: real lanes and tables, and the script's twin.
+//! A model of limits for all replicas: real lanes and tables, and a twin of the script that lends.
 //!
-//! Questions and answers take their time and get lost, replicas begin, are killed, stall for a
-//! moment, and have now much and now nothing to do. While all reach Redis, what replicas believe they may have at a time
-//! is never more than the limit, and no ten seconds see more starts than the rate allows.
+//! **It believes** nothing of its own about who may have how much: the twin
+//! (`delivery/limits/book.rs`) decides, as the script does in Redis, which `tests/it/limits.rs` holds
+//! to the same.
+//!
+//! **It does**, step by step of [`STEP`]: each replica asks when its lane claims something, the question
+//! takes its time to Redis and the answer back, some are lost on the way, and the timer hears of the
+//! answer a little later. Replicas begin attempts as they may. As dice decide, replicas are added,
+//! killed, stalled for a moment, have much to do or nothing, and answers become slow or fast; Redis
+//! goes away, forgets all and comes back, to one earlier than to another.
+//!
+//! **It checks** after each step that what replicas believe they may have at a time is together never
+//! more than the limit, and that no ten seconds see more starts than the rate allows. And over time
+//! that replicas with as much to do get as much, that what a killed one leaves is used by the others,
+//! and that an outage leaves to each what it has.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +24,7 @@ use crate::delivery::limits::book::Book;
 use crate::delivery::limits::{CALM, Grant, Standing};
 use crate::delivery::rules::EndpointRule;
 use crate::delivery::{Delivery, Job};
-use crate::dice::{Dice, seeds};
+use crate::dice::{Dice, Odds, seeds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::BootTime;
@@ -21,6 +32,16 @@ use crate::scheduler::lane::{HealthSignal, Lane, LaneLimits};
 
 const STEP: Duration = Duration::from_millis(2);
 const WINDOW: Duration = Duration::from_secs(10);
+/// Where answers get lost, each replica also stalls, once in so many steps.
+const STALL: u64 = 400;
+/// What happens to the replicas from time to time, and how often.
+const TURNS: Odds<fn(&mut World)> = &[
+    (2, World::add_one),
+    (1, World::kill_one),
+    (1, |world| world.load_one(0)),
+    (1, World::load_one_anew),
+    (1, |world| world.answer = world.dice.millis(2, 200)),
+];
 const LIMITS: LaneLimits = LaneLimits {
     window: 32,
     backoff_base: Duration::from_secs(1),
@@ -138,6 +159,30 @@ impl World {
         });
     }
 
+    fn add_one(&mut self) {
+        if self.replicas.len() < 6 {
+            self.add(40);
+        }
+    }
+
+    /// Its last questions may still arrive; that lends what nobody uses.
+    fn kill_one(&mut self) {
+        if self.replicas.len() > 1 {
+            let which = self.dice.index(self.replicas.len());
+            self.replicas.remove(which);
+        }
+    }
+
+    fn load_one(&mut self, load: usize) {
+        let which = self.dice.index(self.replicas.len());
+        self.replicas[which].load = load;
+    }
+
+    fn load_one_anew(&mut self) {
+        let load = 1 + self.dice.index(60);
+        self.load_one(load);
+    }
+
     /// Redis cannot be reached for so long, and for a little longer by some; it forgets all.
     fn cut(&mut self, time: Duration) {
         self.book = Book::default();
@@ -167,7 +212,7 @@ impl World {
             if replica.stalls > now {
                 continue;
             }
-            if self.lost > 0 && self.dice.once_in(400) {
+            if self.lost > 0 && self.dice.once_in(STALL) {
                 replica.stalls = now + self.dice.millis(5, 400);
             }
             for at in replica.work(now, answer, &mut self.dice) {
@@ -321,16 +366,7 @@ fn replicas_that_come_go_and_lose_answers_never_have_more_than_the_limits() {
         for _ in 0..40 {
             let time = world.dice.millis(1, 800);
             world.run(time);
-            let count = world.replicas.len() as u64;
-            let which = world.dice.below(count) as usize;
-            match world.dice.below(6) {
-                0 | 1 if count < 6 => world.add(40),
-                // Its last questions may still arrive; that lends what nobody uses.
-                2 if count > 1 => drop(world.replicas.remove(which)),
-                3 => world.replicas[which].load = 0,
-                4 => world.replicas[which].load = 1 + world.dice.below(60) as usize,
-                _ => world.answer = world.dice.millis(2, 200),
-            }
+            world.dice.draw(TURNS)(&mut world);
         }
     }
 }

@@ -1,4 +1,17 @@
-//! A model: proxies that come and go, and good and odd targets, with random steps.
+//! A model of a proxy's health: a proxy that comes and goes, and targets behind it, good and odd.
+//!
+//! **It believes** what the proxy does at each time ([`Manner`]), and of each target whether it is
+//! odd, that is, whether it makes the proxy hang or break off where others are led to.
+//!
+//! **It does** what workers do: each message asks whether it may be tried, waits as long as it is
+//! told, tries, and reports how that went, until it is led to or its attempts are used up. How many
+//! targets there are, which are odd, for how long each keeps the proxy waiting, and when the first
+//! messages come is up to dice; after that, time alone decides.
+//!
+//! **It checks** that nobody is told to come back at once, or later than the longest pause; that no
+//! number of odd targets keeps a good one waiting for long; that odd targets end by their attempts,
+//! so do not wait for ever; that an outage of the proxy costs no attempt, or few where it cannot be
+//! told from one target's fault; and that all go on soon after it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -139,6 +152,9 @@ impl Model {
     }
 }
 
+/// How many of the seeds have a good target among the odd ones: all but one in so many.
+const WITHOUT_A_GOOD_ONE: u64 = 3;
+
 /// Odd targets, which keep the proxy waiting for as long as they may or are told off at once.
 fn odd_ones(dice: &mut Dice, n: u64) -> Vec<Option<Duration>> {
     let takes = [20, 500, 3000, 5000];
@@ -152,7 +168,7 @@ fn no_number_of_odd_targets_stops_a_good_one_and_they_end_by_attempts() {
         let mut dice = Dice::new(seed);
         let n = 1 + dice.below(80);
         let mut odd = odd_ones(&mut dice, n);
-        let has_good = seed % 3 > 0;
+        let has_good = seed % WITHOUT_A_GOOD_ONE > 0;
         let seconds = if has_good { 300 } else { 4000 };
         odd.extend(has_good.then_some(None));
         // Sometimes the proxy was away before.

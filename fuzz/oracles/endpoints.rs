@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::assert_sentence;
 use crate::delivery::backoff::{DELAY_MAX, Delays, RetrySchedule};
+use crate::delivery::endpoints_file::{Bounds, Readers, parse};
 use crate::delivery::rules::{Defaults, EndpointRule, Match};
-use crate::delivery::rules_file::{Bounds, Readers, parse};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;
 

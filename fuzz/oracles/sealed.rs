@@ -1,7 +1,7 @@
 //! Encrypted secrets: what was sealed opens, and nothing else does.
 
+use crate::trust::encryption::{KEY_PREFIX, SealingKeys};
 use crate::trust::keyring::keys_of;
-use crate::trust::sealed::{KEY_PREFIX, SealingKeys};
 use crate::trust::secret::Secret;
 
 /// A value as it is stored; and, the same bytes, a value to be stored.

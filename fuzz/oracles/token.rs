@@ -33,7 +33,7 @@ pub fn token(bytes: &[u8]) {
             let token = value.strip_prefix("Bearer ").expect("a token");
             assert!(!token.is_empty() && granted.header.is_sensitive());
             if token.len() >= 4 {
-                assert_eq!(granted.blots.hide_in(token.to_owned()), "***");
+                assert_eq!(granted.redactor.redact_in(token.to_owned()), "***");
             }
             if let Some(odd) = granted.odd {
                 assert_sentence(&odd);

@@ -2,6 +2,8 @@
 
 pub mod backoff;
 pub mod config;
+pub mod endpoint_snapshot;
+pub mod endpoints_file;
 pub mod history;
 pub mod hold;
 mod job;
@@ -10,9 +12,7 @@ pub mod parked;
 mod reason;
 pub mod receipt;
 pub mod record;
-pub mod report;
 pub mod rules;
-pub mod rules_file;
 pub mod status_update;
 pub mod verdict;
 
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::message::entry::EntryId;
-use crate::message::plain::plain;
+use crate::message::printable::printable;
 use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
@@ -313,7 +313,7 @@ const MAX_FAILURE: usize = 200;
 
 /// Fit to stand in a line with other things.
 pub fn one_line(text: &str) -> Box<str> {
-    plain(text).take(MAX_FAILURE).collect::<String>().into()
+    printable(text).take(MAX_FAILURE).collect::<String>().into()
 }
 
 impl DeadLetter {

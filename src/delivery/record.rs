@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::parked::Parked;
-use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::status_update::StatusUpdate;
 use crate::delivery::{DeadLetter, Delivery, Job};
 use crate::message::entry::EntryId;

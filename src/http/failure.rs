@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::Error;
 
 use crate::delivery::FailureKind;
-use crate::trust::login::Blots;
+use crate::trust::login::Redactor;
 
 /// An exchange without an answer.
 #[derive(Debug)]
@@ -42,9 +42,11 @@ impl std::error::Error for Failure {}
 
 /// The same without the login that was sent: some repeat it where no answer should be, and that is
 /// quoted.
-pub fn without(e: Error, blots: Option<&Blots>) -> Error {
-    match blots {
-        Some(blots) => changed(e, |f| f.text = blots.hide_in(std::mem::take(&mut f.text))),
+pub fn without(e: Error, redactor: Option<&Redactor>) -> Error {
+    match redactor {
+        Some(redactor) => changed(e, |f| {
+            f.text = redactor.redact_in(std::mem::take(&mut f.text))
+        }),
         None => e,
     }
 }

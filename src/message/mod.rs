@@ -8,11 +8,11 @@ pub mod endpoint;
 pub mod entry;
 mod fields;
 pub mod headers;
-pub mod plain;
+pub mod printable;
+mod raw_fields;
 #[cfg(test)]
 mod tests;
 pub mod timestamp;
-mod wire;
 
 use std::fmt;
 use std::ops::Range;
@@ -25,8 +25,8 @@ use crate::message::endpoint::Endpoint;
 use headers::Headers;
 
 pub use fields::{MAX_ATTEMPTS, vet_id, vet_secret_name};
-use wire::Wire;
-pub use wire::{Alias, Field, find as find_field};
+use raw_fields::RawFields;
+pub use raw_fields::{Alias, Field, find as find_field};
 
 /// One message as published: where to, under which id, and which bytes.
 #[derive(Debug)]
@@ -239,16 +239,18 @@ fn read(
     }
     let bad_json = |detail: String| (RejectReason::BadJson, detail);
     let text = text(raw).map_err(bad_json)?;
-    let wire = Wire::read(text).map_err(|e| bad_json(format!("message is not valid JSON: {e}")))?;
+    let given =
+        RawFields::read(text).map_err(|e| bad_json(format!("message is not valid JSON: {e}")))?;
 
     // The id first: with it a producer finds the message again, whatever else is wrong.
-    let id = match wire.optional(Field::WebhookId) {
+    let id = match given.optional(Field::WebhookId) {
         None => fresh_id(),
         Some(value) => fields::id(value).map_err(|e| (RejectReason::BadId, e))?,
     };
     seen.id = Some(id.clone());
 
-    let url = fields::string("url", wire.get(Field::Url)).map_err(|e| (RejectReason::BadUrl, e))?;
+    let url =
+        fields::string("url", given.get(Field::Url)).map_err(|e| (RejectReason::BadUrl, e))?;
     // Whatever stands in `url` may be shown to an operator; a megabyte of it may not.
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| {
@@ -256,13 +258,13 @@ fn read(
         (RejectReason::BadUrl, format!("url {shown:?}: {e}"))
     })?;
 
-    let data = wire
+    let data = given
         .get(Field::Data)
         .ok_or_else(|| (RejectReason::BadData, "data is missing".to_owned()))?;
     let start = data.get().as_ptr() as usize - raw.as_ptr() as usize;
     let data = start..start + data.get().len();
 
-    let headers = match wire.optional(Field::Headers) {
+    let headers = match given.optional(Field::Headers) {
         None => Headers::default(),
         Some(value) => headers::parse(value.get())
             .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
@@ -270,7 +272,7 @@ fn read(
     use RejectReason::{
         BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadSecret, BadTimeout,
     };
-    let of = |field| wire.optional(field);
+    let of = |field| given.optional(field);
     Ok(Parts {
         id,
         endpoint,
@@ -284,7 +286,7 @@ fn read(
             secret: optional(of(Field::Secret), BadSecret, fields::secret)?,
         },
         data,
-        aliases: wire.aliases,
+        aliases: given.aliases,
     })
 }
 
@@ -316,11 +318,11 @@ fn is_encoded_twice(text: &str) -> bool {
 /// Where a message goes, in its producer's words, and not before when. Of one that would be
 /// refused as much as can be read.
 pub fn peek(raw: &[u8]) -> Option<(String, Option<u64>)> {
-    let wire = Wire::read(text(raw).ok()?).ok()?;
-    let url = fields::string("url", wire.get(Field::Url))
+    let given = RawFields::read(text(raw).ok()?).ok()?;
+    let url = fields::string("url", given.get(Field::Url))
         .ok()?
         .into_owned();
-    let at = wire.optional(Field::DeliverAt);
+    let at = given.optional(Field::DeliverAt);
     Some((url, at.and_then(|at| fields::deliver_at(at).ok())))
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Now, Scheduler};
+use crate::delivery::endpoint_snapshot::EndpointSnapshot;
 use crate::delivery::hold::{Cause, Hold, covers};
 use crate::delivery::record::Record;
-use crate::delivery::report::LaneReport;
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::{DeadReason, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane};
@@ -179,7 +179,7 @@ impl Scheduler {
 
     /// What is known of the endpoints whose names begin with `prefix`: those with the most to do
     /// first, and how many are left out.
-    pub fn report(&self, prefix: &str, now: Now) -> (Vec<LaneReport>, usize) {
+    pub fn report(&self, prefix: &str, now: Now) -> (Vec<EndpointSnapshot>, usize) {
         let lanes = self.lanes.iter();
         let mut lanes: Vec<_> = lanes
             .filter(|(key, _)| key.starts_with(prefix) || covers(key, prefix))
@@ -194,7 +194,7 @@ impl Scheduler {
     }
 }
 
-fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
+fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
     let closed = lane.closed_until(now.mono);
     let ms = |share| {
         let time = lane.history.quantile(share);
@@ -211,7 +211,7 @@ fn told(key: &str, lane: &Lane, now: Now) -> LaneReport {
         (None, false) => "healthy",
     };
     let error = lane.history.error();
-    LaneReport {
+    EndpointSnapshot {
         endpoint: key.to_owned(),
         state: state.into(),
         probe_in_ms: closed.map(|until| (until - now.mono).as_millis() as u64),

@@ -11,8 +11,8 @@ use log::warn;
 
 use crate::service::outage::OutageTracker;
 use crate::store::{SecretHash, StoreError};
+use crate::trust::encryption::SealingKeys;
 use crate::trust::keyring::{Directory, Keyring, Read, Requests, keyring};
-use crate::trust::sealed::SealingKeys;
 
 /// Names read at a time.
 const BATCH: usize = 64;

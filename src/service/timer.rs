@@ -21,10 +21,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use log::{Level, debug, error, log_enabled};
 
 use crate::delivery::Job;
+use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::parked::Want;
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::Record;
-use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};

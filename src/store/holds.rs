@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::odd::Odd;
 use super::reply::{bytes, items};
 use super::{Admin, Keys, Redis, StoreError};
+use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::hold::{self, Cause, Hold, covers};
-use crate::delivery::report::EndpointSnapshots;
 
 /// How long an answer that nobody takes is kept.
 pub(super) const ANSWER_KEPT: Duration = Duration::from_secs(10);

@@ -32,9 +32,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::parked::Parked;
 use crate::delivery::receipt::{Turn, Unmoved, Why};
-use crate::delivery::report::EndpointSnapshots;
 use crate::delivery::status_update::StatusUpdate;
 use crate::delivery::{DeadLetter, Delivery};
 use crate::message::entry::EntryId;

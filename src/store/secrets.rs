@@ -9,8 +9,8 @@ use super::admin::Admin;
 use super::connection::Connection;
 use super::reply::{bytes, items, text};
 use super::{Keys, Redis, StoreError};
+use crate::trust::encryption::{SealingKeys, is_sealed};
 use crate::trust::keyring::{Read, keys_of};
-use crate::trust::sealed::{SealingKeys, is_sealed};
 use crate::trust::secret::Secret;
 
 /// Redis has so long to answer.

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::warn;
 
+use crate::trust::log_throttle::{LogThrottle, and_others};
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
-use crate::trust::telling::{Telling, and_others};
 
 pub use directory::Directory;
 
@@ -90,7 +90,7 @@ struct Table {
     failed: AtomicU64,
     begun: Instant,
     /// Of which names the log has said that there is no key.
-    telling: Mutex<Telling>,
+    throttle: Mutex<LogThrottle>,
     /// Where secrets are read from, for sentences.
     place: String,
 }
@@ -122,7 +122,7 @@ pub fn keyring(place: String) -> (Keyring, Requests) {
         epoch: AtomicU64::new(0),
         failed: AtomicU64::new(0),
         begun: Instant::now(),
-        telling: Mutex::default(),
+        throttle: Mutex::default(),
         place,
     });
     let keyring = Keyring {
@@ -267,9 +267,9 @@ impl fmt::Debug for Keyring {
 
 impl Table {
     fn tell(&self, name: &Arc<str>, text: &str, now: Instant) {
-        let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = telling.is_news(name, now);
-        drop(telling);
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = throttle.admit(name, now);
+        drop(throttle);
         if let Some(others) = news {
             let others = and_others(others, "secrets");
             warn!("{text}: messages that name it are not sent{others}");

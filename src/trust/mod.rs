@@ -5,10 +5,10 @@
 
 pub mod authorities;
 pub mod egress;
+pub mod encryption;
 pub mod guard;
 pub mod keyring;
+pub mod log_throttle;
 pub mod login;
-pub mod sealed;
 pub mod secret;
 pub mod signing;
-pub mod telling;

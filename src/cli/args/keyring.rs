@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::secret_files::{read_secret, read_secret_again};
+use crate::trust::encryption::SealingKeys;
 use crate::trust::keyring::Directory;
-use crate::trust::sealed::SealingKeys;
 use crate::trust::secret::Secret;
 
 /// Where secrets are that messages name.

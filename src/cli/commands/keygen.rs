@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::args::secret_files::read_secret;
 use crate::cli::exit::exit_code;
-use crate::trust::sealed::KEY_PREFIX;
+use crate::trust::encryption::KEY_PREFIX;
 use crate::trust::secret::Secret;
 use crate::trust::signing::key::write_key;
 use crate::trust::signing::scheme::Contract;

@@ -15,7 +15,7 @@ use log::info;
 use crate::cli::args::values::{address, duration, number, share};
 use crate::cli::args::verifier::SecretArgs;
 use crate::cli::startup::descriptors;
-use crate::message::plain::plain;
+use crate::message::printable::printable;
 use crate::message::timestamp::unix_ms;
 use crate::service::receiver::{self, Behaviour, Received};
 use crate::service::signals;
@@ -131,7 +131,7 @@ fn verify(verifier: &Verifier, r: &mut Received, tolerance: Duration) -> String 
 
 fn shown_header((name, value): &(String, String)) -> String {
     let line = format!("{name}: {value}");
-    format!("\n    {}", plain(&line).collect::<String>())
+    format!("\n    {}", printable(&line).collect::<String>())
 }
 
 fn line(r: &Received, verdict: &str) -> String {
@@ -148,5 +148,5 @@ fn line(r: &Received, verdict: &str) -> String {
     let (method, path) = (&r.method, &r.path);
     // One line a request, whatever is in it.
     let line = format!("{status} {method} {path} webhook-id={id} {verdict}{shown}{more}");
-    plain(&line).collect()
+    printable(&line).collect()
 }

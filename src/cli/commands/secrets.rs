@@ -14,8 +14,8 @@ use crate::cli::args::select::CommonArgs;
 use crate::cli::output::{Out, Stop, ended};
 use crate::message::vet_secret_name;
 use crate::store::Admin;
+use crate::trust::encryption::SealingKeys;
 use crate::trust::keyring::{MAX_VALUE, keys_of};
-use crate::trust::sealed::SealingKeys;
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
 

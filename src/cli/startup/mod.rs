@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::cli::args::delivery::DeliveryArgs;
 use crate::delivery::config::DeliveryConfig;
+use crate::delivery::endpoints_file::Bounds;
 use crate::delivery::rules::EndpointRules;
-use crate::delivery::rules_file::Bounds;
 use crate::service::control::{Commands, Inbox};
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;

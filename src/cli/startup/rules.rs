@@ -13,8 +13,8 @@ use rustls::pki_types::UnixTime;
 use crate::cli::args::secret_files::read_secret_again;
 use crate::cli::args::signing::SigningArgs;
 use crate::cli::args::values::read_authorities;
+use crate::delivery::endpoints_file::{self, Bounds, Readers};
 use crate::delivery::rules::{EndpointRule, EndpointRules};
-use crate::delivery::rules_file::{self, Bounds, Readers};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::{format_rfc3339, unix_ms};
 use crate::service::control::{Command, Commands};
@@ -84,7 +84,7 @@ pub fn signing_for(path: &Path, url: &str) -> Result<Option<Arc<Signing>>, Strin
     let name = path.display().to_string();
     let endpoint = Endpoint::parse(url).map_err(|e| format!("--url {url}: {e}"))?;
     let text = read_text(path)?;
-    let signing = rules_file::signing_for(&text, &name, &endpoint, READERS);
+    let signing = endpoints_file::signing_for(&text, &name, &endpoint, READERS);
     signing.map_err(|e| format!("--endpoints {name}: {e}"))
 }
 
@@ -109,7 +109,7 @@ impl Origin {
         };
         let name = path.display().to_string();
         let text = read_text(path)?;
-        let rules = rules_file::parse(&text, &name, &self.bounds, READERS, defaults);
+        let rules = endpoints_file::parse(&text, &name, &self.bounds, READERS, defaults);
         let rules = rules.map_err(|e| format!("--endpoints {name}: {e}"))?;
         for rule in rules.iter().filter(|rule| rule.max_age_raised) {
             let age = humantime::format_duration(rule.max_age.unwrap_or_default());

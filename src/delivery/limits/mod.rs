@@ -6,7 +6,7 @@
 //! time and that no other replica gets, a few at a time. `scheduler/lane/share.rs` keeps what one replica has.
 
 #[cfg(test)]
-pub mod book;
+pub mod lender_model;
 
 use std::time::{Duration, Instant};
 

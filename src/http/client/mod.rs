@@ -177,8 +177,8 @@ impl Client {
             };
             Ok((request, exchange))
         };
-        let blots = login.map(Credential::blots);
-        let response = self.run(make).map_err(|e| without(e, blots))?;
+        let redactor = login.map(Credential::redactor);
+        let response = self.run(make).map_err(|e| without(e, redactor))?;
         Ok(answer(response, login, self.gate.as_deref()))
     }
 
@@ -299,10 +299,10 @@ fn answer(
         read_rest(&mut reader);
     }
     if let Some(login) = login {
-        login.blots().hide(&mut kept);
+        login.redactor().redact(&mut kept);
     }
     if let Some(gate) = gate {
-        gate.blots().hide(&mut kept);
+        gate.redactor().redact(&mut kept);
     }
     Outcome::Response {
         status,

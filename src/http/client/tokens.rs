@@ -192,7 +192,7 @@ impl Client {
         };
         let response = self
             .run(make)
-            .map_err(|e| without(e, Some(&grant.blots())))?;
+            .map_err(|e| without(e, Some(&grant.redactor())))?;
         let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let retry_after = field(header::RETRY_AFTER)
             .and_then(|v| parse_retry_after(v, field(header::DATE), SystemTime::now()));

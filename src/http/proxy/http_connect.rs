@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::Blame;
 use crate::delivery::FailureKind;
 use crate::http::request::USER_AGENT;
-use crate::message::plain::plain;
+use crate::message::printable::printable;
 
 /// A proxy's head is no longer.
 const MAX_HEAD: usize = 16 * 1024;
@@ -106,7 +106,7 @@ fn read(head: &[u8]) -> Result<Answer, String> {
 
 fn show(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    plain(text.trim()).take(MAX_SHOWN).collect()
+    printable(text.trim()).take(MAX_SHOWN).collect()
 }
 
 impl Answer {

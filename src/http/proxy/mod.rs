@@ -29,7 +29,7 @@ use crate::http::resolver::LookUpError;
 use crate::http::tls::{OriginTls, Trust};
 use crate::trust::egress::{Egress, Kind, Proxy};
 use crate::trust::guard::Guard;
-use crate::trust::login::Blots;
+use crate::trust::login::Redactor;
 use crate::trust::secret::Secret;
 use health::Health;
 
@@ -57,8 +57,8 @@ pub enum Blame {
 pub struct Gate {
     proxy: Arc<Proxy>,
     authorization: Option<Secret>,
-    /// Blots our login out of what the proxy says.
-    blots: Blots,
+    /// Takes our login out of what the proxy says.
+    redactor: Redactor,
     /// For a proxy that is spoken to within TLS.
     tls: Option<OriginTls>,
     health: Mutex<Health>,
@@ -96,7 +96,7 @@ impl Gate {
         let authorization = proxy.login.as_ref().map(|login| login.basic());
         Some(Arc::new(Gate {
             tls: (proxy.kind == Kind::Https).then(|| trust.for_origin(None, false)),
-            blots: Blots::new(proxy.login.iter().flat_map(|login| login.hidden())),
+            redactor: Redactor::new(proxy.login.iter().flat_map(|login| login.hidden())),
             authorization,
             proxy,
             health: Mutex::default(),

@@ -14,7 +14,7 @@ use crate::delivery::FailureKind;
 use crate::http::exchange::Target;
 use crate::http::failure::{Failure, changed, short};
 use crate::http::response::head::Head;
-use crate::trust::login::Blots;
+use crate::trust::login::Redactor;
 
 impl Gate {
     /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
@@ -58,11 +58,11 @@ impl Gate {
         let (text, kind) = match blame {
             Blame::Target(kind, text) => {
                 self.succeed(to);
-                return Failure::new(kind, self.blots.hide_in(text));
+                return Failure::new(kind, self.redactor.redact_in(text));
             }
-            Blame::Own(text) => return self.fail(&self.blots.hide_in(text), true, begun),
-            Blame::Unclear(text) => (self.blots.hide_in(text), Unclear::Unled),
-            Blame::Login(text) => (self.blots.hide_in(text), Unclear::Login),
+            Blame::Own(text) => return self.fail(&self.redactor.redact_in(text), true, begun),
+            Blame::Unclear(text) => (self.redactor.redact_in(text), Unclear::Unled),
+            Blame::Login(text) => (self.redactor.redact_in(text), Unclear::Login),
         };
         self.doubt(&text, kind, to, begun).unwrap_or_else(|leads| {
             let text = match leads {
@@ -117,9 +117,9 @@ impl Gate {
         )
     }
 
-    /// Blots our login out of what is said: some repeat the request in their answers.
-    pub fn blots(&self) -> &Blots {
-        &self.blots
+    /// Takes our login out of what the proxy says: some repeat the request in their answers.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// An error of an exchange, with whom it went through, unless it is that one's own.
@@ -129,7 +129,7 @@ impl Gate {
             let is_others =
                 failure.kind != FailureKind::Refused && failure.kind.postponed().is_none();
             if is_others {
-                let text = self.blots.hide_in(std::mem::take(&mut failure.text));
+                let text = self.redactor.redact_in(std::mem::take(&mut failure.text));
                 failure.text = format!("through {self}: {text}");
             }
         })

@@ -10,8 +10,8 @@ use ureq::http::{HeaderMap, Method};
 use crate::delivery::{FailureKind, Job};
 use crate::http::failure::{Failure, other};
 use crate::trust::keyring::{Found, Keyring};
+use crate::trust::log_throttle::{LogThrottle, and_others};
 use crate::trust::signing::{Signing, Subject};
-use crate::trust::telling::{Telling, and_others};
 
 /// Said where a message names a secret and there is no place for them.
 const NOWHERE: &str = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
@@ -64,10 +64,10 @@ pub fn sign(
 }
 
 fn warn_now_and_then(origin: &Arc<str>, text: &str) {
-    static TELLING: Mutex<Option<Telling>> = Mutex::new(None);
-    let mut telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let telling = telling.get_or_insert_default();
-    if let Some(others) = telling.is_news(origin, Instant::now()) {
+    static THROTTLE: Mutex<Option<LogThrottle>> = Mutex::new(None);
+    let mut throttle = THROTTLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let throttle = throttle.get_or_insert_default();
+    if let Some(others) = throttle.admit(origin, Instant::now()) {
         let others = and_others(others, "origins");
         warn!("{origin}: {text}; its messages are not sent{others}");
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::{CAPACITY, LedgerSummary};
+use crate::delivery::endpoint_snapshot as endpoints;
 use crate::delivery::parked::Parked;
 use crate::delivery::record::Record;
-use crate::delivery::report as endpoints;
 use crate::delivery::status_update::StatusUpdate;
 use crate::delivery::{DeadLetter, Delivery, Job};
 use crate::message::entry::EntryId;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::inside;
+use super::embedded_ipv4;
 
 /// A range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Cidr {
     /// Refuses what is an IPv4 range in another notation: sockets and URLs have its addresses in
     /// their own, which it would never hold. A whole form, as `::ffff:0:0/96`, is a range of IPv6.
     fn plain(self) -> Result<Cidr, String> {
-        match (self, inside::notation(self.base())) {
+        match (self, embedded_ipv4::notation(self.base())) {
             (Cidr::V6(_, length @ 97..), Some(inside)) => {
                 let meant = Cidr::V4(inside.to_bits(), length - 96);
                 Err(format!("it holds IPv4 addresses in IPv6: write {meant}"))

@@ -6,7 +6,7 @@
 //! but the guard makes one.
 
 mod cidr;
-mod inside;
+mod embedded_ipv4;
 mod ports;
 mod ranges;
 
@@ -105,7 +105,7 @@ impl Guard {
     /// Judges an address. What is denied is denied, in whatever IPv6 address it is wrapped;
     /// what is allowed is exactly what was written.
     pub fn check(&self, ip: IpAddr) -> Result<Checked, Refusal> {
-        let inside = inside::any(ip).map(IpAddr::from);
+        let inside = embedded_ipv4::any(ip).map(IpAddr::from);
         let denies = |range: &&Cidr| {
             range.contains(ip) || inside.is_some_and(|inside| range.contains(inside))
         };
@@ -115,12 +115,12 @@ impl Guard {
         if self.allows(ip) {
             return Ok(Checked(ip));
         }
-        let nat64 = inside::behind_nat64(ip);
+        let nat64 = embedded_ipv4::behind_nat64(ip);
         // NAT64 is a special range itself, in which all is as what is inside.
         if let Some(range) = ranges::find(ip).filter(|_| nat64.is_none()) {
             return Err(Refusal::Special(ip, range));
         }
-        let inside = nat64.or_else(|| inside::behind_isatap(ip));
+        let inside = nat64.or_else(|| embedded_ipv4::behind_isatap(ip));
         let inside = inside.map(IpAddr::from).filter(|ip| !self.allows(*ip));
         match inside.and_then(|inside| Some((inside, ranges::find(inside)?))) {
             Some((inside, range)) => Err(Refusal::SpecialInside(ip, inside, range)),
@@ -170,7 +170,7 @@ impl fmt::Display for Refusal {
             Refusal::Special(ip, (range, what)) => {
                 write!(f, "{ip} is refused: {what} ({range})")?;
                 warn(f, what)?;
-                match inside::notation(*ip) {
+                match embedded_ipv4::notation(*ip) {
                     Some(inside) => write!(f, "; only {inside} itself can be allowed"),
                     None => allow(f, *ip),
                 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::hiding::Blots;
 use super::oauth2::Grant;
+use super::redaction::Redactor;
 use super::sensitive;
 use super::token::Granted;
-use crate::message::plain::plain;
+use crate::message::printable::printable;
 use crate::trust::secret::Secret;
 
 /// How long a token is taken to live that does not say it.
@@ -30,7 +30,7 @@ impl Grant {
     /// holds nothing of the answer but what it says of an error.
     pub fn read(&self, status: u16, body: &[u8]) -> Result<Granted, String> {
         self.read_raw(status, body)
-            .map_err(|e| self.blots().hide_in(e))
+            .map_err(|e| self.redactor().redact_in(e))
     }
 
     fn read_raw(&self, status: u16, body: &[u8]) -> Result<Granted, String> {
@@ -74,8 +74,8 @@ impl Grant {
 
     /// Fit to be shown: some repeat what they were sent.
     fn clean(&self, text: &str, most: usize) -> String {
-        let text = self.blots().hide_in(text.to_owned());
-        let mut shown: String = plain(&text).take(most).collect();
+        let text = self.redactor().redact_in(text.to_owned());
+        let mut shown: String = printable(&text).take(most).collect();
         if text.chars().nth(most).is_some() {
             shown.push('…');
         }
@@ -104,7 +104,7 @@ fn grant(token: &str, map: &Map<String, Value>) -> Result<Granted, String> {
     let (life, odd) = read_life(map.get("expires_in"))?;
     Ok(Granted {
         header: sensitive(&format!("Bearer {token}"))?,
-        blots: Blots::new([Secret::new(token.to_owned())]),
+        redactor: Redactor::new([Secret::new(token.to_owned())]),
         life,
         odd,
     })

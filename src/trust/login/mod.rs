@@ -5,9 +5,9 @@
 //! its key.
 
 mod answer;
-mod hiding;
 mod identity;
 mod oauth2;
+mod redaction;
 mod token;
 
 use base64::Engine;
@@ -15,9 +15,9 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 
 use crate::trust::secret::Secret;
-pub use hiding::Blots;
 pub use identity::{Identity, Wrong};
 pub use oauth2::{Grant, OAuth2};
+pub use redaction::Redactor;
 pub use token::{Step, Token, Tokens};
 
 /// See the module's header.
@@ -55,7 +55,7 @@ pub struct Fixed {
     /// Marked as sensitive, so that nobody prints it.
     pub header: HeaderValue,
     /// What must not be seen in an answer that repeats the request.
-    hidden: Blots,
+    hidden: Redactor,
 }
 
 /// What is sent with one request.
@@ -73,11 +73,11 @@ impl Credential<'_> {
         }
     }
 
-    /// Blots it out of what is said by whoever got it: that is logged, and kept in dead letters.
-    pub fn blots(&self) -> &Blots {
+    /// Takes it out of what the endpoint says, which is logged and kept in dead letters.
+    pub fn redactor(&self) -> &Redactor {
         match self {
             Credential::Fixed(fixed) => &fixed.hidden,
-            Credential::Token(token) => &token.blots,
+            Credential::Token(token) => &token.redactor,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Fixed {
         }
         Ok(Fixed {
             header: sensitive(&format!("Bearer {text}"))?,
-            hidden: Blots::new([token.clone()]),
+            hidden: Redactor::new([token.clone()]),
         })
     }
 
@@ -115,7 +115,7 @@ impl Fixed {
         let encoded = Secret::new(BASE64_STANDARD.encode(pair.expose()));
         Ok(Fixed {
             header: sensitive(&format!("Basic {}", encoded.expose()))?,
-            hidden: Blots::new([encoded, pair, password.clone()]),
+            hidden: Redactor::new([encoded, pair, password.clone()]),
         })
     }
 }
@@ -179,7 +179,7 @@ mod tests {
     fn an_answer_that_repeats_the_request_shows_nothing_of_it() {
         let basic = Fixed::basic("u", &secret("long password")).unwrap();
         let mut answer = b"no: Basic dTpsb25nIHBhc3N3b3Jk is u:long password".to_vec();
-        Credential::Fixed(&basic).blots().hide(&mut answer);
+        Credential::Fixed(&basic).redactor().redact(&mut answer);
         assert_eq!(answer, b"no: Basic *** is ***");
     }
 }

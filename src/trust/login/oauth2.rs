@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::hiding::Blots;
+use super::redaction::Redactor;
 use super::sensitive;
 use super::token::Tokens;
 use crate::message::endpoint::Endpoint;
@@ -95,9 +95,9 @@ impl Grant {
         Secret::new(BASE64_STANDARD.encode(Secret::new(pair).expose()))
     }
 
-    /// Blots out of what is said there what was sent there.
-    pub fn blots(&self) -> Blots {
-        Blots::new([self.client_secret.clone(), self.pair()])
+    /// Takes what was sent there out of what is said there.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new([self.client_secret.clone(), self.pair()])
     }
 
     /// Where the token comes from, for errors. A query may hold a key.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
-use super::hiding::Blots;
+use super::redaction::Redactor;
 
 /// Who finds that a token is on its way comes again after so long, and after as long as it has
 /// been on its way, within these.
@@ -35,7 +35,7 @@ const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Granted {
     pub header: HeaderValue,
-    pub blots: Blots,
+    pub redactor: Redactor,
     pub life: Duration,
     /// What was odd about it, in a sentence.
     pub odd: Option<String>,
@@ -45,7 +45,7 @@ pub struct Granted {
 #[derive(Debug, Clone)]
 pub struct Token {
     pub header: HeaderValue,
-    pub blots: Blots,
+    pub redactor: Redactor,
     number: u64,
     renewed_from: Instant,
     good_until: Instant,
@@ -114,7 +114,7 @@ impl Tokens {
         let good_until = now + granted.life - SPARED.min(granted.life / 10);
         let token = Token {
             header: granted.header,
-            blots: granted.blots,
+            redactor: granted.redactor,
             number: self.fetched,
             renewed_from: now + granted.life - EARLY.min(granted.life / 4),
             good_until,
@@ -174,7 +174,7 @@ mod tests {
     fn granted(name: &str, life: Duration) -> Granted {
         Granted {
             header: HeaderValue::from_str(name).unwrap(),
-            blots: Blots::new([]),
+            redactor: Redactor::new([]),
             life,
             odd: None,
         }

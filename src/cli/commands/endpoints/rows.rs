@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::cli::commands::parked::url;
 use crate::cli::output::Stop;
+use crate::delivery::endpoint_snapshot::{EndpointSnapshot, EndpointSnapshots};
 use crate::delivery::hold::{self, Hold};
-use crate::delivery::report::{EndpointSnapshots, LaneReport};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp;
 use crate::store::{Admin, Fields};
@@ -24,7 +24,7 @@ const COUNTED: usize = 100_000;
 pub struct Row {
     endpoint: String,
     replica: Option<String>,
-    lane: Option<LaneReport>,
+    lane: Option<EndpointSnapshot>,
     hold: Option<Hold>,
     /// Messages that wait for it in Redis, and for a time.
     backlog: u64,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::table::{Question, Table};
-use crate::delivery::limits::book::Book;
+use crate::delivery::limits::lender_model::LenderModel;
 use crate::delivery::limits::{CALM, Grant, Standing};
 use crate::delivery::rules::EndpointRule;
 use crate::delivery::{Delivery, Job};
@@ -83,7 +83,7 @@ struct World {
     begun: Instant,
     now: Instant,
     rule: EndpointRule,
-    book: Book,
+    lender: LenderModel,
     replicas: Vec<Replica>,
     born: u32,
     starts: VecDeque<Instant>,
@@ -128,7 +128,7 @@ impl World {
             begun: now,
             now,
             rule,
-            book: Book::default(),
+            lender: LenderModel::default(),
             replicas: Vec::new(),
             born: 0,
             starts: VecDeque::new(),
@@ -185,7 +185,7 @@ impl World {
 
     /// Redis cannot be reached for so long, and for a little longer by some; it forgets all.
     fn cut(&mut self, time: Duration) {
-        self.book = Book::default();
+        self.lender = LenderModel::default();
         let now = self.now;
         for replica in &mut self.replicas {
             let exchange = std::mem::replace(&mut replica.exchange, Exchange::None);
@@ -239,7 +239,7 @@ impl World {
                 let us = (now - self.begun).as_micros() as u64 + 1_000_000_000_000;
                 let answered = now + dice.millis(0, 15);
                 let lend = |(_, claim): &Question| {
-                    let lent = self.book.ask(&replica.name, *claim, us);
+                    let lent = self.lender.ask(&replica.name, *claim, us);
                     let (held, goal, replicas, starts, wait) = lent;
                     Grant {
                         asked,

@@ -9,14 +9,14 @@ pub struct EndpointSnapshots {
     /// Its name among the group's consumers.
     pub replica: String,
     /// Those with the most to do first.
-    pub lanes: Vec<LaneReport>,
+    pub lanes: Vec<EndpointSnapshot>,
     /// Lanes that were asked for and are left out.
     pub more: usize,
 }
 
 impl EndpointSnapshots {
     /// `known`: its endpoints, and how many are left out.
-    pub fn of(replica: String, (lanes, more): (Vec<LaneReport>, usize)) -> EndpointSnapshots {
+    pub fn of(replica: String, (lanes, more): (Vec<EndpointSnapshot>, usize)) -> EndpointSnapshots {
         EndpointSnapshots {
             replica,
             lanes,
@@ -26,19 +26,19 @@ impl EndpointSnapshots {
 
     /// Its bytes in memory, about.
     pub fn len(&self) -> usize {
-        let texts = |lane: &LaneReport| {
+        let texts = |lane: &EndpointSnapshot| {
             lane.endpoint.len() + lane.state.len() + lane.last_error.as_ref().map_or(0, String::len)
         };
         let lanes = self.lanes.iter();
         lanes
-            .map(|lane| size_of::<LaneReport>() + texts(lane))
+            .map(|lane| size_of::<EndpointSnapshot>() + texts(lane))
             .sum()
     }
 }
 
 /// One endpoint, as one replica sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LaneReport {
+pub struct EndpointSnapshot {
     /// An origin, or what else its lane is named by.
     pub endpoint: String,
     /// `healthy`, `failing`, `probing` or `disabled`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use serde::{Deserialize, Deserializer, de};
 
-use super::loose::Loose;
+use super::untyped::Untyped;
 use super::{Entry, Readers};
 use crate::trust::login::Login;
 use crate::trust::signing::{Signing, scheme};
@@ -36,13 +36,13 @@ pub struct Spec {
 }
 
 pub fn setting<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Setting>, D::Error> {
-    let made = match Loose::deserialize(d)? {
-        Loose::Bool(false) => Ok(Setting::Off),
-        Loose::Text(secret) => Ok(Setting::On(Box::new(Spec {
+    let made = match Untyped::deserialize(d)? {
+        Untyped::Bool(false) => Ok(Setting::Off),
+        Untyped::Text(secret) => Ok(Setting::On(Box::new(Spec {
             keys: vec![KeySpec::always(Source::Inline(secret))],
             ..Spec::default()
         }))),
-        Loose::Table(fields) => Spec::read(fields).map(|spec| Setting::On(Box::new(spec))),
+        Untyped::Table(fields) => Spec::read(fields).map(|spec| Setting::On(Box::new(spec))),
         _ => Err("it must be a table with secret, secret_file or keys, or false".into()),
     };
     made.map(Some)
@@ -50,7 +50,7 @@ pub fn setting<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Setting>, D::Er
 }
 
 impl Spec {
-    fn read(fields: Vec<(String, Loose)>) -> Result<Spec, String> {
+    fn read(fields: Vec<(String, Untyped)>) -> Result<Spec, String> {
         let mut spec = Spec::default();
         let mut keys = None;
         let mut own = Vec::new();
@@ -80,7 +80,7 @@ impl Spec {
     }
 
     /// One of the fields that say how.
-    fn read_scheme(&mut self, name: &str, value: Loose) -> Result<(), String> {
+    fn read_scheme(&mut self, name: &str, value: Untyped) -> Result<(), String> {
         let to = &mut self.scheme;
         let place = match name {
             "scheme" => &mut to.scheme,

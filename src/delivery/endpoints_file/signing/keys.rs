@@ -1,7 +1,7 @@
 //! The keys of `signing`: where each is, and when it signs.
 
 use super::super::Readers;
-use super::super::loose::Loose;
+use super::super::untyped::Untyped;
 use crate::message::timestamp::parse_rfc3339;
 use crate::trust::secret::Secret;
 use crate::trust::signing::TimedKey;
@@ -32,15 +32,15 @@ impl KeySpec {
         }
     }
 
-    pub fn read(value: Loose) -> Result<KeySpec, String> {
+    pub fn read(value: Untyped) -> Result<KeySpec, String> {
         match value {
-            Loose::Text(secret) => Ok(KeySpec::always(Source::Inline(secret))),
-            Loose::Table(fields) => KeySpec::of(fields),
+            Untyped::Text(secret) => Ok(KeySpec::always(Source::Inline(secret))),
+            Untyped::Table(fields) => KeySpec::of(fields),
             _ => Err("it must be a table with secret or secret_file".into()),
         }
     }
 
-    pub fn of(fields: Vec<(String, Loose)>) -> Result<KeySpec, String> {
+    pub fn of(fields: Vec<(String, Untyped)>) -> Result<KeySpec, String> {
         let (mut source, mut from, mut until, mut id) = (None, 0, u64::MAX, None);
         for (name, value) in fields {
             let given = match &*name {
@@ -125,7 +125,7 @@ pub fn unknown(name: &str, known: &str) -> String {
 }
 
 /// A text that is no secret, unless it looks like one.
-pub fn plain(value: Loose, name: &str) -> Result<String, String> {
+pub fn plain(value: Untyped, name: &str) -> Result<String, String> {
     let text = value.text(name)?;
     match looks_like_a_key(text.expose()) {
         true => Err(format!(
@@ -136,7 +136,7 @@ pub fn plain(value: Loose, name: &str) -> Result<String, String> {
 }
 
 /// The name of a key, for the receiver.
-pub fn key_id(value: Loose) -> Result<Box<str>, String> {
+pub fn key_id(value: Untyped) -> Result<Box<str>, String> {
     let text = plain(value, "keyid")?;
     let good = (1..=256).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b));
     match good {
@@ -145,7 +145,7 @@ pub fn key_id(value: Loose) -> Result<Box<str>, String> {
     }
 }
 
-fn time(value: Loose, name: &str) -> Result<u64, String> {
+fn time(value: Untyped, name: &str) -> Result<u64, String> {
     let text = value.text(name)?;
     let text = text.expose().trim();
     let day = || parse_rfc3339(&format!("{text}T00:00:00Z"));

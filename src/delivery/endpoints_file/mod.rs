@@ -1,12 +1,12 @@
 //! The endpoints file: rules as an operator writes them, in TOML or JSON. Pure: it is given the
 //! text.
 
-mod fields;
+mod confidential;
 mod guard;
 mod login;
-mod loose;
-mod shy;
 mod signing;
+mod untyped;
+mod values;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::delivery::rules::{Defaults, EndpointRule, EndpointRules, Match};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;
 use crate::message::headers::Headers;
-use crate::message::plain::plain;
+use crate::message::printable::printable;
 use crate::trust::authorities::Authorities;
 use crate::trust::guard::{Cidr, Guard, Ports};
 use crate::trust::secret::{Secret, without_keys};
 use crate::trust::signing::Signing;
-use shy::Shy;
+use confidential::Confidential;
 
 /// What rules are checked against, and build on.
 #[derive(Debug, Clone)]
@@ -56,25 +56,25 @@ struct File<E> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    #[serde(default, deserialize_with = "fields::prefix")]
+    #[serde(default, deserialize_with = "values::prefix")]
     url: Option<Match>,
-    #[serde(default, deserialize_with = "fields::host")]
+    #[serde(default, deserialize_with = "values::host")]
     host: Option<Match>,
     max_in_flight: Option<usize>,
-    #[serde(default, deserialize_with = "fields::rate")]
+    #[serde(default, deserialize_with = "values::rate")]
     rate: Option<Duration>,
-    #[serde(default, deserialize_with = "fields::timeout")]
+    #[serde(default, deserialize_with = "values::timeout")]
     timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "fields::pauses")]
+    #[serde(default, deserialize_with = "values::pauses")]
     retry_schedule: Option<Vec<Duration>>,
     max_attempts: Option<u32>,
-    #[serde(default, deserialize_with = "fields::max_age")]
+    #[serde(default, deserialize_with = "values::max_age")]
     max_age: Option<Duration>,
-    #[serde(default, deserialize_with = "fields::header_table")]
+    #[serde(default, deserialize_with = "values::header_table")]
     headers: Headers,
-    #[serde(default, deserialize_with = "fields::method")]
+    #[serde(default, deserialize_with = "values::method")]
     method: Option<Method>,
-    #[serde(default, deserialize_with = "fields::user_agent")]
+    #[serde(default, deserialize_with = "values::user_agent")]
     user_agent: Option<HeaderValue>,
     ca_file: Option<String>,
     #[serde(default, deserialize_with = "signing::setting")]
@@ -82,10 +82,10 @@ struct Entry {
     idempotency_key: Option<bool>,
     client_cert_file: Option<String>,
     client_key_file: Option<String>,
-    bearer_token: Option<Shy<Secret>>,
+    bearer_token: Option<Confidential<Secret>>,
     bearer_token_file: Option<String>,
-    basic: Option<Shy<login::Basic>>,
-    oauth2: Option<Shy<login::OAuth2Table>>,
+    basic: Option<Confidential<login::Basic>>,
+    oauth2: Option<Confidential<login::OAuth2Table>>,
     #[serde(default)]
     insecure_tls: bool,
     #[serde(default, deserialize_with = "guard::cidrs")]
@@ -273,7 +273,7 @@ const MAX_ERROR: usize = 500;
 /// An error on one line, without what a terminal would take for more than text.
 fn one_line(e: &impl Display) -> String {
     let text = without_keys(&e.to_string());
-    let shown: String = plain(&text).collect();
+    let shown: String = printable(&text).collect();
     let words: Vec<&str> = shown.split_whitespace().collect();
     let line = words.join(" ");
     match line.char_indices().nth(MAX_ERROR) {

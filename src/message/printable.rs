@@ -2,6 +2,6 @@
 //! Pure.
 
 /// The characters of `text`, with a blank for each control character.
-pub fn plain(text: &str) -> impl Iterator<Item = char> + '_ {
+pub fn printable(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars().map(|c| if c.is_control() { ' ' } else { c })
 }

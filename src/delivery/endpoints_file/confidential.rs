@@ -9,7 +9,7 @@ use crate::trust::secret::Secret;
 
 /// A value of which an error repeats nothing, as serde's own would where it is of another kind: a
 /// password without its quotes, or in place of a table.
-pub struct Shy<T>(pub T);
+pub struct Confidential<T>(pub T);
 
 /// What may stand there.
 pub trait Kind: Sized {
@@ -36,8 +36,8 @@ impl Kind for Secret {
     }
 }
 
-impl<'de, T: Kind> Deserialize<'de> for Shy<T> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Shy<T>, D::Error> {
+impl<'de, T: Kind> Deserialize<'de> for Confidential<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Confidential<T>, D::Error> {
         d.deserialize_any(Look(PhantomData))
     }
 }
@@ -45,34 +45,34 @@ impl<'de, T: Kind> Deserialize<'de> for Shy<T> {
 struct Look<T>(PhantomData<T>);
 
 impl<'de, T: Kind> Visitor<'de> for Look<T> {
-    type Value = Shy<T>;
+    type Value = Confidential<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(T::WANTED)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Shy<T>, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Confidential<T>, E> {
         let made = T::of_text(text).ok_or_else(|| E::custom(wanted::<T>()));
-        made.map(Shy)
+        made.map(Confidential)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shy<T>, A::Error> {
-        T::of_table(map).map(Shy)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Confidential<T>, A::Error> {
+        T::of_table(map).map(Confidential)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Shy<T>, E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Confidential<T>, E> {
         Err(E::custom(wanted::<T>()))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Shy<T>, E> {
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Confidential<T>, E> {
         Err(E::custom(wanted::<T>()))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Shy<T>, E> {
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Confidential<T>, E> {
         Err(E::custom(wanted::<T>()))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Shy<T>, E> {
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Confidential<T>, E> {
         Err(E::custom(wanted::<T>()))
     }
 }
@@ -83,8 +83,9 @@ mod tests {
 
     #[test]
     fn no_error_holds_what_stood_there() {
-        let read =
-            |text: &str| toml::from_str::<std::collections::BTreeMap<String, Shy<Secret>>>(text);
+        let read = |text: &str| {
+            toml::from_str::<std::collections::BTreeMap<String, Confidential<Secret>>>(text)
+        };
         let secret = &read("a = \"123456\"").unwrap()["a"];
         assert_eq!(secret.0.expose(), "123456");
         for wrong in [
@@ -104,7 +105,7 @@ mod tests {
                 "{wrong}: {}",
                 error.message()
             );
-            let json = serde_json::from_str::<Shy<Secret>>(wrong)
+            let json = serde_json::from_str::<Confidential<Secret>>(wrong)
                 .err()
                 .expect(wrong);
             assert!(!json.to_string().contains("1234"), "{wrong}: {json}");

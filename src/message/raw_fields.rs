@@ -62,20 +62,20 @@ pub struct Alias {
 
 /// What stands in the JSON object.
 #[derive(Debug, Default)]
-pub struct Wire<'a> {
+pub struct RawFields<'a> {
     values: [Option<&'a RawValue>; NAMES.len()],
     pub aliases: Vec<Alias>,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> RawFields<'a> {
     /// Reads all of `text`, which is one object. The error is a sentence that names the place.
-    pub fn read(text: &'a str) -> Result<Wire<'a>, String> {
+    pub fn read(text: &'a str) -> Result<RawFields<'a>, String> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let wire = json.deserialize_map(Fields).and_then(|wire| {
+        let fields = json.deserialize_map(Fields).and_then(|fields| {
             json.end()?;
-            Ok(wire)
+            Ok(fields)
         });
-        wire.map_err(|e| format!("{e}{}", near(text, e.line(), e.column())))
+        fields.map_err(|e| format!("{e}{}", near(text, e.line(), e.column())))
     }
 
     pub fn get(&self, field: Field) -> Option<&'a RawValue> {
@@ -126,14 +126,14 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
-    type Value = Wire<'de>;
+    type Value = RawFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Wire<'de>, M::Error> {
-        let mut wire = Wire::default();
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<RawFields<'de>, M::Error> {
+        let mut fields = RawFields::default();
         let mut others: [Option<(&RawValue, Box<str>)>; NAMES.len()] = Default::default();
         while let Some(Key(name)) = map.next_key()? {
             let Some((field, exact)) = find(&name) else {
@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for Fields {
             };
             let (n, value) = (field as usize, map.next_value()?);
             let before = match exact {
-                true => wire.values[n].replace(value),
+                true => fields.values[n].replace(value),
                 false => {
                     let given = name.into();
                     others[n].replace((value, given)).map(|(before, _)| before)
@@ -160,16 +160,16 @@ impl<'de> Visitor<'de> for Fields {
             let known = NAMES[n];
             // `null` is absence, but for data.
             let is_null = |value: &RawValue| value.get() == "null" && FIELDS[n] != Field::Data;
-            if wire.values[n].is_none_or(is_null) {
-                wire.values[n] = Some(value);
-                wire.aliases.push(Alias { given, known });
+            if fields.values[n].is_none_or(is_null) {
+                fields.values[n] = Some(value);
+                fields.aliases.push(Alias { given, known });
             } else if FIELDS[n] == Field::Secret && !is_null(value) {
                 // Which of them is to sign is not for us to say.
                 return Err(M::Error::custom(format!("duplicate field `{known}`")));
             }
             // Beside the right name any other is another field, like all that are ignored.
         }
-        Ok(wire)
+        Ok(fields)
     }
 }
 
@@ -201,27 +201,29 @@ mod tests {
 
     #[test]
     fn beside_the_right_name_another_spelling_counts_only_where_that_says_nothing() {
-        let secret = |json| Wire::read(json).map(|wire| wire.get(Field::Secret).map(|v| v.get()));
+        let secret =
+            |json| RawFields::read(json).map(|fields| fields.get(Field::Secret).map(|v| v.get()));
         let (acme, none) = (Ok(Some("\"acme\"")), Ok(Some("null")));
         assert_eq!(secret(r#"{"secret":null,"Secret":"acme"}"#), acme);
         assert_eq!(secret(r#"{"Secret":null,"secret":"acme"}"#), acme);
         assert_eq!(secret(r#"{"Secret":null,"secret":null}"#), none);
         let two = secret(r#"{"Secret":"a","secret":"b"}"#).unwrap_err();
         assert!(two.contains("duplicate field `secret`"), "{two}");
-        let wire = Wire::read(r#"{"data":null,"Data":1,"timeout":"1s","Timeout":"2s"}"#).unwrap();
-        let of = |field| wire.get(field).unwrap().get();
+        let fields =
+            RawFields::read(r#"{"data":null,"Data":1,"timeout":"1s","Timeout":"2s"}"#).unwrap();
+        let of = |field| fields.get(field).unwrap().get();
         assert_eq!((of(Field::Data), of(Field::Timeout)), ("null", "\"1s\""));
     }
 
     #[test]
     fn the_place_of_an_error_is_shown() {
-        let e = Wire::read("{\"url\":1,\n\"data\" 2}").unwrap_err();
+        let e = RawFields::read("{\"url\":1,\n\"data\" 2}").unwrap_err();
         assert!(
             e.contains("line 2 column 8, near \"\\\"data\\\" 2}\""),
             "{e}"
         );
-        let e = Wire::read(r#"{"webhookID":"é","webhook_id":"b"}"#).unwrap_err();
+        let e = RawFields::read(r#"{"webhookID":"é","webhook_id":"b"}"#).unwrap_err();
         assert!(e.contains("duplicate field `webhookId`"), "{e}");
-        assert!(Wire::read("{").unwrap_err().contains("EOF"));
+        assert!(RawFields::read("{").unwrap_err().contains("EOF"));
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 
-use super::shy::{Kind, Shy};
+use super::confidential::{Confidential, Kind};
 use super::{Entry, Readers};
 use crate::delivery::rules::Match;
 use crate::message::endpoint::Endpoint;
@@ -21,7 +21,7 @@ use crate::trust::secret::Secret;
 #[serde(deny_unknown_fields)]
 pub struct Basic {
     user: String,
-    password: Option<Shy<Secret>>,
+    password: Option<Confidential<Secret>>,
     password_file: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Kind for Basic {
 pub struct OAuth2Table {
     token_url: String,
     client_id: String,
-    client_secret: Option<Shy<Secret>>,
+    client_secret: Option<Confidential<Secret>>,
     client_secret_file: Option<String>,
     scope: Option<String>,
     audience: Option<String>,
@@ -123,11 +123,11 @@ impl Entry {
         match (has_token, &self.basic, &self.oauth2) {
             (false, None, None) => Ok(None),
             (true, None, None) => self.bearer(readers).map(Some),
-            (false, Some(Shy(basic)), None) => {
+            (false, Some(Confidential(basic)), None) => {
                 let made = basic.authorization(readers);
                 made.map(Some).map_err(|e| format!("basic: {e}"))
             }
-            (false, None, Some(Shy(oauth2))) => {
+            (false, None, Some(Confidential(oauth2))) => {
                 let made = oauth2.authorization(readers);
                 made.map(Some).map_err(|e| format!("oauth2: {e}"))
             }
@@ -212,14 +212,14 @@ pub fn check_https_only(login: Option<&Login>, guard: &Guard) -> Result<(), Stri
 /// The secret that stands under `key`, or in the file that `key`_file names.
 fn secret(
     key: &str,
-    value: Option<&Shy<Secret>>,
+    value: Option<&Confidential<Secret>>,
     file: Option<&str>,
     readers: Readers<'_>,
 ) -> Result<Secret, String> {
     match (value, file) {
         (None, None) => Err(format!("it needs {key} or {key}_file")),
         (Some(_), Some(_)) => Err(format!("{key} and {key}_file exclude each other")),
-        (Some(Shy(value)), None) => Ok(value.clone()),
+        (Some(Confidential(value)), None) => Ok(value.clone()),
         (None, Some(file)) => {
             let read = (readers.secret)(file);
             read.map_err(|e| format!("{key}_file {file}: {e}"))

@@ -1,5 +1,5 @@
-//! Blots secrets out of what others have said: some repeat the request in their answers, and some
-//! write it in another way. Pure.
+//! Takes secrets out of texts that others wrote: some receivers repeat the request in their answers, and
+//! some of these write it in another way. Pure.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
 use crate::trust::secret::Secret;
 
-const BLOT: &[u8] = b"***";
+const MASK: &[u8] = b"***";
 
 /// Shorter ones may be a part of any text; with them nothing would be left of it.
 const SHORTEST: usize = 4;
@@ -24,20 +24,20 @@ const ENCODED: &[u8] = b"%\\&+";
 
 /// Secrets, in all ways to write them that are looked for.
 #[derive(Clone)]
-pub struct Blots {
+pub struct Redactor {
     spellings: Arc<[Secret]>,
     /// The bytes that one may begin with: most of a text is none of them.
     starts: Arc<[bool; 256]>,
 }
 
-impl fmt::Debug for Blots {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Blots(not shown)")
+        f.write_str("Redactor(not shown)")
     }
 }
 
-impl Blots {
-    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Blots {
+impl Redactor {
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Redactor {
         let mut spellings: Vec<Secret> = Vec::new();
         let long = |secret: &Secret| secret.expose().len() >= SHORTEST;
         for secret in secrets.into_iter().filter(long) {
@@ -54,14 +54,14 @@ impl Blots {
                 starts[usize::from(*start)] = true;
             }
         }
-        Blots {
+        Redactor {
             spellings: spellings.into(),
             starts: Arc::new(starts),
         }
     }
 
     /// Replaces the secrets wherever they stand in `text`, and what is left of one that was cut.
-    pub fn hide(&self, text: &mut Vec<u8>) {
+    pub fn redact(&self, text: &mut Vec<u8>) {
         let (mut at, mut kept, mut out) = (0, 0, Vec::new());
         while at < text.len() {
             let long = match self.starts[usize::from(text[at])] {
@@ -73,7 +73,7 @@ impl Blots {
                 continue;
             }
             out.extend_from_slice(&text[kept..at]);
-            out.extend_from_slice(BLOT);
+            out.extend_from_slice(MASK);
             at += long;
             kept = at;
         }
@@ -84,9 +84,9 @@ impl Blots {
     }
 
     /// The same of a sentence.
-    pub fn hide_in(&self, text: String) -> String {
+    pub fn redact_in(&self, text: String) -> String {
         let mut bytes = text.into_bytes();
-        self.hide(&mut bytes);
+        self.redact(&mut bytes);
         String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into())
     }
 
@@ -229,11 +229,11 @@ mod tests {
     use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 
     fn hidden(secret: &str, text: &str) -> String {
-        Blots::new([Secret::new(secret.into())]).hide_in(text.into())
+        Redactor::new([Secret::new(secret.into())]).redact_in(text.into())
     }
 
     #[test]
-    fn a_secret_is_blotted_out_wherever_it_stands() {
+    fn a_secret_is_redacted_wherever_it_stands() {
         for (secret, text, want) in [
             ("abcd1234", "nothing of it", "nothing of it"),
             ("abcd1234", "abcd1234", "***"),

@@ -8,7 +8,7 @@ const ROTATION_MS: u64 = 1000;
 
 /// What is lent of one endpoint.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct LenderModel {
     /// Held, wanted, and until when (ms), by replica.
     loans: BTreeMap<String, (u32, u32, u64)>,
     next_us: f64,
@@ -17,7 +17,7 @@ pub struct Book {
 /// Held, goal, claimants, starts, and the time to wait (us).
 pub type Answer = (u32, u32, u32, u32, f64);
 
-impl Book {
+impl LenderModel {
     pub fn ask(&mut self, me: &str, claim: Claim, now_us: u64) -> Answer {
         let now_ms = now_us / 1000;
         self.loans.retain(|_, (_, _, ends)| *ends > now_ms);

@@ -145,6 +145,7 @@ fn decisions_are_pure_and_edges_know_nothing_of_them() {
 fn of_the_resolver_only_its_edge_has_sockets_files_threads_and_a_clock() {
     let edge = [
         "mod",
+        "shared",
         "event_loop",
         "tcp",
         "watched_files",
@@ -183,7 +184,7 @@ const CONNECTS: &[(&str, &str)] = &[
         "receivers, with what the guard has checked",
     ),
     (
-        "http/connection/dialer.rs",
+        "http/connection/race.rs",
         "nobody: it sees whether there are ports",
     ),
     ("http/resolver/event_loop.rs", "name servers"),
@@ -231,9 +232,10 @@ fn nothing_connects_around_the_address_guard() {
         .1;
     assert_eq!(socket.matches(".connect(").count(), 1);
     assert!(socket.contains("pub fn connecting(\n        ip: Checked,\n        port: u16,"));
-    assert_eq!(who(&["Socket::connecting("]), ["http/connection/dialer.rs"]);
+    assert_eq!(who(&["Socket::connecting("]), ["http/connection/race.rs"]);
+    assert_eq!(who(&["= race("]), ["http/connection/dialer.rs"]);
     // To a proxy too, which no message names; what it is to lead to has been checked before.
-    let mut dials = who(&["dialer::connect"]);
+    let mut dials = who(&["dialer.dial("]);
     dials.sort_unstable();
     assert_eq!(dials, ["http/exchange/opener.rs", "http/proxy/mod.rs"]);
     assert_eq!(who(&["Guard::open()"]), ["http/proxy/mod.rs"]);
@@ -245,9 +247,9 @@ fn nothing_connects_around_the_address_guard() {
         .unwrap()
         .1;
     for word in [
-        "self.check_url()?",
-        "self.may_use(",
-        "self.check_addresses(&addresses)?",
+        "self.guard.check_url()?",
+        "self.guard.may_use(",
+        "self.guard.check_addresses(&addresses)?",
     ] {
         assert!(opening.contains(word), "{word}");
     }

@@ -40,6 +40,24 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The failure that ureq carries, if it is ours.
+pub fn failure_in(e: &Error) -> Option<&Failure> {
+    match e {
+        Error::Other(e) => e.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// What to record of an exchange without an answer.
+pub fn kind_and_text(e: &Error) -> (FailureKind, String) {
+    match (failure_in(e), e) {
+        (Some(failure), _) => (failure.kind, failure.text.clone()),
+        // A request that cannot even be written.
+        (None, Error::Http(_) | Error::BadUri(_)) => (FailureKind::Internal, e.to_string()),
+        (None, _) => (FailureKind::Protocol, e.to_string()),
+    }
+}
+
 /// The same without the login that was sent: some repeat it where no answer should be, and that is
 /// quoted.
 pub fn without(e: Error, redactor: Option<&Redactor>) -> Error {
@@ -99,6 +117,15 @@ pub fn describe_own_trouble(e: &io::Error) -> String {
 /// What is said of a connection where no more is known.
 pub fn broken(e: &io::Error) -> Failure {
     Failure::new(FailureKind::Protocol, format!("the connection broke: {e}"))
+}
+
+/// What is said of a server that speaks first: with HTTP and TLS the client does.
+pub fn spoke_first(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(60)];
+    format!(
+        "the server sent \"{}\" before it was asked: is the port right?",
+        shown.escape_ascii()
+    )
 }
 
 /// Whether an error is a deadline that has passed.

@@ -23,4 +23,4 @@ mod response;
 mod tls;
 
 pub use client::{Client, ClientConfig};
-pub use resolver::{Files, NamesConfig};
+pub use resolver::{Files, ResolverConfig};

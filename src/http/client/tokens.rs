@@ -3,18 +3,18 @@
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use ureq::Error;
 use ureq::http::{HeaderValue, Request, header};
 
-use super::{Client, fault};
-use crate::delivery::backoff::parse_retry_after;
+use super::answer::retry_after;
+use super::sender::Sender;
 use crate::delivery::rules::EndpointRule;
-use crate::delivery::{AttemptResult as Outcome, FailureKind, Job};
+use crate::delivery::{FailureKind, Job};
 use crate::http::exchange::Exchange;
-use crate::http::failure::{Failure, other, short, without};
+use crate::http::failure::{Failure, kind_and_text, other, short, without};
 use crate::http::request;
 use crate::trust::authorities::Authorities;
 use crate::trust::guard::Guard;
@@ -29,7 +29,7 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 type Shared = Arc<Mutex<Tokens>>;
 
 /// A grant, and the tokens that its rules share.
-pub struct Known {
+struct Known {
     grant: Arc<Grant>,
     manner: Manner,
     tokens: Shared,
@@ -79,12 +79,19 @@ impl Drop for Flight<'_> {
     }
 }
 
-impl Client {
+/// The tokens of all grants.
+#[derive(Default)]
+pub struct TokenFetcher {
+    grants: Mutex<Vec<Known>>,
+}
+
+impl TokenFetcher {
     /// A token that is good, and not the one that was refused. Holds a worker only if it is the one
     /// who fetches it.
     #[inline(never)]
-    pub(super) fn token(
+    pub fn token(
         &self,
+        sender: &Sender,
         oauth2: &OAuth2,
         job: &Job,
         begun: Instant,
@@ -95,20 +102,20 @@ impl Client {
         match step {
             Step::Use(token) => Ok(token),
             Step::Failed(text) => Err(Failure::new(FailureKind::Login, text)),
-            Step::Wait(again) => Err(self.wait_for_token(grant, job, begun, again)),
+            Step::Wait(again) => Err(wait_for_token(sender, grant, job, (begun, again))),
             Step::Fetch(spare) => {
                 let mut flight = Flight {
                     tokens: shared,
                     has_reported: false,
                 };
-                let result = self.fetch(grant, job, begun, spare.is_some());
+                let result = fetch(sender, grant, job, begun, spare.is_some());
                 let token = settle(grant, shared, result);
                 flight.has_reported = true;
                 match (token, spare) {
                     // What is left of the time is not enough for who has nothing to do with it.
                     (Ok(_), _)
                         if job.delivery.token_asked.is_none()
-                            && begun.elapsed() > self.limit(job) / 2 =>
+                            && begun.elapsed() > sender.limit(job) / 2 =>
                     {
                         let again = Duration::ZERO;
                         let text = format!("the token from {} came late", grant.shown());
@@ -122,7 +129,7 @@ impl Client {
     }
 
     /// The endpoint has answered 401 to `token`. Whether it is worth trying again.
-    pub(super) fn refuse(&self, oauth2: &OAuth2, job: &Job, token: &Token) -> bool {
+    pub fn refuse(&self, oauth2: &OAuth2, job: &Job, token: &Token) -> bool {
         lock(self.tokens(oauth2, job)).refused(token, Instant::now())
     }
 
@@ -146,72 +153,76 @@ impl Client {
             tokens
         })
     }
+}
 
-    fn wait_for_token(&self, grant: &Grant, job: &Job, begun: Instant, again: Duration) -> Failure {
-        let (place, limit) = (grant.shown(), self.usual_limit(job));
-        let left = limit.saturating_sub(job.delivery.token_asked.unwrap_or(begun).elapsed());
-        if left.is_zero() {
-            let limit = short(limit);
-            let text = format!("token endpoint {place}: no token within {limit}");
-            return Failure::new(FailureKind::Login, text);
-        }
-        let again = again.min(left);
-        let text = format!("a token is being fetched from {place}");
-        Failure::new(FailureKind::Tokenless { again }, text)
+fn wait_for_token(
+    sender: &Sender,
+    grant: &Grant,
+    job: &Job,
+    (begun, again): (Instant, Duration),
+) -> Failure {
+    let (place, limit) = (grant.shown(), sender.usual_limit(job));
+    let left = limit.saturating_sub(job.delivery.token_asked.unwrap_or(begun).elapsed());
+    if left.is_zero() {
+        let limit = short(limit);
+        let text = format!("token endpoint {place}: no token within {limit}");
+        return Failure::new(FailureKind::Login, text);
     }
+    let again = again.min(left);
+    let text = format!("a token is being fetched from {place}");
+    Failure::new(FailureKind::Tokenless { again }, text)
+}
 
-    /// Asks the token endpoint, for as long as an attempt may take where the message says nothing of
-    /// it: others want the token too.
-    fn fetch(
-        &self,
-        grant: &Grant,
-        job: &Job,
-        begun: Instant,
-        has_spare: bool,
-    ) -> Result<Answer, Error> {
-        let rule = job.rule.as_deref();
-        let (from, most) = match has_spare {
-            true => (Instant::now(), SPARE_TIME.min(self.limit(job) / 3)),
-            false => (begun, self.usual_limit(job)),
+/// Asks the token endpoint, for as long as an attempt may take where the message says nothing of
+/// it: others want the token too.
+fn fetch(
+    sender: &Sender,
+    grant: &Grant,
+    job: &Job,
+    begun: Instant,
+    has_spare: bool,
+) -> Result<Answer, Error> {
+    let rule = job.rule.as_deref();
+    let (from, most) = match has_spare {
+        true => (Instant::now(), SPARE_TIME.min(sender.limit(job) / 3)),
+        false => (begun, sender.usual_limit(job)),
+    };
+    let body = grant.body();
+    let make = |may_reuse| {
+        let request = build(grant, body.expose().as_bytes())?;
+        // The secret goes to nobody who is not verified, whatever holds for the endpoint.
+        let to = sender.targets.target(&grant.endpoint, rule, false);
+        let exchange = Exchange {
+            shared: sender.shared.clone(),
+            to: to.map_err(other)?,
+            begun: from,
+            end: from + most,
+            asked: job.delivery.token_asked.unwrap_or(begun),
+            may_reuse,
+            wants_body: true,
+            expected: request::size(&request),
         };
-        let body = grant.body();
-        let make = |may_reuse| {
-            let request = build(grant, body.expose().as_bytes())?;
-            let exchange = Exchange {
-                connections: self.connections.clone(),
-                // The secret goes to nobody who is not verified, whatever holds for the endpoint.
-                to: self.target_of(&grant.endpoint, rule, false)?,
-                begun: from,
-                end: from + most,
-                asked: job.delivery.token_asked.unwrap_or(begun),
-                may_reuse,
-                wants_body: true,
-                expected: request::size(&request),
-            };
-            Ok((request, exchange))
-        };
-        let response = self
-            .run(make)
-            .map_err(|e| without(e, Some(&grant.redactor())))?;
-        let field = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
-        let retry_after = field(header::RETRY_AFTER)
-            .and_then(|v| parse_retry_after(v, field(header::DATE), SystemTime::now()));
-        let (status, mut body) = (response.status().as_u16(), Vec::new());
-        let reader = response.into_body().into_reader();
-        let read = reader.take(MAX_ANSWER + 1).read_to_end(&mut body);
-        let wrong = |text: String| Err(other(Failure::new(FailureKind::Login, text)));
-        match read {
-            Ok(n) if n as u64 > MAX_ANSWER => wrong(format!(
-                "answered {status} with more than {} KiB",
-                MAX_ANSWER / 1024
-            )),
-            Err(_) => wrong(format!("answered {status}, but its body broke off")),
-            Ok(_) => Ok(Answer {
-                status,
-                retry_after,
-                body,
-            }),
-        }
+        Ok((request, exchange))
+    };
+    let response = sender
+        .send(make)
+        .map_err(|e| without(e, Some(&grant.redactor())))?;
+    let retry_after = retry_after(&response);
+    let (status, mut body) = (response.status().as_u16(), Vec::new());
+    let reader = response.into_body().into_reader();
+    let read = reader.take(MAX_ANSWER + 1).read_to_end(&mut body);
+    let wrong = |text: String| Err(other(Failure::new(FailureKind::Login, text)));
+    match read {
+        Ok(n) if n as u64 > MAX_ANSWER => wrong(format!(
+            "answered {status} with more than {} KiB",
+            MAX_ANSWER / 1024
+        )),
+        Err(_) => wrong(format!("answered {status}, but its body broke off")),
+        Ok(_) => Ok(Answer {
+            status,
+            retry_after,
+            body,
+        }),
     }
 }
 
@@ -233,8 +244,8 @@ fn settle(
             }
             Err(text) => (format!("token endpoint {place} {text}"), answer.retry_after),
         },
-        Err(e) => match fault(&e) {
-            Outcome::Failure { kind, text } if kind.postponed().is_some() => {
+        Err(e) => match kind_and_text(&e) {
+            (kind, text) if kind.postponed().is_some() => {
                 // Nobody is to blame, and the next one may have more luck.
                 let text = format!("token endpoint {place}: {text}");
                 lock(shared).abandoned();
@@ -245,12 +256,8 @@ fn settle(
                 };
                 return Err(Failure::new(kind, text));
             }
-            Outcome::Failure {
-                kind: FailureKind::Login,
-                text,
-            } => (format!("token endpoint {place} {text}"), None),
-            Outcome::Failure { text, .. } => (format!("token endpoint {place}: {text}"), None),
-            Outcome::Response { .. } => unreachable!("an error is no answer"),
+            (FailureKind::Login, text) => (format!("token endpoint {place} {text}"), None),
+            (_, text) => (format!("token endpoint {place}: {text}"), None),
         },
     };
     lock(shared).failed(text.clone(), wish, Instant::now());

@@ -19,7 +19,8 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Type};
 
-use crate::http::connection::approval::Judged;
+use super::approval::Approval;
+use super::{Connection, Sent, Unasked};
 use crate::trust::guard::Checked;
 
 /// How much longer than asked a socket timeout may be before it is set anew.
@@ -64,16 +65,6 @@ impl Sockets {
     }
 }
 
-/// What stands in a socket that nobody reads from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idle {
-    Quiet,
-    /// Bytes.
-    Readable,
-    /// The other side has ended the connection, or it is broken.
-    Ended,
-}
-
 /// See the module's header.
 #[derive(Debug)]
 pub struct Socket {
@@ -82,8 +73,8 @@ pub struct Socket {
     ticket: u64,
     read_timeout: Option<Duration>,
     leads_to: Option<IpAddr>,
-    /// Where it leads was judged then, after it had been kept.
-    pub judged: Option<Judged>,
+    /// The guard has approved where it leads, after it had been kept.
+    pub approval: Option<Approval>,
 }
 
 impl Drop for Socket {
@@ -112,7 +103,7 @@ impl Socket {
             ticket,
             read_timeout: None,
             leads_to: Some(ip.ip()),
-            judged: None,
+            approval: None,
         };
         socket.inner.set_tcp_nodelay(true)?;
         ioctl_fionbio(&*socket.inner, true)?;
@@ -155,9 +146,22 @@ impl Socket {
     pub fn poll_for(&self, flags: PollFlags) -> PollFd<'_> {
         PollFd::new(&*self.inner, flags)
     }
+}
 
-    /// Reads what comes until `end`.
-    pub fn read(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
+impl Connection for Socket {
+    fn socket(&self) -> &Socket {
+        self
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        self
+    }
+
+    fn is_tls(&self) -> bool {
+        false
+    }
+
+    fn read(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -179,14 +183,12 @@ impl Socket {
         }
     }
 
-    /// Reads what stands in the socket; `WouldBlock` if nothing does.
-    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (n, _) = recv(self.inner.as_fd(), buffer, RecvFlags::DONTWAIT)?;
         Ok(n)
     }
 
-    /// Writes what there is room for; `WouldBlock` if there is none.
-    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             match send(self.inner.as_fd(), bytes, flags) {
@@ -196,8 +198,7 @@ impl Socket {
         }
     }
 
-    /// The same for bytes that lie in several places.
-    pub fn write_parts_now(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_parts_now(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             let mut nothing_else = SendAncillaryBuffer::default();
@@ -208,8 +209,23 @@ impl Socket {
         }
     }
 
-    /// Waits until it is ready for one of `flags`. Whether there is something to read.
-    pub fn wait(&self, flags: PollFlags, end: Instant) -> io::Result<bool> {
+    fn send(&mut self, bytes: &[u8], _: bool, end: Instant) -> io::Result<Sent> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.write_now(&bytes[sent..]) {
+                Ok(n) => sent += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if self.wait(PollFlags::IN | PollFlags::OUT, end)? {
+                        return Ok(Sent::Interrupted(sent));
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Sent::All)
+    }
+
+    fn wait(&mut self, flags: PollFlags, end: Instant) -> io::Result<bool> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let mut fds = [self.poll_for(flags)];
@@ -222,17 +238,17 @@ impl Socket {
         }
     }
 
-    /// Looks at a socket that should be idle. One system call.
-    pub fn look(&self) -> Idle {
+    /// One system call.
+    fn look(&mut self) -> io::Result<Unasked> {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         loop {
-            return match recv(self.inner.as_fd(), &mut [0u8; 1], flags) {
-                Ok((0, _)) => Idle::Ended,
-                Ok(_) => Idle::Readable,
-                Err(rustix::io::Errno::AGAIN) => Idle::Quiet,
+            return Ok(match recv(self.inner.as_fd(), &mut [0u8; 1], flags) {
+                Ok((0, _)) => Unasked::End,
+                Ok(_) => Unasked::Bytes,
+                Err(rustix::io::Errno::AGAIN) => Unasked::Nothing,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => Idle::Ended,
-            };
+                Err(_) => Unasked::End,
+            });
         }
     }
 }

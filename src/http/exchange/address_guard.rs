@@ -1,47 +1,60 @@
 //! The address guard at work: what an exchange asks of it, and when.
 //!
-//! A URL is judged before anything else, all addresses of its name when they are known, each
-//! address again as it is dialled (`connect.rs`), and a kept connection each time it is taken:
-//! by whom it leads to, and by what its name leads to now. Where a proxy looks names up, it is the
-//! proxy that must guard them; what stands in the URL as an address is judged here all the same.
+//! The guard judges a URL before anything else, all addresses of its name when they are known, each
+//! address again as it is dialled (`connection/race.rs`), and a kept connection each time it is taken:
+//! by the address that it leads to, and by the addresses that its name has now. Where a proxy looks names
+//! up, the proxy must guard them; an address that stands in the URL is judged here all the same.
 //! Blocks for the resolver's lock at the most, and for that only when something may have changed
-//! since the connection was last judged.
+//! since the connection was last approved.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Exchange;
 use crate::delivery::FailureKind;
-use crate::http::connection::approval::Judged;
-use crate::http::connection::stream::Stream;
-use crate::http::exchange::Exchange;
+use crate::http::connection::{Approval, Connection};
 use crate::http::failure::Failure;
+use crate::http::resolver::Resolver;
+use crate::message::endpoint::Endpoint;
 use crate::trust::guard::{Guard, Refusal};
 
 /// A connection to a literal address is judged again after so long, for no reason.
 const LONG: Duration = Duration::from_secs(3600);
 
-impl Exchange {
-    pub fn guard(&self) -> &Arc<Guard> {
-        self.to.guard.as_ref().unwrap_or(&self.connections.guard)
+/// The guard of one exchange.
+pub struct AddressGuard<'a> {
+    pub guard: &'a Arc<Guard>,
+    endpoint: &'a Endpoint,
+    resolver: &'a Resolver,
+}
+
+impl<'a> AddressGuard<'a> {
+    pub fn of(exchange: &'a Exchange) -> AddressGuard<'a> {
+        let Exchange { shared, to, .. } = exchange;
+        AddressGuard {
+            guard: to.guard.as_ref().unwrap_or(&shared.guard),
+            endpoint: &to.endpoint,
+            resolver: &shared.dialer.resolver,
+        }
     }
 
     pub fn check_url(&self) -> Result<(), Failure> {
-        let endpoint = &self.to.endpoint;
-        let judged = self.guard().check_url(endpoint.is_https(), endpoint.port());
+        let (is_https, port) = (self.endpoint.is_https(), self.endpoint.port());
+        let judged = self.guard.check_url(is_https, port);
         judged.map_err(|refusal| Failure::new(FailureKind::Refused, refusal.to_string()))
     }
 
     /// Judges where the host leads.
     pub fn check_addresses(&self, addresses: &[IpAddr]) -> Result<(), Failure> {
-        let judged = self.guard().check_all(addresses);
+        let judged = self.guard.check_all(addresses);
         judged.map_err(|refusal| self.refused(refusal))
     }
 
     /// Judges a name that a proxy looks up. Of one alone it is known here where it leads: to the proxy
     /// itself (RFC 6761 6.3).
     pub fn check_name(&self) -> Result<(), Failure> {
-        let host = self.to.endpoint.host();
+        let host = self.endpoint.host();
         match host == "localhost" || host.ends_with(".localhost") {
             true => self.check_addresses(&[Ipv4Addr::LOCALHOST.into()]),
             false => Ok(()),
@@ -51,17 +64,16 @@ impl Exchange {
     /// Whether a kept connection leads where it may. An error if nothing is to be sent there on
     /// any: its host leads elsewhere, for this message. Others may be allowed what this one is not, so
     /// that is no reason to hang up.
-    pub fn may_use(&self, stream: &mut Stream, now: Instant) -> Result<bool, Failure> {
-        let (guard, names) = (self.guard(), &self.connections.names);
-        let socket = stream.socket_mut();
+    pub fn may_use(&self, kept: &mut dyn Connection, now: Instant) -> Result<bool, Failure> {
+        let socket = kept.socket_mut();
         // Read first: what changes meanwhile is seen the next time.
-        let changes = names.changes();
-        if let Some(judged) = &socket.judged
-            && judged.holds(guard, changes, now)
+        let changes = self.resolver.changes();
+        if let Some(approval) = &socket.approval
+            && approval.holds(self.guard, changes, now)
         {
             return Ok(true);
         }
-        let host = self.to.endpoint.host();
+        let host = self.endpoint.host();
         let is_known_to_proxy = socket.leads_to().is_none();
         let until = match host.parse::<IpAddr>() {
             Ok(ip) => {
@@ -72,7 +84,7 @@ impl Exchange {
                 self.check_name()?;
                 now + LONG
             }
-            Err(_) => match names.present(host, now) {
+            Err(_) => match self.resolver.present(host, now) {
                 Some((addresses, until)) => {
                     self.check_addresses(&addresses)?;
                     until
@@ -81,11 +93,14 @@ impl Exchange {
                 None => now,
             },
         };
-        if socket.leads_to().is_some_and(|ip| guard.check(ip).is_err()) {
+        if socket
+            .leads_to()
+            .is_some_and(|ip| self.guard.check(ip).is_err())
+        {
             return Ok(false);
         }
-        socket.judged = Some(Judged {
-            guard: guard.clone(),
+        socket.approval = Some(Approval {
+            guard: self.guard.clone(),
             changes,
             until,
         });
@@ -94,7 +109,7 @@ impl Exchange {
 
     /// Says which address of the name it was.
     fn refused(&self, refusal: Refusal) -> Failure {
-        let host = self.to.endpoint.host();
+        let host = self.endpoint.host();
         let text = match host.parse::<IpAddr>() {
             Ok(_) => refusal.to_string(),
             Err(_) => format!("{host} leads to {refusal}"),
@@ -109,14 +124,13 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::http::connection::carrier::Carrier;
-    use crate::http::connection::socket::Socket;
-    use crate::http::exchange::{Connections, Target};
+    use crate::http::connection::Dialer;
+    use crate::http::exchange::{Shared, Target};
     use crate::http::pool::Pool;
-    use crate::http::resolver::{Files, Names, NamesConfig};
-    use crate::http::tls::Trust;
+    use crate::http::resolver::{Files, ResolverConfig};
+    use crate::http::tls::TrustStore;
     use crate::message::endpoint::Endpoint;
-    use crate::trust::egress::Egress;
+    use crate::trust::egress::Source;
     use crate::trust::guard::{Changes, Cidr};
 
     /// 127.0.0.1 is allowed.
@@ -128,8 +142,8 @@ mod tests {
     }
 
     /// Names are looked up in this hosts file alone.
-    fn connections(hosts: &std::path::Path) -> Arc<Connections> {
-        let names = NamesConfig {
+    fn shared(hosts: &std::path::Path) -> Arc<Shared> {
+        let config = ResolverConfig {
             servers: Vec::new(),
             system: false,
             files: Files {
@@ -137,25 +151,23 @@ mod tests {
                 hosts: hosts.to_owned(),
             },
         };
-        Arc::new(Connections {
+        let resolver = Resolver::start(config).expect("a resolver");
+        Arc::new(Shared {
             pool: Pool::new(8),
-            sockets: Arc::default(),
-            names: Names::start(names).expect("a resolver"),
-            connect_timeout: LONG,
-            egress: Egress::default(),
+            dialer: Dialer::new(resolver, Source::default(), LONG),
             guard: guard().into(),
         })
     }
 
-    fn exchange(connections: &Arc<Connections>, url: &str) -> Exchange {
+    fn exchange(shared: &Arc<Shared>, url: &str) -> Exchange {
         let endpoint = Arc::new(Endpoint::parse(url).expect("a URL"));
         let now = Instant::now();
         Exchange {
-            connections: connections.clone(),
+            shared: shared.clone(),
             to: Target {
                 key: endpoint.origin.clone(),
                 endpoint,
-                trust: Arc::new(Trust::new(false, None).expect("no roots")),
+                trust: Arc::new(TrustStore::new(false, None).expect("no roots")),
                 identity: None,
                 insecure: false,
                 guard: None,
@@ -170,11 +182,11 @@ mod tests {
         }
     }
 
-    fn stream(exchange: &Exchange, port: u16) -> Stream {
-        let checked = guard().check([127, 0, 0, 1].into()).expect("allowed");
-        let sockets = &exchange.connections.sockets;
-        let socket = Socket::connecting(checked, port, None, sockets).expect("a socket");
-        Stream::plain(Carrier::Socket(socket))
+    fn connection(exchange: &Exchange, port: u16) -> Box<dyn Connection> {
+        let here = [IpAddr::from([127, 0, 0, 1])];
+        let dialer = &exchange.shared.dialer;
+        let socket = dialer.dial(("127.0.0.1", port), &here, &guard(), exchange.end);
+        Box::new(socket.expect("a socket"))
     }
 
     #[test]
@@ -182,10 +194,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = listener.local_addr().expect("an address").port();
         let dir = tempfile::tempdir().expect("a folder");
-        let connections = connections(&dir.path().join("hosts"));
-        let mut exchange = exchange(&connections, &format!("http://127.0.0.1:{port}/"));
-        let mut kept = stream(&exchange, port);
-        let mut may_use = |exchange: &Exchange| exchange.may_use(&mut kept, Instant::now());
+        let shared = shared(&dir.path().join("hosts"));
+        let mut exchange = exchange(&shared, &format!("http://127.0.0.1:{port}/"));
+        let mut kept = connection(&exchange, port);
+        let mut may_use =
+            |exchange: &Exchange| AddressGuard::of(exchange).may_use(&mut *kept, Instant::now());
         assert!(may_use(&exchange).expect("not refused"));
         exchange.to.guard = Some(Arc::default());
         assert!(
@@ -206,28 +219,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let hosts = dir.path().join("hosts");
         fs::write(&hosts, "127.0.0.1 hooks.customer.test\n").expect("to write");
-        let connections = connections(&hosts);
-        let exchange = exchange(&connections, &format!("http://hooks.customer.test:{port}/"));
-        let names = &exchange.connections.names;
-        names
+        let shared = shared(&hosts);
+        let exchange = exchange(&shared, &format!("http://hooks.customer.test:{port}/"));
+        let resolver = &exchange.shared.dialer.resolver;
+        resolver
             .addresses("hooks.customer.test", Instant::now() + LONG)
             .expect("in the file");
-        let mut kept = stream(&exchange, port);
+        let mut kept = connection(&exchange, port);
         let measure = |count: u32, act: &mut dyn FnMut()| {
             let begun = Instant::now();
             (0..count).for_each(|_| act());
             begun.elapsed().as_nanos() as f64 / f64::from(count)
         };
         let now = Instant::now();
+        let guard = AddressGuard::of(&exchange);
         let usual = measure(10_000_000, &mut || {
-            exchange.check_url().expect("allowed");
-            assert!(exchange.may_use(&mut kept, now).expect("allowed"));
+            guard.check_url().expect("allowed");
+            assert!(guard.may_use(&mut *kept, now).expect("allowed"));
         });
         let anew = measure(1_000_000, &mut || {
-            kept.socket_mut().judged = None;
-            assert!(exchange.may_use(&mut kept, now).expect("allowed"));
+            kept.socket_mut().approval = None;
+            assert!(guard.may_use(&mut *kept, now).expect("allowed"));
         });
-        let (good, guard) = (IpAddr::from([9, 9, 9, 9]), guard());
+        let (good, guard) = (IpAddr::from([9, 9, 9, 9]), self::guard());
         let dialled = measure(1_000_000, &mut || {
             guard.check_all(&[good; 4]).expect("allowed");
             guard.check(good).expect("allowed");

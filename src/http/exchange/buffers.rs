@@ -13,7 +13,7 @@ const MORE: usize = 16 * 1024;
 /// See the module's header. The request is written behind what is held already, so that head and
 /// body go out in one write.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct ExchangeBuffers {
     output: Vec<u8>,
     filled: usize,
     /// How much output is made room for at first.
@@ -25,16 +25,16 @@ pub struct Held {
     progress: bool,
 }
 
-impl Held {
+impl ExchangeBuffers {
     /// `room`: how long the request is expected to be.
-    pub fn new(room: usize) -> Held {
-        Held {
+    pub fn new(room: usize) -> ExchangeBuffers {
+        ExchangeBuffers {
             room,
-            ..Held::default()
+            ..ExchangeBuffers::default()
         }
     }
 
-    /// How much is held of the request, to be sent now: see [`Held::taken`].
+    /// How much is held of the request, to be sent now: see [`ExchangeBuffers::taken`].
     pub fn take_output(&mut self) -> usize {
         mem::take(&mut self.filled)
     }
@@ -78,7 +78,7 @@ impl Held {
     }
 }
 
-impl Buffers for Held {
+impl Buffers for ExchangeBuffers {
     fn output(&mut self) -> &mut [u8] {
         self.make_room();
         &mut self.output[self.filled..]

@@ -1,32 +1,33 @@
-//! One exchange: where to, until when, and on what. What opens its connection, judges where that
-//! leads and speaks on it has it from here.
+//! One exchange: a request on its way, and what comes back.
+//!
+//! [`Exchange`] says where to, until when, and on what. `opener.rs` takes a kept connection for it or makes
+//! one, `address_guard.rs` judges where that leads, and `transport.rs` speaks on it for ureq. Blocks until
+//! the exchange's deadline at the longest.
 
 mod address_guard;
 mod buffers;
-pub mod opener;
+mod opener;
 mod transport;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::http::connection::socket::Sockets;
+use crate::http::connection::Dialer;
 use crate::http::pool::Pool;
 use crate::http::proxy::Gate;
-use crate::http::resolver::Names;
-use crate::http::tls::Trust;
+use crate::http::tls::TrustStore;
 use crate::message::endpoint::Endpoint;
-use crate::trust::egress::Egress;
 use crate::trust::guard::Guard;
 use crate::trust::login::Identity;
 
+pub use opener::NoLookup;
+
 /// What all exchanges share.
 #[derive(Debug)]
-pub struct Connections {
+pub struct Shared {
     pub pool: Pool,
-    pub sockets: Arc<Sockets>,
-    pub names: Names,
-    pub connect_timeout: Duration,
-    pub egress: Egress,
+    pub dialer: Dialer,
+    /// The guard of the options.
     pub guard: Arc<Guard>,
 }
 
@@ -37,8 +38,8 @@ pub struct Target {
     /// What may share a connection: an origin, and whom it trusts. Through which proxy it is reached
     /// depends on the origin alone.
     pub key: Arc<str>,
-    pub trust: Arc<Trust>,
-    /// Who we are there, for whoever asks.
+    pub trust: Arc<TrustStore>,
+    /// Who we are there, for a server that asks.
     pub identity: Option<Identity>,
     /// Certificates are not verified.
     pub insecure: bool,
@@ -51,7 +52,7 @@ pub struct Target {
 /// See the module's header.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    pub connections: Arc<Connections>,
+    pub shared: Arc<Shared>,
     pub to: Target,
     pub begun: Instant,
     pub end: Instant,

@@ -1,7 +1,7 @@
-//! The connection for an exchange: one that rests, or a new one.
+//! The connection for an exchange: a kept one, or a new one.
 //!
-//! Where none rests a name is looked up, a socket connected and a TLS handshake made. `guarding.rs`
-//! says where it may lead. Blocks until the exchange's deadline at the longest.
+//! Where none is kept, the opener looks up the name, connects a socket and makes a TLS handshake.
+//! `address_guard.rs` says where the connection may lead. Blocks until the exchange's deadline at the longest.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -12,16 +12,15 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
-use super::Connections;
-use super::transport::Wire;
+use super::Exchange;
+use super::address_guard::AddressGuard;
+use super::transport::ExchangeTransport;
 use crate::delivery::FailureKind;
-use crate::http::connection::carrier::Carrier;
-use crate::http::connection::dialer::connect;
-use crate::http::connection::stream::{Stream, Unasked};
-use crate::http::exchange::Exchange;
-use crate::http::failure::{Failure, broken, other, short};
+use crate::http::connection::{Connection, Socket, Unasked};
+use crate::http::failure::{Failure, broken, other, short, spoke_first};
 use crate::http::proxy::{Gate, Times};
-use crate::http::resolver::LookUpError;
+use crate::http::resolver::LookupError;
+use crate::http::tls::TlsStream;
 
 /// A name that is being looked up is asked for again after so long, and after as long as its
 /// look-up has taken so far, within these.
@@ -32,123 +31,136 @@ const LATEST: Duration = Duration::from_secs(1);
 const ROOM: usize = 16;
 
 impl Connector<()> for Exchange {
-    type Out = Wire;
+    type Out = ExchangeTransport;
 
-    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Wire>, Error> {
-        let wire = self.open().map_err(other)?;
-        Ok(Some(wire))
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<ExchangeTransport>, Error> {
+        let opener = Opener {
+            exchange: self,
+            guard: AddressGuard::of(self),
+        };
+        opener.open().map(Some).map_err(other)
     }
 }
 
-impl Exchange {
-    fn open(&self) -> Result<Wire, Failure> {
-        self.check_url()?;
-        if let Some(stream) = self.take_kept()? {
-            return Ok(Wire::new(self.clone(), stream, None));
+struct Opener<'a> {
+    exchange: &'a Exchange,
+    guard: AddressGuard<'a>,
+}
+
+impl Opener<'_> {
+    fn open(&self) -> Result<ExchangeTransport, Failure> {
+        let exchange = self.exchange;
+        self.guard.check_url()?;
+        if let Some(kept) = self.take_kept()? {
+            return Ok(ExchangeTransport::new(exchange.clone(), kept, None));
         }
-        let mut stream = match self.dial() {
+        let mut connection = match self.dial() {
             // A connection that rests can be made again; a message cannot wait for it.
-            Err(e) if e.crowded && self.connections.pool.free(ROOM) => self.dial()?,
+            Err(e) if e.crowded && exchange.shared.pool.free(ROOM) => self.dial()?,
             result => result?,
         };
-        match stream.look() {
+        match connection.look() {
             // Part of a record is a session ticket as a rule; the rest of it is on its way.
             Ok(Unasked::Nothing | Unasked::Unclear) => {}
-            Ok(Unasked::Bytes | Unasked::End) => return Err(stream.describe_unasked()),
-            Err(e) => return Err(stream.tls_failure(&e).unwrap_or_else(|| broken(&e))),
+            Ok(Unasked::Bytes | Unasked::End) => return Err(describe_unasked(&mut *connection)),
+            Err(e) => return Err(connection.tls_failure(&e).unwrap_or_else(|| broken(&e))),
         }
-        let after = self.begun.elapsed();
-        Ok(Wire::new(self.clone(), stream, Some(after)))
+        let after = exchange.begun.elapsed();
+        Ok(ExchangeTransport::new(
+            exchange.clone(),
+            connection,
+            Some(after),
+        ))
     }
 
     /// A connection that rests, and leads where it may.
-    fn take_kept(&self) -> Result<Option<Stream>, Failure> {
-        if !self.may_reuse {
+    fn take_kept(&self) -> Result<Option<Box<dyn Connection>>, Failure> {
+        let Exchange { shared, to, .. } = self.exchange;
+        if !self.exchange.may_reuse {
             return Ok(None);
         }
-        let (pool, now) = (&self.connections.pool, Instant::now());
-        pool.take(&self.to.key, now, |stream| self.may_use(stream, now))
+        let (pool, now) = (&shared.pool, Instant::now());
+        pool.take(&to.key, now, |kept| self.guard.may_use(kept, now))
     }
 
-    fn dial(&self) -> Result<Stream, Failure> {
-        let to = &self.to;
-        let carrier = match &to.gate {
-            None => self.dial_directly()?,
+    fn dial(&self) -> Result<Box<dyn Connection>, Failure> {
+        let Exchange { shared, to, .. } = self.exchange;
+        let connection = match &to.gate {
+            None => Box::new(self.dial_directly()?),
             Some(gate) => self.dial_through(gate)?,
         };
         if !to.endpoint.is_https() {
-            return Ok(Stream::plain(carrier));
+            return Ok(connection);
         }
-        let tls = (self.connections.pool).tls(&to.key, Instant::now(), || {
+        let tls = (shared.pool).tls(&to.key, Instant::now(), || {
             to.trust.for_origin(to.identity.as_ref(), to.insecure)
         });
-        Stream::with_tls(carrier, to.endpoint.host(), tls, self.end)
+        let host = to.endpoint.host();
+        let stream = TlsStream::connect(connection, host, tls, self.exchange.end)?;
+        Ok(Box::new(stream))
     }
 
-    fn dial_directly(&self) -> Result<Carrier, Failure> {
-        let Connections {
-            names,
-            sockets,
-            egress,
-            ..
-        } = &*self.connections;
-        let (host, port) = (self.to.endpoint.host(), self.to.endpoint.port());
+    fn dial_directly(&self) -> Result<Socket, Failure> {
+        let Exchange {
+            shared, to, end, ..
+        } = self.exchange;
         let addresses = self.addresses()?;
-        let end = self
-            .end
-            .min(Instant::now() + self.connections.connect_timeout);
-        let source = &egress.source;
-        let (socket, address) = connect(&addresses, port, source, self.guard(), sockets, end)?;
-        if addresses.first() != Some(&address) {
-            names.prefer(host, address);
-        }
-        Ok(Carrier::Socket(socket))
+        let place = (to.endpoint.host(), to.endpoint.port());
+        let dialer = &shared.dialer;
+        dialer.dial(place, &addresses, self.guard.guard, *end)
     }
 
     // Inlined, the buffers of its handshakes would be part of every attempt's frame.
     #[inline(never)]
-    fn dial_through(&self, gate: &Gate) -> Result<Carrier, Failure> {
-        let host = self.to.endpoint.host();
+    fn dial_through(&self, gate: &Gate) -> Result<Box<dyn Connection>, Failure> {
+        let Exchange { shared, to, .. } = self.exchange;
+        let host = to.endpoint.host();
         let addresses = match gate.resolves() && host.parse::<IpAddr>().is_err() {
             // It finds them itself, and guards them.
             true => {
-                self.check_name()?;
+                self.guard.check_name()?;
                 Vec::new()
             }
             false => self.addresses()?,
         };
         let times = Times {
-            step: self.connections.connect_timeout,
-            limit: self.end - self.begun,
-            end: self.end,
+            limit: self.exchange.end - self.exchange.begun,
+            end: self.exchange.end,
         };
-        gate.dial(&self.connections, &self.to, &addresses, &times)
+        gate.dial(&shared.dialer, &to.endpoint, &addresses, &times)
     }
 
     fn addresses(&self) -> Result<Vec<IpAddr>, Failure> {
-        let host = self.to.endpoint.host();
-        let addresses = self.connections.names.addresses(host, self.end);
+        let Exchange {
+            shared, to, end, ..
+        } = self.exchange;
+        let addresses = (shared.dialer.resolver).addresses(to.endpoint.host(), *end);
         let addresses = addresses.map_err(|e| self.no_addresses(e))?;
-        self.check_addresses(&addresses)?;
+        self.guard.check_addresses(&addresses)?;
         Ok(addresses)
     }
 
     /// A name that is still being looked up is no failure until this message has waited for it as
     /// long as the whole exchange may take. Nobody waits for it here: it is asked for again a
     /// little later.
-    fn no_addresses(&self, e: LookUpError) -> Failure {
+    fn no_addresses(&self, e: LookupError) -> Failure {
         let since = match e {
-            LookUpError::Failed(text) => return Failure::new(FailureKind::Dns, text),
-            LookUpError::Starved(text) => {
+            LookupError::Failed(text) => return Failure::new(FailureKind::Dns, text),
+            LookupError::Starved(text) => {
                 return Failure {
                     crowded: true,
                     ..Failure::new(FailureKind::Starved, text)
                 };
             }
-            LookUpError::Pending(since) => since,
+            LookupError::Pending(since) => since,
         };
-        let (host, waited) = (self.to.endpoint.host(), since.elapsed());
-        let left = (self.end - self.begun).saturating_sub(self.asked.elapsed());
+        let exchange = self.exchange;
+        let (host, waited) = (exchange.to.endpoint.host(), since.elapsed());
+        let left = (exchange.end - exchange.begun).saturating_sub(exchange.asked.elapsed());
         let text = format!(
             "{host} is still being looked up: no answer within {}",
             short(waited)
@@ -163,11 +175,22 @@ impl Exchange {
     }
 }
 
+/// What is wrong with a new connection on which the server has spoken first, or has hung up.
+fn describe_unasked(connection: &mut dyn Connection) -> Failure {
+    let mut buffer = [0; 60];
+    let text = match connection.read_now(&mut buffer) {
+        Ok(0) => "the server closed the connection before it was asked".into(),
+        Ok(n) => spoke_first(&buffer[..n]),
+        Err(e) => return broken(&e),
+    };
+    Failure::new(FailureKind::Protocol, text)
+}
+
 /// ureq resolves a name before it asks for a connection; a connection that rests needs none.
 #[derive(Debug)]
-pub struct NoLookUp;
+pub struct NoLookup;
 
-impl Resolver for NoLookUp {
+impl Resolver for NoLookup {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         Ok(self.empty())
     }

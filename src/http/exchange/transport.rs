@@ -17,14 +17,13 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 use zeroize::Zeroizing;
 
+use super::Exchange;
+use super::buffers::{ExchangeBuffers, INPUT};
 use crate::delivery::FailureKind;
-use crate::http::connection::stream::{Sent, Stream};
-use crate::http::exchange::Exchange;
-use crate::http::exchange::buffers::{Held, INPUT};
+use crate::http::connection::{Connection, Sent};
 use crate::http::failure::{Failure, is_timeout, other, short};
 use crate::http::request::head as request_head;
-use crate::http::response::head::{BodyLength, Head, HeadReader, Keep};
-use crate::http::response::unread_body::Unread;
+use crate::http::response::{BodyLength, Head, HeadReader, Keep, UnreadBody};
 
 /// Output is held back until the answer is awaited, but no more than this.
 const MAX_HELD: usize = 64 * 1024;
@@ -59,40 +58,44 @@ enum Sending {
 }
 
 /// See the module's header.
-pub struct Wire {
+pub struct ExchangeTransport {
     exchange: Exchange,
     /// `None` once it has been given back.
-    stream: Option<Stream>,
+    connection: Option<Box<dyn Connection>>,
     /// When the connection was there, if it was opened for this exchange.
     connected: Option<Duration>,
-    buffers: Held,
+    buffers: ExchangeBuffers,
     sending: Sending,
     reading: Reading,
     /// Bytes that have come.
     received: usize,
     /// What is still to come of an answer whose body nobody reads.
-    unread: Unread,
+    unread: UnreadBody,
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for ExchangeTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").finish_non_exhaustive()
+        f.debug_struct("ExchangeTransport").finish_non_exhaustive()
     }
 }
 
-impl Wire {
+impl ExchangeTransport {
     /// `connected`: when the connection was there, if it was opened for this exchange.
-    pub fn new(exchange: Exchange, stream: Stream, connected: Option<Duration>) -> Wire {
-        let buffers = Held::new(exchange.expected.min(MAX_HELD));
-        Wire {
+    pub fn new(
+        exchange: Exchange,
+        connection: Box<dyn Connection>,
+        connected: Option<Duration>,
+    ) -> ExchangeTransport {
+        let buffers = ExchangeBuffers::new(exchange.expected.min(MAX_HELD));
+        ExchangeTransport {
             exchange,
-            stream: Some(stream),
+            connection: Some(connection),
             connected,
             buffers,
             sending: Sending::NotBegun,
             reading: Reading::Head(HeadReader::default()),
             received: 0,
-            unread: Unread::Nothing,
+            unread: UnreadBody::Nothing,
         }
     }
 
@@ -111,8 +114,11 @@ impl Wire {
                 Some(bytes) => &bytes[sent..],
                 None => &self.buffers.taken(length)[sent..],
             };
-            let stream = self.stream.as_mut().expect("it is given back at the end");
-            match stream.send(bytes, is_kept, self.exchange.end) {
+            let connection = self
+                .connection
+                .as_mut()
+                .expect("it is given back at the end");
+            match connection.send(bytes, is_kept, self.exchange.end) {
                 Ok(Sent::All) if last => break Sending::Done,
                 Ok(Sent::All) => break Sending::Begun,
                 // On a connection that has answered others it is theirs, whatever it is. On a new
@@ -142,8 +148,8 @@ impl Wire {
     /// The request as a proxy is to read it, if one is.
     fn rewrite(&mut self, length: usize) -> Option<Zeroizing<Vec<u8>>> {
         let to = &self.exchange.to;
-        let gate = to.gate.as_ref().filter(|gate| gate.reads(to))?;
-        Some(gate.rewrite(self.buffers.taken(length), to))
+        let gate = to.gate.as_ref().filter(|gate| gate.reads(&to.endpoint))?;
+        Some(gate.rewrite(self.buffers.taken(length), &to.endpoint))
     }
 
     fn stale(&self) -> Failure {
@@ -156,8 +162,11 @@ impl Wire {
     fn failure(&self, e: io::Error) -> Failure {
         let (failure, exchange) = (self.describe(e), &self.exchange);
         match &exchange.to.gate {
-            Some(gate) if self.received == 0 && !failure.stale && gate.reads(&exchange.to) => {
-                gate.note_silence(failure, &exchange.to, exchange.begun)
+            Some(gate)
+                if self.received == 0 && !failure.stale && gate.reads(&exchange.to.endpoint) =>
+            {
+                gate.monitor
+                    .note_silence(failure, &exchange.to.endpoint, exchange.begun)
             }
             _ => failure,
         }
@@ -167,8 +176,11 @@ impl Wire {
         if is_timeout(&e) {
             return Failure::new(FailureKind::Timeout, self.describe_timeout());
         }
-        let stream = self.stream.as_ref().expect("it is given back at the end");
-        let mut failure = stream.tls_failure(&e).unwrap_or_else(|| {
+        let connection = self
+            .connection
+            .as_ref()
+            .expect("it is given back at the end");
+        let mut failure = connection.tls_failure(&e).unwrap_or_else(|| {
             let text = match e.kind() {
                 ErrorKind::UnexpectedEof => match self.received {
                     0 => "the server closed the connection before it answered".into(),
@@ -201,13 +213,16 @@ impl Wire {
 
     /// Reads once, and hands on the head when it is complete.
     fn read(&mut self) -> Result<bool, Failure> {
-        let stream = self.stream.as_mut().expect("it is given back at the end");
+        let connection = self
+            .connection
+            .as_mut()
+            .expect("it is given back at the end");
         let end = match &self.reading {
             Reading::Head(_) => self.exchange.end,
             Reading::Body { end, .. } => *end,
         };
         let room = self.buffers.input_append_buf();
-        let n = stream.receive(room, end).map_err(|e| self.failure(e))?;
+        let n = connection.read(room, end).map_err(|e| self.failure(e))?;
         self.received += n;
         match &mut self.reading {
             Reading::Body { received, .. } => {
@@ -251,20 +266,19 @@ impl Wire {
             return Ok(true);
         };
         let to = &self.exchange.to;
-        if let Some(gate) = to.gate.as_ref().filter(|gate| gate.reads(to)) {
-            gate.note_answer(&head, to, self.exchange.begun)?;
+        if let Some(gate) = to.gate.as_ref().filter(|gate| gate.reads(&to.endpoint)) {
+            gate.monitor
+                .note_answer(&head, &to.endpoint, self.exchange.begun)?;
         }
         let mut body = &came[used..];
         if (200..300).contains(&head.status) && !self.exchange.wants_body {
             // It has decided, and nobody wants its body. ureq is told that there is none.
-            match Unread::behind(head.length).and_then(|unread| unread.pass(body)) {
+            match UnreadBody::behind(head.length).and_then(|unread| unread.pass(body)) {
                 Some(unread) => self.unread = unread,
                 None => {
                     if head.length.is_exceeded_by(body.len()) {
-                        let Exchange {
-                            connections, to, ..
-                        } = &self.exchange;
-                        connections.pool.distrust(&to.key, Instant::now());
+                        let Exchange { shared, to, .. } = &self.exchange;
+                        shared.pool.distrust(&to.key, Instant::now());
                     }
                     head.keep = Keep::No("its body does not end, or is none");
                 }
@@ -295,39 +309,41 @@ impl Wire {
         };
         if head.keep == Keep::Yes
             && self.sending == Sending::Done
-            && let Some(stream) = self.stream.take_if(|stream| !stream.is_bloated())
+            && let Some(connection) = self
+                .connection
+                .take_if(|connection| !connection.is_bloated())
         {
-            let Exchange {
-                connections, to, ..
-            } = &self.exchange;
+            let Exchange { shared, to, .. } = &self.exchange;
             let now = Instant::now();
-            let unread = mem::replace(&mut self.unread, Unread::Nothing);
-            connections
+            let unread = mem::replace(&mut self.unread, UnreadBody::Nothing);
+            shared
                 .pool
-                .give(&to.key, (stream, unread), head.rest, now);
+                .give(&to.key, (connection, unread), head.rest, now);
         }
     }
 }
 
-impl Drop for Wire {
+impl Drop for ExchangeTransport {
     /// ureq does not ask whether it is open if more has come than belongs to the answer.
     fn drop(&mut self) {
-        let Exchange {
-            connections, to, ..
-        } = &self.exchange;
-        if self.stream.as_mut().is_some_and(Stream::is_bloated) {
-            connections.pool.forget_sessions(&to.key);
+        let Exchange { shared, to, .. } = &self.exchange;
+        if self
+            .connection
+            .as_mut()
+            .is_some_and(|connection| connection.is_bloated())
+        {
+            shared.pool.forget_sessions(&to.key);
         }
         if let Reading::Body { head, received, .. } = &self.reading
             && head.keep == Keep::Yes
             && head.length.is_exceeded_by(*received)
         {
-            connections.pool.distrust(&to.key, Instant::now());
+            shared.pool.distrust(&to.key, Instant::now());
         }
     }
 }
 
-impl Transport for Wire {
+impl Transport for ExchangeTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
@@ -366,6 +382,8 @@ impl Transport for Wire {
     }
 
     fn is_tls(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::is_tls)
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| connection.is_tls())
     }
 }

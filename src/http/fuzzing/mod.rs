@@ -5,7 +5,7 @@ mod proxy;
 use std::net::IpAddr;
 
 use crate::http::resolver::packet::{Family, Query, Reply, read};
-use crate::http::response::head::{BodyLength, Head, HeadReader, Keep, MAX_HEAD};
+use crate::http::response::{BodyLength, Head, HeadReader, Keep, MAX_HEAD};
 
 pub use proxy::{proxy_http, proxy_socks};
 

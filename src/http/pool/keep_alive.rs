@@ -19,14 +19,14 @@ const VALID: Duration = Duration::from_secs(600);
 
 /// See the module's header.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub struct KeepAlive {
     told: Option<Duration>,
     seen: Option<(Duration, Instant)>,
     /// Until then its connections do not rest at all.
     distrusted: Option<Instant>,
 }
 
-impl Rest {
+impl KeepAlive {
     /// What the server's last answer said (`Keep-Alive: timeout=`).
     pub fn told(&mut self, limit: Option<Duration>) {
         self.told = limit;
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_server_is_taken_at_its_word_less_a_second() {
         let now = Instant::now();
-        let mut rest = Rest::default();
+        let mut rest = KeepAlive::default();
         assert_eq!(rest.limit(now), USUAL);
         for (told, limit) in [(5 * S, 4 * S), (S, S / 2), (7200 * S, LONGEST)] {
             rest.told(Some(told));
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn whoever_speaks_unasked_is_distrusted_for_a_while() {
         let now = Instant::now();
-        let mut rest = Rest::default();
+        let mut rest = KeepAlive::default();
         rest.distrust(now);
         assert_eq!(rest.limit(now), Duration::ZERO);
         assert!(rest.has_learned(now));
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_was_seen_shortens_it_for_a_while() {
         let now = Instant::now();
-        let mut rest = Rest::default();
+        let mut rest = KeepAlive::default();
         rest.ended(10 * S, now);
         assert_eq!(rest.limit(now), 9 * S);
         rest.ended(90 * S, now);

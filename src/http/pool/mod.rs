@@ -5,6 +5,7 @@
 //! goes first. Never blocks but for its own lock, which is held for a look-up, and every few
 //! seconds for one pass over all.
 
+mod inspection;
 mod keep_alive;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::http::connection::stream::{Settled, Stream};
-use crate::http::response::unread_body::Unread;
+use crate::http::connection::Connection;
+use crate::http::response::UnreadBody;
 use crate::http::tls::OriginTls;
-use keep_alive::Rest;
+use inspection::{Settled, settle};
+use keep_alive::KeepAlive;
 
 /// Origins without a connection are remembered for what was learned of them, so many at most
 /// and so long.
@@ -51,16 +53,16 @@ struct State {
 struct Origin {
     /// Newest last.
     idle: VecDeque<Idle>,
-    rest: Rest,
+    keep_alive: KeepAlive,
     tls: Option<OriginTls>,
     used: Instant,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: Stream,
+    connection: Box<dyn Connection>,
     /// What of the last answer had not come when it was given back.
-    unread: Unread,
+    unread: UnreadBody,
     since: Instant,
     number: u64,
 }
@@ -80,8 +82,8 @@ impl Pool {
         &self,
         origin: &Arc<str>,
         now: Instant,
-        may_use: impl FnMut(&mut Stream) -> Result<bool, E>,
-    ) -> Result<Option<Stream>, E> {
+        may_use: impl FnMut(&mut dyn Connection) -> Result<bool, E>,
+    ) -> Result<Option<Box<dyn Connection>>, E> {
         let mut aside = Vec::new();
         let taken = self.find(origin, now, may_use, &mut aside);
         if !aside.is_empty() {
@@ -96,9 +98,9 @@ impl Pool {
         &self,
         origin: &Arc<str>,
         now: Instant,
-        mut may_use: impl FnMut(&mut Stream) -> Result<bool, E>,
+        mut may_use: impl FnMut(&mut dyn Connection) -> Result<bool, E>,
         aside: &mut Vec<Idle>,
-    ) -> Result<Option<Stream>, E> {
+    ) -> Result<Option<Box<dyn Connection>>, E> {
         loop {
             let mut idle = {
                 let mut state = self.lock();
@@ -109,7 +111,7 @@ impl Pool {
                     return Ok(None);
                 };
                 known.used = now;
-                let fresh = now.saturating_duration_since(idle.since) < known.rest.limit(now);
+                let fresh = now.saturating_duration_since(idle.since) < known.keep_alive.limit(now);
                 state.idle -= 1;
                 // One that has rested too long is closed, and so are those below it in time.
                 if !fresh {
@@ -118,9 +120,9 @@ impl Pool {
                 idle
             };
             // Outside of the lock: it is a system call.
-            match idle.stream.settle(&mut idle.unread) {
-                Settled::Quiet => match may_use(&mut idle.stream) {
-                    Ok(true) => return Ok(Some(idle.stream)),
+            match settle(&mut *idle.connection, &mut idle.unread) {
+                Settled::Quiet => match may_use(&mut *idle.connection) {
+                    Ok(true) => return Ok(Some(idle.connection)),
                     Ok(false) => aside.push(idle),
                     Err(e) => {
                         aside.push(idle);
@@ -165,7 +167,7 @@ impl Pool {
     pub fn give(
         &self,
         origin: &Arc<str>,
-        (stream, unread): (Stream, Unread),
+        (connection, unread): (Box<dyn Connection>, UnreadBody),
         rest: Option<Duration>,
         now: Instant,
     ) {
@@ -176,12 +178,12 @@ impl Pool {
         state.given += 1;
         let number = state.given;
         let known = state.origin(origin, now);
-        known.rest.told(rest);
-        if known.rest.limit(now).is_zero() {
+        known.keep_alive.told(rest);
+        if known.keep_alive.limit(now).is_zero() {
             return;
         }
         known.idle.push_back(Idle {
-            stream,
+            connection,
             unread,
             since: now,
             number,
@@ -224,10 +226,10 @@ impl Pool {
                     let rested = now.saturating_duration_since(idle.since);
                     let has_ended = ended.contains(&idle.number);
                     if has_ended {
-                        known.rest.ended(rested, now);
+                        known.keep_alive.ended(rested, now);
                     }
-                    match has_ended || rested >= known.rest.limit(now) {
-                        true => closed.push(idle.stream),
+                    match has_ended || rested >= known.keep_alive.limit(now) {
+                        true => closed.push(idle.connection),
                         false => known.idle.push_back(idle),
                     }
                 }
@@ -253,7 +255,7 @@ impl Pool {
 
     /// Keeps no connections to a server that has said something unasked, for a while.
     pub fn distrust(&self, origin: &Arc<str>, now: Instant) {
-        self.lock().origin(origin, now).rest.distrust(now);
+        self.lock().origin(origin, now).keep_alive.distrust(now);
     }
 
     /// Forgets the TLS sessions of an origin.
@@ -265,7 +267,9 @@ impl Pool {
 
     fn note_end(&self, origin: &str, since: Instant, now: Instant) {
         if let Some(known) = self.lock().origins.get_mut(origin) {
-            known.rest.ended(now.saturating_duration_since(since), now);
+            known
+                .keep_alive
+                .ended(now.saturating_duration_since(since), now);
         }
     }
 
@@ -300,11 +304,11 @@ impl State {
         idle.map(|idle| {
             // What comes may be a session ticket, or the rest of an answer; that is looked at when
             // the connection is taken.
-            let flags = match idle.stream.is_tls() || !idle.unread.is_done() {
+            let flags = match idle.connection.is_tls() || !idle.unread.is_done() {
                 true => PollFlags::RDHUP,
                 false => PollFlags::RDHUP | PollFlags::IN,
             };
-            (idle.number, idle.stream.socket().share(), flags)
+            (idle.number, idle.connection.socket().share(), flags)
         })
         .collect()
     }
@@ -315,7 +319,7 @@ impl State {
             .entry(origin.clone())
             .or_insert_with(|| Origin {
                 idle: VecDeque::new(),
-                rest: Rest::default(),
+                keep_alive: KeepAlive::default(),
                 tls: None,
                 used: now,
             });
@@ -324,7 +328,7 @@ impl State {
     }
 
     /// Takes out up to `count` connections, those first that have rested longest.
-    fn remove_oldest(&mut self, count: usize) -> Vec<Stream> {
+    fn remove_oldest(&mut self, count: usize) -> Vec<Box<dyn Connection>> {
         let mut removed = Vec::new();
         while removed.len() < count
             && let Some((number, origin)) = self.order.pop_front()
@@ -334,7 +338,7 @@ impl State {
             };
             // Within an origin the first has rested longest, so it is this one or it is gone.
             if known.idle.front().is_some_and(|idle| idle.number == number) {
-                removed.extend(known.idle.pop_front().map(|idle| idle.stream));
+                removed.extend(known.idle.pop_front().map(|idle| idle.connection));
                 self.idle -= 1;
             }
         }
@@ -359,7 +363,7 @@ impl State {
         let mut most = MAX_REMEMBERED;
         self.origins.retain(|_, known| {
             let unused = now.saturating_duration_since(known.used);
-            let knows = known.tls.is_some() || known.rest.has_learned(now);
+            let knows = known.tls.is_some() || known.keep_alive.has_learned(now);
             let stays = !known.idle.is_empty() || (knows && unused < REMEMBERED && most > 0);
             most -= usize::from(stays && known.idle.is_empty());
             stays

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::Blame;
+use super::blame::Blame;
 use crate::delivery::FailureKind;
 use crate::http::request::USER_AGENT;
 use crate::message::printable::printable;

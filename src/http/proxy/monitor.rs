@@ -1,31 +1,66 @@
-//! What has come of the way through a proxy: whose fault it is, what is told, and what is never shown.
+//! Watches how a proxy fares: whose fault a failure is, what is told of it, and what is never shown.
+//!
+//! One monitor serves all workers. It never blocks but for its own lock, which is held for a decision of
+//! `health.rs`.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use ureq::Error;
 
+use super::blame::Blame;
 use super::health::{Fault, Health, Unclear, Verdict};
-use super::{Blame, Gate, http_connect};
+use super::http_connect::Answer;
 use crate::delivery::FailureKind;
-use crate::http::exchange::Target;
 use crate::http::failure::{Failure, changed, short};
-use crate::http::response::head::Head;
+use crate::http::response::Head;
+use crate::message::endpoint::Endpoint;
+use crate::trust::egress::Proxy;
 use crate::trust::login::Redactor;
 
-impl Gate {
+/// See the module's header.
+pub struct Monitor {
+    proxy: Arc<Proxy>,
+    health: Mutex<Health>,
+    /// Redactor our login out of what the proxy says.
+    redactor: Redactor,
+    /// All attempts are cut: a fault from now on is nobody's.
+    closed: AtomicBool,
+}
+
+impl fmt::Display for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.proxy.fmt(f)
+    }
+}
+
+impl Monitor {
+    pub fn new(proxy: Arc<Proxy>) -> Monitor {
+        Monitor {
+            redactor: Redactor::new(proxy.login.iter().flat_map(|login| login.hidden())),
+            proxy,
+            health: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// To be called before all attempts are cut.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
     /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
-    pub fn note_answer(&self, head: &Head, to: &Target, begun: Instant) -> Result<(), Failure> {
+    pub fn note_answer(&self, head: &Head, to: &Endpoint, begun: Instant) -> Result<(), Failure> {
         let is_its_own = head.status >= 400 && head.proxy_says.is_some();
         if !is_its_own && (head.status != 407 || !head.asks) {
             self.succeed(to);
             return Ok(());
         }
-        let answer = http_connect::Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
-        match answer.blame(self.authorization.is_some()) {
+        let answer = Answer::new(head.status, head.proxy_says.as_deref(), head.asks);
+        match answer.blame(self.proxy.login.is_some()) {
             // Its target may say the same.
             Some(Blame::Login(text)) => Err(self.judge(Blame::Unclear(text), to, begun)),
             Some(blame) => Err(self.judge(blame, to, begun)),
@@ -35,26 +70,37 @@ impl Gate {
 
     /// Where the proxy reads our requests: nothing has come in answer to one, which may be its fault
     /// or the target's.
-    pub fn note_silence(&self, failure: Failure, to: &Target, begun: Instant) -> Failure {
+    pub fn note_silence(&self, failure: Failure, to: &Endpoint, begun: Instant) -> Failure {
         self.doubt(&failure.text, Unclear::Sent, to, begun)
             .unwrap_or(failure)
     }
 
     /// Whether it may be tried; and whether that ends an outage, perhaps.
-    pub(super) fn ask(&self, to: &Target, now: Instant, until: Instant) -> Result<bool, Failure> {
-        let asked = self.health().ask(&to.endpoint.origin, now, until);
+    pub fn ask(&self, to: &Endpoint, now: Instant, until: Instant) -> Result<bool, Failure> {
+        let asked = self.health().ask(&to.origin, now, until);
         asked.map_err(|(again, text)| self.postponed(again, &text))
     }
 
-    pub(super) fn succeed(&self, to: &Target) {
-        let over = self.health().succeed(&to.endpoint.origin, Instant::now());
+    /// An attempt has come to nothing. What it has shown of the proxy has been noted.
+    pub fn abandon(&self, to: &Endpoint) {
+        self.health().abandon(&to.origin);
+    }
+
+    /// There is a connection to the proxy itself.
+    pub fn reached(&self) {
+        self.health().reached();
+    }
+
+    /// The proxy has led to `to`, or says why it does not.
+    pub fn succeed(&self, to: &Endpoint) {
+        let over = self.health().succeed(&to.origin, Instant::now());
         if let Some(length) = over {
             info!("proxy {self}: back after {}", short(length));
         }
     }
 
     /// The failure of an attempt that began then.
-    pub(super) fn judge(&self, blame: Blame, to: &Target, begun: Instant) -> Failure {
+    pub fn judge(&self, blame: Blame, to: &Endpoint, begun: Instant) -> Failure {
         let (text, kind) = match blame {
             Blame::Target(kind, text) => {
                 self.succeed(to);
@@ -74,7 +120,7 @@ impl Gate {
     }
 
     /// The failure of one that began then, by the proxy's own fault.
-    pub(super) fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
+    pub fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
         let advice = self.health().fail(text, reached, begun, Instant::now());
         if advice.tell {
             self.tell(format_args!("{text}; what goes through it waits"));
@@ -87,10 +133,10 @@ impl Gate {
         &self,
         text: &str,
         kind: Unclear,
-        to: &Target,
+        to: &Endpoint,
         begun: Instant,
     ) -> Result<Failure, bool> {
-        let origin = &to.endpoint.origin;
+        let origin = &to.origin;
         let fault = Fault { text, kind };
         let verdict = self.health().doubt(origin, fault, begun, Instant::now());
         match verdict {
@@ -110,14 +156,14 @@ impl Gate {
         }
     }
 
-    pub(super) fn postponed(&self, again: Duration, text: &str) -> Failure {
+    pub fn postponed(&self, again: Duration, text: &str) -> Failure {
         Failure::new(
             FailureKind::Proxy { again },
             format!("proxy {self}: {text}"),
         )
     }
 
-    /// Takes our login out of what the proxy says: some repeat the request in their answers.
+    /// Redactor our login out of what is said: some repeat the request in their answers.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
@@ -135,7 +181,7 @@ impl Gate {
         })
     }
 
-    pub(super) fn health(&self) -> MutexGuard<'_, Health> {
+    fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

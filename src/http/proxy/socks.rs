@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use super::Blame;
+use super::blame::Blame;
 use crate::delivery::FailureKind;
 use crate::trust::egress::Login;
 

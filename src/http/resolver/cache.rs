@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::evictor::{Crowd, zone};
+use super::evictor::{Evictor, zone};
 use super::lookup::{Outcome, Publication};
 use super::number_map::NumberMap;
-use super::request_queue::Line;
+use super::request_queue::RequestQueue;
 use super::waiter::{News, Waiter};
 
 /// Names remembered. Beyond it, the oldest of the zone with the most goes.
@@ -87,25 +87,25 @@ pub enum Asked {
 }
 
 #[derive(Debug)]
-pub struct Table {
+pub struct Cache {
     entries: HashMap<Arc<str>, Entry>,
     /// What is remembered, by age.
     ages: NumberMap<u64, Arc<str>>,
-    crowd: Crowd,
+    evictor: Evictor,
     /// Names to be looked up.
-    requests: Line,
+    requests: RequestQueue,
     counter: u64,
     changes: u64,
 }
 
-impl Table {
+impl Cache {
     /// `most_requests`: so many names may stand in line to be looked up.
-    pub fn new(most_requests: usize) -> Table {
-        Table {
+    pub fn new(most_requests: usize) -> Cache {
+        Cache {
             entries: HashMap::new(),
             ages: NumberMap::default(),
-            crowd: Crowd::default(),
-            requests: Line::new(most_requests),
+            evictor: Evictor::default(),
+            requests: RequestQueue::new(most_requests),
             counter: 0,
             changes: 0,
         }
@@ -155,7 +155,7 @@ impl Table {
     }
 
     /// What is known of a name, for who can do without: nobody is made to wait. And until when
-    /// it holds, if [`Table::changes`] stays as it is. Asks for the name as [`Table::ask`] does.
+    /// it holds, if [`Cache::changes`] stays as it is. Asks for the name as [`Cache::ask`] does.
     pub fn present(&mut self, name: &str, now: Instant) -> Option<(Vec<IpAddr>, Instant)> {
         let key = match self.entries.get_key_value(name) {
             Some((key, _)) => key.clone(),
@@ -308,7 +308,7 @@ impl Table {
 
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
-        self.crowd.len()
+        self.evictor.len()
     }
 
     /// Makes the name the youngest of those remembered, and forgets an old one if there are
@@ -317,21 +317,21 @@ impl Table {
         self.counter += 1;
         let entry = self.entries.get_mut(name).expect("it was just changed");
         if entry.learned != 0 {
-            self.crowd.remove(zone(name), entry.learned);
+            self.evictor.remove(zone(name), entry.learned);
             self.ages.remove(&entry.learned);
         }
         entry.learned = self.counter;
-        self.crowd.insert(zone(name), self.counter);
+        self.evictor.insert(zone(name), self.counter);
         self.ages.insert(self.counter, name.clone());
-        if self.crowd.len() <= MAX_KNOWN {
+        if self.evictor.len() <= MAX_KNOWN {
             return;
         }
-        let oldest = self.crowd.first_to_leave().expect("there are many");
+        let oldest = self.evictor.first_to_leave().expect("there are many");
         let name = self
             .ages
             .remove(&oldest)
             .expect("what is in the crowd has a name");
-        self.crowd.remove(zone(&name), oldest);
+        self.evictor.remove(zone(&name), oldest);
         let entry = self
             .entries
             .get_mut(&name)

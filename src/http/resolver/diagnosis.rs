@@ -5,33 +5,37 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::question::Word;
+use super::question::NonAnswer;
 
 /// The servers asked, and the last that each said, if it was no answer.
 #[derive(Debug, Default)]
-pub struct Tried(Vec<(SocketAddr, Word, Duration)>);
+pub struct Diagnosis(Vec<(SocketAddr, NonAnswer, Duration)>);
 
-impl Tried {
+impl Diagnosis {
     pub fn ask(&mut self, server: SocketAddr) {
         if !self.0.iter().any(|(s, ..)| *s == server) {
-            self.0.push((server, Word::Nothing, Duration::ZERO));
+            self.0.push((server, NonAnswer::Nothing, Duration::ZERO));
         }
     }
 
-    pub fn hear(&mut self, server: SocketAddr, word: Word, after: Duration) {
+    pub fn hear(&mut self, server: SocketAddr, word: NonAnswer, after: Duration) {
         self.ask(server);
         for known in self.0.iter_mut().filter(|(s, ..)| *s == server) {
             // A hint only: an answer may still come.
-            let hint = matches!(word, Word::Garbage | Word::NoSocket(_));
-            if !hint || known.1 == Word::Nothing {
+            let hint = matches!(word, NonAnswer::Garbage | NonAnswer::NoSocket(_));
+            if !hint || known.1 == NonAnswer::Nothing {
                 *known = (server, word.clone(), after);
             }
         }
     }
 
     pub fn is_anyone_silent(&self) -> bool {
-        let silent =
-            |word: &Word| matches!(word, Word::Nothing | Word::Garbage | Word::Unreachable(_));
+        let silent = |word: &NonAnswer| {
+            matches!(
+                word,
+                NonAnswer::Nothing | NonAnswer::Garbage | NonAnswer::Unreachable(_)
+            )
+        };
         self.0.iter().any(|(_, word, _)| silent(word))
     }
 
@@ -53,7 +57,7 @@ impl Tried {
 
     pub fn failure(&self, name: &str, budget: Duration) -> String {
         let mut parts = Vec::new();
-        let silent = |word: &Word| *word == Word::Nothing;
+        let silent = |word: &NonAnswer| *word == NonAnswer::Nothing;
         let quiet: Vec<_> = self.0.iter().filter(|(_, w, _)| silent(w)).collect();
         if !quiet.is_empty() {
             let servers = list(quiet.iter().map(|(server, ..)| shown(*server)));
@@ -65,19 +69,23 @@ impl Tried {
         for (server, word, after) in &self.0 {
             let (server, after) = (shown(*server), seconds(*after));
             match word {
-                Word::Nothing => {}
-                Word::Said(word) => parts.push(format!("{server} answered {word} after {after}")),
-                Word::Garbage => parts.push(format!(
+                NonAnswer::Nothing => {}
+                NonAnswer::Said(word) => {
+                    parts.push(format!("{server} answered {word} after {after}"))
+                }
+                NonAnswer::Garbage => parts.push(format!(
                     "{server} sent what is no answer within {}",
                     seconds(budget)
                 )),
-                Word::NoSocket(why) => {
+                NonAnswer::NoSocket(why) => {
                     parts.push(format!("there was no socket to ask {server} from: {why}"));
                 }
-                Word::Unreachable(why) => parts.push(format!("{server} cannot be reached: {why}")),
+                NonAnswer::Unreachable(why) => {
+                    parts.push(format!("{server} cannot be reached: {why}"))
+                }
             }
         }
-        let lost = |word: &Word| matches!(word, Word::Unreachable(_));
+        let lost = |word: &NonAnswer| matches!(word, NonAnswer::Unreachable(_));
         let advice = match self.0.iter().all(|(_, word, _)| lost(word)) {
             true => "; /etc/resolv.conf or --dns-server says which server is asked",
             false => "",
@@ -130,27 +138,27 @@ mod tests {
             .iter()
             .map(|s| s.parse().unwrap())
             .collect();
-        let mut tried = Tried::default();
-        servers.iter().for_each(|s| tried.ask(*s));
+        let mut diagnosis = Diagnosis::default();
+        servers.iter().for_each(|s| diagnosis.ask(*s));
         let ten = Duration::from_secs(10);
         assert_eq!(
-            tried.failure("a.example", ten),
+            diagnosis.failure("a.example", ten),
             "a.example could not be looked up: no answer from 10.0.0.1, 10.0.0.2:5353 and ::1 within 10 s"
         );
-        tried.hear(
+        diagnosis.hear(
             servers[0],
-            Word::Said("SERVFAIL"),
+            NonAnswer::Said("SERVFAIL"),
             Duration::from_millis(1250),
         );
-        tried.hear(servers[0], Word::Garbage, ten);
-        tried.hear(servers[1], Word::Garbage, ten);
+        diagnosis.hear(servers[0], NonAnswer::Garbage, ten);
+        diagnosis.hear(servers[1], NonAnswer::Garbage, ten);
         assert_eq!(
-            tried.failure("a.example", ten),
+            diagnosis.failure("a.example", ten),
             "a.example could not be looked up: no answer from ::1 within 10 s; \
              10.0.0.1 answered SERVFAIL after 1.2 s; 10.0.0.2:5353 sent what is no answer within 10 s"
         );
         assert_eq!(
-            tried.absence("a.example", false, 3),
+            diagnosis.absence("a.example", false, 3),
             "a.example does not exist: asked 10.0.0.1, 10.0.0.2:5353 and ::1, the answer was NXDOMAIN; \
              with 2 search domains likewise"
         );
@@ -158,10 +166,10 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_there_brings_the_setting_with_it() {
-        let mut tried = Tried::default();
-        let why = Word::Unreachable("Connection refused".into());
-        tried.hear("127.0.0.1:53".parse().unwrap(), why, Duration::ZERO);
-        let text = tried.failure("a", Duration::from_secs(1));
+        let mut diagnosis = Diagnosis::default();
+        let why = NonAnswer::Unreachable("Connection refused".into());
+        diagnosis.hear("127.0.0.1:53".parse().unwrap(), why, Duration::ZERO);
+        let text = diagnosis.failure("a", Duration::from_secs(1));
         assert!(
             text.contains("refused") && text.contains("--dns-server"),
             "{text}"

@@ -1,4 +1,4 @@
-//! The resolver's thread: sockets, files and the clock for [`Flights`], which decides.
+//! The resolver's thread: sockets, files and the clock for [`Lookups`], which decides.
 //!
 //! It owns all sockets to name servers and blocks in poll(2) alone, until something comes, is
 //! due or is asked for. Where nothing is asked for it sleeps for good.
@@ -16,13 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Shared;
 use super::diagnosis::{list, shown};
-use super::hosts_file::Hosts;
-use super::lookups::{Flights, MAX_IN_FLIGHT};
+use super::hosts_file::HostsFile;
+use super::lookups::{Lookups, MAX_IN_FLIGHT};
 use super::name_servers::StreamId;
-use super::resolv_conf::Conf;
+use super::resolv_conf::ResolvConf;
 use super::source_ports::{Random, SocketId};
-use super::tcp::Stream;
-use super::watched_files::{Files, Interval, Watched};
+use super::tcp::TcpQuery;
+use super::watched_files::{Files, Interval, WatchedFile};
 use crate::http::failure::is_own_trouble;
 
 /// Datagrams read from one socket before the others get their turn.
@@ -43,11 +43,16 @@ pub fn start(
     files: Files,
     servers: Vec<SocketAddr>,
 ) -> io::Result<()> {
-    let (resolv_conf, conf) = Watched::new(files.resolv_conf);
-    let (hosts_file, hosts) = Watched::new(files.hosts);
-    let conf = Conf::parse(&conf, &servers);
-    let edge = Edge {
-        flights: Flights::new(conf, Hosts::parse(&hosts), Random::keyed(), MAX_IN_FLIGHT),
+    let (resolv_conf, conf) = WatchedFile::new(files.resolv_conf);
+    let (hosts_file, hosts) = WatchedFile::new(files.hosts);
+    let conf = ResolvConf::parse(&conf, &servers);
+    let event_loop = EventLoop {
+        lookups: Lookups::new(
+            conf,
+            HostsFile::parse(&hosts),
+            Random::keyed(),
+            MAX_IN_FLIGHT,
+        ),
         shared,
         woken,
         servers,
@@ -59,21 +64,21 @@ pub fn start(
     };
     thread::Builder::new()
         .name("resolver".into())
-        .spawn(move || edge.run())?;
+        .spawn(move || event_loop.run())?;
     Ok(())
 }
 
-struct Edge {
+struct EventLoop {
     shared: Arc<Shared>,
     woken: UnixStream,
-    flights: Flights,
+    lookups: Lookups,
     /// In place of those in resolv.conf.
     servers: Vec<SocketAddr>,
-    resolv_conf: Watched,
-    hosts_file: Watched,
+    resolv_conf: WatchedFile,
+    hosts_file: WatchedFile,
     interval: Interval,
     sockets: HashMap<SocketId, UdpSocket>,
-    streams: HashMap<StreamId, Stream>,
+    streams: HashMap<StreamId, TcpQuery>,
 }
 
 /// Something that poll(2) has found to be ready.
@@ -83,14 +88,14 @@ enum Ready {
     Stream(StreamId),
 }
 
-impl Edge {
+impl EventLoop {
     fn run(mut self) {
         let mut ready = Vec::new();
         loop {
             let Some(more) = self.begin_requested() else {
                 return;
             };
-            self.flights.run_due(Instant::now());
+            self.lookups.run_due(Instant::now());
             self.send();
             self.publish();
             self.wait(more, &mut ready);
@@ -107,49 +112,49 @@ impl Edge {
     /// Begins what is asked for. Whether there is more; `None` at the end.
     fn begin_requested(&mut self) -> Option<bool> {
         let now = Instant::now();
-        let room = self.flights.room(now);
+        let room = self.lookups.room(now);
         let mut state = self.shared.lock();
         if state.ended {
             return None;
         }
         let names: Vec<_> = (0..room)
-            .map_while(|_| state.table.take_request())
+            .map_while(|_| state.cache.take_request())
             .collect();
-        let more = state.table.requested() > 0;
+        let more = state.cache.requested() > 0;
         state.asleep = !more;
         drop(state);
         if !names.is_empty() && self.interval.has_passed(now) {
             self.read_changed_files(now);
         }
         for name in names {
-            self.flights.begin(name, now);
+            self.lookups.begin(name, now);
         }
         Some(more)
     }
 
     fn read_changed_files(&mut self, now: Instant) {
         if let Some(text) = self.resolv_conf.changed() {
-            let conf = Conf::parse(&text, &self.servers);
-            if conf != *self.flights.conf() {
+            let conf = ResolvConf::parse(&text, &self.servers);
+            if conf != *self.lookups.conf() {
                 info!(
                     "resolv.conf has changed: names are asked for at {}",
                     list(conf.servers.iter().map(|s| shown(*s)))
                 );
-                self.flights.set_conf(conf);
+                self.lookups.set_conf(conf);
                 let mut state = self.shared.lock();
-                state.table.doubt_all(now);
+                state.cache.doubt_all(now);
                 self.shared.note_changes(&state);
             }
         }
         if let Some(text) = self.hosts_file.changed() {
-            let hosts = Hosts::parse(&text);
+            let hosts = HostsFile::parse(&text);
             let mut state = self.shared.lock();
-            for name in self.flights.hosts().differing(&hosts) {
-                state.table.forget(name);
+            for name in self.lookups.hosts().differing(&hosts) {
+                state.cache.forget(name);
             }
             self.shared.note_changes(&state);
             drop(state);
-            self.flights.set_hosts(hosts);
+            self.lookups.set_hosts(hosts);
         }
     }
 
@@ -157,7 +162,7 @@ impl Edge {
     fn send(&mut self) {
         let now = Instant::now();
         loop {
-            let outbox = std::mem::take(self.flights.outbox());
+            let outbox = std::mem::take(self.lookups.outbox());
             for stream in &outbox.disconnects {
                 self.streams.remove(stream);
             }
@@ -178,24 +183,24 @@ impl Edge {
             for (socket, e) in failed {
                 self.note_shortage(&e, now);
                 match is_our_own(&e) {
-                    true => self.flights.lose(socket, &e.to_string(), now),
-                    false => self.flights.refuse(socket, &e.to_string(), now),
+                    true => self.lookups.lose(socket, &e.to_string(), now),
+                    false => self.lookups.refuse(socket, &e.to_string(), now),
                 }
             }
             for (id, server, question) in outbox.connects.iter().cloned() {
-                match Stream::connect(server, question) {
+                match TcpQuery::connect(server, question) {
                     Ok(stream) => drop(self.streams.insert(id, stream)),
                     Err(e) => {
                         self.note_shortage(&e, now);
-                        self.flights.receive_stream(id, Err(e.to_string()), now);
+                        self.lookups.receive_stream(id, Err(e.to_string()), now);
                     }
                 }
             }
-            for socket in self.flights.take_unused_sockets() {
+            for socket in self.lookups.take_unused_sockets() {
                 self.sockets.remove(&socket);
             }
-            self.flights.run_due(now);
-            if self.flights.outbox().is_empty() {
+            self.lookups.run_due(now);
+            if self.lookups.outbox().is_empty() {
                 self.reuse(outbox);
                 return;
             }
@@ -212,11 +217,11 @@ impl Edge {
     /// Keeps the memory of an outbox for the next one.
     fn reuse(&mut self, mut outbox: super::name_servers::Outbox) {
         outbox.clear();
-        *self.flights.outbox() = outbox;
+        *self.lookups.outbox() = outbox;
     }
 
     fn publish(&mut self) {
-        let news = self.flights.take_published();
+        let news = self.lookups.take_published();
         if !news.is_empty() {
             self.shared.publish(&news, Instant::now());
         }
@@ -225,12 +230,12 @@ impl Edge {
     /// Waits until something is ready or due, or until there is room for more, if there is more.
     fn wait(&mut self, more: bool, ready: &mut Vec<Ready>) {
         let now = Instant::now();
-        let room_due = match (more, self.flights.room(now)) {
+        let room_due = match (more, self.lookups.room(now)) {
             (false, _) => None,
-            (true, 0) => self.flights.room_due(),
+            (true, 0) => self.lookups.room_due(),
             (true, _) => Some(now),
         };
-        let due = self.flights.next_due().into_iter().chain(room_due).min();
+        let due = self.lookups.next_due().into_iter().chain(room_due).min();
         let left = due.map(|due| due.saturating_duration_since(now));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
@@ -265,12 +270,12 @@ impl Edge {
                 return;
             };
             match socket.recv(&mut bytes) {
-                Ok(n) => self.flights.receive(id, &bytes[..n], Instant::now()),
+                Ok(n) => self.lookups.receive(id, &bytes[..n], Instant::now()),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     return;
                 }
                 // Connected sockets are told when nobody listens there.
-                Err(e) => return self.flights.refuse(id, &e.to_string(), Instant::now()),
+                Err(e) => return self.lookups.refuse(id, &e.to_string(), Instant::now()),
             }
         }
     }
@@ -283,7 +288,7 @@ impl Edge {
             return;
         };
         let result = result.map_err(|e| format!("by TCP: {e}"));
-        self.flights.receive_stream(id, result, Instant::now());
+        self.lookups.receive_stream(id, result, Instant::now());
         self.streams.remove(&id);
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 /// Members of all zones.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct Evictor {
     /// Where each zone stands in `zones`.
     places: HashMap<Box<str>, usize>,
     /// Those without members are used again.
@@ -20,7 +20,7 @@ pub struct Crowd {
     members: usize,
 }
 
-impl Crowd {
+impl Evictor {
     pub fn len(&self) -> usize {
         self.members
     }
@@ -119,35 +119,35 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_largest_zone_leaves_first() {
-        let mut crowd = Crowd::default();
+        let mut evictor = Evictor::default();
         for (zone, member) in [("good", 1), ("bad", 2), ("bad", 3), ("bad", 4)] {
-            crowd.insert(zone, member);
+            evictor.insert(zone, member);
         }
         let mut left = Vec::new();
-        while let Some(member) = crowd.first_to_leave() {
+        while let Some(member) = evictor.first_to_leave() {
             let zone = if member == 1 { "good" } else { "bad" };
-            crowd.remove(zone, member);
+            evictor.remove(zone, member);
             left.push(member);
         }
         assert_eq!(left, [2, 3, 1, 4]);
-        assert_eq!(crowd.len(), 0);
+        assert_eq!(evictor.len(), 0);
     }
 
     #[test]
     fn it_agrees_with_a_plain_list_over_random_steps() {
         for seed in seeds(0..20) {
             let mut dice = Dice::new(seed);
-            let (mut crowd, mut plain) = (Crowd::default(), Vec::<(String, u64)>::new());
+            let (mut evictor, mut plain) = (Evictor::default(), Vec::<(String, u64)>::new());
             for step in 0..2000 {
                 dice.step();
                 if !dice.once_in(3) || plain.is_empty() {
                     let zone = format!("z{}", dice.below(5));
-                    crowd.insert(&zone, step);
+                    evictor.insert(&zone, step);
                     plain.push((zone, step));
                 } else {
                     let (zone, member) = plain.swap_remove(dice.index(plain.len()));
-                    crowd.remove(&zone, member);
-                    crowd.remove(&zone, member);
+                    evictor.remove(&zone, member);
+                    evictor.remove(&zone, member);
                 }
                 let size = |zone: &str| plain.iter().filter(|(z, _)| z == zone).count();
                 let oldest =
@@ -157,8 +157,8 @@ mod tests {
                     .filter(|z| size(z) > 0)
                     .max_by_key(|z| (size(z), Reverse(oldest(z))))
                     .and_then(|z| oldest(&z));
-                assert_eq!(crowd.first_to_leave(), expected);
-                assert_eq!(crowd.len(), plain.len());
+                assert_eq!(evictor.first_to_leave(), expected);
+                assert_eq!(evictor.len(), plain.len());
             }
         }
     }

@@ -37,7 +37,7 @@ fn look_up_next(shared: &Shared) -> bool {
         if state.ended {
             return false;
         }
-        if let Some(name) = state.table.take_request() {
+        if let Some(name) = state.cache.take_request() {
             break name;
         }
         let woken = shared.requested.wait(state);

@@ -9,10 +9,10 @@ const MAX_ADDRESSES: usize = 16;
 
 /// The names of a file, and those of this machine itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Hosts(HashMap<Box<str>, Vec<IpAddr>>);
+pub struct HostsFile(HashMap<Box<str>, Vec<IpAddr>>);
 
-impl Hosts {
-    pub fn parse(text: &str) -> Hosts {
+impl HostsFile {
+    pub fn parse(text: &str) -> HostsFile {
         let mut hosts = HashMap::<Box<str>, Vec<IpAddr>>::new();
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
@@ -28,7 +28,7 @@ impl Hosts {
                 }
             }
         }
-        Hosts(hosts)
+        HostsFile(hosts)
     }
 
     /// The addresses of a name, if it need not be asked for. `localhost` and all below it are
@@ -47,7 +47,7 @@ impl Hosts {
     }
 
     /// Names that the other says something else of.
-    pub fn differing<'a>(&'a self, other: &'a Hosts) -> impl Iterator<Item = &'a str> {
+    pub fn differing<'a>(&'a self, other: &'a HostsFile) -> impl Iterator<Item = &'a str> {
         let changed = self
             .0
             .iter()
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_file_as_it_is_written_by_hand_is_read() {
-        let hosts = Hosts::parse(
+        let hosts = HostsFile::parse(
             "# comment\n127.0.0.1 localhost\n::1 localhost\n\n10.0.0.7\tDB.corp. db # the database\n\
              nonsense name\n10.0.0.8 db\n10.0.0.8 db\n",
         );
@@ -80,15 +80,15 @@ mod tests {
         assert_eq!(get("db."), ips(&["10.0.0.7", "10.0.0.8"]));
         assert_eq!(hosts.get("name"), None);
         assert_eq!(
-            Hosts::default().get("a.localhost"),
+            HostsFile::default().get("a.localhost"),
             Some(ips(&["::1", "127.0.0.1"]))
         );
     }
 
     #[test]
     fn what_has_changed_between_two_files_is_known() {
-        let before = Hosts::parse("10.0.0.1 a b\n10.0.0.2 c\n");
-        let after = Hosts::parse("10.0.0.1 a\n10.0.0.3 c d\n");
+        let before = HostsFile::parse("10.0.0.1 a b\n10.0.0.2 c\n");
+        let after = HostsFile::parse("10.0.0.1 a\n10.0.0.3 c d\n");
         let mut names: Vec<&str> = before.differing(&after).collect();
         names.sort_unstable();
         assert_eq!(names, ["b", "c", "d"]);

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::diagnosis::Tried;
+use super::diagnosis::Diagnosis;
 use super::evictor::zone;
-use super::name_servers::Net;
+use super::name_servers::NameServers;
 use super::packet::{Query, Reply};
-use super::question::{Part, Plan, Question, Word};
-use super::resolv_conf::Conf;
+use super::question::{NonAnswer, Plan, Question, QuestionResult};
+use super::resolv_conf::ResolvConf;
 use super::source_ports::Ask;
 
 /// How long one family's addresses wait for the other's (RFC 8305, 3).
@@ -39,9 +39,9 @@ pub struct Publication {
 }
 
 #[derive(Debug)]
-pub struct LookUp {
+pub struct Lookup {
     id: u64,
-    conf: Arc<Conf>,
+    conf: Arc<ResolvConf>,
     plan: Plan,
     candidates: Vec<String>,
     candidate: usize,
@@ -52,7 +52,7 @@ pub struct LookUp {
     /// When one family's addresses are enough.
     usable_at: Option<Instant>,
     published: bool,
-    tried: Tried,
+    diagnosis: Diagnosis,
     /// Of the candidates before this one.
     absent: Absence,
     /// When the look-up is looked at next, as far as the heap of alarms knows.
@@ -68,15 +68,15 @@ struct Absence {
     failed: bool,
 }
 
-impl LookUp {
+impl Lookup {
     /// The error says what is wrong with the name.
     pub fn new(
         id: u64,
         name: Arc<str>,
-        conf: Arc<Conf>,
+        conf: Arc<ResolvConf>,
         servers: Arc<[SocketAddr]>,
         now: Instant,
-    ) -> Result<LookUp, String> {
+    ) -> Result<Lookup, String> {
         let mut candidates = conf.candidates(&name);
         // A completion may be too long where the name is not.
         if candidates.len() > 1 {
@@ -86,7 +86,7 @@ impl LookUp {
         let Some(Some(questions)) = first else {
             return Err(format!("{name} is no name that could be looked up"));
         };
-        Ok(LookUp {
+        Ok(Lookup {
             id,
             plan: Plan {
                 name,
@@ -103,7 +103,7 @@ impl LookUp {
             began: now,
             usable_at: None,
             published: false,
-            tried: Tried::default(),
+            diagnosis: Diagnosis::default(),
             absent: Absence::default(),
             alarm: None,
         })
@@ -139,15 +139,15 @@ impl LookUp {
         from: (SocketAddr, bool),
         reply: Reply,
         now: Instant,
-        net: &mut Net,
+        name_servers: &mut NameServers,
     ) -> Option<Publication> {
         let ask = self.ask(place);
         let question = &mut self.questions[usize::from(place)];
         if question.is_open() {
-            let word = question.hear(ask, from, reply, (&self.plan, now), net);
+            let word = question.hear(ask, from, reply, (&self.plan, now), name_servers);
             self.note(from.0, word, now);
         }
-        self.advance(now, net)
+        self.advance(now, name_servers)
     }
 
     /// Takes in that a server could not be reached, and goes on.
@@ -155,36 +155,38 @@ impl LookUp {
         &mut self,
         place: u8,
         (server, by_stream): (SocketAddr, bool),
-        word: Word,
+        word: NonAnswer,
         now: Instant,
-        net: &mut Net,
+        name_servers: &mut NameServers,
     ) -> Option<Publication> {
         let question = &mut self.questions[usize::from(place)];
-        let word = question.miss(word, by_stream, (&self.plan, now), net);
+        let word = question.miss(word, by_stream, (&self.plan, now), name_servers);
         self.note(server, word, now);
-        self.advance(now, net)
+        self.advance(now, name_servers)
     }
 
     /// Notes what would explain it if no answer came.
-    pub fn hint(&mut self, server: SocketAddr, word: Word, now: Instant) {
+    pub fn hint(&mut self, server: SocketAddr, word: NonAnswer, now: Instant) {
         self.note(server, Some(word), now);
     }
 
     /// Does what is due. Answers what there is to tell.
-    pub fn advance(&mut self, now: Instant, net: &mut Net) -> Option<Publication> {
+    pub fn advance(&mut self, now: Instant, name_servers: &mut NameServers) -> Option<Publication> {
         loop {
             if now >= self.ends {
-                self.questions.iter_mut().for_each(|q| q.give_up(net));
+                self.questions
+                    .iter_mut()
+                    .for_each(|q| q.give_up(name_servers));
             }
             for place in [0, 1] {
                 let ask = self.ask(place);
                 let question = &mut self.questions[usize::from(place)];
-                if let Some(server) = question.send_due(ask, &self.plan, now, net) {
-                    self.tried.ask(server);
+                if let Some(server) = question.send_due(ask, &self.plan, now, name_servers) {
+                    self.diagnosis.ask(server);
                 }
             }
             if self.questions.iter().any(Question::is_open) {
-                return self.settle_for_less(now, net);
+                return self.settle_for_less(now, name_servers);
             }
             match self.conclude() {
                 Some(outcome) => return Some(self.publish(outcome, true)),
@@ -194,8 +196,10 @@ impl LookUp {
     }
 
     /// Ends it before its time.
-    pub fn end(&mut self, why: String, net: &mut Net) -> Publication {
-        self.questions.iter_mut().for_each(|q| q.give_up(net));
+    pub fn end(&mut self, why: String, name_servers: &mut NameServers) -> Publication {
+        self.questions
+            .iter_mut()
+            .for_each(|q| q.give_up(name_servers));
         let outcome = self.found().unwrap_or(Outcome::Failed { text: why });
         self.publish(outcome, true)
     }
@@ -205,25 +209,29 @@ impl LookUp {
     }
 
     fn ask(&self, place: u8) -> Ask {
-        let look_up = self.id;
-        Ask { look_up, place }
+        let lookup = self.id;
+        Ask { lookup, place }
     }
 
-    fn note(&mut self, server: SocketAddr, word: Option<Word>, now: Instant) {
+    fn note(&mut self, server: SocketAddr, word: Option<NonAnswer>, now: Instant) {
         if let Some(word) = word {
             let after = now.saturating_duration_since(self.began);
-            self.tried.hear(server, word, after);
+            self.diagnosis.hear(server, word, after);
         }
     }
 
     /// One question is still open: is the other's answer enough?
-    fn settle_for_less(&mut self, now: Instant, net: &mut Net) -> Option<Publication> {
+    fn settle_for_less(
+        &mut self,
+        now: Instant,
+        name_servers: &mut NameServers,
+    ) -> Option<Publication> {
         let [v6, v4] = &self.questions;
         let any = [v6, v4]
             .iter()
-            .any(|q| matches!(q.part, Some(Part::Found(_))));
+            .any(|q| matches!(q.part, Some(QuestionResult::Found(_))));
         // Servers that deny a name because it has no IPv6 address exist; the reverse does not.
-        let denied = matches!(v4.part, Some(Part::NoName(_)));
+        let denied = matches!(v4.part, Some(QuestionResult::NoName(_)));
         if self.published || !(any || denied) {
             return None;
         }
@@ -231,8 +239,8 @@ impl LookUp {
             return None;
         }
         if denied {
-            self.questions[0].finish(Part::NoName(None), net);
-            return self.advance(now, net);
+            self.questions[0].finish(QuestionResult::NoName(None), name_servers);
+            return self.advance(now, name_servers);
         }
         self.published = true;
         let outcome = self.found()?;
@@ -241,7 +249,7 @@ impl LookUp {
 
     fn found(&self) -> Option<Outcome> {
         let [v6, v4] = self.questions.each_ref().map(|q| match &q.part {
-            Some(Part::Found(found)) => Some(found.clone()),
+            Some(QuestionResult::Found(found)) => Some(found.clone()),
             _ => None,
         });
         let ttl = [&v6, &v4].into_iter().flatten().map(|f| f.ttl).min()?;
@@ -259,23 +267,25 @@ impl LookUp {
         }
         let [v6, v4] = self.questions.each_ref().map(|q| q.part.clone());
         let failed = match (&v6, &v4) {
-            (Some(Part::Failed), Some(Part::NoName(_))) => false,
-            (v6, v4) => [v6, v4].iter().any(|part| **part == Some(Part::Failed)),
+            (Some(QuestionResult::Failed), Some(QuestionResult::NoName(_))) => false,
+            (v6, v4) => [v6, v4]
+                .iter()
+                .any(|part| **part == Some(QuestionResult::Failed)),
         };
         let more = self.candidate + 1 < self.candidates.len();
         if failed {
             self.absent.failed = true;
             // As glibc: a server that is silent will be silent for the next one too.
-            return match more && !self.tried.is_anyone_silent() {
+            return match more && !self.diagnosis.is_anyone_silent() {
                 true => None,
                 false => Some(self.failure()),
             };
         }
         for part in [v6, v4].into_iter().flatten() {
             let (known, ttl) = match part {
-                Part::NoAddress(ttl) => (true, ttl),
-                Part::NoName(ttl) => (false, ttl),
-                Part::Found(_) | Part::Failed => continue,
+                QuestionResult::NoAddress(ttl) => (true, ttl),
+                QuestionResult::NoName(ttl) => (false, ttl),
+                QuestionResult::Found(_) | QuestionResult::Failed => continue,
             };
             self.absent.is_known |= known;
             self.absent.ttl = match (self.absent.ttl, ttl) {
@@ -287,7 +297,7 @@ impl LookUp {
             (true, _) => None,
             (false, true) => Some(self.failure()),
             (false, false) => Some(Outcome::Absent {
-                text: self.tried.absence(
+                text: self.diagnosis.absence(
                     &self.plan.name,
                     self.absent.is_known,
                     self.candidates.len(),
@@ -299,7 +309,7 @@ impl LookUp {
 
     fn failure(&self) -> Outcome {
         Outcome::Failed {
-            text: self.tried.failure(&self.plan.name, self.conf.budget()),
+            text: self.diagnosis.failure(&self.plan.name, self.conf.budget()),
         }
     }
 
@@ -320,11 +330,11 @@ impl LookUp {
     }
 }
 
-fn questions(name: &str, conf: &Conf, now: Instant) -> Option<[Question; 2]> {
+fn questions(name: &str, conf: &ResolvConf, now: Instant) -> Option<[Question; 2]> {
     let [v6, v4] = Query::pair(name)?.map(|query| Question::new(query, now));
     let mut v6 = v6;
     if conf.no_aaaa {
-        v6.part = Some(Part::NoAddress(None));
+        v6.part = Some(QuestionResult::NoAddress(None));
     }
     Some([v6, v4])
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::diagnosis::seconds;
-use super::evictor::Crowd;
-use super::hosts_file::Hosts;
-use super::lookup::{LookUp, Outcome, Publication};
-use super::name_servers::{Net, Outbox, StreamId};
+use super::evictor::Evictor;
+use super::hosts_file::HostsFile;
+use super::lookup::{Lookup, Outcome, Publication};
+use super::name_servers::{NameServers, Outbox, StreamId};
 use super::number_map::NumberMap;
 use super::packet::{self, NotOurs};
-use super::question::Word;
-use super::resolv_conf::Conf;
+use super::question::NonAnswer;
+use super::resolv_conf::ResolvConf;
 use super::source_ports::{Ask, Random, SocketId, Token};
 
 /// Look-ups in flight. Beyond it, the oldest of the zone with the most is ended.
@@ -30,14 +30,14 @@ const YOUNG: Duration = Duration::from_millis(20);
 /// How long a name of the hosts file is believed before the file is looked at again.
 const HOSTS_TTL: Duration = Duration::from_secs(5);
 
-pub struct Flights {
-    conf: Arc<Conf>,
+pub struct Lookups {
+    conf: Arc<ResolvConf>,
     /// Those of `conf`.
     servers: Arc<[SocketAddr]>,
-    hosts: Hosts,
-    net: Net,
-    look_ups: NumberMap<u64, LookUp>,
-    crowd: Crowd,
+    hosts: HostsFile,
+    name_servers: NameServers,
+    lookups: NumberMap<u64, Lookup>,
+    evictor: Evictor,
     most: usize,
     /// Look-ups that have begun within [`YOUNG`], by age, and how many of them still wait.
     young: VecDeque<(Instant, u64)>,
@@ -49,15 +49,15 @@ pub struct Flights {
     published: Vec<Publication>,
 }
 
-impl Flights {
-    pub fn new(conf: Conf, hosts: Hosts, random: Random, most: usize) -> Flights {
-        Flights {
+impl Lookups {
+    pub fn new(conf: ResolvConf, hosts: HostsFile, random: Random, most: usize) -> Lookups {
+        Lookups {
             servers: conf.servers.as_slice().into(),
             conf: Arc::new(conf),
             hosts,
-            net: Net::new(random),
-            look_ups: NumberMap::default(),
-            crowd: Crowd::default(),
+            name_servers: NameServers::new(random),
+            lookups: NumberMap::default(),
+            evictor: Evictor::default(),
             most,
             young: VecDeque::new(),
             young_count: 0,
@@ -72,7 +72,7 @@ impl Flights {
         while let Some((begun, id)) = self.young.front()
             && now.saturating_duration_since(*begun) >= YOUNG
         {
-            self.young_count -= usize::from(self.look_ups.contains_key(id));
+            self.young_count -= usize::from(self.lookups.contains_key(id));
             self.young.pop_front();
         }
         WINDOW.saturating_sub(self.young_count)
@@ -91,7 +91,7 @@ impl Flights {
             let outcome = Outcome::Found { v6, v4, ttl };
             return self.publish(name, outcome);
         }
-        if self.look_ups.len() >= self.most {
+        if self.lookups.len() >= self.most {
             self.end_one(now);
         }
         self.last += 1;
@@ -100,11 +100,11 @@ impl Flights {
         } else {
             0
         };
-        let servers = self.net.order(&self.servers, first, now);
-        match LookUp::new(self.last, name.clone(), self.conf.clone(), servers, now) {
-            Ok(look_up) => {
-                self.crowd.insert(look_up.zone(), self.last);
-                self.look_ups.insert(self.last, look_up);
+        let servers = self.name_servers.order(&self.servers, first, now);
+        match Lookup::new(self.last, name.clone(), self.conf.clone(), servers, now) {
+            Ok(lookup) => {
+                self.evictor.insert(lookup.zone(), self.last);
+                self.lookups.insert(self.last, lookup);
                 self.young.push_back((now, self.last));
                 self.young_count += 1;
                 self.advance(self.last, now);
@@ -118,8 +118,8 @@ impl Flights {
         let Some(id) = packet::id(bytes) else {
             return;
         };
-        let asked = self.net.ports.find(Token { socket, id });
-        let (Some(ask), Some(server)) = (asked, self.net.ports.server(socket)) else {
+        let asked = self.name_servers.ports.find(Token { socket, id });
+        let (Some(ask), Some(server)) = (asked, self.name_servers.ports.server(socket)) else {
             return;
         };
         self.read(ask, (server, false), bytes, now);
@@ -132,43 +132,48 @@ impl Flights {
         result: Result<&[u8], String>,
         now: Instant,
     ) {
-        let Some((ask, server)) = self.net.stream(stream) else {
+        let Some((ask, server)) = self.name_servers.stream(stream) else {
             return;
         };
         match result {
             Ok(bytes) if packet::id(bytes) == Some(stream as u16) => {
                 self.read(ask, (server, true), bytes, now);
             }
-            Ok(_) => self.miss(ask, (server, true), Word::Garbage, now),
-            Err(why) => self.miss(ask, (server, true), Word::Unreachable(why), now),
+            Ok(_) => self.miss(ask, (server, true), NonAnswer::Garbage, now),
+            Err(why) => self.miss(ask, (server, true), NonAnswer::Unreachable(why), now),
         }
     }
 
     /// Takes in that nobody listens where this socket leads.
     pub fn refuse(&mut self, socket: SocketId, why: &str, now: Instant) {
-        let Some(server) = self.net.ports.server(socket) else {
+        let Some(server) = self.name_servers.ports.server(socket) else {
             return;
         };
-        for ask in self.net.ports.open_on(socket) {
-            self.miss(ask, (server, false), Word::Unreachable(why.to_owned()), now);
+        for ask in self.name_servers.ports.open_on(socket) {
+            self.miss(
+                ask,
+                (server, false),
+                NonAnswer::Unreachable(why.to_owned()),
+                now,
+            );
         }
     }
 
     /// Takes in that there was no socket to ask from.
     pub fn lose(&mut self, socket: SocketId, why: &str, now: Instant) {
-        let Some(server) = self.net.ports.server(socket) else {
+        let Some(server) = self.name_servers.ports.server(socket) else {
             return;
         };
-        for ask in self.net.ports.open_on(socket) {
-            if let Some(look_up) = self.look_ups.get_mut(&ask.look_up) {
-                look_up.hint(server, Word::NoSocket(why.to_owned()), now);
+        for ask in self.name_servers.ports.open_on(socket) {
+            if let Some(lookup) = self.lookups.get_mut(&ask.lookup) {
+                lookup.hint(server, NonAnswer::NoSocket(why.to_owned()), now);
             }
         }
     }
 
     /// Does all that is due.
     pub fn run_due(&mut self, now: Instant) {
-        while let Some(stream) = self.net.take_crowded_out() {
+        while let Some(stream) = self.name_servers.take_evicted() {
             let why = "by TCP: too many other names need it too";
             self.receive_stream(stream, Err(why.into()), now);
         }
@@ -176,26 +181,26 @@ impl Flights {
             && due <= now
         {
             self.alarms.pop();
-            if let Some(look_up) = self.look_ups.get_mut(&id)
-                && look_up.alarm == Some(due)
+            if let Some(lookup) = self.lookups.get_mut(&id)
+                && lookup.alarm == Some(due)
             {
-                look_up.alarm = None;
+                lookup.alarm = None;
                 self.advance(id, now);
             }
         }
     }
 
-    /// When to call [`Flights::run_due`] next.
+    /// When to call [`Lookups::run_due`] next.
     pub fn next_due(&self) -> Option<Instant> {
         self.alarms.peek().map(|Reverse((due, _))| *due)
     }
 
     pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.net.outbox
+        &mut self.name_servers.outbox
     }
 
     pub fn take_unused_sockets(&mut self) -> Vec<SocketId> {
-        self.net.ports.take_unused()
+        self.name_servers.ports.take_unused()
     }
 
     pub fn take_published(&mut self) -> Vec<Publication> {
@@ -203,65 +208,71 @@ impl Flights {
     }
 
     /// From now on; what is in flight goes on as it began.
-    pub fn set_conf(&mut self, conf: Conf) {
-        self.net.change_servers(&conf.servers);
+    pub fn set_conf(&mut self, conf: ResolvConf) {
+        self.name_servers.change_servers(&conf.servers);
         self.servers = conf.servers.as_slice().into();
         self.conf = Arc::new(conf);
     }
 
-    pub fn set_hosts(&mut self, hosts: Hosts) {
+    pub fn set_hosts(&mut self, hosts: HostsFile) {
         self.hosts = hosts;
     }
 
-    pub fn conf(&self) -> &Conf {
+    pub fn conf(&self) -> &ResolvConf {
         &self.conf
     }
 
-    pub fn hosts(&self) -> &Hosts {
+    pub fn hosts(&self) -> &HostsFile {
         &self.hosts
     }
 
     #[cfg(test)]
     pub fn in_flight(&self) -> usize {
-        self.look_ups.len()
+        self.lookups.len()
     }
 
     #[cfg(test)]
     pub fn open_numbers(&self) -> usize {
-        self.net.ports.open_count()
+        self.name_servers.ports.open_count()
     }
 
     fn read(&mut self, ask: Ask, from: (SocketAddr, bool), bytes: &[u8], now: Instant) {
-        let Some(look_up) = self.look_ups.get_mut(&ask.look_up) else {
+        let Some(lookup) = self.lookups.get_mut(&ask.lookup) else {
             return;
         };
-        let query = look_up.question(ask.place).query();
+        let query = lookup.question(ask.place).query();
         // What servers send must not end the thread, whatever the reader has overlooked.
         let read = catch_unwind(|| packet::read(query, bytes)).unwrap_or(Err(NotOurs));
         let published = match read {
             Ok(reply) => {
-                self.net.heard_from(from.0);
-                look_up.hear(ask.place, from, reply, now, &mut self.net)
+                self.name_servers.heard_from(from.0);
+                lookup.hear(ask.place, from, reply, now, &mut self.name_servers)
             }
-            Err(_) if from.1 => look_up.miss(ask.place, from, Word::Garbage, now, &mut self.net),
+            Err(_) if from.1 => lookup.miss(
+                ask.place,
+                from,
+                NonAnswer::Garbage,
+                now,
+                &mut self.name_servers,
+            ),
             Err(_) => {
-                look_up.hint(from.0, Word::Garbage, now);
+                lookup.hint(from.0, NonAnswer::Garbage, now);
                 None
             }
         };
-        self.follow(ask.look_up, published);
+        self.follow(ask.lookup, published);
     }
 
-    fn miss(&mut self, ask: Ask, from: (SocketAddr, bool), word: Word, now: Instant) {
-        if let Some(look_up) = self.look_ups.get_mut(&ask.look_up) {
-            let published = look_up.miss(ask.place, from, word, now, &mut self.net);
-            self.follow(ask.look_up, published);
+    fn miss(&mut self, ask: Ask, from: (SocketAddr, bool), word: NonAnswer, now: Instant) {
+        if let Some(lookup) = self.lookups.get_mut(&ask.lookup) {
+            let published = lookup.miss(ask.place, from, word, now, &mut self.name_servers);
+            self.follow(ask.lookup, published);
         }
     }
 
     fn advance(&mut self, id: u64, now: Instant) {
-        if let Some(look_up) = self.look_ups.get_mut(&id) {
-            let published = look_up.advance(now, &mut self.net);
+        if let Some(lookup) = self.lookups.get_mut(&id) {
+            let published = lookup.advance(now, &mut self.name_servers);
             self.follow(id, published);
         }
     }
@@ -273,17 +284,17 @@ impl Flights {
         if last {
             return self.forget(id);
         }
-        let look_up = self.look_ups.get_mut(&id).expect("it is in flight");
-        let due = look_up.due();
-        if look_up.alarm.is_none_or(|alarm| due < alarm) {
-            look_up.alarm = Some(due);
+        let lookup = self.lookups.get_mut(&id).expect("it is in flight");
+        let due = lookup.due();
+        if lookup.alarm.is_none_or(|alarm| due < alarm) {
+            lookup.alarm = Some(due);
             self.alarms.push(Reverse((due, id)));
         }
     }
 
     fn forget(&mut self, id: u64) {
-        if let Some(look_up) = self.look_ups.remove(&id) {
-            self.crowd.remove(look_up.zone(), id);
+        if let Some(lookup) = self.lookups.remove(&id) {
+            self.evictor.remove(lookup.zone(), id);
             let is_young = self.young.front().is_some_and(|(_, first)| *first <= id);
             self.young_count -= usize::from(is_young);
         }
@@ -291,19 +302,19 @@ impl Flights {
 
     /// Makes room: the oldest of the zone that has the most in flight goes.
     fn end_one(&mut self, now: Instant) {
-        let Some(id) = self.crowd.first_to_leave() else {
+        let Some(id) = self.evictor.first_to_leave() else {
             return;
         };
-        let look_up = self.look_ups.get_mut(&id).expect("it is in the crowd");
+        let lookup = self.lookups.get_mut(&id).expect("it is in the crowd");
         let text = format!(
             "{} could not be looked up: no answer within {}, and {} names are being asked for; \
              the oldest of those below {} had to go",
-            look_up.name(),
-            seconds(look_up.asked_for(now)),
+            lookup.name(),
+            seconds(lookup.asked_for(now)),
             self.most,
-            look_up.zone(),
+            lookup.zone(),
         );
-        let published = look_up.end(text, &mut self.net);
+        let published = lookup.end(text, &mut self.name_servers);
         self.published.push(published);
         self.forget(id);
     }

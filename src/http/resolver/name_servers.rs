@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::evictor::Crowd;
+use super::evictor::Evictor;
 use super::number_map::NumberMap;
 use super::packet::Query;
-use super::source_ports::{Ask, Ports, Random, SocketId, Token};
+use super::source_ports::{Ask, Random, SocketId, SourcePorts, Token};
 
 /// A server that has said nothing for so long is asked after the others...
 const SUSPICIOUS: Duration = Duration::from_secs(2);
@@ -55,28 +55,28 @@ impl Outbox {
 }
 
 /// The way to the servers.
-pub struct Net {
-    pub ports: Ports,
+pub struct NameServers {
+    pub ports: SourcePorts,
     pub outbox: Outbox,
     streams: NumberMap<StreamId, (Ask, SocketAddr, Box<str>)>,
     last_stream: StreamId,
-    crowd: Crowd,
+    evictor: Evictor,
     /// Connections that have to go, and whose questions have not been told so yet.
-    crowded_out: Vec<StreamId>,
+    evicted: Vec<StreamId>,
     silent_since: HashMap<SocketAddr, Instant>,
     /// Servers from before EDNS.
     old: HashSet<SocketAddr>,
 }
 
-impl Net {
-    pub fn new(random: Random) -> Net {
-        Net {
-            ports: Ports::new(random),
+impl NameServers {
+    pub fn new(random: Random) -> NameServers {
+        NameServers {
+            ports: SourcePorts::new(random),
             outbox: Outbox::default(),
             streams: NumberMap::default(),
             last_stream: 0,
-            crowd: Crowd::default(),
-            crowded_out: Vec::new(),
+            evictor: Evictor::default(),
+            evicted: Vec::new(),
             silent_since: HashMap::new(),
             old: HashSet::new(),
         }
@@ -109,16 +109,16 @@ impl Net {
 
     /// Asks the same by TCP. `zone`: whose name it is.
     pub fn connect(&mut self, ask: Ask, query: &Query, server: SocketAddr, zone: &str) -> StreamId {
-        if self.crowd.len() >= MAX_STREAMS
-            && let Some(oldest) = self.crowd.first_to_leave()
+        if self.evictor.len() >= MAX_STREAMS
+            && let Some(oldest) = self.evictor.first_to_leave()
         {
-            self.crowd.remove(&self.streams[&oldest].2, oldest);
-            self.crowded_out.push(oldest);
+            self.evictor.remove(&self.streams[&oldest].2, oldest);
+            self.evicted.push(oldest);
         }
         self.last_stream += 1;
         let stream = self.last_stream;
         self.streams.insert(stream, (ask, server, zone.into()));
-        self.crowd.insert(zone, stream);
+        self.evictor.insert(zone, stream);
         let mut bytes = vec![0, 0];
         // A connection of its own has no other question that an answer could be mistaken for.
         query.write(stream as u16, !self.old.contains(&server), &mut bytes);
@@ -134,8 +134,8 @@ impl Net {
     }
 
     /// A connection that has to go, as others need its place.
-    pub fn take_crowded_out(&mut self) -> Option<StreamId> {
-        self.crowded_out.pop()
+    pub fn take_evicted(&mut self) -> Option<StreamId> {
+        self.evicted.pop()
     }
 
     #[cfg(test)]
@@ -145,7 +145,7 @@ impl Net {
 
     pub fn disconnect(&mut self, stream: StreamId) {
         if let Some((_, _, zone)) = self.streams.remove(&stream) {
-            self.crowd.remove(&zone, stream);
+            self.evictor.remove(&zone, stream);
             self.outbox.disconnects.push(stream);
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::evictor::zone;
-use super::name_servers::{Net, StreamId};
+use super::name_servers::{NameServers, StreamId};
 use super::packet::{Found, Query, Reply};
 use super::source_ports::{Ask, Token};
 
@@ -17,7 +17,7 @@ const PLAIN_FROM: u32 = 4;
 
 /// What a server has said, if it was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum NonAnswer {
     Nothing,
     Said(&'static str),
     Unreachable(String),
@@ -29,7 +29,7 @@ pub enum Word {
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum QuestionResult {
     Found(Found),
     NoAddress(Option<Duration>),
     NoName(Option<Duration>),
@@ -51,7 +51,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Question {
     query: Query,
-    pub part: Option<Part>,
+    pub part: Option<QuestionResult>,
     next_send: Option<Instant>,
     sends: u32,
     refusals: u32,
@@ -98,7 +98,7 @@ impl Question {
         ask: Ask,
         plan: &Plan,
         now: Instant,
-        net: &mut Net,
+        name_servers: &mut NameServers,
     ) -> Option<SocketAddr> {
         if self.next_send().is_none_or(|due| due > now) {
             return None;
@@ -110,7 +110,7 @@ impl Question {
         self.next_send = Some(now + plan.first_resend * pauses);
         self.sends += 1;
         if plan.use_vc {
-            self.ask_by_stream(ask, server, plan, net);
+            self.ask_by_stream(ask, server, plan, name_servers);
             return Some(server);
         }
         let edns = self.edns && self.sends < PLAIN_FROM;
@@ -119,7 +119,7 @@ impl Question {
             .iter()
             .find(|(s, _)| *s == server)
             .map(|(_, t)| *t);
-        let sent = net.send(ask, &self.query, (server, known), edns, now);
+        let sent = name_servers.send(ask, &self.query, (server, known), edns, now);
         if let (Some(token), None) = (sent, known) {
             self.tokens.push((server, token));
         }
@@ -133,30 +133,39 @@ impl Question {
         (server, by_stream): (SocketAddr, bool),
         reply: Reply,
         (plan, now): (&Plan, Instant),
-        net: &mut Net,
-    ) -> Option<Word> {
+        name_servers: &mut NameServers,
+    ) -> Option<NonAnswer> {
         if by_stream {
-            self.drop_stream(net);
+            self.drop_stream(name_servers);
         }
         match reply {
-            Reply::Found(found) => self.finish(Part::Found(found), net),
-            Reply::NoAddress { ttl } => self.finish(Part::NoAddress(ttl), net),
-            Reply::NoName { ttl } => self.finish(Part::NoName(ttl), net),
+            Reply::Found(found) => self.finish(QuestionResult::Found(found), name_servers),
+            Reply::NoAddress { ttl } => self.finish(QuestionResult::NoAddress(ttl), name_servers),
+            Reply::NoName { ttl } => self.finish(QuestionResult::NoName(ttl), name_servers),
             Reply::Truncated(rest) => {
                 self.rest = rest.or(self.rest.take());
                 if by_stream {
-                    return self.refuse(Word::Said("too much for TCP"), plan, now, net);
+                    return self.refuse(
+                        NonAnswer::Said("too much for TCP"),
+                        plan,
+                        now,
+                        name_servers,
+                    );
                 }
-                self.ask_by_stream(ask, server, plan, net);
+                self.ask_by_stream(ask, server, plan, name_servers);
             }
             Reply::NotUnderstood if self.edns => {
                 self.edns = false;
-                net.mark_old(server);
+                name_servers.mark_old(server);
                 self.turn = plan.servers.iter().position(|s| *s == server).unwrap_or(0);
                 self.next_send = Some(now);
             }
-            Reply::NotUnderstood => return self.refuse(Word::Said("FORMERR"), plan, now, net),
-            Reply::Refused(word) => return self.refuse(Word::Said(word), plan, now, net),
+            Reply::NotUnderstood => {
+                return self.refuse(NonAnswer::Said("FORMERR"), plan, now, name_servers);
+            }
+            Reply::Refused(word) => {
+                return self.refuse(NonAnswer::Said(word), plan, now, name_servers);
+            }
         }
         None
     }
@@ -164,43 +173,52 @@ impl Question {
     /// A server that could not be reached, by datagram or by TCP.
     pub fn miss(
         &mut self,
-        word: Word,
+        word: NonAnswer,
         by_stream: bool,
         (plan, now): (&Plan, Instant),
-        net: &mut Net,
-    ) -> Option<Word> {
+        name_servers: &mut NameServers,
+    ) -> Option<NonAnswer> {
         if by_stream {
-            self.drop_stream(net);
+            self.drop_stream(name_servers);
         }
         if !self.is_open() {
             return None;
         }
-        self.refuse(word, plan, now, net)
+        self.refuse(word, plan, now, name_servers)
     }
 
     /// The time is over.
-    pub fn give_up(&mut self, net: &mut Net) {
+    pub fn give_up(&mut self, name_servers: &mut NameServers) {
         if self.is_open() {
-            let part = self.rest.take().map_or(Part::Failed, Part::Found);
-            self.finish(part, net);
+            let part = self
+                .rest
+                .take()
+                .map_or(QuestionResult::Failed, QuestionResult::Found);
+            self.finish(part, name_servers);
         }
     }
 
     /// Ends the question; what still comes for it is nobody's.
-    pub fn finish(&mut self, part: Part, net: &mut Net) {
+    pub fn finish(&mut self, part: QuestionResult, name_servers: &mut NameServers) {
         self.part = Some(part);
-        self.drop_stream(net);
+        self.drop_stream(name_servers);
         for (_, token) in std::mem::take(&mut self.tokens) {
-            net.ports.close(token);
+            name_servers.ports.close(token);
         }
     }
 
     /// Goes on to the next server; after a whole round of refusals, a little later.
-    fn refuse(&mut self, word: Word, plan: &Plan, now: Instant, net: &mut Net) -> Option<Word> {
+    fn refuse(
+        &mut self,
+        word: NonAnswer,
+        plan: &Plan,
+        now: Instant,
+        name_servers: &mut NameServers,
+    ) -> Option<NonAnswer> {
         self.refusals += 1;
         let round = plan.servers.len() as u32;
         if self.rest.is_some() || self.refusals >= plan.attempts * round {
-            self.give_up(net);
+            self.give_up(name_servers);
         } else if self.refusals.is_multiple_of(round) {
             self.next_send = Some(now + plan.first_resend / 4);
         } else {
@@ -209,15 +227,21 @@ impl Question {
         Some(word)
     }
 
-    fn ask_by_stream(&mut self, ask: Ask, server: SocketAddr, plan: &Plan, net: &mut Net) {
+    fn ask_by_stream(
+        &mut self,
+        ask: Ask,
+        server: SocketAddr,
+        plan: &Plan,
+        name_servers: &mut NameServers,
+    ) {
         if self.stream.is_none() {
-            self.stream = Some(net.connect(ask, &self.query, server, zone(&plan.name)));
+            self.stream = Some(name_servers.connect(ask, &self.query, server, zone(&plan.name)));
         }
     }
 
-    fn drop_stream(&mut self, net: &mut Net) {
+    fn drop_stream(&mut self, name_servers: &mut NameServers) {
         if let Some(stream) = self.stream.take() {
-            net.disconnect(stream);
+            name_servers.disconnect(stream);
         }
     }
 }

@@ -6,30 +6,30 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::evictor::{Crowd, zone};
+use super::evictor::{Evictor, zone};
 use super::number_map::NumberMap;
 
 #[derive(Debug)]
-pub struct Line {
+pub struct RequestQueue {
     most: usize,
     /// The numbers of the names of each zone that stands in line; none of them is empty.
     zones: HashMap<Box<str>, VecDeque<u64>>,
     /// Zones in the order of their turns.
     turns: VecDeque<Box<str>>,
     names: NumberMap<u64, Arc<str>>,
-    crowd: Crowd,
+    evictor: Evictor,
     last: u64,
 }
 
-impl Line {
+impl RequestQueue {
     /// `most`: names in line.
-    pub fn new(most: usize) -> Line {
-        Line {
+    pub fn new(most: usize) -> RequestQueue {
+        RequestQueue {
             most: most.max(1),
             zones: HashMap::new(),
             turns: VecDeque::new(),
             names: NumberMap::default(),
-            crowd: Crowd::default(),
+            evictor: Evictor::default(),
             last: 0,
         }
     }
@@ -57,7 +57,7 @@ impl Line {
                 self.turns.push_back(zone.into());
             }
         }
-        self.crowd.insert(zone, self.last);
+        self.evictor.insert(zone, self.last);
         self.names.insert(self.last, name);
         displaced
     }
@@ -74,7 +74,7 @@ impl Line {
     }
 
     fn displace(&mut self) -> Option<Arc<str>> {
-        let name = self.take_out(self.crowd.first_to_leave()?);
+        let name = self.take_out(self.evictor.first_to_leave()?);
         let zone = zone(&name);
         if !self.zones.contains_key(zone) {
             self.turns.retain(|other| &**other != zone);
@@ -86,7 +86,7 @@ impl Line {
     fn take_out(&mut self, number: u64) -> Arc<str> {
         let name = self.names.remove(&number).expect("it stands in line");
         let zone = zone(&name);
-        self.crowd.remove(zone, number);
+        self.evictor.remove(zone, number);
         let numbers = self.zones.get_mut(zone).expect("it has this name");
         debug_assert_eq!(numbers.front(), Some(&number));
         numbers.pop_front();
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::dice::{Dice, seeds};
 
-    fn pop_all(line: &mut Line) -> Vec<String> {
+    fn pop_all(line: &mut RequestQueue) -> Vec<String> {
         std::iter::from_fn(|| line.pop())
             .map(|name| name.to_string())
             .collect()
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn zones_take_turns() {
-        let mut line = Line::new(100);
+        let mut line = RequestQueue::new(100);
         for name in [
             "a.x.test", "b.x.test", "c.x.test", "a.y.test", "a.z.test", "b.z.test",
         ] {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn where_it_is_full_the_first_of_the_longest_zone_goes() {
-        let mut line = Line::new(4);
+        let mut line = RequestQueue::new(4);
         for name in ["a.good.test", "a.bad.test", "b.bad.test", "c.bad.test"] {
             line.push(name.into());
         }
@@ -145,7 +145,7 @@ mod tests {
     fn nothing_is_lost_or_left_over_random_steps() {
         for seed in seeds(0..20) {
             let mut dice = Dice::new(seed);
-            let (mut line, mut inside) = (Line::new(30), 0);
+            let (mut line, mut inside) = (RequestQueue::new(30), 0);
             for step in 0..3000 {
                 dice.step();
                 match dice.below(5) {
@@ -156,7 +156,7 @@ mod tests {
                     _ => inside -= usize::from(line.pop().is_some()),
                 }
                 assert_eq!(line.len(), inside);
-                assert!(inside <= 30 && line.crowd.len() == inside);
+                assert!(inside <= 30 && line.evictor.len() == inside);
                 assert_eq!(line.turns.len(), line.zones.len());
             }
             assert_eq!(pop_all(&mut line).len(), inside);

@@ -15,7 +15,7 @@ const MAX_SEARCH: usize = 32;
 const PORT: u16 = 53;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conf {
+pub struct ResolvConf {
     pub servers: Vec<SocketAddr>,
     /// What is added to names, without dots at either end.
     pub search: Vec<String>,
@@ -30,10 +30,10 @@ pub struct Conf {
     pub no_aaaa: bool,
 }
 
-impl Default for Conf {
+impl Default for ResolvConf {
     /// What glibc does without a file.
-    fn default() -> Conf {
-        Conf {
+    fn default() -> ResolvConf {
+        ResolvConf {
             servers: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT)],
             search: Vec::new(),
             ndots: 1,
@@ -46,12 +46,12 @@ impl Default for Conf {
     }
 }
 
-impl Conf {
+impl ResolvConf {
     /// Reads the text of a file. `instead`: servers that take the place of the file's.
-    pub fn parse(text: &str, instead: &[SocketAddr]) -> Conf {
-        let mut conf = Conf {
+    pub fn parse(text: &str, instead: &[SocketAddr]) -> ResolvConf {
+        let mut conf = ResolvConf {
             servers: Vec::new(),
-            ..Conf::default()
+            ..ResolvConf::default()
         };
         for line in text.lines() {
             // Comments stand on lines of their own.
@@ -71,7 +71,7 @@ impl Conf {
             conf.servers = instead.to_vec();
         }
         if conf.servers.is_empty() {
-            conf.servers = Conf::default().servers;
+            conf.servers = ResolvConf::default().servers;
         }
         conf
     }
@@ -168,15 +168,15 @@ mod tests {
     use super::*;
     use crate::dice::Dice;
 
-    fn parse(text: &str) -> Conf {
-        Conf::parse(text, &[])
+    fn parse(text: &str) -> ResolvConf {
+        ResolvConf::parse(text, &[])
     }
 
     #[test]
     fn an_empty_file_means_the_local_server() {
-        assert_eq!(parse(""), Conf::default());
-        assert_eq!(parse("# nameserver 10.0.0.1\n"), Conf::default());
-        assert_eq!(parse("nameserver nonsense\n"), Conf::default());
+        assert_eq!(parse(""), ResolvConf::default());
+        assert_eq!(parse("# nameserver 10.0.0.1\n"), ResolvConf::default());
+        assert_eq!(parse("nameserver nonsense\n"), ResolvConf::default());
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn servers_given_otherwise_replace_those_of_the_file_alone() {
         let own = ["127.0.0.1:5353".parse().unwrap()];
-        let conf = Conf::parse("nameserver 10.0.0.1\nsearch a.example\n", &own);
+        let conf = ResolvConf::parse("nameserver 10.0.0.1\nsearch a.example\n", &own);
         assert_eq!(conf.servers, own);
         assert_eq!(conf.search, ["a.example"]);
     }

@@ -58,7 +58,7 @@ pub type SocketId = u64;
 /// Where a question stands: who asked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ask {
-    pub look_up: u64,
+    pub lookup: u64,
     /// Which of its two questions.
     pub place: u8,
 }
@@ -86,7 +86,7 @@ struct Drawn {
 }
 
 /// All sockets and the questions that are open on them.
-pub struct Ports {
+pub struct SourcePorts {
     random: Random,
     current: HashMap<SocketAddr, Drawn>,
     sockets: NumberMap<SocketId, Socket>,
@@ -95,9 +95,9 @@ pub struct Ports {
     unused: Vec<SocketId>,
 }
 
-impl Ports {
-    pub fn new(random: Random) -> Ports {
-        Ports {
+impl SourcePorts {
+    pub fn new(random: Random) -> SourcePorts {
+        SourcePorts {
             random,
             current: HashMap::new(),
             sockets: NumberMap::default(),
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn numbers_and_ports_vary_and_a_port_leaves_when_its_questions_have() {
         let now = Instant::now();
-        let mut ports = Ports::new(Random::seeded(1));
+        let mut ports = SourcePorts::new(Random::seeded(1));
         let tokens: Vec<Token> = (0..2000)
-            .map(|look_up| {
+            .map(|lookup| {
                 ports
-                    .open(server(1), Ask { look_up, place: 0 }, now)
+                    .open(server(1), Ask { lookup, place: 0 }, now)
                     .unwrap()
             })
             .collect();
@@ -257,7 +257,7 @@ mod tests {
             ports.open(
                 server(1),
                 Ask {
-                    look_up: n,
+                    lookup: n,
                     place: 1,
                 },
                 later,
@@ -273,7 +273,7 @@ mod tests {
             assert_eq!(
                 ports.find(token),
                 Some(Ask {
-                    look_up: n as u64,
+                    lookup: n as u64,
                     place: 0
                 })
             );

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Socket, Type};
 
-pub struct Stream {
+pub struct TcpQuery {
     tcp: TcpStream,
     question: Vec<u8>,
     written: usize,
@@ -14,16 +14,16 @@ pub struct Stream {
     answer: Vec<u8>,
 }
 
-impl Stream {
+impl TcpQuery {
     /// Begins to connect. `question`: with its length before it.
-    pub fn connect(server: SocketAddr, question: Vec<u8>) -> io::Result<Stream> {
+    pub fn connect(server: SocketAddr, question: Vec<u8>) -> io::Result<TcpQuery> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&server.into()) {
             Err(e) if !is_under_way(&e) => return Err(e),
             _ => {}
         }
-        Ok(Stream {
+        Ok(TcpQuery {
             tcp: socket.into(),
             question,
             written: 0,
@@ -78,7 +78,7 @@ impl Stream {
     }
 }
 
-impl AsFd for Stream {
+impl AsFd for TcpQuery {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.tcp.as_fd()
     }

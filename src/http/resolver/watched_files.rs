@@ -34,17 +34,17 @@ impl Default for Files {
 type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// A file that is read again when it has changed.
-pub struct Watched {
+pub struct WatchedFile {
     path: PathBuf,
     stamp: Stamp,
 }
 
-impl Watched {
+impl WatchedFile {
     /// With its text as it is now.
-    pub fn new(path: PathBuf) -> (Watched, String) {
+    pub fn new(path: PathBuf) -> (WatchedFile, String) {
         let stamp = stamp(&path);
         let text = read(&path);
-        (Watched { path, stamp }, text)
+        (WatchedFile { path, stamp }, text)
     }
 
     /// Its text, if it has changed since the last time.

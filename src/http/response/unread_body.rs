@@ -3,14 +3,14 @@
 //! Nobody waits for the body of a 2xx. Its connection goes back to the pool with the knowledge of
 //! what is still to come, and is used again only if that, and nothing more, has come by then.
 
-use crate::http::response::head::BodyLength;
+use super::head::BodyLength;
 
 /// More than this is not read for the sake of a connection.
 const MOST: u64 = 64 * 1024;
 
 /// What is still to come on a connection before it is quiet.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Unread {
+pub enum UnreadBody {
     Nothing,
     Bytes(u64),
     Chunks(Chunks),
@@ -39,14 +39,14 @@ enum At {
     Trailer(bool),
 }
 
-impl Unread {
+impl UnreadBody {
     /// What follows a head; `None` if the connection is of no use any more.
-    pub fn behind(length: BodyLength) -> Option<Unread> {
+    pub fn behind(length: BodyLength) -> Option<UnreadBody> {
         match length {
-            BodyLength::None => Some(Unread::Nothing),
-            BodyLength::Exactly(0) => Some(Unread::Nothing),
-            BodyLength::Exactly(n) => (n <= MOST).then_some(Unread::Bytes(n)),
-            BodyLength::Chunked => Some(Unread::Chunks(Chunks {
+            BodyLength::None => Some(UnreadBody::Nothing),
+            BodyLength::Exactly(0) => Some(UnreadBody::Nothing),
+            BodyLength::Exactly(n) => (n <= MOST).then_some(UnreadBody::Bytes(n)),
+            BodyLength::Chunked => Some(UnreadBody::Chunks(Chunks {
                 at: At::Size(0, false),
                 passed: 0,
             })),
@@ -55,25 +55,25 @@ impl Unread {
     }
 
     pub fn is_done(&self) -> bool {
-        *self == Unread::Nothing
+        *self == UnreadBody::Nothing
     }
 
     /// Takes in what has come. `None` if it is more than was to come, too much, or no body.
     #[must_use]
-    pub fn pass(self, bytes: &[u8]) -> Option<Unread> {
+    pub fn pass(self, bytes: &[u8]) -> Option<UnreadBody> {
         match self {
-            Unread::Nothing => bytes.is_empty().then_some(Unread::Nothing),
-            Unread::Bytes(left) => match left.checked_sub(bytes.len() as u64)? {
-                0 => Some(Unread::Nothing),
-                left => Some(Unread::Bytes(left)),
+            UnreadBody::Nothing => bytes.is_empty().then_some(UnreadBody::Nothing),
+            UnreadBody::Bytes(left) => match left.checked_sub(bytes.len() as u64)? {
+                0 => Some(UnreadBody::Nothing),
+                left => Some(UnreadBody::Bytes(left)),
             },
-            Unread::Chunks(chunks) => chunks.pass(bytes),
+            UnreadBody::Chunks(chunks) => chunks.pass(bytes),
         }
     }
 }
 
 impl Chunks {
-    fn pass(mut self, mut bytes: &[u8]) -> Option<Unread> {
+    fn pass(mut self, mut bytes: &[u8]) -> Option<UnreadBody> {
         self.passed += bytes.len() as u64;
         if self.passed > MOST {
             return None;
@@ -110,14 +110,14 @@ impl Chunks {
                 (At::DataEnd, b'\n') => At::Size(0, false),
                 (At::DataEnd, _) => return None,
                 (At::Trailer(false), b'\n') => {
-                    return bytes.is_empty().then_some(Unread::Nothing);
+                    return bytes.is_empty().then_some(UnreadBody::Nothing);
                 }
                 (At::Trailer(true), b'\n') => At::Trailer(false),
                 (At::Trailer(begun), b'\r') => At::Trailer(begun),
                 (At::Trailer(_), _) => At::Trailer(true),
             };
         }
-        Some(Unread::Chunks(self))
+        Some(UnreadBody::Chunks(self))
     }
 }
 
@@ -126,19 +126,19 @@ mod tests {
     use super::*;
 
     /// What is left after these bytes, however they are cut.
-    fn after(length: BodyLength, bytes: &[u8]) -> Option<Unread> {
-        let whole = Unread::behind(length).unwrap().pass(bytes);
+    fn after(length: BodyLength, bytes: &[u8]) -> Option<UnreadBody> {
+        let whole = UnreadBody::behind(length).unwrap().pass(bytes);
         for step in 1..=bytes.len() {
-            let mut unread = Unread::behind(length);
+            let mut unread = UnreadBody::behind(length);
             for part in bytes.chunks(step) {
                 unread = unread.and_then(|unread| unread.pass(part));
             }
-            let passed = |unread: Option<Unread>| match unread {
-                Some(Unread::Chunks(chunks)) => Some(chunks.at),
+            let passed = |unread: Option<UnreadBody>| match unread {
+                Some(UnreadBody::Chunks(chunks)) => Some(chunks.at),
                 _ => None,
             };
             match &whole {
-                Some(Unread::Chunks(chunks)) => assert_eq!(passed(unread), Some(chunks.at)),
+                Some(UnreadBody::Chunks(chunks)) => assert_eq!(passed(unread), Some(chunks.at)),
                 whole => assert_eq!(unread, *whole, "{bytes:?} by {step}"),
             }
         }
@@ -148,13 +148,13 @@ mod tests {
     #[test]
     fn a_length_is_counted_down() {
         let ten = BodyLength::Exactly(10);
-        assert_eq!(after(ten, b"0123"), Some(Unread::Bytes(6)));
-        assert_eq!(after(ten, b"0123456789"), Some(Unread::Nothing));
+        assert_eq!(after(ten, b"0123"), Some(UnreadBody::Bytes(6)));
+        assert_eq!(after(ten, b"0123456789"), Some(UnreadBody::Nothing));
         assert_eq!(after(ten, b"0123456789+"), None);
-        assert_eq!(Unread::behind(BodyLength::Exactly(MOST + 1)), None);
-        assert_eq!(Unread::behind(BodyLength::UntilClose), None);
+        assert_eq!(UnreadBody::behind(BodyLength::Exactly(MOST + 1)), None);
+        assert_eq!(UnreadBody::behind(BodyLength::UntilClose), None);
         assert_eq!(after(BodyLength::None, b"x"), None);
-        assert!(Unread::behind(BodyLength::None).unwrap().is_done());
+        assert!(UnreadBody::behind(BodyLength::None).unwrap().is_done());
     }
 
     #[test]
@@ -166,12 +166,15 @@ mod tests {
             "1\na\n000\n\n",
         ] {
             let done = after(BodyLength::Chunked, body.as_bytes());
-            assert_eq!(done, Some(Unread::Nothing), "{body:?}");
+            assert_eq!(done, Some(UnreadBody::Nothing), "{body:?}");
             let more = after(BodyLength::Chunked, format!("{body}H").as_bytes());
             assert_eq!(more, None, "{body:?} and more");
             for cut in 0..body.len() {
                 let part = after(BodyLength::Chunked, &body.as_bytes()[..cut]);
-                assert!(matches!(part, Some(Unread::Chunks(_))), "{body:?} to {cut}");
+                assert!(
+                    matches!(part, Some(UnreadBody::Chunks(_))),
+                    "{body:?} to {cut}"
+                );
             }
         }
     }
@@ -193,7 +196,7 @@ mod tests {
             );
         }
         let endless = "1;".to_owned() + &"x".repeat(MOST as usize);
-        let unread = Unread::behind(BodyLength::Chunked).unwrap();
+        let unread = UnreadBody::behind(BodyLength::Chunked).unwrap();
         assert_eq!(unread.pass(endless.as_bytes()), None);
     }
 }

@@ -1,9 +1,12 @@
 //! TLS: whom we trust, who we are, the stream over a connection, and what its failures mean.
 
+mod certificate_errors;
 mod client_certificate;
+mod errors;
 mod origin;
-pub mod records;
-pub mod stream;
+mod records;
+mod stream;
 mod verifier;
 
-pub use origin::{OriginTls, Trust};
+pub use origin::{OriginTls, TrustStore};
+pub use stream::TlsStream;

@@ -1,8 +1,8 @@
-//! TLS over a connection: configurations, the handshake, and what its failures mean.
+//! The TLS side of one origin: whom we trust there, who we are, its sessions, and the handshake.
 //!
-//! Blocks until the deadline that it is handed at the longest. Sessions are kept for each origin
-//! apart ([`Trust::for_origin`]), so that as many can be resumed as there are endpoints, and none
-//! outlives what is known of its origin.
+//! Sessions are kept for each origin apart ([`TrustStore::for_origin`]), so that as many can be resumed
+//! as there are endpoints, and none outlives what is known of its origin. Blocks until the deadline that
+//! it is handed at the longest.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -14,16 +14,15 @@ use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
-use rustls::{
-    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, SupportedCipherSuite,
-};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, SupportedCipherSuite};
 
+use super::client_certificate::Asked;
+use super::errors;
+use super::records::RecordCursor;
+use super::verifier::{Unverified, Verifier};
 use crate::delivery::FailureKind;
-use crate::http::connection::carrier::Carrier;
-use crate::http::failure::{Failure, is_timeout};
-use crate::http::tls::client_certificate::{Asked, describe_alert};
-use crate::http::tls::records::Walk;
-use crate::http::tls::verifier::{Unverified, Verifier, refusal};
+use crate::http::connection::Connection;
+use crate::http::failure::Failure;
 use crate::trust::authorities::Authorities;
 use crate::trust::login::Identity;
 
@@ -34,14 +33,14 @@ const SESSIONS: usize = 8;
 const FIRST_SUITE: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
 
 /// Whom to trust: a configuration that has no sessions yet.
-pub struct Trust {
+pub struct TrustStore {
     verifier: Arc<Verifier>,
     provider: Arc<CryptoProvider>,
 }
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for TrustStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Trust")
+        f.write_str("TrustStore")
     }
 }
 
@@ -52,9 +51,9 @@ pub struct OriginTls {
     asked: Arc<Asked>,
 }
 
-impl Trust {
+impl TrustStore {
     /// Mozilla's roots if `public`, and what the operator has named.
-    pub fn new(public: bool, own: Option<&Authorities>) -> Result<Trust, String> {
+    pub fn new(public: bool, own: Option<&Authorities>) -> Result<TrustStore, String> {
         let mut provider = ring::default_provider();
         // SHA-256 has instructions of its own in processors where SHA-384 has none, and a
         // handshake is full of hashes; browsers have this order, too.
@@ -63,7 +62,7 @@ impl Trust {
         let provider = Arc::new(provider);
         let own = own.map_or_else(|| Arc::from([]), |own| own.certificates().clone());
         let verifier = Verifier::new(public, own, provider.clone())?;
-        Ok(Trust {
+        Ok(TrustStore {
             verifier: Arc::new(verifier),
             provider,
         })
@@ -114,12 +113,12 @@ fn shake_hands(connection: &mut ClientConnection, wire: &mut Wire<'_>) -> io::Re
 
 impl OriginTls {
     /// Makes the handshake with `host`, a name or an address. What was read may be more than it.
-    pub fn connect(
+    pub fn shake_hands(
         &self,
-        carrier: &mut Carrier,
+        below: &mut dyn Connection,
         host: &str,
         end: Instant,
-    ) -> Result<(Box<ClientConnection>, Walk), Failure> {
+    ) -> Result<(ClientConnection, RecordCursor), Failure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             Failure::new(
                 FailureKind::Tls,
@@ -127,125 +126,40 @@ impl OriginTls {
             )
         })?;
         let connection = ClientConnection::new(self.config.clone(), name);
-        let mut connection = connection.map_err(|e| self.describe(&e))?;
+        let mut connection = connection.map_err(|e| errors::describe(&e, self.asked.shown()))?;
         let mut wire = Wire {
-            carrier,
+            below,
             end,
             first: None,
-            walk: Walk::default(),
+            records: RecordCursor::default(),
         };
         if let Err(e) = shake_hands(&mut connection, &mut wire) {
-            return Err(self.failure(&e, wire.first.as_deref()));
+            let (first, asked) = (wire.first.as_deref(), self.asked.shown());
+            return Err(errors::describe_handshake(&e, first, asked));
         }
-        let walk = wire.walk;
-        Ok((Box::new(connection), walk))
+        let records = wire.records;
+        Ok((connection, records))
     }
 
     /// What an I/O error on a connection of this origin means, if TLS has to do with it.
     pub fn failure_of(&self, e: &io::Error) -> Option<Failure> {
-        let e = e.get_ref()?.downcast_ref::<Error>()?;
-        Some(self.describe(e))
+        errors::describe_io(e, self.asked.shown())
     }
-
-    fn failure(&self, e: &io::Error, first: Option<&[u8]>) -> Failure {
-        if is_timeout(e) {
-            return Failure::new(
-                FailureKind::Timeout,
-                "the TLS handshake did not end in time (connected)",
-            );
-        }
-        if let Some(bytes) = first.filter(|bytes| !is_tls_record(bytes)) {
-            return Failure::new(FailureKind::Tls, describe_plain(bytes));
-        }
-        if let Some(failure) = self.failure_of(e) {
-            return failure;
-        }
-        let text = match e.kind() {
-            ErrorKind::UnexpectedEof => {
-                "the server closed the connection in the TLS handshake".to_owned()
-            }
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                format!("the server reset the connection in the TLS handshake ({e})")
-            }
-            _ => format!("the TLS handshake failed: {e}"),
-        };
-        Failure::new(FailureKind::Tls, text)
-    }
-
-    fn describe(&self, e: &Error) -> Failure {
-        use AlertDescription as Alert;
-        if let Error::AlertReceived(alert) = e
-            && let Some(text) = describe_alert(*alert, self.asked.shown())
-        {
-            return Failure::new(FailureKind::Tls, text);
-        }
-        let text = match e {
-            Error::AlertReceived(Alert::HandshakeFailure) => {
-                "the server refuses the handshake: it shares no cipher with us, or wants another \
-                 name (outhook has TLS 1.2 and 1.3 with ECDHE, and AES-GCM or ChaCha20)"
-                    .into()
-            }
-            Error::AlertReceived(Alert::ProtocolVersion) => OLD_TLS.into(),
-            Error::PeerIncompatible(why) => describe_incompatible(why),
-            Error::AlertReceived(Alert::UnrecognisedName) => {
-                "the server knows no such name (alert unrecognized_name)".into()
-            }
-            Error::AlertReceived(Alert::NoApplicationProtocol) => {
-                "the server speaks no HTTP/1.1 on this port (alert no_application_protocol)".into()
-            }
-            Error::AlertReceived(alert) => format!("the server sent the TLS alert {alert:?}"),
-            e => refusal(e).unwrap_or_else(|| format!("TLS failed: {e}")),
-        };
-        Failure::new(FailureKind::Tls, text)
-    }
-}
-
-const OLD_TLS: &str = "the server does not speak TLS 1.2 or newer";
-
-fn describe_incompatible(why: &rustls::PeerIncompatible) -> String {
-    use rustls::PeerIncompatible as P;
-    match why {
-        P::ServerDoesNotSupportTls12Or13
-        | P::ServerTlsVersionIsDisabledByOurConfig
-        | P::Tls12NotOffered
-        | P::Tls12NotOfferedOrEnabled => OLD_TLS.into(),
-        P::NoCipherSuitesInCommon => "the server shares no cipher with us".into(),
-        why => format!("the server's TLS does not fit ours ({why:?})"),
-    }
-}
-
-/// The first byte of a record says what it is (RFC 8446 5.1); all we may meet here lie so close.
-fn is_tls_record(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x14..=0x18, 0x03, ..] | [0x14..=0x18] | [])
-}
-
-fn describe_plain(bytes: &[u8]) -> String {
-    let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next();
-    let shown: String = String::from_utf8_lossy(line.unwrap_or_default())
-        .chars()
-        .take(40)
-        .flat_map(char::escape_debug)
-        .collect();
-    let help = match bytes.starts_with(b"HTTP/") {
-        true => "it speaks plain HTTP: is http:// meant?",
-        false => "is the port right?",
-    };
-    format!("the server does not speak TLS on this port (it sent \"{shown}\"); {help}")
 }
 
 /// A connection under rustls, with a deadline. Keeps the first bytes that came, as rustls says
 /// nothing of what it could not read.
 struct Wire<'a> {
-    carrier: &'a mut Carrier,
+    below: &'a mut dyn Connection,
     end: Instant,
     first: Option<Vec<u8>>,
-    walk: Walk,
+    records: RecordCursor,
 }
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.carrier.read(buffer, self.end)?;
-        self.walk.pass(&buffer[..n]);
+        let n = self.below.read(buffer, self.end)?;
+        self.records.pass(&buffer[..n]);
         let seen = &buffer[..n.min(64)];
         self.first.get_or_insert_with(|| seen.to_vec());
         Ok(n)
@@ -259,9 +173,9 @@ impl Write for Wire<'_> {
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.carrier.write_parts_now(parts) {
+            match self.below.write_parts_now(parts) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    self.carrier.wait(PollFlags::OUT, self.end)?;
+                    self.below.wait(PollFlags::OUT, self.end)?;
                 }
                 result => return result,
             }

@@ -6,14 +6,14 @@ const AROUND: usize = 32;
 /// Follows the records of one connection, from its first byte on: five bytes of header, of which
 /// the last two are the length of what follows.
 #[derive(Debug, Default)]
-pub struct Walk {
+pub struct RecordCursor {
     /// Bytes that have come in all, but for what records take for themselves.
     pub total: usize,
     header: usize,
     length: usize,
 }
 
-impl Walk {
+impl RecordCursor {
     /// Takes in what came.
     pub fn pass(&mut self, mut bytes: &[u8]) {
         self.total += bytes.len();
@@ -52,14 +52,14 @@ mod tests {
         let bytes = [bytes, vec![7; 256], b"\x15\x03\x03\x00\x00".to_vec()].concat();
         let ends = [0, 7, 7 + 5 + 256, bytes.len()];
         for step in 1..9 {
-            let mut walk = Walk::default();
+            let mut cursor = RecordCursor::default();
             let mut at = 0;
             for part in bytes.chunks(step) {
-                walk.pass(part);
+                cursor.pass(part);
                 at += part.len();
-                assert_eq!(walk.is_inside(), !ends.contains(&at), "{at} by {step}");
+                assert_eq!(cursor.is_inside(), !ends.contains(&at), "{at} by {step}");
             }
-            assert!(walk.total < bytes.len() - AROUND);
+            assert!(cursor.total < bytes.len() - AROUND);
         }
     }
 }

@@ -1,4 +1,6 @@
-//! TLS over what carries a connection: bytes out and in, and what else the server says.
+//! TLS over a connection, as a connection: bytes out and in, and what else the server says to TLS.
+//!
+//! The connection below is a socket, or TLS to a proxy. Blocks until the deadlines that it is handed.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::time::Instant;
@@ -6,33 +8,179 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustls::ClientConnection;
 
-use crate::http::connection::carrier::Carrier;
-use crate::http::connection::stream::{Sent, Unasked, wait_for_room};
-use crate::http::tls::OriginTls;
-use crate::http::tls::records::Walk;
+use super::origin::OriginTls;
+use super::records::RecordCursor;
+use crate::http::connection::{Connection, Sent, Socket, Unasked};
+use crate::http::failure::Failure;
 
-/// What is taken in at a time of which TLS keeps everything for itself: so many reads.
+/// TLS may keep for itself everything that comes. This many reads are made of it at a time.
 const MAX_READS: usize = 32;
 
-/// A connection's TLS.
+/// A server that says more than this to TLS (handshake, session tickets and the like) has its sessions
+/// forgotten: they would hold as much memory for an hour, for each of thousands of origins. A record may
+/// be 16 KiB, and part of one is not known to be an answer yet.
+const MAX_TALK: usize = 32 * 1024;
+
+/// See the module's header.
 #[derive(Debug)]
-pub struct Tls {
-    pub connection: Box<ClientConnection>,
-    pub origin: OriginTls,
-    /// Where in the server's records the bytes end that have been read from the socket.
-    pub walk: Walk,
-    /// Bytes that were handed on.
-    pub read: usize,
+pub struct TlsStream {
+    below: Box<dyn Connection>,
+    connection: Box<ClientConnection>,
+    origin: OriginTls,
+    /// Where in the server's records the bytes end that have been read from below.
+    records: RecordCursor,
+    /// How many bytes were handed on.
+    read: usize,
 }
 
-impl Tls {
-    pub fn send(
-        &mut self,
-        carrier: &mut Carrier,
-        bytes: &[u8],
-        suspicious: bool,
+impl TlsStream {
+    /// Makes the handshake with `host`, a name or an address.
+    pub fn connect(
+        mut below: Box<dyn Connection>,
+        host: &str,
+        origin: OriginTls,
         end: Instant,
-    ) -> io::Result<Sent> {
+    ) -> Result<TlsStream, Failure> {
+        let (connection, records) = origin.shake_hands(&mut *below, host, end)?;
+        Ok(TlsStream {
+            below,
+            connection: Box::new(connection),
+            origin,
+            records,
+            read: 0,
+        })
+    }
+
+    fn flush(&mut self, end: Instant) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Now(&mut *self.below)) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.below.wait(PollFlags::OUT, end)?;
+                }
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what has come from below, without waiting.
+    fn take_in(&mut self) -> io::Result<Unasked> {
+        for _ in 0..MAX_READS {
+            let mut wire = Records(&mut *self.below, &mut self.records);
+            match self.connection.read_tls(&mut wire) {
+                Ok(0) => return Ok(Unasked::End),
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
+                Err(e) => return Err(e),
+            }
+            let come = self.process()?;
+            if matches!(come, Unasked::Bytes | Unasked::End) {
+                return Ok(come);
+            }
+        }
+        Ok(Unasked::Unclear)
+    }
+
+    /// Makes something of what was read.
+    fn process(&mut self) -> io::Result<Unasked> {
+        let state = self.connection.process_new_packets().map_err(invalid)?;
+        Ok(match self.records.is_inside() {
+            _ if state.plaintext_bytes_to_read() > 0 => Unasked::Bytes,
+            _ if state.peer_has_closed() => Unasked::End,
+            true => Unasked::Unclear,
+            false => Unasked::Nothing,
+        })
+    }
+
+    /// Reads what TLS has made of what came; `WouldBlock` if that is nothing.
+    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.connection.reader().read(buffer) {
+            // Many servers just hang up at the end, without the farewell of TLS. Whoever
+            // frames the answer notices if it was cut short.
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            result => {
+                self.read += *result.as_ref().unwrap_or(&0);
+                result
+            }
+        }
+    }
+}
+
+impl Connection for TlsStream {
+    fn socket(&self) -> &Socket {
+        self.below.socket()
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        self.below.socket_mut()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
+        // What was taken, and found no room, goes before anyone waits for an answer to it.
+        self.flush(end)?;
+        let mut late = 0;
+        loop {
+            match self.read_plain(buffer) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            // What has come counts, whatever the clock says; but a server that talks to
+            // TLS without end is not listened to without end.
+            late += usize::from(Instant::now() >= end);
+            if late > MAX_READS {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let mut wire = Until(&mut *self.below, end, &mut self.records);
+            self.connection.read_tls(&mut wire)?;
+            self.process()?;
+            // It may have to answer: a change of keys, or an alert.
+            self.flush(end)?;
+        }
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.read_plain(buffer) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.take_in()?;
+                self.read_plain(buffer)
+            }
+            result => result,
+        }
+    }
+
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut Now(&mut *self.below))?;
+        }
+        let taken = self.connection.writer().write(bytes)?;
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Now(&mut *self.below)) {
+                // It has been taken, and goes with what comes next.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                result => drop(result?),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn write_parts_now(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut written = 0;
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            match self.write_now(part) {
+                Ok(n) if n < part.len() => return Ok(written + n),
+                Ok(n) => written += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock && written > 0 => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(written)
+    }
+
+    fn send(&mut self, bytes: &[u8], suspicious: bool, end: Instant) -> io::Result<Sent> {
         let mut taken = 0;
         loop {
             if taken < bytes.len() {
@@ -44,11 +192,11 @@ impl Tls {
                 }
                 continue;
             }
-            match self.connection.write_tls(&mut Now(carrier)) {
+            match self.connection.write_tls(&mut Now(&mut *self.below)) {
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    if wait_for_room(carrier, end)? {
-                        match self.take_in(carrier)? {
+                    if self.below.wait(PollFlags::IN | PollFlags::OUT, end)? {
+                        match self.take_in()? {
                             Unasked::Bytes | Unasked::End => {
                                 return Ok(Sent::Interrupted(taken));
                             }
@@ -66,95 +214,53 @@ impl Tls {
         }
     }
 
-    pub fn receive(
-        &mut self,
-        carrier: &mut Carrier,
-        buffer: &mut [u8],
-        end: Instant,
-    ) -> io::Result<usize> {
-        // What was taken, and found no room, goes before anyone waits for an answer to it.
-        self.flush(carrier, end)?;
-        let mut late = 0;
-        loop {
-            match self.connection.reader().read(buffer) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                // Many servers just hang up at the end, without the farewell of TLS. Whoever
-                // frames the answer notices if it was cut short.
-                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                result => {
-                    self.read += *result.as_ref().unwrap_or(&0);
-                    return result;
-                }
+    fn wait(&mut self, flags: PollFlags, end: Instant) -> io::Result<bool> {
+        if !flags.contains(PollFlags::IN) {
+            return self.below.wait(flags, end);
+        }
+        if self.process()? == Unasked::Bytes {
+            return Ok(true);
+        }
+        while self.below.wait(flags, end)? {
+            match self.take_in()? {
+                Unasked::Bytes | Unasked::End => return Ok(true),
+                // Whoever talks to TLS without end is not waited for without end.
+                _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
+                _ => {}
             }
-            // What stands in the carrier counts, whatever the clock says; but a server that talks to
-            // TLS without end is not listened to without end.
-            late += usize::from(Instant::now() >= end);
-            if late > MAX_READS {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            let mut wire = Until(carrier, end, &mut self.walk);
-            self.connection.read_tls(&mut wire)?;
-            self.process()?;
-            // It may have to answer: a change of keys, or an alert.
-            self.flush(carrier, end)?;
+        }
+        Ok(false)
+    }
+
+    fn look(&mut self) -> io::Result<Unasked> {
+        match self.below.look() {
+            // Bytes may stand between the socket and us: those that were read with the last answer.
+            Ok(Unasked::Nothing | Unasked::Unclear) => self.process(),
+            Ok(Unasked::Bytes) => self.take_in(),
+            Ok(Unasked::End) | Err(_) => Ok(Unasked::End),
         }
     }
 
-    /// Takes what there is room for, and sends what goes at once.
-    pub fn write_now(&mut self, carrier: &mut Carrier, bytes: &[u8]) -> io::Result<usize> {
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut Now(carrier))?;
-        }
-        let taken = self.connection.writer().write(bytes)?;
-        while self.connection.wants_write() {
-            match self.connection.write_tls(&mut Now(carrier)) {
-                // It has been taken, and goes with what comes next.
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                result => drop(result?),
-            }
-        }
-        Ok(taken)
+    fn tls_failure(&self, e: &io::Error) -> Option<Failure> {
+        self.origin.failure_of(e)
     }
 
-    fn flush(&mut self, carrier: &mut Carrier, end: Instant) -> io::Result<()> {
-        while self.connection.wants_write() {
-            match self.connection.write_tls(&mut Now(carrier)) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    carrier.wait(PollFlags::OUT, end)?;
-                }
-                result => drop(result?),
-            }
-        }
-        Ok(())
+    fn is_bloated(&mut self) -> bool {
+        let state = self.connection.process_new_packets();
+        let waiting = state.map_or(0, |state| state.plaintext_bytes_to_read());
+        self.records.total.saturating_sub(self.read + waiting) > MAX_TALK
     }
+}
 
-    /// Takes in what stands in the carrier, without waiting.
-    pub fn take_in(&mut self, carrier: &mut Carrier) -> io::Result<Unasked> {
-        for _ in 0..MAX_READS {
-            let mut wire = Records(carrier, &mut self.walk);
-            match self.connection.read_tls(&mut wire) {
-                Ok(0) => return Ok(Unasked::End),
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return self.process(),
-                Err(e) => return Err(e),
-            }
-            let come = self.process()?;
-            if matches!(come, Unasked::Bytes | Unasked::End) {
-                return Ok(come);
-            }
+impl Drop for TlsStream {
+    /// Says farewell, as some servers log it as an error where that is missing. A server that has
+    /// hung up already would only answer with a reset.
+    fn drop(&mut self) {
+        if let Ok(Unasked::Nothing | Unasked::Unclear) = self.below.look() {
+            self.connection.send_close_notify();
+            // It is of no use to wait for room here.
+            let _ = self.connection.write_tls(&mut Now(&mut *self.below));
         }
-        Ok(Unasked::Unclear)
-    }
-
-    /// Makes something of what was read.
-    pub fn process(&mut self) -> io::Result<Unasked> {
-        let state = self.connection.process_new_packets().map_err(invalid)?;
-        Ok(match self.walk.is_inside() {
-            _ if state.plaintext_bytes_to_read() > 0 => Unasked::Bytes,
-            _ if state.peer_has_closed() => Unasked::End,
-            true => Unasked::Unclear,
-            false => Unasked::Nothing,
-        })
     }
 }
 
@@ -162,11 +268,11 @@ fn invalid(e: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, e)
 }
 
-/// A carrier that does not wait.
-pub struct Now<'a>(pub &'a mut Carrier);
+/// The connection below, which does not wait.
+struct Now<'a>(&'a mut dyn Connection);
 
-/// What stands in a carrier, whose records are followed.
-struct Records<'a>(&'a mut Carrier, &'a mut Walk);
+/// What has come on the connection below, whose records are followed.
+struct Records<'a>(&'a mut dyn Connection, &'a mut RecordCursor);
 
 impl Read for Records<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -190,8 +296,8 @@ impl Write for Now<'_> {
     }
 }
 
-/// A carrier that waits until a deadline, and whose records are followed.
-struct Until<'a>(&'a mut Carrier, Instant, &'a mut Walk);
+/// The connection below, which waits until a deadline, and whose records are followed.
+struct Until<'a>(&'a mut dyn Connection, Instant, &'a mut RecordCursor);
 
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

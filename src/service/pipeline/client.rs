@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::config::DeliveryConfig;
-use crate::http::{Client, ClientConfig, Files, NamesConfig};
+use crate::http::{Client, ClientConfig, Files, ResolverConfig};
 use crate::service::descriptors::{descriptor_limit, idle_that_fit};
 use crate::trust::keyring::Keyring;
 
@@ -28,7 +28,7 @@ fn client_config(config: &DeliveryConfig) -> ClientConfig {
         public_authorities: config.public_authorities,
         egress: config.egress.clone(),
         guard: config.guard.clone(),
-        names: NamesConfig {
+        names: ResolverConfig {
             servers: config.dns_servers.clone(),
             system: config.system_resolver,
             files: Files::default(),

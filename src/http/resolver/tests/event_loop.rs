@@ -39,8 +39,8 @@ fn server(suffix: &'static str) -> SocketAddr {
     addr
 }
 
-fn names(servers: Vec<SocketAddr>, dir: &std::path::Path) -> Names {
-    Names::start(NamesConfig {
+fn names(servers: Vec<SocketAddr>, dir: &std::path::Path) -> Resolver {
+    Resolver::start(ResolverConfig {
         servers,
         system: false,
         files: Files {
@@ -52,12 +52,12 @@ fn names(servers: Vec<SocketAddr>, dir: &std::path::Path) -> Names {
 }
 
 /// The addresses, or why there are none, however long it takes to find out.
-fn look_up(names: &Names, name: &str) -> Result<Vec<IpAddr>, String> {
+fn lookup(names: &Resolver, name: &str) -> Result<Vec<IpAddr>, String> {
     loop {
         match names.addresses(name, soon()) {
             Ok(addresses) => return Ok(addresses),
-            Err(LookUpError::Failed(text) | LookUpError::Starved(text)) => return Err(text),
-            Err(LookUpError::Pending(_)) => thread::sleep(Duration::from_millis(2)),
+            Err(LookupError::Failed(text) | LookupError::Starved(text)) => return Err(text),
+            Err(LookupError::Pending(_)) => thread::sleep(Duration::from_millis(2)),
         }
     }
 }
@@ -80,7 +80,7 @@ fn short_names_are_completed_from_the_file_and_the_hosts_file_is_read_again() {
     .unwrap();
     fs::write(dir.path().join("hosts"), "10.0.0.7 db\n").unwrap();
     let names = names(vec![server("corp.test")], dir.path());
-    let ask = |name: &str| look_up(&names, name);
+    let ask = |name: &str| lookup(&names, name);
     assert_eq!(ask("db"), Ok(vec![ip("10.0.0.7")]));
     assert_eq!(ask("app.eu"), Ok(vec![ip("10.0.0.1")]));
     assert_eq!(ask("10.0.0.9"), Ok(vec![ip("10.0.0.9")]));
@@ -109,7 +109,7 @@ fn closing_ends_every_wait_and_dropping_ends_the_thread() {
     let waiting: Vec<_> = (0..8)
         .map(|n| {
             let names = names.clone();
-            thread::spawn(move || look_up(&names, &format!("n{}.test", n / 2)))
+            thread::spawn(move || lookup(&names, &format!("n{}.test", n / 2)))
         })
         .collect();
     // The first question has come, so somebody waits.
@@ -139,7 +139,7 @@ fn twenty_thousand_silent_names_hold_up_no_new_one() {
         assert!(names.addresses(&silent, Instant::now()).is_err());
         if n % 100 == 99 {
             let begun = Instant::now();
-            let good = look_up(&names, &format!("n{n}.good{n}.test"));
+            let good = lookup(&names, &format!("n{n}.good{n}.test"));
             assert_eq!(good, Ok(vec![ip("10.0.0.1")]));
             slowest = slowest.max(begun.elapsed());
         }
@@ -192,7 +192,7 @@ fn what_a_look_up_costs() {
                             return;
                         }
                         let name = format!("n{n}.t{t}.customer-{rate}-{threads}.test");
-                        match look_up(&names, &name) {
+                        match lookup(&names, &name) {
                             Ok(_) => done.fetch_add(1, Ordering::Relaxed),
                             Err(_) => failed.fetch_add(1, Ordering::Relaxed),
                         };

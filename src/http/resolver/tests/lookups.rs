@@ -77,7 +77,7 @@ impl Sent {
 }
 
 struct World {
-    flights: Flights,
+    lookups: Lookups,
     start: Instant,
     now: Instant,
     news: Vec<(Duration, Publication)>,
@@ -89,10 +89,15 @@ impl World {
     }
 
     fn with(conf: &str, seed: u64, most: usize) -> World {
-        let hosts = Hosts::parse("10.9.9.9 in-the-file\n");
+        let hosts = HostsFile::parse("10.9.9.9 in-the-file\n");
         let now = Instant::now();
         World {
-            flights: Flights::new(Conf::parse(conf, &[]), hosts, Random::seeded(seed), most),
+            lookups: Lookups::new(
+                ResolvConf::parse(conf, &[]),
+                hosts,
+                Random::seeded(seed),
+                most,
+            ),
             start: now,
             now,
             news: Vec::new(),
@@ -100,7 +105,7 @@ impl World {
     }
 
     fn begin(&mut self, name: &str) -> Vec<Sent> {
-        self.flights.begin(name.into(), self.now);
+        self.lookups.begin(name.into(), self.now);
         self.sent()
     }
 
@@ -108,12 +113,12 @@ impl World {
     fn sent(&mut self) -> Vec<Sent> {
         let since = self.now - self.start;
         self.news.extend(
-            self.flights
+            self.lookups
                 .take_published()
                 .into_iter()
                 .map(|p| (since, p)),
         );
-        let outbox = std::mem::take(self.flights.outbox());
+        let outbox = std::mem::take(self.lookups.outbox());
         let datagrams = outbox.datagrams.iter().map(|d| Sent {
             socket: d.socket,
             server: d.server,
@@ -132,8 +137,8 @@ impl World {
     fn answer(&mut self, sent: &Sent, act: &Act) -> Vec<Sent> {
         if let Some(bytes) = sent.reply(act) {
             match sent.stream {
-                Some(id) => self.flights.receive_stream(id, Ok(&bytes), self.now),
-                None => self.flights.receive(sent.socket, &bytes, self.now),
+                Some(id) => self.lookups.receive_stream(id, Ok(&bytes), self.now),
+                None => self.lookups.receive(sent.socket, &bytes, self.now),
             }
         }
         self.sent()
@@ -142,9 +147,9 @@ impl World {
     fn pass(&mut self, time: Duration) -> Vec<Sent> {
         let end = self.now + time;
         let mut all = Vec::new();
-        while let Some(due) = self.flights.next_due().filter(|due| *due <= end) {
+        while let Some(due) = self.lookups.next_due().filter(|due| *due <= end) {
             self.now = due.max(self.now);
-            self.flights.run_due(self.now);
+            self.lookups.run_due(self.now);
             all.extend(self.sent());
         }
         self.now = end;
@@ -155,7 +160,7 @@ impl World {
     fn run(&mut self, name: &str, act: impl Fn(&Sent) -> Act) -> (Duration, Outcome) {
         let begun = self.now - self.start;
         let mut open = self.begin(name);
-        while self.flights.in_flight() > 0 {
+        while self.lookups.in_flight() > 0 {
             match open.is_empty() {
                 true => open = self.pass(10 * MS),
                 false => {
@@ -164,7 +169,7 @@ impl World {
                 }
             }
         }
-        assert_eq!(self.flights.open_numbers(), 0, "numbers are given back");
+        assert_eq!(self.lookups.open_numbers(), 0, "numbers are given back");
         let (at, news) = self.news.pop().expect("news");
         assert!(news.last);
         (at - begun, news.outcome)
@@ -269,7 +274,7 @@ fn the_other_family_completes_the_answer_when_it_comes_late() {
         news.outcome,
         found(&["2001:db8::1"], &["10.0.0.1", "10.0.0.2"])
     );
-    assert!(news.last && world.flights.in_flight() == 0);
+    assert!(news.last && world.lookups.in_flight() == 0);
 }
 
 #[test]
@@ -326,10 +331,10 @@ fn a_refusal_leads_to_the_next_server_at_once() {
 fn a_server_that_nobody_listens_at_is_told_from_a_silent_one() {
     let mut world = World::new("nameserver 10.0.0.53\n");
     let mut open = world.begin("a.example");
-    while world.flights.in_flight() > 0 {
+    while world.lookups.in_flight() > 0 {
         for sent in open.drain(..) {
             world
-                .flights
+                .lookups
                 .refuse(sent.socket, "Connection refused", world.now);
         }
         open = [world.sent(), world.pass(10 * MS)].concat();
@@ -444,12 +449,12 @@ fn forged_answers_are_not_believed_and_garbage_is_told_of() {
         let good = s.reply(&both()).unwrap();
         let mut wrong_number = good.clone();
         wrong_number[1] ^= 1;
-        world.flights.receive(s.socket, &wrong_number, world.now);
-        world.flights.receive(s.socket + 1000, &good, world.now);
+        world.lookups.receive(s.socket, &wrong_number, world.now);
+        world.lookups.receive(s.socket + 1000, &good, world.now);
         let mut wrong_name = other[0].reply(&both()).unwrap();
         wrong_name[..2].copy_from_slice(&good[..2]);
-        world.flights.receive(s.socket, &wrong_name, world.now);
-        world.flights.receive(s.socket, &[], world.now);
+        world.lookups.receive(s.socket, &wrong_name, world.now);
+        world.lookups.receive(s.socket, &[], world.now);
     }
     assert!(world.sent().is_empty() && world.news.is_empty());
     world.pass(Duration::from_secs(10));
@@ -471,7 +476,7 @@ fn where_too_many_are_in_flight_the_oldest_of_the_largest_zone_goes() {
     for n in 0..1000 {
         world.begin(&format!("n{n}.slow.test"));
     }
-    assert_eq!(world.flights.in_flight(), 100);
+    assert_eq!(world.lookups.in_flight(), 100);
     let ended: Vec<_> = world.news.iter().map(|(_, n)| &*n.name).collect();
     assert_eq!(ended.len(), 901);
     assert_eq!(ended[0], "n0.slow.test");
@@ -496,19 +501,19 @@ fn a_burst_is_spread_unless_it_is_answered() {
     let mut world = World::new("");
     let mut sent = Vec::new();
     for n in 0..WINDOW {
-        assert!(world.flights.room(world.now) > 0);
+        assert!(world.lookups.room(world.now) > 0);
         sent.extend(world.begin(&format!("n{n}.test")));
     }
-    assert_eq!(world.flights.room(world.now), 0);
+    assert_eq!(world.lookups.room(world.now), 0);
     sent.drain(..20)
         .for_each(|s| drop(world.answer(&s, &both())));
-    assert_eq!(world.flights.room(world.now), 10, "ten have been answered");
-    let due = world.flights.room_due().expect("those that wait");
-    assert_eq!(world.flights.room(due), WINDOW);
+    assert_eq!(world.lookups.room(world.now), 10, "ten have been answered");
+    let due = world.lookups.room_due().expect("those that wait");
+    assert_eq!(world.lookups.room(due), WINDOW);
     for s in sent {
         world.answer(&s, &both());
     }
-    assert_eq!(world.flights.room(world.now), WINDOW);
+    assert_eq!(world.lookups.room(world.now), WINDOW);
 }
 
 #[test]
@@ -521,8 +526,8 @@ fn tcp_cannot_be_filled_by_one_owner_s_names() {
     let good = by_tcp(&mut world, "a.good.test");
     for n in 0..500 {
         by_tcp(&mut world, &format!("n{n}.bad.test"));
-        world.flights.run_due(world.now);
-        assert!(world.flights.net.streams() <= 64);
+        world.lookups.run_due(world.now);
+        assert!(world.lookups.name_servers.streams() <= 64);
     }
     assert_eq!(good.len(), 2);
     for s in &good {
@@ -539,13 +544,13 @@ mod model;
 #[test]
 #[ignore = "a measurement"]
 fn what_the_core_costs() {
-    use super::super::cache::Table;
+    use super::super::cache::Cache;
     let cpu = || {
         let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
         stat.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let mut world = World::with("", 1, MAX_IN_FLIGHT);
-    let mut table = Table::new(8192);
+    let mut cache = Cache::new(8192);
     let now = Instant::now();
     for round in 0..6 {
         let (mut ask, mut begin, mut receive, mut learn) = (0, 0, 0, 0);
@@ -553,13 +558,13 @@ fn what_the_core_costs() {
         for n in 0..N / 16 {
             let t0 = cpu();
             for k in 0..16 {
-                table.ask(&format!("n{n}.t{k}.customer-{round}.test"), now);
+                cache.ask(&format!("n{n}.t{k}.customer-{round}.test"), now);
             }
             let t1 = cpu();
-            while let Some(name) = table.take_request() {
-                world.flights.begin(name, now);
+            while let Some(name) = cache.take_request() {
+                world.lookups.begin(name, now);
             }
-            let mut outbox = std::mem::take(world.flights.outbox());
+            let mut outbox = std::mem::take(world.lookups.outbox());
             let t2 = cpu();
             for d in &outbox.datagrams {
                 let mut bytes = outbox.bytes[d.range.clone()].to_vec();
@@ -570,13 +575,13 @@ fn what_the_core_costs() {
                     bytes[7] = 1;
                     bytes.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01");
                 }
-                world.flights.receive(d.socket, &bytes, now);
+                world.lookups.receive(d.socket, &bytes, now);
             }
             let t3 = cpu();
             outbox.clear();
-            *world.flights.outbox() = outbox;
-            for news in world.flights.take_published() {
-                table.learn(&news, now);
+            *world.lookups.outbox() = outbox;
+            for news in world.lookups.take_published() {
+                cache.learn(&news, now);
             }
             let t4 = cpu();
             (ask, begin, receive, learn) = (

@@ -82,7 +82,7 @@ impl Model {
             dice: Dice::new(seed),
             asked: 0,
             // With one search domain there are two names to be asked for.
-            budget: Conf::parse(conf, &[]).budget() * 2 + 300 * MS,
+            budget: ResolvConf::parse(conf, &[]).budget() * 2 + 300 * MS,
             open: Vec::new(),
             begun: HashMap::new(),
         }
@@ -95,7 +95,7 @@ impl Model {
     }
 
     fn begin(&mut self) {
-        if self.world.flights.room(self.world.now) == 0 {
+        if self.world.lookups.room(self.world.now) == 0 {
             return self.pass_time();
         }
         self.asked += 1;
@@ -131,19 +131,19 @@ impl Model {
         }
         let n = self.dice.index(self.open.len());
         let sent = self.open[n].clone();
-        let (flights, now) = (&mut self.world.flights, self.world.now);
+        let (lookups, now) = (&mut self.world.lookups, self.world.now);
         match sent.stream {
-            Some(id) => flights.receive_stream(id, Err("reset".into()), now),
-            None => flights.refuse(sent.socket, "refused", now),
+            Some(id) => lookups.receive_stream(id, Err("reset".into()), now),
+            None => lookups.refuse(sent.socket, "refused", now),
         }
         let more = self.world.sent();
         self.open.extend(more);
     }
 
     fn check(&mut self) {
-        let flights = &self.world.flights;
-        assert!(flights.in_flight() <= MOST);
-        assert!(flights.alarms.len() < 5000, "{}", flights.alarms.len());
+        let lookups = &self.world.lookups;
+        assert!(lookups.in_flight() <= MOST);
+        assert!(lookups.alarms.len() < 5000, "{}", lookups.alarms.len());
         for (_, news) in std::mem::take(&mut self.world.news) {
             let begun = self.begun.get(&*news.name);
             let begun = begun.unwrap_or_else(|| panic!("twice: {news:?}"));
@@ -170,12 +170,12 @@ impl Model {
             }
         }
         assert!(self.begun.is_empty(), "no news of {:?}", self.begun);
-        let flights = &mut self.world.flights;
-        assert_eq!(flights.room(self.world.now), WINDOW);
+        let lookups = &mut self.world.lookups;
+        assert_eq!(lookups.room(self.world.now), WINDOW);
         let left = (
-            flights.in_flight(),
-            flights.open_numbers(),
-            flights.net.streams(),
+            lookups.in_flight(),
+            lookups.open_numbers(),
+            lookups.name_servers.streams(),
         );
         assert_eq!(left, (0, 0, 0), "left over: look-ups, numbers, connections");
     }

@@ -1,14 +1,12 @@
 //! What the store answers the ledger, and the ledger the timer, of messages that were to be moved.
 
+use std::collections::BTreeMap;
+
 use crate::delivery::{Delivery, Job};
 use crate::message::entry::EntryId;
 
-/// What the store was to make true of a message and did not, by its place in what it was given.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Unmoved {
-    pub index: usize,
-    pub why: Why,
-}
+/// What the store was to make true and did not, by its place in what it was given.
+pub type Unmoved = BTreeMap<usize, Why>;
 
 /// Why the store left a message alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,14 +19,16 @@ pub enum Why {
     Copy,
     /// Another message of its id and URL was heard before: it is a dead letter.
     Reused,
+    /// It is not the head of its key, as others are before it: it waits in the store now.
+    Follows,
 }
 
-/// What the store says of an entry with a key.
+/// Whose turn it is, of an entry with a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Turn {
     /// It is the head of its key.
     Head,
-    /// Others are before it: it waits in the store now.
+    /// As [`Why::Follows`].
     Follows,
     /// Others have it.
     Lost,

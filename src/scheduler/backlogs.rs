@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::parked::{Parked, Until, Want};
-use crate::delivery::record::Record;
+use crate::delivery::record::Move;
 use crate::delivery::status_update::Disposition;
 use crate::delivery::{Delivery, Job};
 use crate::scheduler::lane::{Lane, Weight};
@@ -195,7 +195,7 @@ impl Scheduler {
             self.set_oldest(&name, job.delivery.received, now);
         }
         let parked = Parked::new(job.delivery, Until::Released { name, first });
-        self.outbox.push_back(Record::Park(parked));
+        self.outbox.push_back(Move::Park(parked.into()).into());
         self.outbox.extend(told);
         Disposition::Deferred
     }

@@ -8,7 +8,7 @@ use super::waiting::Due;
 use super::{Now, Scheduler};
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::parked::{Parked, Until};
-use crate::delivery::record::Record;
+use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::{Attempt, DeadReason, Delivery, Job};
 use crate::message::endpoint::Endpoint;
@@ -228,7 +228,7 @@ impl Scheduler {
         self.stats.appended += u64::from(job.delivery.is_late);
         let mut parked = Parked::new(job.delivery, Until::Due(due));
         parked.once = once;
-        self.outbox.push_back(Record::Park(parked));
+        self.outbox.push_back(Move::Park(parked.into()).into());
         self.outbox.extend(told.filter(|_| !once));
     }
 
@@ -244,7 +244,7 @@ impl Scheduler {
         self.hand_over(&job);
         self.stats.dead += 1;
         let letter = job.delivery.bury(reason, detail, now.unix_ms);
-        self.outbox.push_back(Record::Bury(letter));
+        self.outbox.push_back(Move::Bury(letter.into()).into());
         self.outbox.extend(told);
     }
 
@@ -258,7 +258,7 @@ impl Scheduler {
     ) -> Option<Record> {
         self.limits.tells.then(|| {
             let update = StatusUpdate::of(delivery, false, now.unix_ms);
-            Record::Tell(Box::new(update(disposition)))
+            Notice::Status(update(disposition).into()).into()
         })
     }
 

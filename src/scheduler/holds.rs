@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Now, Scheduler};
 use crate::delivery::endpoint_snapshot::EndpointSnapshot;
 use crate::delivery::hold::{Cause, Hold, covers};
-use crate::delivery::record::Record;
+use crate::delivery::record::Notice;
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::{DeadReason, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane};
@@ -148,7 +148,7 @@ impl Scheduler {
         };
         if self.holds.find_exact(&url, now.mono).is_none() && !self.limits.gone.is_zero() {
             self.outbox
-                .push_back(Record::Gone(url.clone(), self.limits.gone));
+                .push_back(Notice::Gone(url.clone(), self.limits.gone).into());
             self.hold(url, hold, now);
         }
     }

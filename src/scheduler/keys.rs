@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::receipt::Turn;
-use crate::delivery::record::Record;
+use crate::delivery::record::Move;
 use crate::delivery::status_update::Disposition;
 use crate::delivery::{Delivery, Job};
 
@@ -77,7 +77,7 @@ impl Scheduler {
     pub(super) fn queue(&mut self, delivery: Delivery, now: Now) {
         if delivery.entry.is_some() {
             self.queueing += 1;
-            self.outbox.push_back(Record::Queue(delivery));
+            self.outbox.push_back(Move::Queue(delivery.into()).into());
             return;
         }
         let job = self.assign_lane(delivery, now);

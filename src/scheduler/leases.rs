@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::receipt::Receipt;
-use crate::delivery::record::Record;
+use crate::delivery::record::Move;
 use crate::delivery::{Delivery, Job};
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
@@ -190,7 +190,7 @@ impl Scheduler {
             let made = delivery.attempts - delivery.attempts_before_entry;
             delivery.lease_renewed_at = now.boot;
             delivery.renewed = true;
-            self.outbox.push_back(Record::Note(entry, made));
+            self.outbox.push_back(Move::Note(entry, made).into());
         }
     }
 }

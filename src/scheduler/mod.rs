@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::hold::Holds;
 use crate::delivery::parked::Want;
-use crate::delivery::record::Record;
+use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
@@ -48,7 +48,7 @@ use leases::Leases;
 use recalls::Line;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
-pub use shares::Notice;
+pub use shares::LaneClaim;
 use shares::Shares;
 use table::Lanes;
 use turns::Turns;
@@ -197,8 +197,8 @@ impl Scheduler {
         self.stats.rejected += 1;
         let told = StatusUpdate::of_letter(&letter).filter(|_| self.limits.tells);
         self.outbox
-            .extend(told.map(|told| Record::Tell(Box::new(told))));
-        self.outbox.push_back(Record::Bury(letter));
+            .extend(told.map(|told| Notice::Status(told.into()).into()));
+        self.outbox.push_back(Move::Bury(letter.into()).into());
     }
 
     /// Moves what has become due to its lane, opens what has been closed for long enough, and
@@ -286,7 +286,7 @@ impl Scheduler {
         let update = tells.then(|| StatusUpdate::of(&job.delivery, true, now.unix_ms));
         let disposition = self.apply_verdict(verdict, job, now);
         self.route_released(now);
-        let update = update.map(|of| Record::Tell(Box::new(of(disposition))));
+        let update = update.map(|of| Notice::Status(of(disposition).into()).into());
         self.outbox.extend(update);
         disposition
     }
@@ -297,10 +297,10 @@ impl Scheduler {
                 self.settle(&job);
                 self.stats.delivered += 1;
                 let record = match (job.delivery.entry, job.delivery.head) {
-                    (Some(entry), Some(key)) => Some(Record::Advance(entry, key)),
-                    (entry, _) => entry.map(Record::Settle),
+                    (Some(entry), Some(key)) => Some(Move::Advance(entry, key)),
+                    (entry, _) => entry.map(Move::Settle),
                 };
-                self.outbox.extend(record);
+                self.outbox.extend(record.map(Record::Move));
                 Disposition::Delivered
             }
             Verdict::Dead { reason, detail } => {

@@ -8,21 +8,21 @@ use crate::delivery::limits::{CALM, Claim, Grant, Standing};
 use crate::scheduler::lane::Lane;
 
 /// One lane's claim, and whether it takes account of the last answer.
-pub type Notice = (Arc<str>, Claim, bool);
+pub type LaneClaim = (Arc<str>, Claim, bool);
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// None where each replica has its own limits.
     pub standing: Option<Standing>,
-    notices: Vec<Notice>,
+    claims: Vec<LaneClaim>,
 }
 
 impl Shares {
     /// To be called whenever a lane has changed.
     pub fn note(&mut self, key: &Arc<str>, lane: &mut Lane, now: Instant) {
         let claim = lane.claim(false, now);
-        self.notices
+        self.claims
             .extend(claim.map(|claim| (key.clone(), claim, false)));
     }
 }
@@ -38,8 +38,8 @@ impl Scheduler {
     }
 
     /// What is to be asked of the lender, since the last call.
-    pub fn claims(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.shares.notices)
+    pub fn claims(&mut self) -> Vec<LaneClaim> {
+        std::mem::take(&mut self.shares.claims)
     }
 
     /// The lender's answers.
@@ -61,10 +61,10 @@ impl Scheduler {
             });
             let Some(claim) = claim else {
                 // It was forgotten meanwhile.
-                self.shares.notices.push((key, Claim::default(), true));
+                self.shares.claims.push((key, Claim::default(), true));
                 continue;
             };
-            self.shares.notices.push((key.clone(), claim, true));
+            self.shares.claims.push((key.clone(), claim, true));
             self.update_turn(&key, now.mono);
             self.park_stranded(&key, now);
         }

@@ -24,7 +24,7 @@ use crate::delivery::Job;
 use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::parked::Want;
 use crate::delivery::receipt::Receipt;
-use crate::delivery::record::Record;
+use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
@@ -250,8 +250,8 @@ impl Run {
             Command::Report(reply, prefix) => {
                 let known = scheduler.report(&prefix, now);
                 let answer = EndpointSnapshots::of(self.timer.replica.clone(), known);
-                let answer = Record::Answer(reply, Box::new(answer));
-                scheduler.outbox().push_back(answer);
+                let answer = Notice::Reply(reply, Box::new(answer));
+                scheduler.outbox().push_back(answer.into());
                 self.owed += 1;
             }
             Command::Copies(count) => scheduler.count_copies(count),
@@ -327,7 +327,7 @@ impl Run {
     fn fill_ledger(&mut self) {
         let outbox = self.timer.scheduler.outbox();
         while let Some(record) = outbox.pop_front() {
-            let places = extra_places(record.len(), ledger::CAPACITY);
+            let places = extra_places(record.bytes(), ledger::CAPACITY);
             let ledger = &self.timer.ledger;
             while self.paid < places && ledger.try_send(None).is_ok() {
                 self.paid += 1;
@@ -366,8 +366,8 @@ impl Run {
             job.delivery.renewed |= in_doubt;
             if job.delivery.notes_first() {
                 // The ledger hands it on.
-                let begin = Record::Begin(job);
-                self.timer.scheduler.outbox().push_back(begin);
+                let begin = Move::Begin(job.into());
+                self.timer.scheduler.outbox().push_back(begin.into());
             } else {
                 self.timer.work.give(job);
             }

@@ -1,8 +1,7 @@
-//! The ledger's side of Redis: settle, note, park, bury, tell. What moves a message is one
-//! transaction or script, so that it happens whole or not at all; all may be repeated.
+//! The ledger's side of Redis. What moves messages is one transaction or script, so that it happens
+//! whole or not at all; all may be repeated.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use redis::{RedisResult, Script, ScriptInvocation, Value};
@@ -14,12 +13,11 @@ use super::recall::publish_due;
 use super::reply::{bytes, items};
 use super::turns::{member, named};
 use super::{Keys, Redis, Store, StoreError, holds, scripts};
-use crate::delivery::endpoint_snapshot::EndpointSnapshots;
+use crate::delivery::Field;
 use crate::delivery::hold::Cause;
-use crate::delivery::parked::{Parked, Until};
-use crate::delivery::receipt::{Turn, Unmoved, Why};
-use crate::delivery::status_update::StatusUpdate;
-use crate::delivery::{DeadLetter, Delivery, Field};
+use crate::delivery::parked::Until;
+use crate::delivery::receipt::{Unmoved, Why};
+use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind};
 use crate::message::entry::{EntryId, Stream};
 use crate::message::timestamp::unix_ms;
 
@@ -86,10 +84,47 @@ impl RedisLedger {
 }
 
 impl Store for RedisLedger {
-    fn settle(&mut self, entries: &[EntryId], limit: Duration) -> Result<(), StoreError> {
+    fn write(
+        &mut self,
+        kind: MoveKind,
+        moves: &[Move],
+        limit: Duration,
+    ) -> Result<Unmoved, StoreError> {
+        match kind {
+            MoveKind::Settle => self.settle(moves, limit),
+            MoveKind::Advance => self.advance(moves, limit),
+            MoveKind::Queue => self.queue(moves, limit),
+            MoveKind::Note => self.note(moves, limit),
+            MoveKind::Bury => self.bury(moves, limit),
+            MoveKind::Park => self.park(moves, limit),
+        }
+    }
+
+    fn notify(
+        &mut self,
+        kind: NoticeKind,
+        notices: &[Notice],
+        limit: Duration,
+    ) -> Result<(), StoreError> {
+        match kind {
+            NoticeKind::Status => self.keep_status(notices, limit),
+            NoticeKind::Gone => self.hold_gone(notices, limit),
+            NoticeKind::Reply => self.reply(notices, limit),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.keys.dead.clone()
+    }
+}
+
+/// Each makes all of its moves, or notices, true.
+impl RedisLedger {
+    fn settle(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
         let streams = [Stream::Messages, Stream::Again].map(|stream| {
-            let those = entries.iter().filter(|entry| entry.stream == stream);
-            let ids: Vec<String> = those.map(EntryId::to_string).collect();
+            let entries = moves.iter().filter_map(Move::entry);
+            let those = entries.filter(|entry| entry.stream == stream);
+            let ids: Vec<String> = those.map(|entry| entry.to_string()).collect();
             (self.keys.stream(stream).to_owned(), ids)
         });
         let all = streams.iter().filter(|(_, ids)| !ids.is_empty());
@@ -111,68 +146,65 @@ impl Store for RedisLedger {
                 run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))
             }),
             settled => settled,
-        }
+        }?;
+        Ok(Unmoved::new())
     }
 
-    fn advance(
-        &mut self,
-        heads: &[(EntryId, Arc<str>)],
-        limit: Duration,
-    ) -> Result<(), StoreError> {
+    fn advance(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
         let mut call = self.advance.key(&self.keys.heads);
         call.key(&self.keys.parked).key(&self.keys.messages);
         call.key(&self.keys.again).arg(&self.keys.group);
-        for (entry, key) in heads {
+        for one in moves {
+            let Move::Advance(entry, key) = one else {
+                continue;
+            };
             call.key(self.keys.followers(key));
             call.arg(named(*entry)).arg(&**key);
         }
         let promoted: u64 = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         self.note_promoted(promoted);
-        Ok(())
+        Ok(Unmoved::new())
     }
 
-    fn queue(
-        &mut self,
-        deliveries: &[Delivery],
-        limit: Duration,
-    ) -> Result<Vec<Result<Turn, Why>>, StoreError> {
+    fn queue(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
         let mut call = self.queue.key(&self.keys.heads);
         call.key(&self.keys.messages).key(&self.keys.again);
         call.arg(&self.keys.group).arg(&self.config.consumer);
-        for delivery in deliveries {
+        for one in moves {
+            let Move::Queue(delivery) = one else { continue };
             let key = delivery.message.group().unwrap_or_default();
             call.key(self.keys.followers(&key));
             arg_entry(&mut call, delivery.entry);
             call.arg(&*key).arg(member(delivery));
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
-        let turns = items(Some(reply)).map(|word| match &bytes(word)[..] {
-            b"go" => Ok(Turn::Head),
-            b"queued" => Ok(Turn::Follows),
-            b"taken" => Err(Why::Taken),
-            _ => Err(Why::Gone),
-        });
-        Ok(turns.collect())
+        Ok(unmoved(reply))
     }
 
-    fn note(
-        &mut self,
-        notes: &[(EntryId, u32)],
-        limit: Duration,
-    ) -> Result<Vec<Unmoved>, StoreError> {
+    fn note(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
         let mut call = self.note.key(&self.keys.messages);
         call.key(&self.keys.again)
             .arg(&self.keys.group)
             .arg(&self.config.consumer);
-        for (entry, attempts) in notes {
+        for one in moves {
+            let attempts = match one {
+                Move::Note(_, attempts) => *attempts,
+                Move::Begin(job) => job.delivery.next_attempt(),
+                _ => continue,
+            };
+            arg_entry(&mut call, one.entry());
             // Reading the entry has counted one that was no attempt.
-            call.arg(named(*entry)).arg(attempts + 1);
+            call.arg(attempts + 1);
         }
         let reply = run(&self.redis, &mut self.connection, limit, |c| call.invoke(c))?;
         Ok(unmoved(reply))
     }
 
-    fn park(&mut self, parked: &[Parked], limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
+    fn park(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
+        let parked = moves.iter().filter_map(|one| match one {
+            Move::Park(parked) => Some(parked),
+            _ => None,
+        });
         let now = unix_ms(SystemTime::now());
         let mut call = self.park.key(&self.keys.parked);
         call.key(&self.keys.messages).key(&self.keys.again);
@@ -183,7 +215,7 @@ impl Store for RedisLedger {
         call.arg(&self.keys.control);
         let mut keys = 7;
         let mut backlogs: HashMap<&str, usize> = HashMap::new();
-        for p in parked {
+        for p in parked.clone() {
             arg_entry(&mut call, p.entry);
             call.arg(p.head.as_deref().unwrap_or_default());
             match &p.until {
@@ -221,17 +253,14 @@ impl Store for RedisLedger {
         Ok(unmoved(reply))
     }
 
-    fn bury(
-        &mut self,
-        letters: &[DeadLetter],
-        limit: Duration,
-    ) -> Result<Vec<Unmoved>, StoreError> {
+    fn bury(&mut self, moves: &[Move], limit: Duration) -> Result<Unmoved, StoreError> {
         let mut call = self.bury.key(&self.keys.dead);
         call.key(&self.keys.messages).key(&self.keys.again);
         call.key(&self.keys.heads).key(&self.keys.parked);
         call.arg(&self.keys.group).arg(&self.config.consumer);
         let mut lists = 5;
-        for letter in letters {
+        for one in moves {
+            let Move::Bury(letter) = one else { continue };
             arg_entry(&mut call, letter.entry);
             if let Some(key) = &letter.head {
                 lists += 1;
@@ -258,17 +287,20 @@ impl Store for RedisLedger {
         Ok(unmoved(Value::Array(words.collect())))
     }
 
-    fn tell(&mut self, told: &[StatusUpdate], limit: Duration) -> Result<(), StoreError> {
+    fn keep_status(&mut self, notices: &[Notice], limit: Duration) -> Result<(), StoreError> {
         let mut pipe = redis::pipe();
-        for told in told {
-            let fields = told.fields();
+        for notice in notices {
+            let Notice::Status(update) = notice else {
+                continue;
+            };
+            let fields = update.fields();
             if let Some(ttl) = self.config.status_ttl {
-                let key = self.keys.status(&told.id);
+                let key = self.keys.status(&update.id);
                 pipe.cmd("HSET").arg(&key).arg(&fields).ignore();
                 let ttl = ttl.as_millis() as u64;
                 pipe.cmd("PEXPIRE").arg(&key).arg(ttl).ignore();
             }
-            if let Some(most) = self.config.attempt_log.filter(|_| told.attempted) {
+            if let Some(most) = self.config.attempt_log.filter(|_| update.attempted) {
                 pipe.cmd("XADD").arg(&self.keys.attempt_log);
                 pipe.arg("MAXLEN").arg("~").arg(most).arg("*").arg(&fields);
                 pipe.ignore();
@@ -277,23 +309,24 @@ impl Store for RedisLedger {
         run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }
 
-    fn gone(&mut self, urls: &[(Arc<str>, Duration)], limit: Duration) -> Result<(), StoreError> {
+    fn hold_gone(&mut self, notices: &[Notice], limit: Duration) -> Result<(), StoreError> {
         let keys = &self.keys;
         run(&self.redis, &mut self.connection, limit, |c| {
-            let mut urls = urls.iter();
-            urls.try_for_each(|(url, length)| {
-                holds::hold_endpoint(c, keys, (url, Cause::Gone, Some(*length)))
+            notices.iter().try_for_each(|notice| match notice {
+                Notice::Gone(url, length) => {
+                    holds::hold_endpoint(c, keys, (url, Cause::Gone, Some(*length)))
+                }
+                _ => Ok(()),
             })
         })
     }
 
-    fn answer(
-        &mut self,
-        answers: &[(Arc<str>, Box<EndpointSnapshots>)],
-        limit: Duration,
-    ) -> Result<(), StoreError> {
+    fn reply(&mut self, notices: &[Notice], limit: Duration) -> Result<(), StoreError> {
         let mut pipe = redis::pipe();
-        for (key, report) in answers {
+        for notice in notices {
+            let Notice::Reply(key, report) = notice else {
+                continue;
+            };
             let text = serde_json::to_vec(report).expect("plain values");
             pipe.cmd("RPUSH").arg(&**key).arg(text).ignore();
             pipe.cmd("LTRIM").arg(&**key).arg(-ANSWERS).arg(-1).ignore();
@@ -302,10 +335,6 @@ impl Store for RedisLedger {
         }
         run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }
-
-    fn place(&self) -> String {
-        self.keys.dead.clone()
-    }
 }
 
 fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
@@ -313,18 +342,18 @@ fn arg_entry(call: &mut ScriptInvocation<'_>, entry: Option<EntryId>) {
 }
 
 /// What a script has left alone: indexes and reasons in turn.
-fn unmoved(reply: Value) -> Vec<Unmoved> {
+fn unmoved(reply: Value) -> Unmoved {
     let mut words = items(Some(reply));
-    let mut unmoved = Vec::new();
-    while let (Some(Value::Int(index)), Some(why)) = (words.next(), words.next()) {
-        let why = match &bytes(why)[..] {
+    let mut unmoved = Unmoved::new();
+    while let (Some(Value::Int(index)), Some(word)) = (words.next(), words.next()) {
+        let why = match &bytes(word)[..] {
             b"taken" => Why::Taken,
             b"copy" => Why::Copy,
             b"reused" => Why::Reused,
+            b"follows" => Why::Follows,
             _ => Why::Gone,
         };
-        let index = index as usize;
-        unmoved.push(Unmoved { index, why });
+        unmoved.insert(index as usize, why);
     }
     unmoved
 }

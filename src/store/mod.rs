@@ -29,15 +29,10 @@ mod turns;
 mod upkeep;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::endpoint_snapshot::EndpointSnapshots;
-use crate::delivery::parked::Parked;
-use crate::delivery::receipt::{Turn, Unmoved, Why};
-use crate::delivery::status_update::StatusUpdate;
-use crate::delivery::{DeadLetter, Delivery};
-use crate::message::entry::EntryId;
+use crate::delivery::receipt::Unmoved;
+use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind};
 
 pub use admin::{Admin, Fields, NewMessage, ParkedMessage};
 pub use advice::advice;
@@ -59,73 +54,31 @@ pub use subscription::{Finding, Heard, Observer, Subscription};
 pub use turns::{Card, Dealt};
 pub use upkeep::Memory;
 
-/// Writes what the ledger holds. Each method makes all of its argument true, or answers why
-/// not, and then the same is offered again; what was true already is not doubled. An entry that
-/// is not ours any more is left alone, and answered. Each blocks for `limit` at most.
-///
-/// Every store keeps dead letters. What has a body here is for a store that has a stream; where
-/// there is none, there are no entries, and nothing is asked of it.
+/// Writes what the ledger holds. What is asked in one call becomes true as a whole or not at all,
+/// and then the same is offered again; what was true already is not doubled. Each call blocks for
+/// `limit` at most.
 pub trait Store: Send {
-    fn bury(&mut self, letters: &[DeadLetter], limit: Duration)
-    -> Result<Vec<Unmoved>, StoreError>;
+    /// Makes moves true, which are all of this kind. An entry that is not ours any more is left alone,
+    /// and answered.
+    fn write(
+        &mut self,
+        kind: MoveKind,
+        moves: &[Move],
+        limit: Duration,
+    ) -> Result<Unmoved, StoreError>;
+
+    /// Keeps notices, which are all of this kind. Where nobody can ask for them, none are kept.
+    fn notify(
+        &mut self,
+        _kind: NoticeKind,
+        _notices: &[Notice],
+        _limit: Duration,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Where dead letters go, for the log.
     fn place(&self) -> String;
-
-    /// Entries whose messages were delivered go.
-    fn settle(&mut self, _entries: &[EntryId], _limit: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// The same of heads of keys: the next of each may come.
-    fn advance(
-        &mut self,
-        _heads: &[(EntryId, Arc<str>)],
-        _limit: Duration,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Whose turn it is of these entries with keys, for each. The others wait in the store then.
-    fn queue(
-        &mut self,
-        _deliveries: &[Delivery],
-        _limit: Duration,
-    ) -> Result<Vec<Result<Turn, Why>>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    /// Entries get their lease renewed, and the number of attempts begun.
-    fn note(
-        &mut self,
-        _notes: &[(EntryId, u32)],
-        _limit: Duration,
-    ) -> Result<Vec<Unmoved>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn park(&mut self, _parked: &[Parked], _limit: Duration) -> Result<Vec<Unmoved>, StoreError> {
-        Err(StoreError::new("this store cannot park"))
-    }
-
-    /// Notes what attempts came to, for whoever asks.
-    fn tell(&mut self, _told: &[StatusUpdate], _limit: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Has all replicas send nothing to these URLs for so long.
-    fn gone(&mut self, _urls: &[(Arc<str>, Duration)], _limit: Duration) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Leaves reports where they are waited for.
-    fn answer(
-        &mut self,
-        _answers: &[(Arc<str>, Box<EndpointSnapshots>)],
-        _limit: Duration,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// Why the store did not take something, in words for the operator.
@@ -141,6 +94,14 @@ impl StoreError {
         StoreError {
             text: text.into(),
             code: String::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn refusal(code: &str) -> Self {
+        StoreError {
+            text: format!("{code} planted"),
+            code: code.to_owned(),
         }
     }
 

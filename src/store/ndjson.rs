@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Store, StoreError};
 use crate::delivery::receipt::Unmoved;
+use crate::delivery::record::{Move, MoveKind};
 use crate::delivery::{DeadLetter, Field};
 
 /// Writes one JSON object a line.
@@ -27,19 +28,21 @@ impl<W: Write> Ndjson<W> {
     }
 }
 
-/// Keeps dead letters and nothing else.
 impl<W: Write + Send> Store for Ndjson<W> {
-    fn bury(&mut self, letters: &[DeadLetter], _: Duration) -> Result<Vec<Unmoved>, StoreError> {
+    fn write(&mut self, _: MoveKind, moves: &[Move], _: Duration) -> Result<Unmoved, StoreError> {
         let mut lines = Vec::new();
-        for letter in letters {
+        for one in moves {
+            let Move::Bury(letter) = one else {
+                return Err(StoreError::new(
+                    "a file keeps dead letters, and nothing else",
+                ));
+            };
             serde_json::to_writer(&mut lines, &object(letter)).expect("a map of plain values");
             lines.push(b'\n');
         }
-        self.out
-            .write_all(&lines)
-            .and_then(|()| self.out.flush())
-            .map(|()| Vec::new())
-            .map_err(|e| StoreError::new(format!("{}: {e}", self.place)))
+        let written = self.out.write_all(&lines).and_then(|()| self.out.flush());
+        written.map_err(|e| StoreError::new(format!("{}: {e}", self.place)))?;
+        Ok(Unmoved::new())
     }
 
     fn place(&self) -> String {

@@ -101,7 +101,7 @@ fn answer_turns(s: &mut Scheduler, turn: Turn, at: Now) -> usize {
     let mut turns = Vec::new();
     for record in s.outbox().drain(..) {
         match record {
-            Record::Queue(delivery) => turns.push((delivery, turn)),
+            Record::Move(Move::Queue(delivery)) => turns.push((*delivery, turn)),
             other => panic!("{other:?}"),
         }
     }
@@ -131,7 +131,7 @@ fn the_store_says_whose_turn_it_is_and_is_told_when_that_one_is_settled() {
     assert_eq!((s.active(), s.stats().lapsed), (1, 1));
     s.finish(head, answered(), at);
     match s.outbox().pop_front() {
-        Some(Record::Advance(entry, key)) => {
+        Some(Record::Move(Move::Advance(entry, key))) => {
             assert_eq!((entry.ms, &*key), (1, "http://h1 k"));
         }
         other => panic!("{other:?}"),
@@ -179,7 +179,7 @@ fn without_a_store_the_next_of_a_key_goes_when_the_one_before_it_is_settled() {
 
 fn dead(s: &mut Scheduler) -> Vec<DeadLetter> {
     let letters = s.outbox().drain(..).filter_map(|record| match record {
-        Record::Bury(letter) => Some(letter),
+        Record::Move(Move::Bury(letter)) => Some(*letter),
         _ => None,
     });
     letters.collect()
@@ -187,7 +187,7 @@ fn dead(s: &mut Scheduler) -> Vec<DeadLetter> {
 
 fn parked(s: &mut Scheduler) -> Vec<Parked> {
     let parked = s.outbox().drain(..).filter_map(|record| match record {
-        Record::Park(parked) => Some(parked),
+        Record::Move(Move::Park(parked)) => Some(*parked),
         _ => None,
     });
     parked.collect()
@@ -226,7 +226,10 @@ fn an_entry_that_is_on_its_way_into_the_store_is_not_taken_in_a_second_time() {
     let (mut s, at) = (leasing(), now());
     s.accept(entry(1, at), at);
     s.cut(at);
-    assert!(matches!(s.outbox().pop_front(), Some(Record::Park(_))));
+    assert!(matches!(
+        s.outbox().pop_front(),
+        Some(Record::Move(Move::Park(_)))
+    ));
     // Its move is not confirmed: whoever took it in now would deliver it as well.
     s.accept(entry(1, at), at);
     assert_eq!((s.active(), s.stats().already_active), (0, 1));
@@ -296,7 +299,10 @@ fn what_would_outlive_its_lease_is_renewed_and_asks_before_its_first_attempt() {
     let at = later(read, 10);
     s.accept(timed, at);
     let note = s.outbox().pop_front();
-    assert!(matches!(note, Some(Record::Note(_, 0))), "{note:?}");
+    assert!(
+        matches!(note, Some(Record::Move(Move::Note(_, 0)))),
+        "{note:?}"
+    );
     let due = later(read, 35);
     s.tick(due);
     assert!(s.next(due).unwrap().delivery.notes_first());
@@ -344,7 +350,7 @@ fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
         let fate = s.finish(delivery, forbidden(), at);
         assert_eq!(fate, Disposition::Dead(DeadReason::RefusedAddress));
         match s.outbox().pop_front() {
-            Some(Record::Bury(letter)) => {
+            Some(Record::Move(Move::Bury(letter))) => {
                 assert_eq!(
                     (letter.attempts, &*letter.detail),
                     (0, "10.0.0.1 is refused")

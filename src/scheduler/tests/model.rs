@@ -338,7 +338,8 @@ impl Model {
     /// Whether the ledger is to park it.
     fn is_parked(&mut self, id: &str) -> bool {
         let mut records = self.scheduler.outbox().iter();
-        records.any(|record| matches!(record, Record::Park(parked) if *parked.id == *id))
+        records
+            .any(|record| matches!(record, Record::Move(Move::Park(parked)) if *parked.id == *id))
     }
 
     /// Another replica takes over an entry; the ledger finds out when it is to note or move it.
@@ -523,14 +524,14 @@ impl Model {
         let records: Vec<Record> = self.scheduler.outbox().drain(..).collect();
         for record in records {
             let (id, state) = match record {
-                Record::Settle(entry) => (by_entry(entry), State::Delivered),
-                Record::Bury(letter) => {
+                Record::Move(Move::Settle(entry)) => (by_entry(entry), State::Delivered),
+                Record::Move(Move::Bury(letter)) => {
                     let id = letter.id.clone().unwrap().to_string();
                     assert_eq!(letter.attempts, self.states[&id].attempts);
                     assert_eq!(letter.entry, self.states[&id].entry);
                     (id, State::Dead(letter.reason))
                 }
-                Record::Park(p) => {
+                Record::Move(Move::Park(p)) => {
                     let known = &self.states[&*p.id];
                     assert_eq!((p.attempts, p.entry), (known.attempts, known.entry));
                     assert_eq!(p.once, known.is_deduplicated(&self.limits));
@@ -543,11 +544,11 @@ impl Model {
                     };
                     (p.id.to_string(), state)
                 }
-                Record::Note(entry, attempts) => {
+                Record::Move(Move::Note(entry, attempts)) => {
                     assert!(noted.insert(by_entry(entry), attempts).is_none());
                     continue;
                 }
-                Record::Tell(told) => {
+                Record::Notice(Notice::Status(told)) => {
                     if told.attempted {
                         tells.push((told.id.to_string(), told.disposition));
                     } else {

@@ -231,13 +231,13 @@ impl World {
         let records: Vec<Record> = self.scheduler.outbox().drain(..).collect();
         for record in records {
             let parked = match record {
-                Record::Park(parked) => parked,
-                Record::Queue(delivery) => {
+                Record::Move(Move::Park(parked)) => *parked,
+                Record::Move(Move::Queue(delivery)) => {
                     let turn = self.queue(&delivery);
-                    receipt.turns.push((delivery, turn));
+                    receipt.turns.push((*delivery, turn));
                     continue;
                 }
-                Record::Advance(_, key) => {
+                Record::Move(Move::Advance(_, key)) => {
                     self.advance(key);
                     continue;
                 }

@@ -228,7 +228,7 @@ impl Soup {
         for record in self.scheduler.outbox().drain(..) {
             let lost = self.dice.once_in(LOST);
             match record {
-                Record::Park(parked) => {
+                Record::Move(Move::Park(parked)) => {
                     receipt.moved.extend(parked.entry);
                     let lost = lost && parked.entry.is_some();
                     match parked.until {
@@ -238,18 +238,18 @@ impl Soup {
                     let before = self.left.insert(parked.id.to_string(), "parked");
                     assert_eq!(before, None, "{} left twice", parked.id);
                     if !lost {
-                        self.parked.push(parked);
+                        self.parked.push(*parked);
                     }
                 }
-                Record::Bury(letter) => {
+                Record::Move(Move::Bury(letter)) => {
                     receipt.moved.extend(letter.entry);
                     receipt.not_buried += u64::from(lost && letter.entry.is_some());
                     let id = letter.id.unwrap().to_string();
                     let before = self.left.insert(id.clone(), "dead");
                     assert_eq!(before, None, "{id} left twice");
                 }
-                Record::Note(entry, _) if lost => receipt.lapsed.push(entry),
-                Record::Queue(delivery) => {
+                Record::Move(Move::Note(entry, _)) if lost => receipt.lapsed.push(entry),
+                Record::Move(Move::Queue(delivery)) => {
                     let turn = match self.dice.below(4) {
                         _ if lost => Turn::Lost,
                         0 => Turn::Follows,
@@ -260,7 +260,7 @@ impl Soup {
                         let before = self.left.insert(id.clone(), "queued");
                         assert_eq!(before, None, "{id} left twice");
                     }
-                    receipt.turns.push((delivery, turn));
+                    receipt.turns.push((*delivery, turn));
                 }
                 _ => {}
             }

@@ -1,17 +1,11 @@
 //! What the ledger holds and has not written yet.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::{CAPACITY, LedgerSummary};
-use crate::delivery::endpoint_snapshot as endpoints;
-use crate::delivery::parked::Parked;
-use crate::delivery::record::Record;
-use crate::delivery::status_update::StatusUpdate;
-use crate::delivery::{DeadLetter, Delivery, Job};
-use crate::message::entry::EntryId;
+use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind, Record};
 use crate::service::channel::wake::CapacitySignal;
 use crate::service::places::Place;
 
@@ -22,19 +16,11 @@ const BYTES: usize = 1 << 20;
 const MOST_REFUSED: usize = 2048;
 const MOST_REFUSED_BYTES: usize = 8 << 20;
 
-/// Records that are not written yet, by kind.
+/// Records that are not written yet, by kind, in the order in which they are written.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub settled: Vec<EntryId>,
-    pub advanced: Vec<(EntryId, Arc<str>)>,
-    pub queued: Vec<Delivery>,
-    pub notes: Vec<(EntryId, u32)>,
-    pub begun: Vec<Job>,
-    pub letters: Vec<DeadLetter>,
-    pub parked: Vec<Parked>,
-    pub told: Vec<StatusUpdate>,
-    pub gone: Vec<(Arc<str>, Duration)>,
-    pub answers: Vec<(Arc<str>, Box<endpoints::EndpointSnapshots>)>,
+    pub moves: BTreeMap<MoveKind, Vec<Move>>,
+    pub notices: BTreeMap<NoticeKind, Vec<Notice>>,
     /// That there will be no more but what is heard until this is known.
     pub has_last_call: bool,
     count: usize,
@@ -73,21 +59,13 @@ impl Batch {
         let Some(record) = place else {
             return;
         };
-        self.count += usize::from(!matches!(record, Record::LastCall));
-        self.bytes += record.len();
+        self.bytes += record.bytes();
         match record {
-            Record::Settle(entry) => self.settled.push(entry),
-            Record::Advance(entry, key) => self.advanced.push((entry, key)),
-            Record::Queue(delivery) => self.queued.push(delivery),
-            Record::Note(entry, attempts) => self.notes.push((entry, attempts)),
-            Record::Begin(job) => self.begun.push(job),
-            Record::Bury(letter) => self.letters.push(letter),
-            Record::Park(parked) => self.parked.push(parked),
-            Record::Tell(told) => self.told.push(*told),
-            Record::Gone(url, length) => self.gone.push((url, length)),
-            Record::Answer(key, report) => self.answers.push((key, report)),
-            Record::LastCall => self.has_last_call = true,
+            Record::Move(one) => self.moves.entry(one.kind()).or_default().push(one),
+            Record::Notice(one) => self.notices.entry(one.kind()).or_default().push(one),
+            Record::LastCall => return self.has_last_call = true,
         }
+        self.count += 1;
     }
 
     /// Whether there is nothing to write.
@@ -95,36 +73,21 @@ impl Batch {
         self.count == 0
     }
 
+    /// Takes account of what was written: the rest was refused.
     pub fn recount(&mut self) {
-        self.count = self.settled.len()
-            + self.advanced.len()
-            + self.queued.len()
-            + self.notes.len()
-            + self.begun.len()
-            + self.letters.len()
-            + self.parked.len()
-            + self.told.len()
-            + self.gone.len()
-            + self.answers.len();
-        let letters = self.letters.iter().map(|l| l.message.len());
-        let parked = self.parked.iter().map(|p| p.message.len());
-        let begun = self.begun.iter().map(|job| &job.delivery);
-        let held = begun.chain(&self.queued);
-        let held = held.map(|d| d.message.raw().len());
-        self.bytes = letters.chain(parked).chain(held).sum();
+        let moves = self.moves.values().flatten().map(Move::bytes);
+        let notices = self.notices.values().flatten().map(Notice::bytes);
+        (self.count, self.bytes) = moves
+            .chain(notices)
+            .fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         self.refused = (self.count, self.bytes);
     }
 
     /// The end has come before the store: what memory alone held is lost, and is named at the end.
-    pub fn give_up(self, report: &mut LedgerSummary) {
-        let begun = self.begun.into_iter().map(Record::Begin);
-        let letters = self.letters.into_iter().map(Record::Bury);
-        let parked = self.parked.into_iter().map(Record::Park);
-        report.again += (self.settled.len() + self.advanced.len()) as u64;
-        for record in begun.chain(letters).chain(parked) {
-            if let Some(name) = record.loss() {
-                report.lost.push(name);
-            }
+    pub fn give_up(self, summary: &mut LedgerSummary) {
+        for one in self.moves.into_values().flatten() {
+            summary.again += u64::from(matches!(one, Move::Settle(_) | Move::Advance(..)));
+            summary.lost.extend(one.loss());
         }
     }
 }
@@ -134,7 +97,12 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
+    use crate::message::entry::EntryId;
     use crate::service::channel::wake::waker;
+
+    fn settle(seq: u64) -> Place<Record> {
+        Some(Move::Settle(EntryId::new(1, seq)).into())
+    }
 
     #[test]
     fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
@@ -142,7 +110,7 @@ mod tests {
         let room = CapacitySignal::new(waker);
         let (to, from) = bounded(2);
         for seq in 0..2 {
-            to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
+            to.send(settle(seq)).unwrap();
         }
         room.want();
         assert!(Batch::default().fill(&from, &room));
@@ -153,16 +121,16 @@ mod tests {
     fn what_a_full_server_refuses_does_not_keep_out_what_makes_room_there() {
         let room = CapacitySignal::new(waker().0);
         let (to, from) = bounded(CAPACITY);
-        let mut held = Batch::default();
-        let offer = |held: &mut Batch, seq| {
-            to.send(Some(Record::Settle(EntryId::new(1, seq)))).unwrap();
-            held.fill(&from, &room)
+        let mut batch = Batch::default();
+        let offer = |batch: &mut Batch, seq| {
+            to.send(settle(seq)).unwrap();
+            batch.fill(&from, &room)
         };
         for seq in 0..CAPACITY as u64 {
-            assert!(offer(&mut held, seq));
+            assert!(offer(&mut batch, seq));
         }
-        held.recount();
-        assert!(offer(&mut held, 10_000));
-        assert_eq!(held.settled.len(), CAPACITY + 1);
+        batch.recount();
+        assert!(offer(&mut batch, 10_000));
+        assert_eq!(batch.moves[&MoveKind::Settle].len(), CAPACITY + 1);
     }
 }

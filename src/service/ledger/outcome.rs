@@ -5,30 +5,38 @@ use std::collections::BTreeMap;
 use log::warn;
 
 use crate::delivery::DeadLetter;
+use crate::delivery::parked::Parked;
 use crate::store::StoreError;
 
-/// Of several errors the first.
-pub struct FirstError(pub Result<(), StoreError>);
+/// What came of several requests.
+#[derive(Default)]
+pub struct Errors {
+    first: Option<StoreError>,
+    /// One was not answered, or all would be refused. What is refused may be so for one kind alone.
+    pub is_away: bool,
+}
 
-impl FirstError {
-    /// Whether it went well.
-    pub fn keep(&mut self, result: Result<(), StoreError>) -> bool {
-        let good = result.is_ok();
-        if self.0.is_ok() {
-            self.0 = result;
+impl Errors {
+    /// What was answered, if it went well.
+    pub fn keep<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        match result {
+            Ok(answer) => Some(answer),
+            Err(e) => {
+                self.is_away |= !e.is_refusal();
+                self.first.get_or_insert(e);
+                None
+            }
         }
-        good
     }
 
-    /// Whether all went well, or was refused, which may be so for one kind alone.
-    pub fn lets_go_on(&self) -> bool {
-        self.0.as_ref().err().is_none_or(StoreError::is_refusal)
+    pub fn into_result(self) -> Result<(), StoreError> {
+        self.first.map_or(Ok(()), Err)
     }
 }
 
 /// One line a batch and reason, once it is kept: a flood of dead letters is not a flood of
 /// lines.
-pub fn log_letters<'a>(letters: impl Iterator<Item = &'a DeadLetter>, place: &str) {
+pub fn log_letters(letters: &[Box<DeadLetter>], place: &str) {
     let mut reasons: BTreeMap<String, (usize, &DeadLetter)> = BTreeMap::new();
     for letter in letters {
         let reason = reasons.entry(letter.reason.to_string());
@@ -43,5 +51,16 @@ pub fn log_letters<'a>(letters: impl Iterator<Item = &'a DeadLetter>, place: &st
         let to = letter.url.as_deref().map(|u| format!(" to {u}"));
         let to = to.unwrap_or_default();
         warn!("dead ({reason}): {name}{to}{more}, kept in {place}: {detail}");
+    }
+}
+
+/// The same of messages that have the ids of others, which came before.
+pub fn log_reused(reused: &[Box<Parked>], place: &str) {
+    if let Some(first) = reused.first() {
+        let (id, url, more) = (&first.id, &first.url, reused.len() - 1);
+        warn!(
+            "dead (id_reused): {id} to {url} and {more} more, kept in {place}: other messages with \
+             these ids came before, within --bridge-dedup"
+        );
     }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::warn;
 
 use crate::delivery::limits::{Claim, Grant, TOGETHER};
-use crate::scheduler::Notice;
+use crate::scheduler::LaneClaim;
 use crate::service::control::{Command, Commands};
 use crate::service::outage::OutageTracker;
 use crate::store::{Keys, Lent, MOST_ASKED, Redis, Shares};
@@ -69,7 +69,7 @@ impl Desk {
     }
 
     /// Notes what lanes claim. False when nobody can be asked, ever.
-    pub fn note(&mut self, notices: Vec<Notice>) -> bool {
+    pub fn note(&mut self, claims: Vec<LaneClaim>) -> bool {
         if let Some(lender) = self.lender.take() {
             let (table, woken) = (self.table.clone(), self.woken.clone());
             let started = Builder::new()
@@ -85,7 +85,7 @@ impl Desk {
         }
         if self.is_manned {
             let mut table = lock(&self.table);
-            for (endpoint, claim, is_anew) in notices {
+            for (endpoint, claim, is_anew) in claims {
                 table.note(endpoint, claim, is_anew);
             }
             drop(table);

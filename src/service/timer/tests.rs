@@ -134,7 +134,7 @@ fn clog(run: &mut Run) {
     for _ in 0..CAPACITY {
         run.timer.ledger.send(None).unwrap();
     }
-    let record = Record::Settle(EntryId::new(1, 1));
+    let record = Move::Settle(EntryId::new(1, 1)).into();
     run.timer.scheduler.outbox().push_back(record);
     run.turn();
     assert!(run.timer.scheduler.has_outbox());
@@ -314,7 +314,7 @@ fn a_ledger_that_panics_wakes_the_timer() {
             run.timer
                 .scheduler
                 .outbox()
-                .push_back(Record::Bury(*letter));
+                .push_back(Move::Bury(letter).into());
         }
         run.turn();
         while !run.timer.ledger.is_full() {

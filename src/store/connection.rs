@@ -22,6 +22,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::socket::Socket;
 
+/// So a server answers PING, of all commands that write nothing, while it cannot save and takes no
+/// writes for that. It is there, and subscriptions stand.
+pub(super) const REFUSES_PING: &str = "MISCONF";
+
 /// A server, and how to get in.
 #[derive(Clone)]
 pub(super) struct Server {

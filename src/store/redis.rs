@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::RedisError;
 
 use super::StoreError;
-use super::connection::{At, Connection, Server};
+use super::connection::{At, Connection, REFUSES_PING, Server};
 use super::discovery::{self, Place, Several};
 use super::odd::Odd;
 
@@ -89,7 +89,10 @@ impl Redis {
         let server = discovery::locate(&self.place, &self.server, limit, self)?;
         let open = || {
             let mut connection = server.connect(limit)?;
-            redis::cmd("PING").query::<()>(&mut connection)?;
+            match redis::cmd("PING").query::<()>(&mut connection) {
+                Err(e) if e.code() != Some(REFUSES_PING) => return Err(e),
+                _ => {}
+            }
             let good = match self.place {
                 Place::Sentinel(..) => discovery::is_master(&mut connection)?,
                 Place::Fixed | Place::Cluster(..) => true,

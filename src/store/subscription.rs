@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::{ConnectionLike, Value, cmd};
 
-use super::connection::Connection;
+use super::connection::{Connection, REFUSES_PING};
 use super::reply::{bytes, items, text};
 use super::{Redis, StoreError};
 
@@ -121,6 +121,9 @@ impl Subscription {
         self.connection.set_read_limit(limit);
         loop {
             match self.connection.receive() {
+                Ok(Value::ServerError(refused)) if refused.code() == REFUSES_PING => {
+                    return Ok(Some(Heard::Pong));
+                }
                 Ok(Value::ServerError(refused)) => return Err(self.redis.error(&refused.into())),
                 Ok(value) => {
                     if let Some(heard) = read(value) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{AGAIN, BACKLOGS, HEADS, MESSAGES, ORDERED, PARKED, Redis};
-use crate::support::service::{Finished, Outhook, Service, serve};
+use crate::support::service::{Outhook, Service, serve, tool};
 use crate::support::sys::Signal;
 use crate::support::{MS, free_port, until};
 
@@ -17,11 +17,6 @@ fn keyed(url: &str, id: &str, key: &str) -> String {
 /// Adds where the order is kept.
 fn add(redis: &Redis, message: &str) -> String {
     redis.command(&["XADD", ORDERED, "*", "message", message])
-}
-
-fn tool(redis: &Redis, args: &[&str]) -> Finished {
-    let address = redis.address();
-    Outhook::new(&[args, &["--redis-address", &address]].concat()).run("")
 }
 
 fn followers(redis: &Redis, group: &str) -> usize {

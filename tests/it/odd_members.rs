@@ -5,14 +5,10 @@ use std::thread;
 
 use crate::support::receiver::Receiver;
 use crate::support::redis::{MESSAGES, PARKED, Redis};
-use crate::support::service::{Finished, Outhook, serve};
+use crate::support::service::{serve, tool};
 use crate::support::{message, unix_ms, until};
 
 const HOLDS: &str = "{outhook}:holds";
-
-fn tool(redis: &Redis, args: &[&str]) -> Finished {
-    Outhook::new(&[args, &["--redis-address", &redis.address()]].concat()).run("")
-}
 
 #[test]
 fn holds_that_are_not_ours_are_told_once_and_those_beside_them_obeyed() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::redis::Redis;
 use super::sys::{self, Signal};
-use super::{DEADLINE, MS, until};
+use super::{DEADLINE, DRAIN_MARGIN, MS, until};
 
 /// What tests allow of the addresses that are refused as a rule.
 pub const LOOPBACK: &str = "127.0.0.0/8,::1/128";
@@ -139,6 +139,11 @@ pub fn serve(redis: &Redis, args: &[&str]) -> Service {
     service
 }
 
+/// Runs one of the tools at this Redis to its end.
+pub fn tool(redis: &Redis, args: &[&str]) -> Finished {
+    Outhook::new(&[args, &["--redis-address", &redis.address()]].concat()).run("")
+}
+
 /// A process that has run to its end.
 #[derive(Debug)]
 pub struct Finished {
@@ -219,6 +224,20 @@ impl Service {
     /// Ends it as [`Service::terminate`]; nothing may have been lost.
     pub fn end_well(&mut self) {
         assert_eq!(self.terminate().0, 0, "exit code after SIGTERM");
+    }
+
+    /// SIGTERM, within a drain of so many seconds; what could not be saved is named in the log.
+    pub fn assert_ends_and_names(&mut self, drain_timeout: Duration, ids: &[&str]) {
+        let (code, took) = self.terminate();
+        assert_eq!(code, 1);
+        assert!(took < drain_timeout + DRAIN_MARGIN, "{took:?}");
+        let lines = self.log.all();
+        let drain = lines.iter().position(|l| l.contains("drain: begins"));
+        let lines = &lines[drain.expect("a drain")..];
+        for id in ids {
+            let is_named = lines.iter().any(|l| l.contains(id));
+            assert!(is_named, "{id} is not named at the end");
+        }
     }
 
     /// Writes to standard input. A process that has left does not care.

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use super::Intake;
 use super::hands::Hands;
+use super::sessions::{End, Reader, run_sessions};
 use super::stream::refuse_reused;
-use super::{End, Intake};
 use crate::message::entry::{Entry, Stream};
 use crate::message::timestamp::BootTime;
 use crate::service::clock::boot_time;
@@ -53,44 +54,7 @@ pub struct Dealer {
 impl Dealer {
     /// Hands on what it deals, until the drain or the timer's end.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
-        while !drain.has_begun() {
-            match self.session(intake, drain) {
-                Ok(()) | Err(End::Closed) => return,
-                Err(End::Failed(e)) => {
-                    let pause = self.trouble.begin(&e);
-                    if drain.wait(pause) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// One connection, from connecting to its end. `Ok`: the drain began.
-    fn session(&mut self, intake: &mut Intake, drain: &Drain) -> Result<(), End> {
-        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
-        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
-        self.hands.recover(&mut entries, BATCH, |own, asked| {
-            Ok(intake.send_entries(own, asked)?)
-        })?;
-        let mut count = FIRST;
-        let mut block = Duration::from_millis(1);
-        while !drain.has_begun() {
-            let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
-            // The first look is the proof that the trouble is over.
-            if std::mem::replace(&mut block, BLOCK) != BLOCK {
-                self.trouble.end();
-            }
-            let bytes: usize = read.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
-            if let Some(average) = bytes.checked_div(read.len()) {
-                count = (BYTES / average.max(1)).clamp(1, BATCH);
-            }
-            let cards: Vec<Card> = read.into_iter().map(|e| self.card(e, intake)).collect();
-            if !self.deal(&mut entries, &cards, intake)? {
-                drain.wait(YIELD);
-            }
-        }
-        Ok(())
+        run_sessions(&mut self, (), intake, drain);
     }
 
     /// What it is to the script. A message that brings no id gets one here, which it keeps.
@@ -145,5 +109,39 @@ impl Dealer {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Reader for Dealer {
+    type Progress = ();
+
+    fn session(&mut self, (): &mut (), intake: &mut Intake, drain: &Drain) -> Result<(), End> {
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, limit)?;
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
+        let mut count = FIRST;
+        let mut block = Duration::from_millis(1);
+        while !drain.has_begun() {
+            let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
+            // The first look is the proof that the trouble is over.
+            if std::mem::replace(&mut block, BLOCK) != BLOCK {
+                self.trouble.end();
+            }
+            let bytes: usize = read.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
+            if let Some(average) = bytes.checked_div(read.len()) {
+                count = (BYTES / average.max(1)).clamp(1, BATCH);
+            }
+            let cards: Vec<Card> = read.into_iter().map(|e| self.card(e, intake)).collect();
+            if !self.deal(&mut entries, &cards, intake)? {
+                drain.wait(YIELD);
+            }
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self) -> &mut OutageTracker {
+        &mut self.trouble
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::End;
+use super::sessions::End;
 use crate::message::entry::{Entry, EntryId};
 use crate::message::timestamp::BootTime;
 use crate::service::clock::boot_time;

@@ -7,6 +7,7 @@ pub mod hands;
 pub mod heartbeat;
 pub mod pubsub;
 pub mod recall;
+mod sessions;
 pub mod silence;
 pub mod stdin;
 pub mod stream;
@@ -30,7 +31,6 @@ use crate::message::{Alias, MAX_ATTEMPTS, Message, RejectReason, Rejection};
 use crate::service::channel::wake::WakingSender;
 use crate::service::clock::boot_time;
 use crate::service::places::{Place, extra_places};
-use crate::store::StoreError;
 
 /// What a source brings: a message accepted, or refused and to be kept.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -85,24 +85,6 @@ const NO_SECRETS: &str =
 /// The timer has ended: nothing more can be taken in.
 #[derive(Debug)]
 pub struct Closed;
-
-/// Why a session ended before the drain.
-pub enum End {
-    Closed,
-    Failed(StoreError),
-}
-
-impl From<Closed> for End {
-    fn from(_: Closed) -> Self {
-        End::Closed
-    }
-}
-
-impl From<StoreError> for End {
-    fn from(e: StoreError) -> Self {
-        End::Failed(e)
-    }
-}
 
 impl Arrivals {
     pub fn new(from: Receiver<Place<Arrival>>) -> Self {

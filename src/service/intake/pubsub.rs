@@ -21,7 +21,8 @@ use log::{info, warn};
 
 use self::ending::{LAST_ANSWER, Leaving};
 use self::gap::Past;
-use super::{Closed, End, Intake};
+use super::sessions::End;
+use super::{Closed, Intake};
 use crate::service::control::{Command, Commands};
 use crate::service::drain::{Drain, EndSignals};
 use crate::service::outage::OutageTracker;

@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use log::warn;
 
 use super::hands::Hands;
+use super::sessions::{End, Reader, run_sessions};
 use super::takeover::{Step, Takeover};
-use super::{Arrival, End, Intake};
+use super::{Arrival, Intake};
 use crate::delivery::parked::Want;
 use crate::message::entry::{Entry, Stream};
 use crate::message::timestamp::{BootTime, unix_ms};
@@ -25,7 +25,7 @@ use crate::service::control::{Command, Commands};
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
-use crate::store::{Appointment, Entries, Keys, Redis, tell_due};
+use crate::store::{Appointment, Entries, Keys, Redis, StoreError, tell_due};
 
 /// Messages that are brought back at a time.
 const BATCH: usize = 128;
@@ -60,7 +60,7 @@ pub struct Recaller {
 }
 
 /// What outlives a connection.
-struct Progress {
+pub struct Progress {
     takeover: Takeover,
     wanted: VecDeque<Want>,
     /// When to look at what is parked.
@@ -72,19 +72,8 @@ struct Progress {
 
 impl Recaller {
     /// Hands on what comes back, until the drain or the timer's end.
-    pub fn run(self, intake: &mut Intake, drain: &Drain) {
-        let (redis, keys) = (self.redis.clone(), self.keys.clone());
-        let appointment = self.appointment.clone();
-        self.bring_back(intake, drain);
-        let now = unix_ms(SystemTime::now());
-        if appointment.end().is_some_and(|due| due <= now) {
-            // It was for us, and the others look only now and then.
-            tell_due(&redis, &keys, GOODBYE);
-        }
-    }
-
-    fn bring_back(mut self, intake: &mut Intake, drain: &Drain) {
-        let mut progress = Progress {
+    pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
+        let progress = Progress {
             takeover: Takeover::new(
                 self.keys.again.clone(),
                 self.lease,
@@ -96,64 +85,12 @@ impl Recaller {
             due: Instant::now(),
             refused: VecDeque::new(),
         };
-        while !drain.has_begun() {
-            match self.session(&mut progress, intake, drain) {
-                Ok(()) | Err(End::Closed) => return,
-                Err(End::Failed(e)) => {
-                    let pause = self.trouble.begin(&e);
-                    if drain.wait(pause) {
-                        return;
-                    }
-                    progress.takeover.lose_contact(Instant::now());
-                }
-            }
+        run_sessions(&mut self, progress, intake, drain);
+        let now = unix_ms(SystemTime::now());
+        if self.appointment.end().is_some_and(|due| due <= now) {
+            // It was for us, and the others look only now and then.
+            tell_due(&self.redis, &self.keys, GOODBYE);
         }
-    }
-
-    /// One connection, from connecting to its end. `Ok`: the drain began.
-    fn session(
-        &mut self,
-        progress: &mut Progress,
-        intake: &mut Intake,
-        drain: &Drain,
-    ) -> Result<(), End> {
-        let (redis, keys) = (&self.redis, &self.keys);
-        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
-        self.trouble.end();
-        self.hands.recover(&mut entries, BATCH, |own, asked| {
-            Ok(intake.send_entries(own, asked)?)
-        })?;
-        while !drain.has_begun() {
-            if !self.take_wants(progress) {
-                return Ok(());
-            }
-            self.take_over(&mut entries, progress, intake, drain)?;
-            if let Some(due) = self.appointment.next() {
-                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
-                let due = Instant::now() + Duration::from_millis(wait);
-                progress.due = progress.due.min(due);
-            }
-            // One of each in turn, so that neither waits for all of the other.
-            let now = Instant::now();
-            if now >= progress.due {
-                match self.recall(&mut entries, progress, intake) {
-                    Err(End::Failed(e)) if e.is_refusal() => {
-                        progress.due = now + self.refusals.begin(&e);
-                    }
-                    result => result?,
-                }
-            }
-            match self.release(&mut entries, progress, intake) {
-                Err(End::Failed(e)) if e.is_refusal() => {
-                    let at = now + self.refusals.begin(&e);
-                    let want = progress.wanted.pop_front();
-                    progress.refused.extend(want.map(|want| (at, want)));
-                }
-                result => result?,
-            }
-            self.parker.sleep(Some(progress.next()));
-        }
-        Ok(())
     }
 
     /// False when the timer asks for nothing more.
@@ -253,16 +190,66 @@ impl Recaller {
         };
         let step = progress.takeover.run(entries, drain, &mut hand_on)?;
         if step == Step::RoundOver && entries.may_have_unheld()? {
-            let taken = entries.take_back_orphans()?;
-            if taken > 0 {
-                let key = &self.keys.again;
-                warn!(
-                    "{taken} entries of {key} were nobody's (a consumer or the group was deleted): \
-                     taken back, to be delivered when their lease is over"
-                );
-            }
+            progress.takeover.take_back_orphans(entries)?;
         }
         Ok(())
+    }
+}
+
+impl Reader for Recaller {
+    type Progress = Progress;
+
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys) = (&self.redis, &self.keys);
+        let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
+        self.trouble.end();
+        self.hands.recover(&mut entries, BATCH, |own, asked| {
+            Ok(intake.send_entries(own, asked)?)
+        })?;
+        while !drain.has_begun() {
+            if !self.take_wants(progress) {
+                return Ok(());
+            }
+            self.take_over(&mut entries, progress, intake, drain)?;
+            if let Some(due) = self.appointment.next() {
+                let wait = due.saturating_sub(unix_ms(SystemTime::now()));
+                let due = Instant::now() + Duration::from_millis(wait);
+                progress.due = progress.due.min(due);
+            }
+            // One of each in turn, so that neither waits for all of the other.
+            let now = Instant::now();
+            if now >= progress.due {
+                match self.recall(&mut entries, progress, intake) {
+                    Err(End::Failed(e)) if e.is_refusal() => {
+                        progress.due = now + self.refusals.begin(&e);
+                    }
+                    result => result?,
+                }
+            }
+            match self.release(&mut entries, progress, intake) {
+                Err(End::Failed(e)) if e.is_refusal() => {
+                    let at = now + self.refusals.begin(&e);
+                    let want = progress.wanted.pop_front();
+                    progress.refused.extend(want.map(|want| (at, want)));
+                }
+                result => result?,
+            }
+            self.parker.sleep(Some(progress.next()));
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self) -> &mut OutageTracker {
+        &mut self.trouble
+    }
+
+    fn resume(progress: &mut Progress, _: &StoreError, now: Instant) {
+        progress.takeover.lose_contact(now);
     }
 }
 

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
 
+use super::sessions::{End, Reader, run_sessions};
 use super::takeover::{Step, Takeover};
 use super::upkeep::{Upkeep, revive};
-use super::{Arrival, End, Intake};
+use super::{Arrival, Intake};
 use crate::delivery::{DeadReason, Delivery};
 use crate::message::entry::{Entry, EntryId, Stream};
 use crate::message::timestamp::{BootTime, unix_ms};
@@ -24,7 +25,7 @@ use crate::service::control::{Command, Commands};
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
-use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen};
+use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen, StoreError};
 
 /// How long one read waits: the rhythm of an idle service, of which Redis sees about one command a
 /// second.
@@ -79,7 +80,9 @@ pub struct Consumer {
 }
 
 /// What outlives a connection.
-struct Progress {
+pub struct Progress {
+    /// Nothing was read on any connection yet.
+    is_first: bool,
     /// The last entry that `>` gave us; `None` before the first.
     seen: Option<EntryId>,
     takeover: Takeover,
@@ -98,7 +101,8 @@ struct Progress {
 impl Consumer {
     /// Hands on what comes, until the drain or the timer's end.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
-        let mut progress = Progress {
+        let progress = Progress {
+            is_first: true,
             seen: None,
             takeover: Takeover::new(
                 self.keys.messages.clone(),
@@ -113,72 +117,7 @@ impl Consumer {
             faults: Vec::new(),
             is_refused: true,
         };
-        let mut first = true;
-        while !drain.has_begun() {
-            match self.session(&mut progress, &mut first, intake, drain) {
-                Ok(()) | Err(End::Closed) => return,
-                Err(End::Failed(e)) => {
-                    progress.is_refused |= e.is_refusal();
-                    let pause = self.trouble.begin(&e);
-                    if drain.wait(pause) {
-                        return;
-                    }
-                    progress.takeover.lose_contact(Instant::now());
-                }
-            }
-        }
-    }
-
-    /// One connection, from connecting to its end. `Ok`: the drain began.
-    fn session(
-        &mut self,
-        progress: &mut Progress,
-        first: &mut bool,
-        intake: &mut Intake,
-        drain: &Drain,
-    ) -> Result<(), End> {
-        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
-        let mut entries = Entries::open(redis, keys, Stream::Messages, &self.name, limit)?;
-        if std::mem::take(first) {
-            let stream = &*self.keys.messages;
-            info!(event = "ready", stream = stream; "ready: consuming {stream} as {}", self.name);
-            for sentence in entries.advice() {
-                warn!("{sentence}");
-            }
-            // Who was failing is known before the first message for them is read.
-            self.tell_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
-            if self.stable {
-                self.recover(&mut entries, None, intake)?;
-            }
-        } else {
-            self.recover(&mut entries, progress.seen, intake)?;
-        }
-        let longest = BLOCK.min(self.lease / 8);
-        let mut new = true;
-        let mut count = FIRST.min(self.batch);
-        while !drain.has_begun() {
-            if std::mem::take(&mut progress.is_refused) {
-                self.tell_lacks(&mut entries, progress)?;
-            }
-            self.take_over(&mut entries, progress, intake, drain)?;
-            if self.upkeep.is_due(Instant::now()) {
-                self.upkeep.run(&mut entries, &self.commands)?;
-            }
-            let wake = progress.takeover.next();
-            // The first read is the proof that the trouble is over.
-            let longest = if new { Duration::ZERO } else { longest };
-            let block = wake.saturating_duration_since(Instant::now()).min(longest);
-            self.be_heard(&mut entries, drain)?;
-            // A lease begins when Redis answers. Who was suspended since then cannot know when
-            // that was, so it is reckoned from the question, which is never too late.
-            let asked = boot_time();
-            let read = entries.read(count, block, || drain.has_begun())?;
-            if std::mem::take(&mut new) {
-                self.trouble.end();
-            }
-            count = self.take_in(&mut entries, read, (count, asked), progress, intake)?;
-        }
-        Ok(())
+        run_sessions(&mut self, progress, intake, drain);
     }
 
     /// Lets Redis hear of us, if it has not for a while.
@@ -295,15 +234,7 @@ impl Consumer {
         if !may_have_orphans {
             return Ok(());
         }
-        let taken = entries.take_back_orphans()?;
-        if taken > 0 {
-            warn!(
-                "{taken} entries of {} were nobody's (not new, and not pending: a consumer was \
-                 deleted with them, or the group was moved): taken back, to be delivered when \
-                 their lease is over",
-                self.keys.messages
-            );
-        }
+        progress.takeover.take_back_orphans(entries)?;
         Ok(())
     }
 
@@ -362,6 +293,69 @@ impl Consumer {
             self.commands.give(Command::Copies(copies));
         }
         Ok(())
+    }
+}
+
+impl Reader for Consumer {
+    type Progress = Progress;
+
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        intake: &mut Intake,
+        drain: &Drain,
+    ) -> Result<(), End> {
+        let (redis, keys, limit) = (&self.redis, &self.keys, BLOCK + ANSWER);
+        let mut entries = Entries::open(redis, keys, Stream::Messages, &self.name, limit)?;
+        if std::mem::take(&mut progress.is_first) {
+            let stream = &*self.keys.messages;
+            info!(event = "ready", stream = stream; "ready: consuming {stream} as {}", self.name);
+            for sentence in entries.advice() {
+                warn!("{sentence}");
+            }
+            // Who was failing is known before the first message for them is read.
+            self.tell_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
+            if self.stable {
+                self.recover(&mut entries, None, intake)?;
+            }
+        } else {
+            self.recover(&mut entries, progress.seen, intake)?;
+        }
+        let longest = BLOCK.min(self.lease / 8);
+        let mut new = true;
+        let mut count = FIRST.min(self.batch);
+        while !drain.has_begun() {
+            if std::mem::take(&mut progress.is_refused) {
+                self.tell_lacks(&mut entries, progress)?;
+            }
+            self.take_over(&mut entries, progress, intake, drain)?;
+            if self.upkeep.is_due(Instant::now()) {
+                self.upkeep.run(&mut entries, &self.commands)?;
+            }
+            let wake = progress.takeover.next();
+            // The first read is the proof that the trouble is over.
+            let longest = if new { Duration::ZERO } else { longest };
+            let block = wake.saturating_duration_since(Instant::now()).min(longest);
+            self.be_heard(&mut entries, drain)?;
+            // A lease begins when Redis answers. Who was suspended since then cannot know when
+            // that was, so it is reckoned from the question, which is never too late.
+            let asked = boot_time();
+            let read = entries.read(count, block, || drain.has_begun())?;
+            if std::mem::take(&mut new) {
+                self.trouble.end();
+            }
+            count = self.take_in(&mut entries, read, (count, asked), progress, intake)?;
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self) -> &mut OutageTracker {
+        &mut self.trouble
+    }
+
+    fn resume(progress: &mut Progress, failure: &StoreError, now: Instant) {
+        progress.is_refused |= failure.is_refusal();
+        progress.takeover.lose_contact(now);
     }
 }
 

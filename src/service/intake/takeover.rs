@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::End;
+use super::sessions::End;
 use super::silence::{SILENT, Silence};
 use crate::message::entry::Entry;
 use crate::message::timestamp::BootTime;
@@ -129,6 +129,19 @@ impl Takeover {
             }
         }
         Ok(step)
+    }
+
+    /// Takes back entries that are neither new nor pending, which nobody would ever be given.
+    pub fn take_back_orphans(&self, entries: &mut Entries) -> Result<(), End> {
+        let taken = entries.take_back_orphans()?;
+        if taken > 0 {
+            warn!(
+                "{taken} entries of {} were nobody's (a consumer was deleted with them, or the group was \
+                 deleted or moved): taken back; they are delivered when their lease is over",
+                self.key
+            );
+        }
+        Ok(())
     }
 
     fn sweep(&mut self, entries: &mut Entries, hand_on: HandOn<'_>) -> Result<Step, End> {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, Uri};
 
-use super::Subject;
+use super::subject::Subject;
 
 /// What no signature covers, as it is made of it.
 pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");

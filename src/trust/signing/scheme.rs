@@ -4,8 +4,9 @@ use http::HeaderName;
 use ring::hmac;
 
 use super::component::{INPUT, SIGNATURE};
+use super::http_message::{Cover, DIGEST};
 use super::key::{Key, KeyForm};
-use super::message::{Cover, DIGEST};
+use super::standard_webhooks::{Names, STANDARD, SVIX};
 use super::template::{Encoding, Place, Template, Text, header_name};
 use crate::trust::secret::Secret;
 
@@ -26,27 +27,6 @@ pub enum Scheme {
     /// RFC 9421.
     Message(Cover),
 }
-
-/// The headers of Standard Webhooks.
-#[derive(Debug, Clone, Copy)]
-pub struct Names {
-    /// Where it is not `webhook-id`, which is always sent.
-    pub id: Option<&'static str>,
-    pub timestamp: &'static str,
-    pub signature: &'static str,
-}
-
-pub const STANDARD: Names = Names {
-    id: None,
-    timestamp: "webhook-timestamp",
-    signature: "webhook-signature",
-};
-
-pub const SVIX: Names = Names {
-    id: Some("svix-id"),
-    timestamp: "svix-timestamp",
-    signature: "svix-signature",
-};
 
 /// A scheme as it is written: what is not set is as its name says.
 #[derive(Debug, Default, Clone)]

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 
 use super::key::Key;
-use super::{Digits, Subject};
+use super::subject::{Digits, Subject};
 use crate::message::headers::vet_own_name;
 
 /// A contract with a receiver, but for the keys.
@@ -86,6 +86,13 @@ impl Place {
 }
 
 impl Text {
+    /// The whole of it.
+    pub fn bytes(&self, subject: &Subject<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(subject, "", &mut bytes);
+        bytes
+    }
+
     /// Reads a text that may have these places. The first of them must be there, if `needs`.
     pub fn parse(text: &str, allowed: &[Place], needs: bool) -> Result<Text, String> {
         let known = || {

@@ -1,15 +1,17 @@
 //! A verifier takes what is signed, in each scheme, and says what is wrong with what is not.
 
+mod refused;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::scheme::Spec;
-use super::verify::{Received, Verifier};
-use super::{Signing, Subject, TimedKey};
 use crate::dice::Dice;
 use crate::trust::secret::Secret;
+use crate::trust::signing::scheme::Spec;
+use crate::trust::signing::verify::{Received, Verifier};
+use crate::trust::signing::{Signing, Subject, TimedKey};
 
 pub const AT: u64 = 1_700_000_000_000;
 pub const URL: &str = "https://h.example/a?b";

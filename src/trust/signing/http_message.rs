@@ -9,7 +9,8 @@ use ring::digest;
 
 use super::component::{Component, INPUT, SIGNATURE};
 use super::key::Key;
-use super::{Subject, TimedKey};
+use super::subject::Subject;
+use super::timed_key::TimedKey;
 
 pub const DIGEST: HeaderName = HeaderName::from_static("content-digest");
 

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use ring::digest;
 
-use super::Subject;
-use super::claims::{Claim, Claimed, MOST, Over, missing, time};
-use super::component::{INPUT, SIGNATURE};
-use super::key::Kind;
-use super::message::{DIGEST, base_of};
-use super::verify::Received;
+use super::claim::{Claim, ClaimedSignature, MOST, SignedContent, missing, time};
+use super::received::Received;
+use crate::trust::signing::component::{INPUT, SIGNATURE};
+use crate::trust::signing::http_message::{DIGEST, base_of};
+use crate::trust::signing::key::Kind;
+use crate::trust::signing::subject::Subject;
 
 /// All lines of a header, which is a list or dictionary, as one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Result<String, String> {
@@ -50,11 +50,11 @@ pub fn read_message<'a>(received: &Received<'_>) -> Result<Vec<Claim<'a>>, Strin
                 id: "",
                 at: input.at,
                 expires: input.expires,
-                signatures: vec![Claimed {
+                signatures: vec![ClaimedSignature {
                     kind: input.kind,
                     bytes,
                 }],
-                over: Over::Message {
+                over: SignedContent::Message {
                     base: format!("{}\"@signature-params\": {params}", input.base),
                     digest: input.digest,
                 },

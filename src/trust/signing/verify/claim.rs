@@ -1,16 +1,12 @@
-//! What the headers of a request say of its signatures.
+//! What a request claims: signatures, and what they are over. And how headers are read for it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
-use super::capture::read_template;
-use super::inputs::read_message;
-use super::key::Kind;
-use super::scheme::{Names, Scheme};
-use super::template::Text;
-use super::verify::{Check, Received};
-use super::{Digits, Subject};
+use super::received::Received;
+use super::verifying_key::VerifyingKey;
+use crate::trust::signing::key::Kind;
+use crate::trust::signing::subject::{Digits, Subject};
+use crate::trust::signing::template::Text;
 
 /// Headers by which schemes are known.
 const SIGNS: [(&str, &str); 7] = [
@@ -33,18 +29,18 @@ pub struct Claim<'a> {
     pub at: Option<u64>,
     /// Unix milliseconds of its end, where it has one.
     pub expires: Option<u64>,
-    pub signatures: Vec<Claimed>,
-    pub over: Over<'a>,
+    pub signatures: Vec<ClaimedSignature>,
+    pub over: SignedContent<'a>,
 }
 
 /// A signature, and of what kind it says it is.
-pub struct Claimed {
+pub struct ClaimedSignature {
     pub kind: Option<Kind>,
     pub bytes: Vec<u8>,
 }
 
 /// What is signed, to be made of an id and a body.
-pub enum Over<'a> {
+pub enum SignedContent<'a> {
     Webhook,
     Template(&'a Text),
     /// The base is there already; and whether what is covered has a digest of the body.
@@ -57,7 +53,7 @@ pub enum Over<'a> {
 impl Claim<'_> {
     /// Whether parts of the request are signed, and not the id and body themselves.
     pub fn is_of_request(&self) -> bool {
-        matches!(self.over, Over::Message { .. })
+        matches!(self.over, SignedContent::Message { .. })
     }
 
     /// Whether it says of all signatures that they are of this kind.
@@ -66,7 +62,7 @@ impl Claim<'_> {
     }
 
     /// Whether a signature is this key's, over this id and body.
-    pub fn fits(&self, check: &Check, received: &Received<'_>, id: &str, body: &[u8]) -> bool {
+    pub fn fits(&self, key: &VerifyingKey, received: &Received<'_>, id: &str, body: &[u8]) -> bool {
         let subject = Subject {
             id,
             at: self.at.unwrap_or_default(),
@@ -76,11 +72,17 @@ impl Claim<'_> {
         };
         let seconds = Digits::of(subject.at / 1000);
         let signed = match &self.over {
-            Over::Webhook => [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat(),
-            Over::Template(text) => text.bytes(&subject),
-            Over::Message { base, .. } => base.clone().into_bytes(),
+            SignedContent::Webhook => {
+                [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat()
+            }
+            SignedContent::Template(text) => text.bytes(&subject),
+            SignedContent::Message { base, .. } => base.clone().into_bytes(),
         };
-        check.fits(&self.signatures, &signed)
+        let mut own = self
+            .signatures
+            .iter()
+            .filter(|s| s.kind.is_none_or(|kind| kind == key.kind()));
+        own.any(|signature| key.verifies(&signature.bytes, &signed))
     }
 }
 
@@ -114,60 +116,4 @@ pub fn missing(headers: &HeaderMap, name: &str, own: &str) -> String {
 pub fn time(text: &str, name: &str) -> Result<u64, String> {
     let number = text.parse::<u64>().ok().filter(|n| n.to_string() == text);
     number.ok_or_else(|| format!("the time in {name} is not a number"))
-}
-
-/// One or more, each of which would do. The error is a sentence.
-pub fn read_claims<'a>(
-    scheme: &'a Scheme,
-    received: &'a Received<'a>,
-) -> Result<Vec<Claim<'a>>, String> {
-    match scheme {
-        Scheme::Webhook(names) => Ok(vec![read_webhook(names, received.headers)?]),
-        Scheme::Template(template) => Ok(vec![read_template(template, received)?]),
-        Scheme::Message(_) => read_message(received),
-    }
-}
-
-fn read_webhook<'a>(names: &Names, headers: &'a HeaderMap) -> Result<Claim<'a>, String> {
-    let own = names.signature;
-    let id = text(headers, names.id.unwrap_or("webhook-id"), own);
-    let value = text(headers, own, own)?;
-    let mut signatures = Vec::new();
-    for signature in value.split(' ').filter(|s| !s.is_empty()) {
-        let wrong = || {
-            format!("{own} holds what is no signature: each must be as v1,… or v1a,… with base64")
-        };
-        let (kind, text) = signature.split_once(',').ok_or_else(wrong)?;
-        let kind = match kind {
-            "v1" => Kind::Hmac,
-            "v1a" => Kind::Ed25519,
-            // Of a version to come, say: the libraries of receivers skip it.
-            _ => continue,
-        };
-        let bytes = STANDARD.decode(text).map_err(|_| wrong())?;
-        signatures.push(Claimed {
-            kind: Some(kind),
-            bytes,
-        });
-    }
-    match signatures.len() {
-        0 => return Err(format!("{own} holds no signature as v1,… or v1a,…")),
-        1..=MOST => {}
-        n => {
-            return Err(format!(
-                "{own} holds {n} signatures; at most {MOST} are tried"
-            ));
-        }
-    }
-    let seconds = time(text(headers, names.timestamp, own)?, names.timestamp)?;
-    if seconds > 100_000_000_000 {
-        return Err(format!("{} is not in seconds", names.timestamp));
-    }
-    Ok(Claim {
-        id: id?,
-        at: Some(seconds * 1000),
-        expires: None,
-        signatures,
-        over: Over::Webhook,
-    })
 }

@@ -3,32 +3,33 @@
 //! It is for people who look for a mistake, not for a service: it tells what it finds, and tries
 //! what else may have been signed.
 
+mod altered_body;
+mod claim;
+mod http_message;
+mod received;
+mod standard_webhooks;
+mod template;
+#[cfg(test)]
+mod tests;
+mod verifying_key;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use ring::hmac;
-use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};
 
-use super::claims::{Claim, Claimed, Over, read_claims};
-use super::inputs::Digests;
-use super::key::{Key, KeyForm, Kind, public_key};
-use super::scheme::Contract;
-use super::{Signing, TimedKey, reencode};
+use super::Signing;
+use super::key::{KeyForm, Kind, public_key};
+use super::scheme::{Contract, Scheme};
+use super::timed_key::TimedKey;
 use crate::message::timestamp::format_rfc3339;
 use crate::trust::secret::Secret;
-
-/// A request as it arrived.
-#[derive(Debug)]
-pub struct Received<'a> {
-    pub method: &'a str,
-    /// With scheme and host, for schemes that cover it.
-    pub url: &'a str,
-    pub headers: &'a HeaderMap,
-    pub body: &'a [u8],
-}
+use claim::{Claim, SignedContent};
+use http_message::Digests;
+pub use received::Received;
+use verifying_key::VerifyingKey;
 
 /// Knows a contract and its keys.
 #[derive(Debug)]
@@ -36,63 +37,29 @@ pub struct Verifier {
     contract: Arc<Contract>,
     keys: Vec<Known>,
     /// What else the secret may be, in words.
-    others: Vec<(&'static str, Check)>,
+    others: Vec<(&'static str, VerifyingKey)>,
 }
 
 #[derive(Debug)]
 struct Known {
-    check: Check,
+    key: VerifyingKey,
     from: u64,
     until: u64,
-}
-
-/// What signatures are held against.
-#[derive(Debug)]
-pub enum Check {
-    Hmac(hmac::Key),
-    Ed25519(Vec<u8>),
-}
-
-impl Check {
-    fn of(key: &Key) -> Check {
-        match key {
-            Key::Hmac(key) => Check::Hmac(key.clone()),
-            Key::Ed25519(pair) => Check::Ed25519(pair.public_key().as_ref().to_vec()),
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        match self {
-            Check::Hmac(_) => Kind::Hmac,
-            Check::Ed25519(_) => Kind::Ed25519,
-        }
-    }
-
-    /// Whether one of these is its signature of these bytes, and says nothing else of itself.
-    pub fn fits(&self, signatures: &[Claimed], signed: &[u8]) -> bool {
-        let mut own = signatures
-            .iter()
-            .filter(|s| s.kind.is_none_or(|kind| kind == self.kind()));
-        own.any(|signature| match self {
-            Check::Hmac(key) => hmac::verify(key, signed, &signature.bytes).is_ok(),
-            Check::Ed25519(public) => UnparsedPublicKey::new(&ED25519, public)
-                .verify(signed, &signature.bytes)
-                .is_ok(),
-        })
-    }
 }
 
 impl Verifier {
     /// With one secret, or the public key (`whpk_`). The error says what is wrong with it.
     pub fn of_secret(contract: Contract, secret: &Secret) -> Result<Verifier, String> {
         let text = secret.expose();
-        let check = match text.strip_prefix("whpk_") {
-            Some(rest) if contract.form == KeyForm::Prefixed => Check::Ed25519(public_key(rest)?),
-            _ => Check::of(&contract.key(secret)?),
+        let key = match text.strip_prefix("whpk_") {
+            Some(rest) if contract.form == KeyForm::Prefixed => {
+                VerifyingKey::Ed25519(public_key(rest)?)
+            }
+            _ => VerifyingKey::of(&contract.key(secret)?),
         };
         let hmac_of = |text: &str| {
             let key = contract.digest();
-            Check::Hmac(hmac::Key::new(key, text.as_bytes()))
+            VerifyingKey::Hmac(hmac::Key::new(key, text.as_bytes()))
         };
         let mut others = Vec::new();
         if let Some(bare) = text.strip_prefix("whsec_") {
@@ -109,7 +76,7 @@ impl Verifier {
             {
                 let key = hmac::Key::new(contract.digest(), &bytes);
                 let words = "the secret was decoded from base64, without whsec_";
-                others.push((words, Check::Hmac(key)));
+                others.push((words, VerifyingKey::Hmac(key)));
             }
         }
         others.push((
@@ -119,7 +86,7 @@ impl Verifier {
         Ok(Verifier {
             contract: Arc::new(contract),
             keys: vec![Known {
-                check,
+                key,
                 from: 0,
                 until: u64::MAX,
             }],
@@ -130,7 +97,7 @@ impl Verifier {
     /// With the keys that sign, and their times.
     pub fn of_signing(signing: &Signing) -> Verifier {
         let known = |timed: &TimedKey| Known {
-            check: Check::of(&timed.key),
+            key: VerifyingKey::of(&timed.key),
             from: timed.from,
             until: timed.until,
         };
@@ -152,7 +119,7 @@ impl Verifier {
         let claims = read_claims(&self.contract.scheme, received).map_err(|e| vec![e])?;
         let mut first_wrong = None;
         for claim in &claims {
-            let fits = |known: &Known| claim.fits(&known.check, received, claim.id, received.body);
+            let fits = |known: &Known| claim.fits(&known.key, received, claim.id, received.body);
             let Some(n) = self.keys.iter().position(fits) else {
                 continue;
             };
@@ -215,7 +182,7 @@ impl Verifier {
     fn explain(&self, received: &Received<'_>, claims: &[Claim<'_>]) -> String {
         let fits = |claim: &Claim<'_>, id: &str, body: &[u8]| {
             let mut keys = self.keys.iter();
-            keys.any(|known| claim.fits(&known.check, received, id, body))
+            keys.any(|known| claim.fits(&known.key, received, id, body))
         };
         if let Some(wrong) = claims.iter().find_map(|c| look_at_body(received, c)) {
             return wrong;
@@ -224,7 +191,8 @@ impl Verifier {
         if let [claim] = claims
             && !claim.is_of_request()
         {
-            let changed = reencode::find(received.body, &mut |body| fits(claim, claim.id, body));
+            let changed =
+                altered_body::find(received.body, &mut |body| fits(claim, claim.id, body));
             if let Some(done) = changed {
                 return format!(
                     "the body is not as it was signed: {done}. Verify the bytes as they arrived, \
@@ -249,7 +217,7 @@ impl Verifier {
         if let Some((words, _)) = other {
             return format!("whoever signed it has another form of the secret: {words}");
         }
-        let has = |kind| self.keys.iter().any(|known| known.check.kind() == kind);
+        let has = |kind| self.keys.iter().any(|known| known.key.kind() == kind);
         let all = |kind| claims.iter().all(|claim| claim.is_all(kind));
         let of_request = claims.iter().any(Claim::is_of_request);
         let text = if all(Kind::Ed25519) && !has(Kind::Ed25519) {
@@ -279,9 +247,24 @@ impl Verifier {
     }
 }
 
+/// One or more, each of which would do. The error is a sentence.
+fn read_claims<'a>(
+    scheme: &'a Scheme,
+    received: &'a Received<'a>,
+) -> Result<Vec<Claim<'a>>, String> {
+    match scheme {
+        Scheme::Webhook(names) => Ok(vec![standard_webhooks::read_webhook(
+            names,
+            received.headers,
+        )?]),
+        Scheme::Template(template) => Ok(vec![template::read_template(template, received)?]),
+        Scheme::Message(_) => http_message::read_message(received),
+    }
+}
+
 /// Whether the body is what a signature that does not hold it itself speaks of.
 fn look_at_body(received: &Received<'_>, claim: &Claim<'_>) -> Option<String> {
-    let Over::Message { digest, .. } = &claim.over else {
+    let SignedContent::Message { digest, .. } = &claim.over else {
         return None;
     };
     if !digest {
@@ -298,7 +281,7 @@ fn look_at_body(received: &Received<'_>, claim: &Claim<'_>) -> Option<String> {
     if digests.fit(received.body) {
         return None;
     }
-    let same = reencode::find(received.body, &mut |body| digests.fit(body));
+    let same = altered_body::find(received.body, &mut |body| digests.fit(body));
     Some(match same {
         Some(done) => format!("the body is not that of content-digest: {done}"),
         None => "the body is not that of content-digest".into(),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::scheme::Spec;
-use super::{Signing, Subject, TimedKey};
 use crate::trust::secret::Secret;
+use crate::trust::signing::scheme::Spec;
+use crate::trust::signing::{Signing, Subject, TimedKey};
 
 fn named(scheme: &str) -> Spec {
     Spec {

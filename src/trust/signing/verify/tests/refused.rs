@@ -9,13 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::{digest, hmac};
 
-use super::scheme::Spec;
-use super::verify::{Received, Verifier};
-use super::verifying::{
+use super::{
     AT, BODY, KEY, OTHER, PUBLIC, SEED, URL, sign_with, signed, signing, spec, verify, verify_with,
 };
-use super::{Signing, TimedKey};
 use crate::trust::secret::Secret;
+use crate::trust::signing::scheme::Spec;
+use crate::trust::signing::verify::{Received, Verifier};
+use crate::trust::signing::{Signing, TimedKey};
 
 fn header(name: &'static str, value: &str) -> (HeaderName, HeaderValue) {
     (

@@ -1,13 +1,12 @@
-//! The values of headers held against the texts that made them.
+//! What headers in the form of a template claim: their values are divided as the template is.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Subject;
-use super::claims::{Claim, Claimed, MOST, Over, text, time};
-use super::key::from_hex;
-use super::template::{Encoding, Part, Place, Template, Text};
-use super::verify::Received;
+use super::claim::{Claim, ClaimedSignature, MOST, SignedContent, text, time};
+use super::received::Received;
+use crate::trust::signing::key::from_hex;
+use crate::trust::signing::template::{Encoding, Part, Place, Template, Text};
 
 /// What stands in the places of a value.
 type Found<'v> = Vec<(Place, &'v str)>;
@@ -67,13 +66,13 @@ pub fn read_template<'a>(
         None if signed.has(Place::Id) => text(headers, "webhook-id", own)?,
         None => "",
     };
-    let claimed = |bytes| Claimed { kind: None, bytes };
+    let claimed = |bytes| ClaimedSignature { kind: None, bytes };
     Ok(Claim {
         id,
         at,
         expires: None,
         signatures: signatures.into_iter().map(claimed).collect(),
-        over: Over::Template(signed),
+        over: SignedContent::Template(signed),
     })
 }
 
@@ -131,13 +130,6 @@ impl Template {
 }
 
 impl Text {
-    /// The whole of it.
-    pub fn bytes(&self, subject: &Subject<'_>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.write(subject, "", &mut bytes);
-        bytes
-    }
-
     fn divide<'v>(&self, value: &'v str) -> Option<Found<'v>> {
         let mut divider = Divider {
             lengths: [0, 0],

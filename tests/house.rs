@@ -19,7 +19,7 @@ const FOLDERS: &[&str] = &[
 /// Those of decisions and values: no clock, thread or I/O.
 const PURE: &[&str] = &["scheduler", "delivery", "trust", "message"];
 
-/// In one of those, and still not pure: it reads a directory of secrets, and all workers ask it.
+/// In one of those, and still not pure: all workers ask it, and some wait for an answer.
 const IMPURE: &str = "trust/keyring";
 
 const MAX_FILE: usize = 400;

@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod places;
 pub mod pulse;
 pub mod receiver;
+pub mod secret_directory;
 pub mod secret_loader;
 pub mod signals;
 pub mod threads;

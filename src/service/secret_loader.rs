@@ -10,9 +10,10 @@ use std::time::Instant;
 use log::warn;
 
 use crate::service::outage::OutageTracker;
+use crate::service::secret_directory::SecretDirectory;
 use crate::store::{SecretHash, StoreError};
 use crate::trust::encryption::SealingKeys;
-use crate::trust::keyring::{Directory, Keyring, Read, Requests, keyring};
+use crate::trust::keyring::{Keyring, Read, Requests, keyring};
 
 /// Names read at a time.
 const BATCH: usize = 64;
@@ -21,7 +22,7 @@ type ReadKeys = Box<dyn Fn() -> Result<Option<SealingKeys>, String> + Send>;
 
 /// Where secrets are.
 pub enum SecretSource {
-    Directory(Directory),
+    Directory(SecretDirectory),
     /// With what reads the keys again that they are encrypted with.
     Redis(Box<SecretHash>, ReadKeys),
 }

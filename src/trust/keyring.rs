@@ -6,8 +6,6 @@
 //! moment. What is in use is read again before it is old, so that nothing is put off. Only where it cannot
 //! be read does what is old still sign: so a Redis that is away stops only names that were never read.
 
-mod directory;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -22,8 +20,6 @@ use log::warn;
 use crate::trust::log_throttle::{LogThrottle, and_others};
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
-
-pub use directory::Directory;
 
 /// What was read signs for so long, and is asked for again after half of it, when it is used.
 const FRESH: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Trust: who may be sent to (`guard`, `egress`), how a receiver knows us (`signing`, `login`), whom we
 //! believe (`authorities`), and the secrets for all that.
 //!
-//! Pure, but for `keyring`, which reads a directory and is asked by all workers.
+//! Pure, but for `keyring`, which all workers ask.
 
 pub mod authorities;
 pub mod egress;

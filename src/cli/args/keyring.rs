@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::secret_files::{read_secret, read_secret_again};
+use crate::service::secret_directory::SecretDirectory;
 use crate::trust::encryption::SealingKeys;
-use crate::trust::keyring::Directory;
 use crate::trust::secret::Secret;
 
 /// Where secrets are that messages name.
@@ -47,7 +47,7 @@ pub struct SealingArgs {
 /// Where secrets are.
 pub enum SecretPlace {
     Nowhere,
-    Directory(Directory, String),
+    Directory(SecretDirectory, String),
     Redis(SealingArgs),
 }
 
@@ -67,7 +67,7 @@ impl KeyringArgs {
             ),
             (Some(path), None) => {
                 let place = format!("--secrets-dir {}", path.display());
-                match Directory::open(path) {
+                match SecretDirectory::open(path) {
                     Ok(directory) => Ok(SecretPlace::Directory(directory, place)),
                     Err(e) => Err(format!("{place}: {e}")),
                 }

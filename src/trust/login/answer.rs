@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::header::sensitive;
 use super::oauth2::Grant;
 use super::redaction::Redactor;
-use super::sensitive;
 use super::token::Granted;
 use crate::message::printable::printable;
 use crate::trust::secret::Secret;

@@ -5,6 +5,7 @@
 //! its key.
 
 mod answer;
+mod header;
 mod identity;
 mod oauth2;
 mod redaction;
@@ -15,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 
 use crate::trust::secret::Secret;
+use header::sensitive;
 pub use identity::{Identity, Wrong};
 pub use oauth2::{Grant, OAuth2};
 pub use redaction::Redactor;
@@ -118,13 +120,6 @@ impl Fixed {
             hidden: Redactor::new([encoded, pair, password.clone()]),
         })
     }
-}
-
-fn sensitive(text: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(text)
-        .map_err(|_| "it holds characters that no header can have".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]

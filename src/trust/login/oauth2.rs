@@ -9,8 +9,8 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::header::sensitive;
 use super::redaction::Redactor;
-use super::sensitive;
 use super::token::Tokens;
 use crate::message::endpoint::Endpoint;
 use crate::trust::secret::Secret;

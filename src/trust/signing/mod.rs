@@ -10,8 +10,6 @@ pub mod scheme;
 mod standard_webhooks;
 mod subject;
 mod template;
-#[cfg(test)]
-mod tests;
 mod timed_key;
 pub mod verify;
 
@@ -152,3 +150,6 @@ impl Signing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,6 @@ mod http_message;
 mod received;
 mod standard_webhooks;
 mod template;
-#[cfg(test)]
-mod tests;
 mod verifying_key;
 
 use std::sync::Arc;
@@ -309,3 +307,6 @@ fn too_far(at: u64, now: u64, tolerance: Duration) -> Option<String> {
 fn seconds(ms: u64) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(ms / 1000))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,21 @@
-//! Secrets in files, each named as they are.
+//! Secrets that messages name, in a directory: a file a secret, of the same name.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_VALUE, Read, keys_of};
+use crate::trust::keyring::{MAX_VALUE, Read, keys_of};
 use crate::trust::secret::Secret;
 
-/// A directory of them. Links are followed, as they are how secrets are mounted and changed.
+/// Links are followed: that is how secrets are mounted and changed.
 #[derive(Debug, Clone)]
-pub struct Directory(PathBuf);
+pub struct SecretDirectory(PathBuf);
 
-impl Directory {
+impl SecretDirectory {
     /// The error is one line.
-    pub fn open(path: &Path) -> Result<Directory, String> {
+    pub fn open(path: &Path) -> Result<SecretDirectory, String> {
         match fs::read_dir(path) {
-            Ok(_) => Ok(Directory(path.to_owned())),
+            Ok(_) => Ok(SecretDirectory(path.to_owned())),
             Err(e) => Err(format!("{e}; it must be a readable directory")),
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The fields, in the order of [`Field`].
-const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 10] = [
     "url",
     "data",
     "webhookId",

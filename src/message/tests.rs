@@ -113,24 +113,16 @@ fn with(more: &str) -> String {
 
 #[test]
 fn null_is_absence_and_a_whole_number_is_an_id() {
-    let nulls = [
-        "webhookId",
-        "headers",
-        "deliverAt",
-        "expiresAt",
-        "timeout",
-        "maxAttempts",
-        "orderKey",
-    ];
-    let all: Vec<String> = nulls
+    let optional = raw_fields::NAMES
         .iter()
-        .map(|name| format!("\"{name}\": null"))
-        .collect();
+        .filter(|name| !["url", "data"].contains(name));
+    let all: Vec<String> = optional.map(|name| format!("\"{name}\": null")).collect();
     let m = parse(with(&all.join(",")).as_bytes()).unwrap();
     assert_eq!((&*m.id, m.deliver_at, m.headers.len()), ("made", None, 0));
     let overrides = m.overrides;
     assert!(overrides.timeout.is_none() && overrides.max_attempts.is_none());
     assert!(overrides.expires_at.is_none() && overrides.order_key.is_none());
+    assert!(overrides.secret.is_none());
     assert_eq!(
         parse(br#"{"url":"http://h/","data":null}"#).unwrap().data(),
         b"null"

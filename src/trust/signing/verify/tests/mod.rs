@@ -21,6 +21,15 @@ pub const OTHER: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub const SEED: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 pub const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
+/// What is signed, and then received.
+const SUBJECT: Subject<'static> = Subject {
+    id: "msg_1",
+    at: AT,
+    method: "POST",
+    url: URL,
+    body: BODY,
+};
+
 pub fn spec(scheme: &str) -> Spec {
     match scheme {
         "own" => Spec {
@@ -53,17 +62,10 @@ pub fn signed(scheme: &str, secret: &str) -> HeaderMap {
 }
 
 pub fn sign_with(signing: &Signing) -> HeaderMap {
-    let subject = Subject {
-        id: "msg_1",
-        at: AT,
-        method: "POST",
-        url: URL,
-        body: BODY,
-    };
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("msg_1"));
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    signing.sign(&subject, &mut headers).unwrap();
+    signing.sign(&SUBJECT, &mut headers).unwrap();
     headers
 }
 
@@ -217,16 +219,9 @@ fn why_not_is_said() {
     let contract = Arc::new(raw.build().unwrap());
     for (secret, words) in [(KEY, "as it is"), (&KEY[6..], "what follows whsec_")] {
         let key = contract.key(&Secret::new(secret.into())).unwrap();
-        let subject = Subject {
-            id: "msg_1",
-            at: AT,
-            method: "POST",
-            url: URL,
-            body: BODY,
-        };
         let mut headers = signed("standard", KEY);
         Signing::new(contract.clone(), vec![TimedKey::always(key)])
-            .sign(&subject, &mut headers)
+            .sign(&SUBJECT, &mut headers)
             .unwrap();
         let e = verify("standard", KEY, &headers, BODY).unwrap_err();
         assert!(e.contains("form of the secret") && e.contains(words), "{e}");

@@ -1,10 +1,20 @@
 //! What an endpoints file comes to, and what is said of a bad one.
 
+mod signing;
+
 use super::*;
 use crate::delivery::backoff::Delays;
 use crate::message::endpoint::Endpoint;
 
 fn read_rules(text: &str) -> Result<EndpointRules, String> {
+    read_with(text, &|_| Err("it is not there".into()))
+}
+
+/// `secret` reads the files of secrets. No other files are there.
+fn read_with(
+    text: &str,
+    secret: &dyn Fn(&str) -> Result<Secret, String>,
+) -> Result<EndpointRules, String> {
     let second = Duration::from_secs(1);
     let bounds = Bounds {
         schedule: RetrySchedule {
@@ -28,7 +38,7 @@ fn read_rules(text: &str) -> Result<EndpointRules, String> {
     };
     let readers = Readers {
         authorities: &|_| Err("it is not there".into()),
-        secret: &|_| Err("it is not there".into()),
+        secret,
     };
     parse(text, name, &bounds, readers, Defaults::default())
 }

@@ -44,6 +44,8 @@ ENTRYPOINT ["/payment-api"]
 
 FROM scratch AS outhook
 COPY --from=build /out/outhook /outhook
+# So that `docker compose exec webhook outhook dead list` finds it.
+ENV PATH=/
 USER 65534:65534
 STOPSIGNAL SIGTERM
 # Good configuration and an answer from Redis. There is no shell, so outhook checks itself.

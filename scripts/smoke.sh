@@ -30,6 +30,8 @@ main() {
     "${backend}_build"
     step "start everything"
     "${backend}_up"
+    # It takes the configuration of the service.
+    outhook check || die "outhook check fails"
     payments_arrive
     failures_are_retried
     the_hopeless_is_kept
@@ -84,6 +86,9 @@ the_hopeless_is_kept() {
     publish gone 1
     wait_until 60 "a dead letter for 410 Gone" dead_letters 2
     redis XRANGE '{outhook}:dead' - + >"$work/dead"
+    # What an operator types, in the container of the service.
+    outhook dead list --since 1h >"$work/listed"
+    [ "$(grep -cE 'bad_json|gone' "$work/listed")" = 2 ] || die "outhook dead list does not show them"
     local line
     for line in bad_json 'not JSON' gone "$(sed 's/.*webhook-id=\([^ ]*\) .*/\1/' "$work/gone")"; do
         grep -qxF -- "$line" "$work/dead" || die "the dead letters do not hold: $line"
@@ -335,7 +340,7 @@ compose_stop() {
 
 compose_redis_cli() { docker exec "$(container redis)" redis-cli "$@"; }
 
-compose_outhook() { docker exec "$(container webhook)" /outhook "$@"; }
+compose_outhook() { dc exec -T webhook outhook "$@"; }
 
 compose_clean_up() {
     [ -n "${OUTHOOK_TAG-}" ] || return
@@ -367,7 +372,6 @@ local_up() {
     start webhook
     start api
     api_url=$(sed -n 's/^payment-api: on \(http:[^,]*\),.*/\1/p' "$work/api.log")
-    "$bin/outhook" check || die "outhook check fails"
     ! OUTHOOK_REDIS_PASSWORD=wrong "$bin/outhook" check || die "outhook check takes a wrong password"
     BIND=${api_url#http://} "$bin/examples/payment-api" --health || die "payment-api --health fails"
 }

@@ -33,7 +33,7 @@ pub struct DemoArgs {
     /// Payments a second
     #[arg(long, env = "OUTHOOK_RATE", value_name = "N", default_value_t = 20, value_parser = number::<u32>(1, 10_000))]
     pub rate: u32,
-    /// End after this long [default: at Ctrl-C]
+    /// Publish for this long, and end when all is settled [default: until Ctrl-C]
     #[arg(long = "for", env = "OUTHOOK_FOR", value_name = "DURATION", value_parser = duration)]
     pub length: Option<Duration>,
 }

@@ -1,0 +1,134 @@
+//! Links between pages lead somewhere.
+
+use crate::pages::{Page, documents, root};
+
+/// All pages that a reader may come to from README.md.
+fn all() -> Vec<Page> {
+    let others = [
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "tests/receivers/README.md",
+    ];
+    let mut pages = documents();
+    pages.extend(others.map(Page::read));
+    pages
+}
+
+/// Without blocks and code.
+fn prose(page: &Page) -> String {
+    let text = page.prose();
+    let lines = text.lines();
+    let lines = lines.map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn headings(page: &Page) -> Vec<String> {
+    let text = page.prose();
+    let lines = text.lines().filter(|line| line.starts_with('#'));
+    lines.map(anchor).collect()
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    let mut found = 0;
+    for page in all() {
+        for part in prose(&page).split("](").skip(1) {
+            let target = part.split(')').next().unwrap();
+            if target.contains("://") {
+                assert!(target.starts_with("https://"), "{}: {target}", page.name);
+                continue;
+            }
+            found += 1;
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let folder = root().join(&page.name).parent().unwrap().to_owned();
+            let file = match path {
+                "" => root().join(&page.name),
+                path => folder.join(path),
+            };
+            let file = file.canonicalize();
+            let file = file.unwrap_or_else(|e| panic!("{}: {target}: {e}", page.name));
+            if !heading.is_empty() {
+                let name = file.strip_prefix(root().canonicalize().unwrap()).unwrap();
+                let there = headings(&Page::read(name.to_str().unwrap()));
+                let is_there = there.iter().any(|known| known == heading);
+                assert!(is_there, "{}: {target}: only {there:?}", page.name);
+            }
+        }
+    }
+    assert!(found > 100, "{found}");
+}
+
+#[test]
+fn the_page_of_contents_names_every_page() {
+    let contents = Page::read("docs/README.md");
+    for page in documents() {
+        let name = page.name.strip_prefix("docs/").unwrap_or("README.md");
+        let is_named = name == "README.md" || contents.text.contains(&format!("]({name})"));
+        assert!(is_named, "{name}");
+    }
+    assert!(Page::read("README.md").text.contains("](docs/README.md)"));
+}
+
+#[test]
+fn headings_of_a_page_differ() {
+    for page in all().iter().filter(|page| page.name != "CHANGELOG.md") {
+        let mut found = headings(page);
+        let count = found.len();
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), count, "{}", page.name);
+    }
+}
+
+#[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let page = Page::read("ARCHITECTURE.md");
+    let names = page.text.split('`').skip(1).step_by(2);
+    let is_name = |name: &&str| {
+        let mut characters = name.chars();
+        characters.all(|c| c.is_ascii_lowercase() || "/._".contains(c))
+            && (name.ends_with(".rs") || name.ends_with(".lua") || name.contains('/'))
+    };
+    let all = walk();
+    let mut found = 0;
+    for name in names.filter(is_name) {
+        found += 1;
+        let name = name.trim_end_matches('/');
+        let ends = [format!("/{name}"), format!("/{name}.rs")];
+        let is_there = all
+            .iter()
+            .any(|path| ends.iter().any(|end| path.ends_with(end)));
+        assert!(is_there, "{name}");
+    }
+    assert!(found > 60, "{found}");
+}
+
+/// All files and folders of the sources and tests.
+fn walk() -> Vec<String> {
+    let mut all = Vec::new();
+    let mut folders: Vec<_> = ["src", "tests", "fuzz", "scripts"]
+        .map(|d| root().join(d))
+        .into();
+    while let Some(folder) = folders.pop() {
+        all.push(folder.display().to_string());
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => all.push(path.display().to_string()),
+            }
+        }
+    }
+    all
+}

@@ -11,10 +11,10 @@ use crate::support::{MS, free_port, message, sys};
 
 /// One attempt that has to fail; gives the dead letter.
 fn fails(receiver: &Receiver, args: &[&str]) -> Dead {
-    fails_at(&receiver.url("/"), args)
+    assert_fails_at(&receiver.url("/"), args)
 }
 
-fn fails_at(url: &str, args: &[&str]) -> Dead {
+fn assert_fails_at(url: &str, args: &[&str]) -> Dead {
     let redis = Redis::start();
     let mut service = serve(&redis, &[&["--max-attempts", "1"], args].concat());
     redis.send(message(url, "a", "1"));
@@ -28,7 +28,7 @@ fn fails_at(url: &str, args: &[&str]) -> Dead {
 }
 
 /// One attempt that has to count as delivered.
-fn delivers(receiver: &Receiver, args: &[&str]) {
+fn assert_delivers(receiver: &Receiver, args: &[&str]) {
     let redis = Redis::start();
     let mut service = serve(&redis, &[&["--max-attempts", "1"], args].concat());
     redis.send(message(&receiver.url("/"), "a", "1"));
@@ -39,7 +39,7 @@ fn delivers(receiver: &Receiver, args: &[&str]) {
 
 #[test]
 fn a_refused_connection_fails_and_is_tried_again() {
-    let dead = fails_at(&format!("http://127.0.0.1:{}/", free_port()), &[]);
+    let dead = assert_fails_at(&format!("http://127.0.0.1:{}/", free_port()), &[]);
     assert!(
         dead.text("error").to_lowercase().contains("refused"),
         "{dead:?}"
@@ -101,7 +101,7 @@ fn a_head_without_end_counts_as_its_status_says() {
         again: format!("x: {}\r\n", "y".repeat(8000)).into_bytes(),
         every: Duration::ZERO,
     };
-    delivers(&Receiver::script([flood]), &["--timeout", "1m"]);
+    assert_delivers(&Receiver::script([flood]), &["--timeout", "1m"]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn interim_answers_are_skipped_and_a_flood_of_them_fails() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
     ]
     .concat();
-    delivers(&Receiver::script([Reply::Hold(good)]), &[]);
+    assert_delivers(&Receiver::script([Reply::Hold(good)]), &[]);
     let flood = Reply::Drip {
         start: Vec::new(),
         again: early.to_vec(),
@@ -136,7 +136,7 @@ fn trailers_without_end_do_not_change_what_the_status_said() {
         again: b"x: y\r\n".repeat(100),
         every: Duration::ZERO,
     };
-    delivers(&Receiver::script([flood]), &["--timeout", "1m"]);
+    assert_delivers(&Receiver::script([flood]), &["--timeout", "1m"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn after_a_200_a_body_that_drips_for_ever_is_still_delivered() {
         again: b"x".to_vec(),
         every: 20 * MS,
     };
-    delivers(&Receiver::script([drip]), &["--timeout", "600ms"]);
+    assert_delivers(&Receiver::script([drip]), &["--timeout", "600ms"]);
 }
 
 #[test]
@@ -154,11 +154,11 @@ fn a_body_cut_short_does_not_change_what_the_status_said() {
     let cut = |status: &str| {
         Reply::Bytes(format!("HTTP/1.1 {status}\r\ncontent-length: 100\r\n\r\nshort").into())
     };
-    delivers(&Receiver::script([cut("200 OK")]), &[]);
+    assert_delivers(&Receiver::script([cut("200 OK")]), &[]);
     let dead = fails(&Receiver::script([cut("500 Oh")]), &[]);
     assert_eq!(dead.number("status"), 500);
     let chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\nshort";
-    delivers(&Receiver::script([Reply::Bytes(chunk.to_vec())]), &[]);
+    assert_delivers(&Receiver::script([Reply::Bytes(chunk.to_vec())]), &[]);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn every_other_status_fails_and_is_recorded() {
 
 #[test]
 fn an_answer_of_http_1_0_without_a_length_is_delivered() {
-    delivers(
+    assert_delivers(
         &Receiver::script([Reply::Bytes(b"HTTP/1.0 200 OK\r\n\r\nfine".to_vec())]),
         &[],
     );
@@ -319,7 +319,7 @@ fn a_slow_connect_ends_at_the_connect_timeout() {
         .collect();
     assert!(fill.iter().any(Result::is_err), "the backlog is full");
     let begun = Instant::now();
-    let dead = fails_at(
+    let dead = assert_fails_at(
         &format!("http://{addr}/"),
         &["--connect-timeout", "400ms", "--timeout", "60s"],
     );
@@ -336,7 +336,7 @@ fn a_slow_connect_ends_at_the_connect_timeout() {
 
 #[test]
 fn a_name_that_does_not_exist_fails_with_the_name_in_the_error() {
-    let dead = fails_at("http://no-such-host.invalid/", &["--timeout", "10s"]);
+    let dead = assert_fails_at("http://no-such-host.invalid/", &["--timeout", "10s"]);
     let error = dead.text("error").to_lowercase();
     assert!(
         error.contains("no-such-host.invalid")
@@ -360,7 +360,7 @@ fn https_to_a_plain_server_fails_and_hangs_no_longer_than_the_timeout() {
             }
         });
         let begun = Instant::now();
-        fails_at(&format!("https://{}/", plain.addr), &["--timeout", "800ms"]);
+        assert_fails_at(&format!("https://{}/", plain.addr), &["--timeout", "800ms"]);
         assert!(
             begun.elapsed() < Duration::from_secs(12),
             "{:?}",

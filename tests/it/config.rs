@@ -6,7 +6,7 @@ use crate::support::service::{Finished, Outhook};
 use crate::support::{DEADLINE, message};
 
 /// Exit code 2, and one line that holds all these words.
-fn refused(run: &Finished, words: &[&str]) {
+fn assert_refused(run: &Finished, words: &[&str]) {
     assert_eq!(run.code, 2, "{words:?}: {run:?}");
     assert_eq!(run.err.len(), 1, "{words:?}: one line, not {run:#?}");
     assert!(run.out.is_empty(), "{run:?}");
@@ -20,7 +20,7 @@ fn refused(run: &Finished, words: &[&str]) {
 }
 
 fn refused_args(args: &[&str], words: &[&str]) {
-    refused(&Outhook::new(args).run(""), words);
+    assert_refused(&Outhook::new(args).run(""), words);
 }
 
 /// Command, option, and values that it may not have.
@@ -108,7 +108,7 @@ fn a_bad_variable_is_refused_like_a_bad_flag() {
         ("REDIS_ADDRESS", "", "nowhere:port"),
     ] {
         let run = Outhook::new(&["serve"]).env(variable, value).run("");
-        refused(&run, &[value]);
+        assert_refused(&run, &[value]);
         let line = &run.err[0];
         assert!(
             line.contains(variable) || (!option.is_empty() && line.contains(option)),
@@ -126,12 +126,12 @@ fn options_that_exclude_each_other_are_refused_together() {
         ["--backoff-max", "1s"],
     ] {
         let run = Outhook::new(&[&["deliver"][..], &schedule, &other].concat()).run("");
-        refused(&run, &["--retry-schedule", other[0]]);
+        assert_refused(&run, &["--retry-schedule", other[0]]);
     }
     let run = Outhook::new(&["serve", "--retry-schedule", "5s"])
         .env("OUTHOOK_MAX_ATTEMPTS", "3")
         .run("");
-    refused(&run, &[]);
+    assert_refused(&run, &[]);
     assert!(
         run.err[0].contains("retry-schedule")
             && run.err[0]
@@ -145,11 +145,11 @@ fn options_that_exclude_each_other_are_refused_together() {
 fn a_name_server_for_the_system_s_resolver_is_refused() {
     let args = ["--dns-server", "10.0.0.2", "--resolver", "system"];
     let run = Outhook::new(&[&["deliver"][..], &args].concat()).run("");
-    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+    assert_refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
     let run = Outhook::new(&["serve", "--resolver", "system"])
         .env("OUTHOOK_DNS_SERVER", "10.0.0.2,[::1]:5353")
         .run("");
-    refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+    assert_refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_secret_may_stand_in_a_file_or_in_place_but_not_in_both() {
         path,
     ])
     .run("");
-    refused(&both, &["--redis-password", "--redis-password-file"]);
+    assert_refused(&both, &["--redis-password", "--redis-password-file"]);
     let both = Outhook::new(&[
         "serve",
         "--redis-address",
@@ -316,11 +316,11 @@ fn a_secret_may_stand_in_a_file_or_in_place_but_not_in_both() {
         path,
     ])
     .run("");
-    refused(&both, &["--redis-address", "--redis-address-file"]);
+    assert_refused(&both, &["--redis-address", "--redis-address-file"]);
     let both = Outhook::new(&["serve", "--redis-password", "in-place-s3cret"])
         .env("OUTHOOK_REDIS_PASSWORD_FILE", path)
         .run("");
-    refused(&both, &[]);
+    assert_refused(&both, &[]);
     let missing = format!("{path}.missing");
     refused_args(
         &["serve", "--redis-password-file", &missing],
@@ -401,7 +401,7 @@ fn a_password_never_shows() {
         &["serve", "--redis-password", "s3cret", "--workers", "0"],
     ] {
         let run = Outhook::new(args).run("");
-        refused(&run, &[]);
+        assert_refused(&run, &[]);
         assert!(!run.err[0].contains("s3cret"), "{}", run.err[0]);
     }
 }

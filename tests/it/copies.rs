@@ -5,19 +5,7 @@ use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{DEAD, MESSAGES, ORDERED, PARKED, Redis};
 use crate::support::service::{Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{MS, message, until};
-
-fn snapshot(service: &mut Service, name: &str) -> u64 {
-    std::thread::sleep(50 * MS);
-    let before = service.log.count("snapshot:");
-    service.signal(Signal::USR1);
-    let line = service.log.wait_times("snapshot:", before + 1);
-    let value = line.split(&format!(" {name}=")).nth(1);
-    let value = value.and_then(|rest| rest.split(' ').next());
-    value
-        .and_then(|v| v.parse().ok())
-        .unwrap_or_else(|| panic!("{name}: {line}"))
-}
+use crate::support::{message, until};
 
 fn wait_until_empty(redis: &Redis) {
     until("the stream to be empty", || {
@@ -37,7 +25,7 @@ fn with_a_bridge_one_event_for_two_customers_arrives_at_both() {
     wait_until_empty(&redis);
     // Each was heard twice, and appended by whoever came first.
     until("the copies to be counted", || {
-        let copies: u64 = replicas.iter_mut().map(|r| snapshot(r, "duplicates")).sum();
+        let copies: u64 = replicas.iter_mut().map(|r| r.snapshot("duplicates")).sum();
         (copies == 2).then_some(())
     });
     for replica in &mut replicas {
@@ -71,7 +59,7 @@ fn with_a_bridge_other_bytes_under_a_known_id_and_url_are_one_dead_letter() {
     assert_eq!(dead.text("source"), "pubsub:payments");
     assert!(dead.text("detail").contains("--bridge-dedup"), "{dead:?}");
     until("the copies to be counted", || {
-        let mut sum = |name| replicas.iter_mut().map(|r| snapshot(r, name)).sum::<u64>();
+        let mut sum = |name| replicas.iter_mut().map(|r| r.snapshot(name)).sum::<u64>();
         (sum("duplicates") == 4 && sum("dead") == 1).then_some(())
     });
     let told = redis.command::<String>(&["HGET", "{outhook}:status:inv-7", "state"]);
@@ -99,13 +87,9 @@ fn what_is_dealt_in_order_drops_copies_too() {
     receiver.wait_for(3);
     let dead = &redis.wait_dead(1)[0];
     assert_eq!(dead.text("reason"), "id_reused");
-    assert_eq!(snapshot(&mut service, "duplicates"), 1);
+    assert_eq!(service.snapshot("duplicates"), 1);
     service.end_well();
-    let came: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let came: Vec<String> = receiver.ids();
     assert_eq!(came, ["a", "b", "c"]);
 }
 
@@ -150,13 +134,9 @@ fn the_stream_drops_copies_where_it_is_told_to() {
         (late == 2).then_some(())
     });
     wait_until_empty(&redis);
-    assert_eq!(snapshot(&mut service, "duplicates"), 2);
+    assert_eq!(service.snapshot("duplicates"), 2);
     service.end_well();
-    let mut seen: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let mut seen: Vec<String> = receiver.ids();
     seen.sort();
     assert_eq!(seen, ["a", "a", "b", "late", "late"]);
 }
@@ -222,7 +202,7 @@ fn a_full_redis_does_not_keep_what_it_is_full_of_from_being_delivered() {
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     redis.add(message(&receiver.url("/"), "m7", "1"));
     wait_until_empty(&redis);
-    assert_eq!(snapshot(&mut service, "duplicates"), 1);
+    assert_eq!(service.snapshot("duplicates"), 1);
     service.end_well();
     assert_eq!(receiver.count(), 50);
 }

@@ -58,11 +58,7 @@ fn line_ends_of_both_kinds_empty_lines_and_a_last_line_without_an_end_are_taken(
     let input = format!("{}\r\n\r\n{}\n\n \t\n{}", m("crlf"), m("lf"), m("last"));
     let (code, dead) = deliver(&[], input);
     assert_eq!((code, dead.len()), (0, 0));
-    let mut ids: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let mut ids = receiver.ids();
     ids.sort();
     assert_eq!(ids, ["crlf", "last", "lf"]);
     assert!(receiver.requests().iter().all(|r| r.body == b"\"x\""));
@@ -228,11 +224,7 @@ fn a_signal_ends_the_input_and_what_was_taken_is_delivered() {
             "{:?}",
             asked.elapsed()
         );
-        let mut ids: Vec<String> = receiver
-            .requests()
-            .iter()
-            .map(|r| r.id().to_owned())
-            .collect();
+        let mut ids = receiver.ids();
         ids.dedup();
         assert_eq!(ids.len(), receiver.count());
         assert!(service.log.count("delivered id=") >= 1);

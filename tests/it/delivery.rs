@@ -3,7 +3,7 @@
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, serve};
-use crate::support::{Gate, free_port, message, until};
+use crate::support::{free_port, message, until};
 
 #[test]
 fn a_request_carries_the_headers_of_the_contract_once_each() {
@@ -221,11 +221,7 @@ fn thousands_at_once_arrive_once_each() {
     assert_eq!(redis.send_all(&payloads), 3000);
     receiver.wait_for(3000);
     service.end_well();
-    let mut ids: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let mut ids = receiver.ids();
     ids.sort();
     assert_eq!(
         ids,
@@ -237,12 +233,8 @@ fn thousands_at_once_arrive_once_each() {
 /// Redis cuts off a subscriber that does not read, so what is too much cannot wait there.
 #[test]
 fn what_is_too_much_to_hold_goes_to_the_stream_and_comes_back_from_there() {
-    let (redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(
         &redis,
         &["--max-active", "10", "--workers", "4", "--log", "info"],

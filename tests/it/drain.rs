@@ -8,14 +8,10 @@ use crate::support::receiver::{Receiver, Reply, status};
 use crate::support::redis::Redis;
 use crate::support::service::{Outhook, Service, serve};
 use crate::support::sys::Signal;
-use crate::support::{DEADLINE, DRAIN_MARGIN, Gate, MS, message, unix_ms, until};
+use crate::support::{DEADLINE, DRAIN_MARGIN, MS, message, unix_ms, until};
 
 fn ids_of(receiver: &Receiver) -> Vec<String> {
-    let mut ids: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let mut ids = receiver.ids();
     ids.sort();
     ids
 }
@@ -61,12 +57,8 @@ fn a_burst_right_before_the_signal_arrives_in_full() {
 
 #[test]
 fn what_is_queued_and_in_flight_at_a_slow_receiver_is_delivered() {
-    let (redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(&redis, &["--workers", "4", "--drain-timeout", "20s"]);
     assert_eq!(redis.send_all(&numbered(&receiver, 40)), 40);
     receiver.wait_for(1);
@@ -261,12 +253,8 @@ fn without_redis_and_with_nothing_left_the_exit_code_is_0() {
 
 #[test]
 fn without_redis_the_drain_still_delivers() {
-    let (mut redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let mut redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(&redis, &["--workers", "8"]);
     assert_eq!(redis.send_all(&numbered(&receiver, 30)), 30);
     receiver.wait_for(1);

@@ -147,12 +147,7 @@ fn what_another_replica_hears_is_left_to_it() {
 #[test]
 fn what_several_replicas_hear_while_all_drain_is_kept_once() {
     let redis = Redis::start();
-    let gate = Gate::default();
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let (receiver, gate) = Receiver::gated(200);
     let mut replicas = [serve(&redis, &[]), serve(&redis, &[])];
     assert_eq!(
         redis.publish("payments", message(&receiver.url("/"), "first", "1")),
@@ -192,12 +187,7 @@ fn what_several_replicas_hear_while_all_drain_is_kept_once() {
 #[test]
 fn what_cannot_be_kept_while_draining_is_named_and_the_exit_code_is_1() {
     let redis = Redis::start();
-    let gate = Gate::default();
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(&redis, &["--drain-timeout", "2s"]);
     redis.send(message(&receiver.url("/"), "first", "1"));
     receiver.wait_for(1);

@@ -94,11 +94,7 @@ fn deliver_at_is_kept_near_and_far_and_wrong_ones_are_refused() {
     receiver.wait_for(4);
     let took = unix_ms() - begun;
     assert!((2990..4500).contains(&took), "{took}");
-    let ids: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let ids = receiver.ids();
     assert_eq!(ids[2..], ["near", "far"], "{ids:?}");
     let reasons: Vec<String> = redis
         .wait_dead(2)

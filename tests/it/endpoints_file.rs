@@ -188,12 +188,8 @@ fn a_disabled_endpoint_s_messages_wait_in_redis_until_it_is_enabled() {
 
 #[test]
 fn what_stands_in_a_queue_when_its_endpoint_is_disabled_is_not_sent() {
-    let (redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let rules = Rules::new("");
     let mut service = serve_with(&redis, &rules, &[]);
     for n in 0..30 {

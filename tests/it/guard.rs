@@ -18,7 +18,7 @@ fn deliver(args: &[&str], messages: &[String]) -> Finished {
 }
 
 /// Its dead letters, all of which must be the guard's.
-fn refused(run: &Finished) -> Vec<Letter> {
+fn assert_refused(run: &Finished) -> Vec<Letter> {
     let letters = Letter::among(&run.err);
     for letter in &letters {
         assert_eq!(letter.text("reason"), "refused_address", "{letter:?}");
@@ -36,7 +36,7 @@ fn an_address_is_refused_at_once_with_the_rule_and_what_allows_it() {
     let receiver = Receiver::ok();
     let run = deliver(&[], &[message(&receiver.url("/a"), "a", "1")]);
     assert_eq!((run.code, receiver.connected()), (1, 0), "{run:?}");
-    let letters = refused(&run);
+    let letters = assert_refused(&run);
     assert_eq!(
         letters[0].text("detail"),
         "127.0.0.1 is refused: loopback (127.0.0.0/8); --allow-cidr 127.0.0.1/32 (allow_cidr in \
@@ -56,7 +56,7 @@ fn a_name_of_this_machine_is_refused_whoever_looks_it_up() {
     let url = format!("http://localhost:{}/", receiver.addr.port());
     for args in [&[][..], &["--resolver", "system"]] {
         let run = deliver(args, &[message(&url, "a", "1")]);
-        let detail = refused(&run)[0].text("detail").to_owned();
+        let detail = assert_refused(&run)[0].text("detail").to_owned();
         assert!(detail.starts_with("localhost leads to "), "{detail}");
         assert!(detail.contains("loopback"), "{detail}");
     }
@@ -78,7 +78,7 @@ fn a_name_with_one_bad_address_among_good_ones_is_refused() {
             .map(|n| message(&url, &format!("m{n}"), "1"))
             .collect();
         let run = deliver(&args, &messages);
-        let letters = refused(&run);
+        let letters = assert_refused(&run);
         assert!(letters.len() >= 9 - first, "{run:?}");
         let detail = letters[0].text("detail");
         let begin = format!("both.customer.test leads to {} is refused: ", ip(bad));
@@ -114,7 +114,7 @@ fn ports_and_plain_http_are_refused_by_setting() {
         ),
     ] {
         let run = deliver(args, &[message(url, "a", "1")]);
-        let letters = refused(&run);
+        let letters = assert_refused(&run);
         let detail = letters[0].text("detail");
         assert!(detail.contains(words), "{detail}");
     }

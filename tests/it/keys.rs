@@ -42,11 +42,6 @@ fn wait_empty(redis: &Redis) {
     });
 }
 
-fn ids(receiver: &Receiver) -> Vec<String> {
-    let requests = receiver.requests();
-    requests.iter().map(|r| r.id().to_owned()).collect()
-}
-
 /// What was delivered, and what came too early.
 #[derive(Default)]
 struct Judge {
@@ -136,7 +131,7 @@ fn a_key_goes_on_at_once_where_the_replica_that_had_it_drains() {
     receiver.wait_for(40);
     assert!(begun.elapsed() < 5000 * MS, "{:?}", begun.elapsed());
     let expected: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
-    assert_eq!(ids(&receiver), expected);
+    assert_eq!(receiver.ids(), expected);
     wait_empty(&redis);
     second.end_well();
 }
@@ -162,7 +157,7 @@ fn a_full_redis_does_not_keep_keys_from_going_on() {
     receiver.wait_for(41);
     wait_empty(&redis);
     let of = |prefix: &str| -> Vec<String> {
-        let came = ids(&receiver).into_iter();
+        let came = receiver.ids().into_iter();
         came.filter(|id| id.starts_with(prefix)).collect()
     };
     assert_eq!((of("o"), of("r")), (ordered, read));
@@ -193,14 +188,15 @@ fn one_that_cannot_be_delivered_lets_the_next_go() {
     let mut service = serve(&redis, &args);
     assert_eq!(redis.wait_dead(3).len(), 3);
     until("the last", || {
-        ids(&receiver).contains(&"b".into()).then_some(())
+        receiver.ids().contains(&"b".into()).then_some(())
     });
-    let came: Vec<String> = ids(&receiver)
+    let came: Vec<String> = receiver
+        .ids()
         .into_iter()
         .filter(|id| id != "free")
         .collect();
     assert_eq!(came, ["bad", "bad", "a", "b"]);
-    assert!(ids(&receiver).contains(&"free".into()));
+    assert!(receiver.ids().contains(&"free".into()));
     wait_empty(&redis);
     service.end_well();
 }
@@ -279,7 +275,7 @@ fn keys_are_listed_and_shown_and_a_head_is_skipped() {
     assert_eq!(skip.code, 0, "{skip:?}");
     assert!(skip.err[0].contains("may still be delivered"), "{skip:?}");
     until("the others", || {
-        (ids(&receiver) == ["a", "b", "c"]).then_some(())
+        (receiver.ids() == ["a", "b", "c"]).then_some(())
     });
     let none = tool(&redis, &["keys", "skip", "http://h k"]);
     assert_eq!((none.code, none.out.len()), (1, 0));
@@ -337,7 +333,7 @@ fn a_head_that_is_purged_or_deleted_is_not_waited_for() {
     let back = Receiver::ok_at(&format!("127.0.0.1:{port}"));
     let mut service = serve(&redis, &args);
     back.wait_for(1);
-    assert_eq!(ids(&back), ["c"]);
+    assert_eq!(back.ids(), ["c"]);
     wait_empty(&redis);
     service.end_well();
 }
@@ -358,7 +354,7 @@ fn what_is_published_or_sent_with_a_key_is_added_in_order() {
         redis.send_when_heard(keyed(&url, &format!("p{n}"), "p"));
     }
     receiver.wait_for(100);
-    let came = ids(&receiver);
+    let came = receiver.ids();
     let mut numbers: HashMap<&str, Vec<usize>> = HashMap::new();
     for id in &came {
         let number = id[1..].parse().unwrap();

@@ -16,12 +16,8 @@ fn entries(redis: &Redis) -> usize {
 
 #[test]
 fn at_the_end_redis_gets_all_of_the_time_to_come_back() {
-    let (redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(&redis, &["--drain-timeout", "4s"]);
     redis.add(message(&receiver.url("/"), "m", "1"));
     receiver.wait_for(1);

@@ -27,7 +27,7 @@ fn send(service: &mut Service, url: &str, id: &str) {
 }
 
 /// One message by way of this server is delivered.
-fn delivers(dns: &DnsServer, args: &[&str]) {
+fn assert_delivers(dns: &DnsServer, args: &[&str]) {
     let receiver = Receiver::ok();
     let mut service = deliver(dns, args);
     send(&mut service, &url("hooks.customer.test", &receiver), "a");
@@ -42,10 +42,10 @@ fn fails(
     args: &[&str],
 ) -> String {
     let dns = DnsServer::answering(script);
-    fails_at(&dns.option(), args).replace(&dns.addr.to_string(), "SERVER")
+    assert_fails_at(&dns.option(), args).replace(&dns.addr.to_string(), "SERVER")
 }
 
-fn fails_at(option: &str, args: &[&str]) -> String {
+fn assert_fails_at(option: &str, args: &[&str]) -> String {
     let args = [&["deliver", option, "--max-attempts", "1"], args].concat();
     let run = Outhook::new(&args).run(message("http://hooks.customer.test/", "a", "1"));
     assert_eq!(run.code, 1, "{run:?}");
@@ -101,7 +101,7 @@ fn each_kind_of_failure_has_its_own_sentence() {
         error.contains("hooks.customer.test is still being looked up: no answer within "),
         "{error}"
     );
-    let error = fails_at(&format!("--dns-server=127.0.0.1:{}", free_port()), &[]);
+    let error = assert_fails_at(&format!("--dns-server=127.0.0.1:{}", free_port()), &[]);
     assert!(
         error.contains("cannot be reached: Connection refused") && error.contains("--dns-server"),
         "{error}"
@@ -117,7 +117,7 @@ fn an_answer_that_does_not_fit_is_fetched_by_tcp() {
         false => Answer::Cut,
         true => here(),
     });
-    delivers(&dns, &[]);
+    assert_delivers(&dns, &[]);
     let dns = DnsServer::answering(|question| match question.by_tcp {
         false => Answer::Cut,
         // More than one segment, more addresses than anybody uses.
@@ -129,14 +129,14 @@ fn an_answer_that_does_not_fit_is_fetched_by_tcp() {
             60,
         ),
     });
-    delivers(&dns, &[]);
+    assert_delivers(&dns, &[]);
 }
 
 #[test]
 fn aliases_are_followed() {
     let chain: Vec<String> = (0..8).map(|n| format!("alias{n}.cdn.test")).collect();
     let dns = DnsServer::answering(move |_| Answer::Behind(chain.clone(), vec![LOCAL]));
-    delivers(&dns, &[]);
+    assert_delivers(&dns, &[]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn forged_and_broken_answers_do_not_count() {
             false => Answer::Addresses(vec![], 60),
         }
     });
-    delivers(&dns, &["--timeout", "60s"]);
+    assert_delivers(&dns, &["--timeout", "60s"]);
 }
 
 /// Answers the first questions with these bytes, one each, and then well.
@@ -209,7 +209,7 @@ fn a_server_that_is_silent_about_ipv6_costs_next_to_nothing() {
         true => here(),
         false => Answer::Silent,
     });
-    delivers(&dns, &["--timeout", "5s"]);
+    assert_delivers(&dns, &["--timeout", "5s"]);
 }
 
 #[test]

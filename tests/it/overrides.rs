@@ -81,11 +81,7 @@ fn messages_of_one_key_go_one_after_another_and_others_pass() {
             .any(|r| r.id() == "k3")
             .then_some(())
     });
-    let ids: Vec<String> = receiver
-        .requests()
-        .iter()
-        .map(|r| r.id().to_owned())
-        .collect();
+    let ids = receiver.ids();
     let place = |id: &str| ids.iter().rposition(|i| i == id).unwrap();
     assert!(
         place("k1") < place("k2") && place("k2") < place("k3"),

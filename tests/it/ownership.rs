@@ -53,23 +53,9 @@ fn entries(redis: &Redis) -> usize {
     redis.command(&["XLEN", MESSAGES])
 }
 
-/// A value of the last snapshot, after a new one.
-fn snapshot(service: &mut Service, name: &str) -> u64 {
-    // Not so often that nothing else is seen when a test fails.
-    std::thread::sleep(50 * MS);
-    let before = service.log.count("snapshot:");
-    service.signal(Signal::USR1);
-    let line = service.log.wait_times("snapshot:", before + 1);
-    let value = line.split(&format!(" {name}=")).nth(1);
-    let value = value.and_then(|rest| rest.split(' ').next());
-    value
-        .and_then(|v| v.parse().ok())
-        .unwrap_or_else(|| panic!("{name}: {line}"))
-}
-
 fn wait_until_idle(service: &mut Service) {
     until("nothing to be in flight or queued", || {
-        let busy = ["in_flight", "queued", "scheduled"].map(|name| snapshot(service, name));
+        let busy = ["in_flight", "queued", "scheduled"].map(|name| service.snapshot(name));
         (busy == [0; 3]).then_some(())
     });
 }
@@ -117,7 +103,7 @@ fn who_was_stopped_for_longer_than_its_lease_sends_nothing_that_others_took_over
     let twice = arrived.values().filter(|n| **n > 1).count();
     // In flight, or answered and not settled.
     assert!(twice <= 2 * WORKERS, "{twice} came twice");
-    assert!(snapshot(&mut first, "lapsed") > 0);
+    assert!(first.snapshot("lapsed") > 0);
     first.end_well();
     second.end_well();
     assert_eq!(redis.command::<usize>(&["ZCARD", PARKED]), 0);
@@ -154,7 +140,7 @@ fn who_was_cut_off_for_longer_than_its_lease_begins_no_retry_of_what_others_deli
     assert_eq!(b.requests(&receiver).len(), ALL);
     let again = a.requests(&receiver).len() - ALL;
     assert!(again <= begun, "{again} begun though another had them");
-    assert!(snapshot(&mut first, "lapsed") > 0);
+    assert!(first.snapshot("lapsed") > 0);
     first.end_well();
     second.end_well();
     assert_eq!(redis.command::<usize>(&["ZCARD", PARKED]), 0);
@@ -199,7 +185,7 @@ fn what_another_has_is_neither_parked_nor_buried_nor_noted_nor_told_of() {
     for (n, (reply, more)) in cases.into_iter().enumerate() {
         let (redis, mut service, receiver) = taken_over_meanwhile(reply, more);
         until("it to be dropped", || {
-            (snapshot(&mut service, "lapsed") == 1).then_some(())
+            (service.snapshot("lapsed") == 1).then_some(())
         });
         let rows = pending(&redis);
         assert_eq!((rows.len(), &*rows[0].1), (1, "another"), "case {n}");
@@ -214,7 +200,7 @@ fn what_another_has_is_neither_parked_nor_buried_nor_noted_nor_told_of() {
             ("parked", 0),
             ("scheduled", 0),
         ] {
-            assert_eq!(snapshot(&mut service, name), value, "case {n}: {name}");
+            assert_eq!(service.snapshot(name), value, "case {n}: {name}");
         }
         service.end_well();
         assert_eq!(receiver.count(), 1);

@@ -42,7 +42,7 @@ fn rebinding() -> DnsServer {
 }
 
 /// One message is tried again and again until its name is another's.
-fn is_refused_on_a_retry(args: &[&str]) -> (Receiver, Receiver) {
+fn assert_refused_on_a_retry(args: &[&str]) -> (Receiver, Receiver) {
     let (customer, aim) = receivers(500);
     let dns = rebinding();
     let many = [
@@ -71,13 +71,13 @@ fn is_refused_on_a_retry(args: &[&str]) -> (Receiver, Receiver) {
 
 #[test]
 fn a_retry_that_dials_goes_by_the_new_answer() {
-    let (customer, _) = is_refused_on_a_retry(&["--max-idle-connections=0"]);
+    let (customer, _) = assert_refused_on_a_retry(&["--max-idle-connections=0"]);
     assert_eq!(customer.connected(), customer.count());
 }
 
 #[test]
 fn a_retry_on_a_kept_connection_goes_by_the_new_answer() {
-    let (customer, _) = is_refused_on_a_retry(&[]);
+    let (customer, _) = assert_refused_on_a_retry(&[]);
     assert!(customer.connected() < customer.count());
 }
 

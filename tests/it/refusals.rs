@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{AGAIN, DEAD, MESSAGES, PARKED, Redis};
 use crate::support::service::{Service, serve, tool};
-use crate::support::{Gate, message, unix_ms, until};
+use crate::support::{message, unix_ms, until};
 
 /// Of each kind.
 const COUNT: usize = 10;
@@ -263,12 +263,8 @@ fn a_quiet_subscription_stands_while_redis_cannot_save() {
 /// The same for what is in flight as Redis begins to refuse: it has been delivered, and cannot be
 /// settled until Redis relents.
 fn assert_settled_after(refusal: Refusal) {
-    let (redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(200)
-    });
+    let redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(200);
     let mut service = serve(&redis, &[]);
     for n in 0..20 {
         redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));

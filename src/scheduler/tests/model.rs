@@ -332,7 +332,7 @@ impl Model {
         self.note_if_kept(&id);
         // In a drain it may be stranded.
         self.strand();
-        self.records(&[id]);
+        self.check_records(&[id]);
     }
 
     /// Whether the ledger is to park it.
@@ -369,7 +369,7 @@ impl Model {
         }
         self.states.get_mut(&id).unwrap().state = State::Lapsed;
         self.scheduler.take_receipt(receipt, self.now());
-        self.records(&[]);
+        self.check_records(&[]);
     }
 
     /// The ledger has moved all that it was to move, and what is asked of backlogs is not there: the
@@ -390,7 +390,7 @@ impl Model {
                 self.scheduler.released(&name, 0, 0, None, now);
             }
         }
-        self.records(&[]);
+        self.check_records(&[]);
     }
 
     /// The process is stopped, or the machine sleeps, during which one clock stands still.
@@ -458,7 +458,7 @@ impl Model {
         renewed.iter().for_each(|id| self.expect_note(id));
         let told = self.scheduler.wake(now);
         assert_eq!(told.map_or(0, |(_, dropped)| dropped), dropped);
-        self.records(&[]);
+        self.check_records(&[]);
     }
 
     /// Redis gives an entry that is here already a second time.
@@ -474,7 +474,7 @@ impl Model {
         copy.entry = known.entry;
         self.already_active += 1;
         self.scheduler.accept(copy, self.now());
-        self.records(&[]);
+        self.check_records(&[]);
     }
 
     /// The same for one whose endpoint may be closed: then it waits in the store.
@@ -501,7 +501,7 @@ impl Model {
     }
 
     /// What leaves is told of, once, by whether it is dead.
-    fn all_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
+    fn check_told(&self, left: &HashMap<String, State>, asides: &HashMap<String, bool>) {
         let gone = left.iter().filter_map(|(id, state)| match state {
             State::Dead(_) => Some((id.clone(), true)),
             State::Parked(_) if self.states[id].is_deduplicated(&self.limits) => None,
@@ -514,7 +514,7 @@ impl Model {
 
     /// Compares the outbox with what the model believes of `touched`: each that left has its
     /// record, none has two, and nothing else is written.
-    fn records(&mut self, touched: &[String]) -> Vec<(String, Disposition)> {
+    fn check_records(&mut self, touched: &[String]) -> Vec<(String, Disposition)> {
         let mut tells = Vec::new();
         let mut asides = HashMap::new();
         let mut left: HashMap<String, State> = HashMap::new();
@@ -567,7 +567,7 @@ impl Model {
                 "two records of one message"
             );
         }
-        self.all_told(&left, &asides);
+        self.check_told(&left, &asides);
         let mut expected = HashMap::new();
         for id in touched.iter().chain(&adapted) {
             let known = &self.states[id];
@@ -644,7 +644,7 @@ impl Model {
                 }
             }
         }
-        self.records(&old);
+        self.check_records(&old);
     }
 
     fn hand_out(&mut self) {
@@ -711,7 +711,7 @@ impl Model {
             ..Receipt::default()
         };
         self.scheduler.take_receipt(receipt, self.now());
-        self.records(&[]);
+        self.check_records(&[]);
     }
 
     fn some_answer(&mut self) -> AttemptResult {
@@ -795,7 +795,7 @@ impl Model {
         (known.state, known.attempts) = (expected, made);
         known.asks |= made > 0 && known.entry.is_some();
         self.note_if_kept(&id);
-        let tells = self.records(&touched);
+        let tells = self.check_records(&touched);
         let told = (self.limits.tells && is_attempt).then_some((id, finished));
         assert_eq!(tells, Vec::from_iter(told));
     }
@@ -960,7 +960,7 @@ impl Model {
                 gone.push(id);
             }
         }
-        self.records(&gone);
+        self.check_records(&gone);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One field is wrong: its name is in the detail.
 
-use super::{Case, case, refuses, refuses_all};
+use super::{Case, assert_refuses, case, refuses_all};
 use crate::support::message;
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
@@ -94,7 +94,7 @@ fn a_url_of_three_megabytes_is_refused_and_not_repeated() {
     let redis = Redis::start();
     let long = "a".repeat(3_000_000);
     let raw = format!(r#"{{"url":"http://127.0.0.1:1/{long}","data":1}}"#);
-    let dead = refuses(
+    let dead = assert_refuses(
         &redis,
         &Receiver::ok(),
         &["--max-message-bytes", "5000000"],

@@ -25,7 +25,12 @@ fn case(raw: impl Into<Vec<u8>>, reason: &'static str, word: &'static str) -> Ca
 }
 
 /// Publishes each case between good neighbours and checks all of what becomes of them.
-fn refuses(redis: &Redis, receiver: &Receiver, args: &[&str], cases: Vec<Case>) -> Vec<Dead> {
+fn assert_refuses(
+    redis: &Redis,
+    receiver: &Receiver,
+    args: &[&str],
+    cases: Vec<Case>,
+) -> Vec<Dead> {
     let mut service = serve(redis, args);
     let good = |n: usize| message(&receiver.url("/good"), &format!("good-{n}"), "true");
     redis.send(good(0));
@@ -85,7 +90,7 @@ fn shown(raw: &[u8]) -> String {
 }
 
 fn refuses_all(cases: impl IntoIterator<Item = Case>) -> Vec<Dead> {
-    refuses(
+    assert_refuses(
         &Redis::start(),
         &Receiver::ok(),
         &[],

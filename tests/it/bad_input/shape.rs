@@ -1,6 +1,6 @@
 //! The message as a whole is wrong: no JSON object, a field missing or doubled, too large.
 
-use super::{case, refuses, refuses_all};
+use super::{assert_refuses, case, refuses_all};
 use crate::support::message;
 use crate::support::receiver::Receiver;
 use crate::support::redis::Redis;
@@ -107,7 +107,7 @@ fn a_message_beyond_the_limit_is_too_large_and_names_the_setting() {
             &format!("\"{}\"", "x".repeat(bytes - empty)),
         )
     };
-    refuses(
+    assert_refuses(
         &redis,
         &receiver,
         &[],

@@ -194,18 +194,18 @@ fn without_a_token_nothing_is_sent_and_the_others_do_not_notice() {
     ];
     for (answer, words) in answers {
         let tokens = Receiver::script([answer]);
-        without_a_token(&tokens.url("/token"), words);
+        assert_ends_without_a_token(&tokens.url("/token"), words);
         assert!(tokens.count() > 0);
     }
-    without_a_token(
+    assert_ends_without_a_token(
         &format!("http://127.0.0.1:{}/token", free_port()),
         "/token: ",
     );
     let words = "token endpoint http://169.254.169.254/latest: ";
-    without_a_token("http://169.254.169.254/latest?key=s3cret", words);
+    assert_ends_without_a_token("http://169.254.169.254/latest?key=s3cret", words);
 }
 
-fn without_a_token(token_url: &str, words: &str) {
+fn assert_ends_without_a_token(token_url: &str, words: &str) {
     let (receiver, other, folder) = (Receiver::ok(), Receiver::ok(), Folder::new());
     let rules = rule(&receiver, token_url, "") + "timeout = \"400ms\"\n";
     let mixed = lines(&receiver, "w", 3) + &lines(&other, "o", 3);

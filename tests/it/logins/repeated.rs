@@ -44,7 +44,7 @@ fn said(url: &str, rule: &str) -> String {
     ended.err.join("\n")
 }
 
-fn holds_none_of(said: &str, secrets: &[&str]) {
+fn assert_holds_none_of(said: &str, secrets: &[&str]) {
     for secret in secrets {
         for part in [secret, BASE64_STANDARD.encode(secret).trim_end_matches('=')] {
             assert!(!said.contains(&part[..6]), "{part}: {said}");
@@ -59,7 +59,7 @@ fn a_token_is_not_seen_however_the_receiver_repeats_it() {
         let said = said(&receiver.url("/"), &format!("bearer_token = \"{TOKEN}\""));
         assert!(said.contains("***"), "{said}");
         let in_header = BASE64_STANDARD.encode(format!("Bearer {TOKEN}"));
-        holds_none_of(&said, &[TOKEN, "SECRET"]);
+        assert_holds_none_of(&said, &[TOKEN, "SECRET"]);
         assert!(!said.contains(&in_header[10..16]), "{said}");
         assert_eq!(receiver.count(), 1);
     }
@@ -76,7 +76,7 @@ fn a_client_secret_is_not_seen_however_the_token_endpoint_repeats_it() {
         );
         let said = said(&receiver.url("/"), &rule);
         assert!(said.contains("login: token endpoint"), "{said}");
-        holds_none_of(&said, &["x:S3CRET.word", "S3CRET.word"]);
+        assert_holds_none_of(&said, &["x:S3CRET.word", "S3CRET.word"]);
         assert_eq!(receiver.connected(), 0);
     }
 }
@@ -122,7 +122,7 @@ fn the_login_of_a_proxy_is_not_seen_where_it_repeats_it() {
             assert_eq!(ended.code, 1, "{said}");
             // Of an answer that we read ourselves the words are not told.
             assert!(said.contains("***") || said.contains(": 407)"), "{said}");
-            holds_none_of(&said, &["me:hunter.two", "hunter.two"]);
+            assert_holds_none_of(&said, &["me:hunter.two", "hunter.two"]);
         }
     }
 }

@@ -7,10 +7,10 @@ use super::{
     serve_at,
 };
 use crate::support::proxy::Proxy;
-use crate::support::receiver::{Receiver, Reply, status};
+use crate::support::receiver::{Receiver, Reply};
 use crate::support::redis::Redis;
 use crate::support::service::serve;
-use crate::support::{Gate, message, until};
+use crate::support::{message, until};
 
 #[test]
 fn redis_may_be_killed_and_started_again_and_again() {
@@ -149,12 +149,8 @@ fn send_one(redis: &Redis, receiver: &Receiver, id: &str) {
 
 #[test]
 fn what_died_while_redis_was_away_is_written_when_it_is_back() {
-    let (mut redis, gate) = (Redis::start(), Gate::default());
-    let held = gate.clone();
-    let receiver = Receiver::answering(move |_, _| {
-        held.pass();
-        status(410)
-    });
+    let mut redis = Redis::start();
+    let (receiver, gate) = Receiver::gated(410);
     let mut service = serve(&redis, &["--drain-timeout", "1s"]);
     for n in 0..5 {
         send_one(&redis, &receiver, &format!("dead-{n}"));

@@ -11,9 +11,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::DEADLINE;
 use super::reply::act;
 pub use super::reply::{Reply, status};
+use super::{DEADLINE, Gate};
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -92,6 +92,17 @@ impl Receiver {
         })
     }
 
+    /// Answers all with this status, but not before the gate is opened.
+    pub fn gated(code: u16) -> (Receiver, Gate) {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let receiver = Receiver::answering(move |_, _| {
+            held.pass();
+            status(code)
+        });
+        (receiver, gate)
+    }
+
     /// As [`Receiver::ok`], at an address of the test's choice.
     pub fn ok_at(addr: &str) -> Receiver {
         Receiver::slow_at(addr, Duration::ZERO)
@@ -149,10 +160,14 @@ impl Receiver {
         self.shared.seen.lock().unwrap().requests.clone()
     }
 
-    /// The ids that have come.
-    pub fn distinct(&self) -> BTreeSet<String> {
+    /// The ids of all requests, in the order in which they came.
+    pub fn ids(&self) -> Vec<String> {
         let requests = self.requests();
         requests.iter().map(|r| r.id().to_owned()).collect()
+    }
+
+    pub fn distinct(&self) -> BTreeSet<String> {
+        self.ids().into_iter().collect()
     }
 
     pub fn count(&self) -> usize {

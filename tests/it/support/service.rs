@@ -226,6 +226,18 @@ impl Service {
         assert_eq!(self.terminate().0, 0, "exit code after SIGTERM");
     }
 
+    /// A value of the line that SIGUSR1 asks for.
+    pub fn snapshot(&mut self, name: &str) -> u64 {
+        // Not so often that nothing else is seen when a test fails.
+        thread::sleep(50 * MS);
+        let before = self.log.count("snapshot:");
+        self.signal(Signal::USR1);
+        let line = self.log.wait_times("snapshot:", before + 1);
+        let value = line.split(&format!(" {name}=")).nth(1);
+        let value = value.and_then(|rest| rest.split(' ').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("{name}: {line}"))
+    }
+
     /// SIGTERM, within a drain of so many seconds; what could not be saved is named in the log.
     pub fn assert_ends_and_names(&mut self, drain_timeout: Duration, ids: &[&str]) {
         let (code, took) = self.terminate();

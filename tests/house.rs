@@ -1,6 +1,9 @@
 //! Keeps the house in order: what ARCHITECTURE.md says of the folders, sizes and absences is
 //! checked here, so that it stays true.
 
+#[path = "house/circles.rs"]
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -338,6 +338,13 @@ const RETIRED: &[&str] = &[
     "pause_max",
     "lane_key",
     "FaultKind",
+    "Telling",
+    "Blots",
+    "Shy",
+    "Loose",
+    "LaneReport",
+    "Claimed",
+    "obeyed",
 ];
 
 #[test]

@@ -70,9 +70,9 @@ fn check(rule: &EndpointRule, bounds: &Bounds) {
             rule.max_age
                 .is_some_and(|age| age >= schedule.longest(timeout))
         );
-        let pauses = (1..=schedule.attempts.min(MAX_ATTEMPTS)).map(|n| schedule.pause("a", n));
+        let delays = (1..=schedule.attempts.min(MAX_ATTEMPTS)).map(|n| schedule.delay("a", n));
         let longest = DELAY_MAX.mul_f64(1.0 + schedule.jitter);
-        assert!(pauses.flatten().all(|pause| pause <= longest));
+        assert!(delays.flatten().all(|pause| pause <= longest));
     }
     // What a rule is for is shown as it is written, and read as it is shown.
     let shown = rule.matches.to_string();

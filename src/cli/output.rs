@@ -165,7 +165,7 @@ fn plain(value: &[u8]) -> String {
 pub struct Progress {
     what: &'static str,
     begun: Instant,
-    told: Instant,
+    shown_at: Instant,
     shows: bool,
 }
 
@@ -175,14 +175,14 @@ impl Progress {
         Progress {
             what,
             begun: now,
-            told: now,
+            shown_at: now,
             shows: io::stderr().is_terminal(),
         }
     }
 
     pub fn at(&mut self, count: u64) {
-        if self.shows && self.told.elapsed() > Duration::from_millis(200) {
-            self.told = Instant::now();
+        if self.shows && self.shown_at.elapsed() > Duration::from_millis(200) {
+            self.shown_at = Instant::now();
             let rate = count as f64 / self.begun.elapsed().as_secs_f64();
             eprint!("\r{} {count} ({rate:.0}/s)\x1b[K", self.what);
         }
@@ -191,7 +191,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shows && self.told != self.begun {
+        if self.shows && self.shown_at != self.begun {
             eprint!("\r\x1b[K");
         }
     }

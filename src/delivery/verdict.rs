@@ -42,7 +42,7 @@ pub fn judge(
         AttemptResult::Response { retry_after, .. } => retry_after.unwrap_or_default(),
         AttemptResult::Failure { .. } => Duration::ZERO,
     };
-    match schedule.pause(id, made).filter(|_| made < most) {
+    match schedule.delay(id, made).filter(|_| made < most) {
         // A Retry-After moves the next attempt later, never earlier.
         Some(delay) => Verdict::Retry {
             after: delay.max(wish),

@@ -10,14 +10,14 @@ use log::{info, warn};
 
 use crate::store::StoreError;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// A connection that held for so long was a good one: its end is answered without a pause.
 const GOOD: Duration = Duration::from_millis(100);
 
 /// Kinds of trouble that are remembered, so that two that alternate are told once each.
-const MAX_TOLD: usize = 8;
+const MAX_LOGGED: usize = 8;
 
 /// What all threads know together.
 #[derive(Default)]
@@ -25,7 +25,7 @@ struct Common {
     since: Option<Instant>,
     /// The threads that have not got over it yet.
     ill: Vec<&'static str>,
-    told: Vec<String>,
+    logged: Vec<String>,
 }
 
 /// One thread's trouble.
@@ -66,8 +66,8 @@ impl OutageTracker {
 
     /// Something failed. Answers how long to wait before the next try.
     pub fn begin(&mut self, error: &StoreError) -> Duration {
-        let held = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
-        if held {
+        let was_good = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
+        if was_good {
             self.failures = 0;
         }
         let mut common = self.common();
@@ -80,19 +80,19 @@ impl OutageTracker {
             true => error.to_string(),
             false => error.code().to_owned(),
         };
-        if !common.told.contains(&kind) && common.told.len() < MAX_TOLD {
+        if !common.logged.contains(&kind) && common.logged.len() < MAX_LOGGED {
             let says = error.to_string();
             warn!(
                 event = "trouble", with = self.what, part = self.who, error = says.as_str();
                 "{}: trouble ({}): {says}; trying again",
                 self.what, self.who
             );
-            common.told.push(kind);
+            common.logged.push(kind);
         }
         drop(common);
-        let pause = self.pause();
+        let delay = self.delay();
         self.failures = self.failures.saturating_add(1);
-        pause
+        delay
     }
 
     /// It works again, or for the first time.
@@ -104,7 +104,7 @@ impl OutageTracker {
             return;
         }
         if let Some(since) = common.since.take() {
-            common.told.clear();
+            common.logged.clear();
             let length = Duration::from_millis(since.elapsed().as_millis() as u64);
             let seconds = length.as_secs_f64();
             let length = humantime::format_duration(length);
@@ -122,13 +122,13 @@ impl OutageTracker {
 
     /// None at first, then doubling, each between half and the whole of it, so that many
     /// processes do not come back as one.
-    fn pause(&self) -> Duration {
+    fn delay(&self) -> Duration {
         let Some(doublings) = self.failures.checked_sub(1) else {
             return Duration::ZERO;
         };
-        let whole = FIRST_PAUSE
+        let whole = FIRST_DELAY
             .saturating_mul(2u32.saturating_pow(doublings))
-            .min(LONGEST_PAUSE);
+            .min(LONGEST_DELAY);
         // The keys of a new hasher are random: a random number without a generator.
         let random = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
         whole.mul_f64(0.5 + random / 2.0)
@@ -140,17 +140,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_begin_at_none() {
+    fn delays_grow_to_a_bound_and_begin_at_none() {
         let mut t = OutageTracker::new("test");
         let error = StoreError::new("x");
         assert_eq!(t.begin(&error), Duration::ZERO);
         for n in 0..10 {
-            let whole = Duration::from_millis(100 << n).min(LONGEST_PAUSE);
-            let pause = t.begin(&error);
-            assert!(pause >= whole / 2 && pause <= whole, "{n}: {pause:?}");
+            let whole = Duration::from_millis(100 << n).min(LONGEST_DELAY);
+            let delay = t.begin(&error);
+            assert!(delay >= whole / 2 && delay <= whole, "{n}: {delay:?}");
         }
         // A connection that did not hold does not start the pauses anew: no hot loop.
         t.end();
-        assert!(t.begin(&error) >= LONGEST_PAUSE / 2);
+        assert!(t.begin(&error) >= LONGEST_DELAY / 2);
     }
 }

@@ -101,7 +101,7 @@ pub struct Persistence {
     pub bridge: bool,
     /// How long nothing is sent to a URL that answered 410.
     pub gone: Duration,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
 }
 
 impl Persistence {
@@ -113,7 +113,7 @@ impl Persistence {
             tells: false,
             bridge: false,
             gone: Duration::ZERO,
-            trouble: OutageTracker::new("ledger").with("dead letters"),
+            outage: OutageTracker::new("ledger").with("dead letters"),
         }
     }
 }
@@ -185,7 +185,7 @@ impl Pipeline {
         start_sweeper(&mut threads, &client, &drain)?;
         config.notes().iter().for_each(|note| warn!("{note}"));
         let limits = limits(config, &persistence);
-        let Persistence { store, trouble, .. } = persistence;
+        let Persistence { store, outage, .. } = persistence;
         let ledger = Ledger {
             store,
             work: work.clone(),
@@ -195,7 +195,7 @@ impl Pipeline {
             last: Some(last_trigger),
             patience: config.drain_timeout,
             begin_within: persistence.parking.begin_within(),
-            trouble,
+            outage,
             recent: ledger::Recent::default(),
         };
         let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;

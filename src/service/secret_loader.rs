@@ -31,19 +31,19 @@ pub enum SecretSource {
 pub fn start(
     source: SecretSource,
     place: String,
-    trouble: OutageTracker,
+    outage: OutageTracker,
 ) -> Result<Keyring, String> {
     let (keyring, requests) = keyring(place);
     let started = Builder::new()
         .name("secrets".into())
-        .spawn(move || run(source, &requests, trouble));
+        .spawn(move || run(source, &requests, outage));
     match started {
         Ok(_) => Ok(keyring),
         Err(e) => Err(format!("the thread secrets cannot be started: {e}")),
     }
 }
 
-fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker) {
+fn run(mut source: SecretSource, requests: &Requests, mut outage: OutageTracker) {
     let (mut is_well, mut last) = (true, 0);
     while let Some(names) = requests.next(BATCH) {
         let (epoch, begun) = (requests.epoch(), Instant::now());
@@ -58,15 +58,15 @@ fn run(mut source: SecretSource, requests: &Requests, mut trouble: OutageTracker
                     requests.put(name, read, epoch, begun);
                 }
                 if !is_well {
-                    trouble.end();
+                    outage.end();
                     is_well = true;
                 }
             }
             Err(e) => {
                 is_well = false;
                 requests.note_failure(Instant::now());
-                let pause = trouble.begin(&e);
-                sleep(pause);
+                let delay = outage.begin(&e);
+                sleep(delay);
                 requests.give_back(&names);
             }
         }

@@ -184,7 +184,7 @@ impl Keyring {
             Err(e) => {
                 let text = format!("secret {name}: {e} ({})", table.place);
                 drop(part);
-                table.tell(name, &text, now);
+                table.log(name, &text, now);
                 Found::Missing(text)
             }
         }
@@ -262,7 +262,7 @@ impl fmt::Debug for Keyring {
 }
 
 impl Table {
-    fn tell(&self, name: &Arc<str>, text: &str, now: Instant) {
+    fn log(&self, name: &Arc<str>, text: &str, now: Instant) {
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         let news = throttle.admit(name, now);
         drop(throttle);

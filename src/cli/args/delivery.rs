@@ -67,7 +67,7 @@ pub struct DeliveryArgs {
     /// attempts in 3 days)
     #[arg(long, env = "OUTHOOK_RETRY_SCHEDULE", value_name = "LIST", value_parser = schedule,
           conflicts_with_all = ["max_attempts", "backoff_base", "backoff_max"])]
-    retry_schedule: Option<Pauses>,
+    retry_schedule: Option<DelayList>,
     /// Give up a message that has waited for longer than this. It is raised to the time that all
     /// attempts take, if that is longer
     #[arg(long, env = "OUTHOOK_MAX_AGE", value_name = "DURATION", default_value = "3d", value_parser = keep)]
@@ -163,7 +163,7 @@ impl DeliveryArgs {
             None => default_max_in_flight(workers),
         };
         let schedule = match &self.retry_schedule {
-            Some(Pauses(list)) => RetrySchedule::list(list.clone(), self.jitter),
+            Some(DelayList(list)) => RetrySchedule::list(list.clone(), self.jitter),
             None => RetrySchedule {
                 attempts: self.max_attempts,
                 delays: Delays::Doubling {
@@ -202,10 +202,10 @@ impl DeliveryArgs {
 
 /// The pauses of `--retry-schedule`.
 #[derive(Debug, Clone)]
-struct Pauses(Vec<Duration>);
+struct DelayList(Vec<Duration>);
 
-fn schedule(text: &str) -> Result<Pauses, String> {
-    RetrySchedule::parse_list(text).map(Pauses)
+fn schedule(text: &str) -> Result<DelayList, String> {
+    RetrySchedule::parse_list(text).map(DelayList)
 }
 
 #[cfg(test)]

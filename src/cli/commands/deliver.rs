@@ -38,8 +38,8 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         }
     };
     descriptors::prepare(Some(config.workers));
-    let trouble = OutageTracker::new("secrets");
-    let start = Start::new(&args.delivery, &config, LONGEST, None, trouble)?;
+    let outage = OutageTracker::new("secrets");
+    let start = Start::new(&args.delivery, &config, LONGEST, None, outage)?;
     let (drain, control) = start.control("deliver");
     let max_bytes = config.max_message_bytes;
     let source = Source {

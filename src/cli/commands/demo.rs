@@ -71,8 +71,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
         ..Changes::default()
     }));
     descriptors::prepare(Some(config.workers));
-    let trouble = OutageTracker::new("secrets");
-    let start = Start::new(&args.delivery, &config, LONGEST, None, trouble)?;
+    let outage = OutageTracker::new("secrets");
+    let start = Start::new(&args.delivery, &config, LONGEST, None, outage)?;
     let commands = start.commands.clone();
     let (drain, control) = start.control("demo");
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;

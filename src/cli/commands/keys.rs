@@ -104,7 +104,7 @@ fn show(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
         }
     }
     if head.is_none() && start == 0 {
-        tell_unknown(key);
+        print_unknown(key);
     }
     Ok(head.is_some() || start > 0)
 }
@@ -112,7 +112,7 @@ fn show(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
 fn skip(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
     let head = admin.head(key)?;
     let Some(head) = head else {
-        tell_unknown(key);
+        print_unknown(key);
         return Ok(false);
     };
     if !admin.skip(key, &head)? {
@@ -133,6 +133,6 @@ fn place(key: &str, head: &str) -> Fields {
     vec![("key".into(), key.into()), ("head".into(), head.into())]
 }
 
-fn tell_unknown(key: &str) {
+fn print_unknown(key: &str) {
     eprintln!("outhook: there is no message with the key {key:?}; see outhook keys list");
 }

@@ -77,7 +77,7 @@ pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
             out: Out::new(args.json),
             batch: Vec::new(),
             good: true,
-            told: Vec::new(),
+            aliases: Vec::new(),
         };
         match one {
             Some(message) => sender.take(message)?,
@@ -101,7 +101,7 @@ struct Sender<'a> {
     /// Nothing was refused, and everything published was heard.
     good: bool,
     /// Names of fields that were told of; there are not many ways to write them.
-    told: Vec<Alias>,
+    aliases: Vec<Alias>,
 }
 
 impl Sender<'_> {
@@ -113,7 +113,7 @@ impl Sender<'_> {
         match check(&line) {
             Ok(checked) => {
                 for alias in checked.aliases {
-                    self.tell_alias(number, alias);
+                    self.print_alias(number, alias);
                 }
                 self.take(NewMessage {
                     is_ordered: checked.has_key,
@@ -129,11 +129,11 @@ impl Sender<'_> {
     }
 
     /// Tells once that a name is taken for another.
-    fn tell_alias(&mut self, number: usize, alias: Alias) {
-        if !self.told.contains(&alias) {
+    fn print_alias(&mut self, number: usize, alias: Alias) {
+        if !self.aliases.contains(&alias) {
             let Alias { given, known } = &alias;
             eprintln!("outhook: line {number}: {given:?} is taken for {known:?}");
-            self.told.push(alias);
+            self.aliases.push(alias);
         }
     }
 
@@ -154,7 +154,7 @@ impl Sender<'_> {
         if self.args.publish {
             for heard in self.admin.publish(&self.args.channel, &batch)? {
                 self.good &= heard > 0;
-                self.tell("receivers", heard.to_string())?;
+                self.print("receivers", heard.to_string())?;
                 if heard == 0 {
                     eprintln!(
                         "outhook: nobody is subscribed to {}: the message is lost",
@@ -164,13 +164,13 @@ impl Sender<'_> {
             }
         } else {
             for entry in self.admin.add(&batch)? {
-                self.tell("entry", entry)?;
+                self.print("entry", entry)?;
             }
         }
         Ok(self.out.flush()?)
     }
 
-    fn tell(&mut self, name: &str, value: String) -> Result<(), Stop> {
+    fn print(&mut self, name: &str, value: String) -> Result<(), Stop> {
         let fields: Fields = vec![(name.into(), value.into_bytes())];
         Ok(self.out.line(&fields, &[name])?)
     }

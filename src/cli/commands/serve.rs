@@ -118,14 +118,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config()?;
-    let trouble = OutageTracker::new("ledger");
+    let outage = OutageTracker::new("ledger");
     let places = Some((&redis, &keys));
-    let of_secrets = trouble.of("secrets");
+    let of_secrets = outage.of("secrets");
     let start = Start::new(&args.delivery, &config, lease / 3, places, of_secrets)?;
     let Start {
         commands, drain, ..
     } = start;
-    tell_start(&config, &redis);
+    log_start(&config, &redis);
     descriptors::prepare(Some(config.workers));
     let (waker, parker) = waker();
     // One question at a time for each endpoint: that bounds it.
@@ -139,7 +139,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
             let waker = waker.clone();
             move || waker.wake()
         }),
-        trouble,
+        outage,
         keyring: start.keyring,
         pulse: Pulse::default(),
         hands: Hands::new(args.consumer.is_none()),
@@ -168,7 +168,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
 }
 
 /// What is running, and what its workers allow.
-fn tell_start(config: &DeliveryConfig, redis: &Redis) {
+fn log_start(config: &DeliveryConfig, redis: &Redis) {
     let at = redis.to_string();
     info!(
         event = "start", version = env!("CARGO_PKG_VERSION"), workers = config.workers,
@@ -197,7 +197,7 @@ struct Link {
     name: String,
     lease: Duration,
     appointment: Appointment,
-    trouble: OutageTracker,
+    outage: OutageTracker,
     pulse: Pulse,
     hands: Hands,
     keyring: Option<Keyring>,
@@ -235,7 +235,7 @@ fn sources(
         },
         pulse: link.pulse.clone(),
         commands: commands.clone(),
-        trouble: link.trouble.of("consumer"),
+        outage: link.outage.of("consumer"),
     };
     let dealer = dealer(args, link, commands.clone());
     let subscriber = Subscriber {
@@ -244,8 +244,8 @@ fn sources(
         channels: args.channels.names.clone(),
         keyring: link.keyring.clone(),
         commands,
-        trouble: link.trouble.of("subscriber"),
-        refusing: link.trouble.of("channels"),
+        outage: link.outage.of("subscriber"),
+        refusing: link.outage.of("channels"),
     };
     vec![
         Source {
@@ -281,7 +281,7 @@ fn dealer(args: &ServeArgs, link: &Link, commands: Commands) -> Dealer {
         dedup: args.dedup,
         hands: link.hands.clone(),
         commands,
-        trouble: link.trouble.of("dealer"),
+        outage: link.outage.of("dealer"),
     }
 }
 
@@ -291,7 +291,7 @@ fn lender(link: &Link, commands: Commands) -> Lender {
         keys: link.keys.clone(),
         replica: link.name.clone(),
         commands,
-        trouble: link.trouble.of("limits"),
+        outage: link.outage.of("limits"),
     }
 }
 
@@ -311,8 +311,8 @@ fn recaller(
         parker,
         pulse: link.pulse.clone(),
         commands,
-        trouble: link.trouble.of("recall"),
-        refusals: link.trouble.of("recall of what waits"),
+        outage: link.outage.of("recall"),
+        refusals: link.outage.of("recall of what waits"),
     }
 }
 
@@ -350,7 +350,7 @@ fn persistence(args: &ServeArgs, link: &Link) -> Persistence {
         tells: args.status_ttl.is_some() || args.attempt_log.is_some(),
         bridge: args.bridge,
         gone: args.gone_ttl,
-        trouble: link.trouble.of("ledger"),
+        outage: link.outage.of("ledger"),
     }
 }
 

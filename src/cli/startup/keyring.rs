@@ -10,19 +10,19 @@ use crate::trust::keyring::Keyring;
 pub fn open(
     args: &KeyringArgs,
     redis: Option<(&Redis, &Keys)>,
-    trouble: OutageTracker,
+    outage: OutageTracker,
 ) -> Result<Option<Keyring>, String> {
-    let (source, place, trouble) = match (args.place()?, redis) {
+    let (source, place, outage) = match (args.place()?, redis) {
         (SecretPlace::Nowhere, _) => return Ok(None),
         (SecretPlace::Directory(directory, place), _) => {
-            let trouble = OutageTracker::new("secrets").with("secrets");
-            (SecretSource::Directory(directory), place, trouble)
+            let outage = OutageTracker::new("secrets").with("secrets");
+            (SecretSource::Directory(directory), place, outage)
         }
         (SecretPlace::Redis(sealing), Some((redis, keys))) => {
             let place = keys.secrets.clone();
             let hash = SecretHash::new(redis.clone(), keys.clone(), sealing.keys()?);
             let again = Box::new(move || sealing.keys_again());
-            (SecretSource::Redis(Box::new(hash), again), place, trouble)
+            (SecretSource::Redis(Box::new(hash), again), place, outage)
         }
         (SecretPlace::Redis(_), None) => {
             return Err(
@@ -30,5 +30,5 @@ pub fn open(
             );
         }
     };
-    secret_loader::start(source, place, trouble).map(Some)
+    secret_loader::start(source, place, outage).map(Some)
 }

@@ -40,7 +40,7 @@ impl Start {
         config: &DeliveryConfig,
         longest: Duration,
         redis: Option<(&Redis, &Keys)>,
-        secrets_trouble: OutageTracker,
+        secrets_outage: OutageTracker,
     ) -> Result<Start, String> {
         let (commands, inbox) = Commands::channel();
         let bounds = Bounds {
@@ -53,7 +53,7 @@ impl Start {
         };
         let file = args.endpoints.as_deref();
         let (rules, reload) = rules::watch(file, bounds, &args.signing, commands.clone())?;
-        let keyring = keyring::open(&args.keyring, redis, secrets_trouble)?;
+        let keyring = keyring::open(&args.keyring, redis, secrets_outage)?;
         let reload = rules::and_secrets(reload, keyring.clone());
         let drain =
             signals::listen(commands.clone(), reload).map_err(|e| format!("signals: {e}"))?;

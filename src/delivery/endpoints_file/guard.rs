@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
-use super::Entry;
+use super::EndpointTable;
 use crate::trust::guard::{Changes, Cidr, Guard, PortRule, Ports};
 
 pub fn cidrs<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Cidr>, D::Error> {
@@ -24,7 +24,7 @@ pub fn ports<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Ports>, D::Error>
     }
 }
 
-impl Entry {
+impl EndpointTable {
     /// The guard of a rule, if it is not that of the options.
     pub(super) fn guard(&mut self, usual: &Arc<Guard>) -> Result<Option<Arc<Guard>>, String> {
         let own = usual.with(Changes {

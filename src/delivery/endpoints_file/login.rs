@@ -9,7 +9,7 @@ use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 
 use super::confidential::{Confidential, Kind};
-use super::{Entry, Readers};
+use super::{EndpointTable, Readers};
 use crate::delivery::rules::Match;
 use crate::message::endpoint::Endpoint;
 use crate::trust::guard::Guard;
@@ -55,7 +55,7 @@ impl Kind for OAuth2Table {
     }
 }
 
-impl Entry {
+impl EndpointTable {
     /// What the keys of a login come to; nothing if there are none.
     pub(super) fn login(
         &self,

@@ -52,10 +52,10 @@ struct File<E> {
     signing: Option<signing::Setting>,
 }
 
-/// One `[[endpoint]]`. Values are checked while they are read, so that an error has its line.
+/// A table `[[endpoint]]`. Values are checked while they are read, so that an error has its line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct EndpointTable {
     #[serde(default, deserialize_with = "values::prefix")]
     url: Option<Match>,
     #[serde(default, deserialize_with = "values::host")]
@@ -65,7 +65,7 @@ struct Entry {
     rate: Option<Duration>,
     #[serde(default, deserialize_with = "values::timeout")]
     timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "values::pauses")]
+    #[serde(default, deserialize_with = "values::delays")]
     retry_schedule: Option<Vec<Duration>>,
     max_attempts: Option<u32>,
     #[serde(default, deserialize_with = "values::max_age")]
@@ -115,14 +115,14 @@ pub fn parse(
     readers: Readers<'_>,
     mut defaults: Defaults,
 ) -> Result<EndpointRules, String> {
-    let (entries, set) = read(text, name.ends_with(".json"))?;
+    let (tables, set) = read(text, name.ends_with(".json"))?;
     if let Some(setting) = set {
         defaults.signing = setting.resolve(readers).map_err(|e| one_line(&e))?;
     }
     let rules: Result<Vec<EndpointRule>, String> = (1..)
-        .zip(entries)
-        .map(|(n, (line, entry))| {
-            let rule = entry.rule(bounds, &defaults, readers);
+        .zip(tables)
+        .map(|(n, (line, table))| {
+            let rule = table.rule(bounds, &defaults, readers);
             rule.map_err(|e| format!("{line}endpoint {n}: {}", one_line(&e)))
         })
         .collect();
@@ -138,38 +138,38 @@ pub fn signing_for(
     endpoint: &Endpoint,
     readers: Readers<'_>,
 ) -> Result<Option<Arc<Signing>>, String> {
-    let (entries, set) = read(text, name.ends_with(".json"))?;
-    let is_for = |entry: &Entry| {
-        let rule = entry.url.as_ref().or(entry.host.as_ref());
+    let (tables, set) = read(text, name.ends_with(".json"))?;
+    let is_for = |table: &EndpointTable| {
+        let rule = table.url.as_ref().or(table.host.as_ref());
         rule.is_some_and(|rule| rule.covers(endpoint))
     };
-    let own = entries.into_iter().find(|(_, entry)| is_for(entry));
-    match own.and_then(|(_, entry)| entry.signing).or(set) {
+    let own = tables.into_iter().find(|(_, table)| is_for(table));
+    match own.and_then(|(_, table)| table.signing).or(set) {
         Some(setting) => setting.resolve(readers).map_err(|e| one_line(&e)),
         None => Ok(None),
     }
 }
 
 /// The endpoints, each with its place for errors, and what `signing` says for all.
-type Contents = (Vec<(String, Entry)>, Option<signing::Setting>);
+type Contents = (Vec<(String, EndpointTable)>, Option<signing::Setting>);
 
 fn read(text: &str, is_json: bool) -> Result<Contents, String> {
     if is_json {
-        let file: File<Entry> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
-        let entries = file.endpoint.into_iter();
-        return Ok((entries.map(|e| (String::new(), e)).collect(), file.signing));
+        let file: File<EndpointTable> = serde_json::from_str(text).map_err(|e| one_line(&e))?;
+        let tables = file.endpoint.into_iter();
+        return Ok((tables.map(|e| (String::new(), e)).collect(), file.signing));
     }
     let line = |at: usize| format!("line {}: ", text[..at].matches('\n').count() + 1);
-    let file: File<Spanned<Entry>> = toml::from_str(text).map_err(|e| {
+    let file: File<Spanned<EndpointTable>> = toml::from_str(text).map_err(|e| {
         let line = e.span().map(|s| line(s.start)).unwrap_or_default();
         format!("{line}{}", one_line(&e.message()))
     })?;
     if let Some(first) = file.endpoint.first() {
         find_late_signing(text, first.span().start)?;
     }
-    let entries = file.endpoint.into_iter();
-    let entries = entries.map(|e| (line(e.span().start), e.into_inner()));
-    Ok((entries.collect(), file.signing))
+    let tables = file.endpoint.into_iter();
+    let tables = tables.map(|e| (line(e.span().start), e.into_inner()));
+    Ok((tables.collect(), file.signing))
 }
 
 /// A table `[signing]` behind an endpoint is the whole file's, and was hardly meant to be.
@@ -187,7 +187,7 @@ fn find_late_signing(text: &str, first_endpoint: usize) -> Result<(), String> {
     ))
 }
 
-impl Entry {
+impl EndpointTable {
     fn rule(
         mut self,
         bounds: &Bounds,

@@ -101,7 +101,7 @@ pub fn max_age<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::E
     })
 }
 
-pub fn pauses<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Duration>>, D::Error> {
+pub fn delays<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Duration>>, D::Error> {
     read(d, RetrySchedule::parse_list)
 }
 

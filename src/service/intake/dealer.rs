@@ -48,7 +48,7 @@ pub struct Dealer {
     pub hands: Hands,
     /// For what the timer is to know.
     pub commands: Commands,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
 }
 
 impl Dealer {
@@ -127,7 +127,7 @@ impl Reader for Dealer {
             let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
             // The first look is the proof that the trouble is over.
             if std::mem::replace(&mut block, BLOCK) != BLOCK {
-                self.trouble.end();
+                self.outage.end();
             }
             let bytes: usize = read.iter().flat_map(|e| &e.fields).map(Vec::len).sum();
             if let Some(average) = bytes.checked_div(read.len()) {
@@ -141,7 +141,7 @@ impl Reader for Dealer {
         Ok(())
     }
 
-    fn trouble(&mut self) -> &mut OutageTracker {
-        &mut self.trouble
+    fn outage(&mut self) -> &mut OutageTracker {
+        &mut self.outage
     }
 }

@@ -172,7 +172,7 @@ impl Intake {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let head = entry.head();
         let arrival = match entry.open() {
-            Ok(held) => self.unpack(held, id, count, suspect, asked),
+            Ok(stored) => self.unpack(stored, id, count, suspect, asked),
             Err((reason, detail, raw)) => {
                 let rejection = Rejection {
                     reason,
@@ -216,35 +216,36 @@ impl Intake {
 
     fn unpack(
         &mut self,
-        held: StoredMessage,
+        stored: StoredMessage,
         entry: EntryId,
         count: u32,
         suspect: bool,
         asked: BootTime,
     ) -> Arrival {
-        let received = held.received.unwrap_or(entry.ms);
-        let source = match held.source {
+        let received = stored.received.unwrap_or(entry.ms);
+        let source = match stored.source {
             Some(source) => source.into(),
             None => self.source.clone(),
         };
         let fresh = || {
-            held.id
+            stored
+                .id
                 .unwrap_or_else(|| format!("msg_{}-{}", entry.ms, entry.seq))
                 .into()
         };
-        match self.parse(held.message, fresh) {
+        match self.parse(stored.message, fresh) {
             Ok(message) => {
                 let head = message.group();
-                let head = head.filter(|head| held.head.as_deref() == Some(head));
+                let head = head.filter(|head| stored.head.as_deref() == Some(head));
                 // Reading the entry counted one that was no attempt.
                 let noted = count.saturating_sub(1);
                 Ok(Delivery {
                     entry: Some(entry),
-                    attempts: held.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
-                    attempts_before_entry: held.attempts,
+                    attempts: stored.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
+                    attempts_before_entry: stored.attempts,
                     reclaimed: suspect,
                     head,
-                    failed_before: held.failure.map(Into::into),
+                    failed_before: stored.failure.map(Into::into),
                     ..Delivery::new(message, source, received, asked)
                 })
             }
@@ -263,13 +264,13 @@ impl Intake {
             return Err(message.refuse(RejectReason::BadSecret, NO_SECRETS.into()));
         }
         for alias in &message.aliases {
-            self.tell_alias(alias);
+            self.log_alias(alias);
         }
         Ok(message)
     }
 
     /// Tells once a source that a name is taken for another.
-    fn tell_alias(&mut self, Alias { given, known }: &Alias) {
+    fn log_alias(&mut self, Alias { given, known }: &Alias) {
         let news = (self.source.clone(), given.clone());
         if self.aliases.len() < MAX_ALIASES && self.aliases.insert(news) {
             let source = &self.source;

@@ -59,7 +59,7 @@ pub struct Subscriber {
     pub commands: Commands,
     /// Told when secrets have changed.
     pub keyring: Option<Keyring>,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
     /// Of channels that are refused, and holds that cannot be read: no reason to give up the
     /// connection, or to wait before the next.
     pub refusing: OutageTracker,
@@ -101,10 +101,10 @@ impl Subscriber {
             match self.session(&mut past, intake, ends) {
                 Ok(()) | Err(End::Closed) => return,
                 Err(End::Failed(e)) => {
-                    let pause = self.trouble.begin(&e);
-                    let is_draining = ends.drain.has_begun() || ends.drain.wait(pause);
-                    if is_draining && ends.last.wait(pause) {
-                        self.tell_gap(past.end());
+                    let delay = self.outage.begin(&e);
+                    let is_draining = ends.drain.has_begun() || ends.drain.wait(delay);
+                    if is_draining && ends.last.wait(delay) {
+                        self.report_gap(past.end());
                         return;
                     }
                 }
@@ -245,12 +245,12 @@ impl Subscriber {
         }
         if session.is_listening(&self.keys.control) && !was_listening {
             let run_id = session.observer.run_id(CHECK_ANSWER);
-            self.tell_gap(past.begin(run_id));
+            self.report_gap(past.begin(run_id));
         }
         for refusal in &refusals {
             self.refusing.begin(refusal);
         }
-        self.trouble.end();
+        self.outage.end();
         if refusals.is_empty() {
             self.refusing.end();
         }
@@ -290,7 +290,7 @@ impl Subscriber {
         Ok(())
     }
 
-    fn tell_gap(&self, gap: Option<gap::Gap>) {
+    fn report_gap(&self, gap: Option<gap::Gap>) {
         let Some(gap) = gap else {
             return;
         };

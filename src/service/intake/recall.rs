@@ -54,7 +54,7 @@ pub struct Recaller {
     pub pulse: Pulse,
     /// For what the timer is to know.
     pub commands: Commands,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
     /// Of what the server refuses, and nothing else.
     pub refusals: OutageTracker,
 }
@@ -79,7 +79,7 @@ impl Recaller {
                 self.lease,
                 BATCH,
                 self.pulse.clone(),
-                self.trouble.of("sweep of what came back"),
+                self.outage.of("sweep of what came back"),
             ),
             wanted: VecDeque::new(),
             due: Instant::now(),
@@ -124,8 +124,8 @@ impl Recaller {
         if progress.refused.is_empty() {
             self.refusals.end();
         }
-        let pause = recalled.next.map_or(LOOK, |next| next.min(LOOK));
-        progress.due = Instant::now() + pause;
+        let delay = recalled.next.map_or(LOOK, |next| next.min(LOOK));
+        progress.due = Instant::now() + delay;
         Ok(intake.send_entries(recalled.entries, asked)?)
     }
 
@@ -207,7 +207,7 @@ impl Reader for Recaller {
     ) -> Result<(), End> {
         let (redis, keys) = (&self.redis, &self.keys);
         let mut entries = Entries::open(redis, keys, Stream::Again, &self.name, ANSWER)?;
-        self.trouble.end();
+        self.outage.end();
         self.hands.recover(&mut entries, BATCH, |own, asked| {
             Ok(intake.send_entries(own, asked)?)
         })?;
@@ -244,8 +244,8 @@ impl Reader for Recaller {
         Ok(())
     }
 
-    fn trouble(&mut self) -> &mut OutageTracker {
-        &mut self.trouble
+    fn outage(&mut self) -> &mut OutageTracker {
+        &mut self.outage
     }
 
     fn resume(progress: &mut Progress, _: &StoreError, now: Instant) {

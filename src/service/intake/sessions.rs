@@ -38,7 +38,7 @@ pub trait Reader {
         drain: &Drain,
     ) -> Result<(), End>;
 
-    fn trouble(&mut self) -> &mut OutageTracker;
+    fn outage(&mut self) -> &mut OutageTracker;
 
     /// A session has failed, and the pause after it is over.
     fn resume(_progress: &mut Self::Progress, _failure: &StoreError, _now: Instant) {}
@@ -55,8 +55,8 @@ pub fn run_sessions<R: Reader>(
         match reader.session(&mut progress, intake, drain) {
             Ok(()) | Err(End::Closed) => return,
             Err(End::Failed(e)) => {
-                let pause = reader.trouble().begin(&e);
-                if drain.wait(pause) {
+                let delay = reader.outage().begin(&e);
+                if drain.wait(delay) {
                     return;
                 }
                 R::resume(&mut progress, &e, Instant::now());

@@ -82,10 +82,10 @@ impl Silence {
         let mut findings = Findings::default();
         let before = std::mem::take(&mut self.suspects);
         let is_first = std::mem::take(&mut self.is_first);
-        let mut pause = LOOK;
+        let mut wait = LOOK;
         for peer in peers.into_iter().filter(|peer| peer.entries > 0) {
             if peer.silent < SILENT {
-                pause = pause.min(SILENT - peer.silent + TICK);
+                wait = wait.min(SILENT - peer.silent + TICK);
                 if is_first && peer.silent >= WORTH_TELLING {
                     findings.suspected.push(peer);
                 }
@@ -103,9 +103,9 @@ impl Silence {
             }
         }
         if !self.suspects.is_empty() {
-            pause = LOOK_AGAIN;
+            wait = LOOK_AGAIN;
         }
-        self.next = now + pause;
+        self.next = now + wait;
         findings
     }
 

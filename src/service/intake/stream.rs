@@ -76,7 +76,7 @@ pub struct Consumer {
     pub pulse: Pulse,
     /// For what the timer is to know.
     pub commands: Commands,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
 }
 
 /// What outlives a connection.
@@ -109,7 +109,7 @@ impl Consumer {
                 self.lease,
                 self.batch,
                 self.pulse.clone(),
-                self.trouble.of("sweep"),
+                self.outage.of("sweep"),
             ),
             backlogs: 0,
             heads: 0,
@@ -196,7 +196,7 @@ impl Consumer {
             Step::Refused => progress.is_refused = true,
             Step::RoundOver => {
                 self.inspect(entries, progress)?;
-                self.tell_backlogs(entries, progress, BACKLOGS)?;
+                self.report_backlogs(entries, progress, BACKLOGS)?;
                 progress.is_refused |= !revive(entries, &self.commands, &mut progress.heads)?;
             }
         }
@@ -205,7 +205,7 @@ impl Consumer {
 
     /// Tells the timer of some of the backlogs that there are: they may be of replicas that are
     /// gone, and somebody must release them.
-    fn tell_backlogs(
+    fn report_backlogs(
         &self,
         entries: &mut Entries,
         progress: &mut Progress,
@@ -225,7 +225,7 @@ impl Consumer {
     /// Says what is wrong with the keys, once each, and takes back what nobody holds.
     fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
         // What is refused inside of a script has no words or code that all servers share.
-        self.tell_lacks(entries, progress)?;
+        self.log_lacks(entries, progress)?;
         let (faults, may_have_orphans) = entries.inspect()?;
         for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
             warn!("{fault}");
@@ -239,7 +239,7 @@ impl Consumer {
     }
 
     /// Says what the server refuses, once each.
-    fn tell_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
+    fn log_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
         let lacks = entries.find_lacks(&self.parts)?;
         for lack in lacks.iter().filter(|l| !progress.lacks.contains(l)) {
             warn!("{}", lack.text);
@@ -314,7 +314,7 @@ impl Reader for Consumer {
                 warn!("{sentence}");
             }
             // Who was failing is known before the first message for them is read.
-            self.tell_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
+            self.report_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
             if self.stable {
                 self.recover(&mut entries, None, intake)?;
             }
@@ -326,7 +326,7 @@ impl Reader for Consumer {
         let mut count = FIRST.min(self.batch);
         while !drain.has_begun() {
             if std::mem::take(&mut progress.is_refused) {
-                self.tell_lacks(&mut entries, progress)?;
+                self.log_lacks(&mut entries, progress)?;
             }
             self.take_over(&mut entries, progress, intake, drain)?;
             if self.upkeep.is_due(Instant::now()) {
@@ -342,15 +342,15 @@ impl Reader for Consumer {
             let asked = boot_time();
             let read = entries.read(count, block, || drain.has_begun())?;
             if std::mem::take(&mut new) {
-                self.trouble.end();
+                self.outage.end();
             }
             count = self.take_in(&mut entries, read, (count, asked), progress, intake)?;
         }
         Ok(())
     }
 
-    fn trouble(&mut self) -> &mut OutageTracker {
-        &mut self.trouble
+    fn outage(&mut self) -> &mut OutageTracker {
+        &mut self.outage
     }
 
     fn resume(progress: &mut Progress, failure: &StoreError, now: Instant) {

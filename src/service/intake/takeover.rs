@@ -29,7 +29,7 @@ pub struct Takeover {
     /// Entries that are taken over at a time.
     batch: usize,
     pulse: Pulse,
-    trouble: OutageTracker,
+    outage: OutageTracker,
     sweep_at: Instant,
     cursor: String,
     /// Who of the others has been silent. Not where leases are as short as that.
@@ -53,7 +53,7 @@ impl Takeover {
         lease: Duration,
         batch: usize,
         pulse: Pulse,
-        trouble: OutageTracker,
+        outage: OutageTracker,
     ) -> Takeover {
         let now = Instant::now();
         Takeover {
@@ -61,7 +61,7 @@ impl Takeover {
             lease,
             batch,
             pulse,
-            trouble,
+            outage,
             sweep_at: now,
             cursor: "0-0".into(),
             silence: (lease > SILENT).then(|| Silence::new(now)),
@@ -77,7 +77,7 @@ impl Takeover {
     /// Redis was away. Others may have been cut off too, and get time to renew their leases and to
     /// be heard.
     pub fn lose_contact(&mut self, now: Instant) {
-        self.sweep_at = now + self.pause();
+        self.sweep_at = now + self.interval();
         if let Some(silence) = &mut self.silence {
             silence.lose_contact(now);
         }
@@ -108,12 +108,12 @@ impl Takeover {
         if now >= self.sweep_at {
             step = match self.sweep(entries, hand_on) {
                 Err(End::Failed(e)) if e.is_refusal() => {
-                    self.sweep_at = now + self.trouble.begin(&e);
+                    self.sweep_at = now + self.outage.begin(&e);
                     Step::Refused
                 }
                 result => {
                     let step = result?;
-                    self.trouble.end();
+                    self.outage.end();
                     step
                 }
             };
@@ -147,7 +147,7 @@ impl Takeover {
     fn sweep(&mut self, entries: &mut Entries, hand_on: HandOn<'_>) -> Result<Step, End> {
         let asked = boot_time();
         let swept = entries.sweep(self.lease, &self.cursor, self.batch)?;
-        self.tell_vanished(&swept.vanished);
+        self.log_vanished(&swept.vanished);
         if !swept.entries.is_empty() {
             let count = swept.entries.len();
             info!(event = "took_over", count = count; "took over {count} entries of dead consumers");
@@ -158,7 +158,7 @@ impl Takeover {
             return Ok(Step::Done);
         }
         entries.tidy()?;
-        self.sweep_at = Instant::now() + self.pause();
+        self.sweep_at = Instant::now() + self.interval();
         Ok(Step::RoundOver)
     }
 
@@ -204,7 +204,7 @@ impl Takeover {
             if !taken.entries.is_empty() {
                 self.pulse.beat(asked, boot_time());
             }
-            self.tell_vanished(&taken.vanished);
+            self.log_vanished(&taken.vanished);
             count += taken.entries.len();
             more = taken.more;
             hand_on(entries, taken.entries, asked)?;
@@ -219,7 +219,7 @@ impl Takeover {
         Ok(())
     }
 
-    fn tell_vanished(&self, vanished: &[String]) {
+    fn log_vanished(&self, vanished: &[String]) {
         if !vanished.is_empty() {
             warn!(
                 "{} entries were deleted or trimmed from {} before they were delivered: {}",
@@ -230,7 +230,7 @@ impl Takeover {
         }
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         (self.lease / 4).min(SWEEP)
     }
 }

@@ -54,31 +54,31 @@ impl Upkeep {
     }
 
     fn look_after(&mut self, entries: &mut Entries, commands: &Commands) -> Result<(), StoreError> {
-        let mut pause = SELDOM;
+        let mut wait = SELDOM;
         if !matches!(self.budget, Budget::None)
             && let Some(memory) = entries.memory()?
             && let Some(budget) = bytes(self.budget, memory)
         {
             self.compare(memory, budget, commands);
             if memory.used > budget / 8 * 7 {
-                pause = OFTEN;
+                wait = OFTEN;
             }
             let trimmed = make_room(entries, memory, budget)?;
-            tell(trimmed, "to make room in Redis; see --redis-budget");
+            log_deleted(trimmed, "to make room in Redis; see --redis-budget");
         }
         if let Some(age) = self.dead_max_age {
-            tell(
+            log_deleted(
                 entries.trim_old_dead(age)?,
                 "that were older than --dead-max-age",
             );
         }
         if let Some(most) = self.dead_max {
-            tell(
+            log_deleted(
                 entries.trim_dead(most)?,
                 "that were the oldest beyond --dead-max",
             );
         }
-        self.next = Some(Instant::now() + pause);
+        self.next = Some(Instant::now() + wait);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ fn make_room(entries: &mut Entries, mut memory: Memory, budget: u64) -> Result<u
     Ok(trimmed)
 }
 
-fn tell(count: u64, which: &str) {
+fn log_deleted(count: u64, which: &str) {
     if count > 0 {
         info!("{count} dead letters {which} were deleted");
     }

@@ -72,7 +72,7 @@ pub struct Ledger {
     pub patience: Duration,
     /// How old a note may be when the attempt begins for which it was made.
     pub begin_within: Duration,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
     pub recent: Recent,
 }
 
@@ -101,13 +101,13 @@ impl Ledger {
             };
             match written {
                 Ok(()) => {
-                    self.trouble.end();
+                    self.outage.end();
                     if std::mem::take(&mut batch.has_last_call) {
                         self.last = None;
                     }
                 }
                 Err(e) => {
-                    let pause = self.trouble.begin(&e);
+                    let pause = self.outage.begin(&e);
                     // The end of all work began after this write did. A drain knows when it
                     // began, and the store gets all of its time.
                     let end = self.drain.begun_at();

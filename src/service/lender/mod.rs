@@ -26,7 +26,7 @@ use table::{Question, Table};
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries. All replicas should be back at about the same time.
-const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_DELAY: Duration = Duration::from_millis(300);
 
 /// So many failures in a row are an outage: one is but a connection that broke.
 const AWAY: u32 = 2;
@@ -38,7 +38,7 @@ pub struct Lender {
     /// Who this is, among several.
     pub replica: String,
     pub commands: Commands,
-    pub trouble: OutageTracker,
+    pub outage: OutageTracker,
 }
 
 /// Where the timer leaves claims.
@@ -122,7 +122,7 @@ impl Lender {
             match self.ask(&mut shares, &questions) {
                 Ok(answers) => {
                     if !std::mem::replace(&mut is_well, true) {
-                        self.trouble.end();
+                        self.outage.end();
                     }
                     failures = 0;
                     let grants = lock(table).take_answers(questions, answers);
@@ -130,7 +130,7 @@ impl Lender {
                         self.commands.give(Command::Grants(grants));
                     }
                 }
-                Err(pause) => {
+                Err(delay) => {
                     (shares, is_well) = (None, false);
                     lock(table).take_back(&questions);
                     failures = failures.saturating_add(1);
@@ -138,7 +138,7 @@ impl Lender {
                         self.commands.give(Command::LenderAway);
                     }
                     // Claims that come meanwhile must not wake it.
-                    if !pause_for(woken, pause) {
+                    if !wait_for(woken, delay) {
                         return;
                     }
                 }
@@ -159,10 +159,10 @@ impl Lender {
                 .and_then(|opened| shares.insert(opened).ask(questions)),
         };
         let lent = lent.map_err(|e| {
-            let pause = self.trouble.begin(&e);
+            let delay = self.outage.begin(&e);
             match e.is_refusal() {
-                true => pause,
-                false => pause.min(LONGEST_PAUSE),
+                true => delay,
+                false => delay.min(LONGEST_DELAY),
             }
         })?;
         let answered = Instant::now();
@@ -192,8 +192,8 @@ fn wait(woken: &Receiver<()>, until: Option<Instant>) -> bool {
 }
 
 /// Waits for so long, whoever wakes it. False when the timer has ended.
-fn pause_for(woken: &Receiver<()>, pause: Duration) -> bool {
-    let end = Instant::now() + pause;
+fn wait_for(woken: &Receiver<()>, delay: Duration) -> bool {
+    let end = Instant::now() + delay;
     loop {
         match woken.recv_deadline(end) {
             Ok(()) => {}

@@ -124,7 +124,7 @@ fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
         last: around.last.take(),
         patience: LONG,
         begin_within: Duration::MAX,
-        trouble: OutageTracker::new("test"),
+        outage: OutageTracker::new("test"),
         recent: crate::service::ledger::Recent::default(),
     }
 }

@@ -174,7 +174,7 @@ mod tests {
         assert!(odd.odd.unwrap().contains("taken for 5m"));
     }
 
-    fn is_told(status: u16, body: &str, words: &str) {
+    fn assert_said(status: u16, body: &str, words: &str) {
         let e = grant(false).read(status, body.as_bytes()).expect_err(body);
         assert!(e.contains(words), "{body}: {e}");
         assert!(!e.contains("abc") && !e.contains("s3cret"), "{body}: {e}");
@@ -214,7 +214,7 @@ mod tests {
             (500, "<html>abc", "answered 500"),
             (302, "", "answered 302; redirects are not followed"),
         ] {
-            is_told(status, body, words);
+            assert_said(status, body, words);
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
                 "characters that no header can have",
             ),
         ] {
-            is_told(status, body, words);
+            assert_said(status, body, words);
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
                 "expires_in is not above 0",
             ),
         ] {
-            is_told(status, body, words);
+            assert_said(status, body, words);
         }
     }
 }

@@ -22,8 +22,8 @@ const SPARED: Duration = Duration::from_secs(30);
 const EARLY: Duration = Duration::from_secs(300);
 
 /// A failure holds for a second at first, and twice as long each time.
-const HOLD: Duration = Duration::from_secs(1);
-const LONGEST_HOLD: Duration = Duration::from_secs(8);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// As long as the token endpoint asks for, at most.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
@@ -91,9 +91,11 @@ impl Tokens {
         let good = self.token.as_ref().filter(|t| now < t.good_until);
         let good = good.filter(is_of_use);
         let is_old = |t: &Token| now >= t.renewed_from || self.is_refused;
-        let held = self.failure.as_ref().filter(|f| now < f.until);
-        match (good, self.flight, held) {
-            (Some(token), flight, held) if !is_old(token) || flight.is_some() || held.is_some() => {
+        let failing = self.failure.as_ref().filter(|f| now < f.until);
+        match (good, self.flight, failing) {
+            (Some(token), flight, failing)
+                if !is_old(token) || flight.is_some() || failing.is_some() =>
+            {
                 Step::Use(token.clone())
             }
             (None, Some(since), _) => {
@@ -129,12 +131,12 @@ impl Tokens {
     /// `wish`: how long the token endpoint wants to be left alone.
     pub fn failed(&mut self, text: String, wish: Option<Duration>, now: Instant) {
         let in_a_row = self.failure.as_ref().map_or(0, |f| f.in_a_row) + 1;
-        let hold = LONGEST_HOLD.min(HOLD * 2_u32.saturating_pow(in_a_row - 1));
-        let hold = hold.max(wish.unwrap_or_default().min(LONGEST_WISH));
+        let backoff = LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.saturating_pow(in_a_row - 1));
+        let backoff = backoff.max(wish.unwrap_or_default().min(LONGEST_WISH));
         self.flight = None;
         self.failure = Some(Failure {
             text,
-            until: now + hold,
+            until: now + backoff,
             in_a_row,
         });
     }
@@ -221,11 +223,11 @@ mod tests {
     #[test]
     fn a_failure_holds_for_all_for_a_while() {
         let (mut tokens, mut t) = (Tokens::default(), Instant::now());
-        for hold in [1, 2, 4, 8, 8] {
+        for backoff in [1, 2, 4, 8, 8] {
             assert_eq!(word(&tokens.next(None, t)), "fetch");
             tokens.failed("e".into(), None, t);
             assert_eq!(word(&tokens.next(None, t)), "failed e");
-            t += hold * SEC;
+            t += backoff * SEC;
             assert_eq!(word(&tokens.next(None, t - MS)), "failed e");
         }
         assert_eq!(word(&tokens.next(None, t)), "fetch");

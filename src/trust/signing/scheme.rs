@@ -7,7 +7,7 @@ use super::component::{INPUT, SIGNATURE};
 use super::http_message::{Cover, DIGEST};
 use super::key::{Key, KeyForm};
 use super::standard_webhooks::{Names, STANDARD, SVIX};
-use super::template::{Encoding, Place, Template, Text, header_name};
+use super::template::{Encoding, Placeholder, Template, Text, header_name};
 use crate::trust::secret::Secret;
 
 /// What was agreed with a receiver, but for the keys.
@@ -178,7 +178,7 @@ impl Spec {
         let sign = or(&self.sign, preset.map(|p| p.sign), "{body}");
         let value = or(&self.value, preset.map(|p| p.value), "{signature}");
         let more = self.more.as_deref().or(preset.and_then(|p| p.more));
-        let more = more.map(|text| Text::parse_value(text, Place::VALUE, true));
+        let more = more.map(|text| Text::parse_value(text, Placeholder::VALUE, true));
         let encoding = or(&self.encoding, preset.map(|p| p.encoding), "hex");
         let mut template = Template {
             digest: digest(self.digest.as_deref().unwrap_or("sha256"))?,
@@ -187,8 +187,9 @@ impl Spec {
                 "base64" => Encoding::Base64,
                 _ => return Err("encoding must be hex or base64".into()),
             },
-            signed: Text::parse(&sign, Place::SIGNED, true).map_err(|e| format!("sign: {e}"))?,
-            value: Text::parse_value(&value, Place::VALUE, true)
+            signed: Text::parse(&sign, Placeholder::SIGNED, true)
+                .map_err(|e| format!("sign: {e}"))?,
+            value: Text::parse_value(&value, Placeholder::VALUE, true)
                 .map_err(|e| format!("value: {e}"))?,
             more: more.transpose().map_err(|e| format!("more: {e}"))?,
             others: Vec::new(),
@@ -199,7 +200,7 @@ impl Spec {
         for (name, text) in beside.iter().chain(&self.headers) {
             let wrong = |e| format!("headers: {e}");
             let name: HeaderName = header_name(name).map_err(wrong)?;
-            let text = Text::parse_value(text, Place::BESIDE, false)
+            let text = Text::parse_value(text, Placeholder::BESIDE, false)
                 .map_err(|e| format!("headers: {name}: {e}"))?;
             if name == template.header {
                 return Err(format!("headers: {name} is the one with the signature"));

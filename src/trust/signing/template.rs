@@ -37,11 +37,11 @@ pub struct Text(Box<[Part]>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     Plain(Box<str>),
-    Place(Place),
+    Placeholder(Placeholder),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Placeholder {
     Id,
     Timestamp,
     TimestampMs,
@@ -51,36 +51,40 @@ pub enum Place {
     Signature,
 }
 
-impl Place {
-    const ALL: [(&str, Place); 7] = [
-        ("id", Place::Id),
-        ("timestamp", Place::Timestamp),
-        ("timestamp_ms", Place::TimestampMs),
-        ("body", Place::Body),
-        ("url", Place::Url),
-        ("method", Place::Method),
-        ("signature", Place::Signature),
+impl Placeholder {
+    const ALL: [(&str, Placeholder); 7] = [
+        ("id", Placeholder::Id),
+        ("timestamp", Placeholder::Timestamp),
+        ("timestamp_ms", Placeholder::TimestampMs),
+        ("body", Placeholder::Body),
+        ("url", Placeholder::Url),
+        ("method", Placeholder::Method),
+        ("signature", Placeholder::Signature),
     ];
 
     /// What may stand in the text that is signed, in the value, and in headers beside it.
-    pub const SIGNED: &[Place] = &[
-        Place::Body,
-        Place::Timestamp,
-        Place::TimestampMs,
-        Place::Id,
-        Place::Url,
-        Place::Method,
+    pub const SIGNED: &[Placeholder] = &[
+        Placeholder::Body,
+        Placeholder::Timestamp,
+        Placeholder::TimestampMs,
+        Placeholder::Id,
+        Placeholder::Url,
+        Placeholder::Method,
     ];
-    pub const VALUE: &[Place] = &[
-        Place::Signature,
-        Place::Timestamp,
-        Place::TimestampMs,
-        Place::Id,
+    pub const VALUE: &[Placeholder] = &[
+        Placeholder::Signature,
+        Placeholder::Timestamp,
+        Placeholder::TimestampMs,
+        Placeholder::Id,
     ];
-    pub const BESIDE: &[Place] = &[Place::Timestamp, Place::TimestampMs, Place::Id];
+    pub const BESIDE: &[Placeholder] = &[
+        Placeholder::Timestamp,
+        Placeholder::TimestampMs,
+        Placeholder::Id,
+    ];
 
     fn name(self) -> &'static str {
-        let found = Place::ALL.iter().find(|(_, place)| *place == self);
+        let found = Placeholder::ALL.iter().find(|(_, place)| *place == self);
         found.expect("all are there").0
     }
 }
@@ -94,7 +98,7 @@ impl Text {
     }
 
     /// Reads a text that may have these places. The first of them must be there, if `needs`.
-    pub fn parse(text: &str, allowed: &[Place], needs: bool) -> Result<Text, String> {
+    pub fn parse(text: &str, allowed: &[Placeholder], needs: bool) -> Result<Text, String> {
         let known = || {
             let names: Vec<String> = allowed
                 .iter()
@@ -108,7 +112,7 @@ impl Text {
             let (plain, behind) = rest.split_at(open);
             let name = behind.strip_prefix('{').and_then(|b| b.split_once('}'));
             let place = name.and_then(|(name, after)| {
-                let found = Place::ALL.iter().find(|(known, _)| *known == name);
+                let found = Placeholder::ALL.iter().find(|(known, _)| *known == name);
                 found.map(|(_, place)| (*place, after))
             });
             let Some((place, after)) = place.filter(|(place, _)| allowed.contains(place)) else {
@@ -117,7 +121,7 @@ impl Text {
             if !plain.is_empty() {
                 parts.push(Part::Plain(plain.into()));
             }
-            parts.push(Part::Place(place));
+            parts.push(Part::Placeholder(place));
             rest = after;
         }
         if !rest.is_empty() {
@@ -131,7 +135,7 @@ impl Text {
     }
 
     /// The same for the value of a header.
-    pub fn parse_value(text: &str, allowed: &[Place], needs: bool) -> Result<Text, String> {
+    pub fn parse_value(text: &str, allowed: &[Placeholder], needs: bool) -> Result<Text, String> {
         match text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
             true => Text::parse(text, allowed, needs),
             false => Err("it must be plain printable ASCII".into()),
@@ -142,8 +146,8 @@ impl Text {
         &self.0
     }
 
-    pub fn has(&self, place: Place) -> bool {
-        self.0.contains(&Part::Place(place))
+    pub fn has(&self, place: Placeholder) -> bool {
+        self.0.contains(&Part::Placeholder(place))
     }
 
     /// Hands over the bytes of the text, one after another.
@@ -151,13 +155,17 @@ impl Text {
         for part in &self.0 {
             match part {
                 Part::Plain(text) => to(text.as_bytes()),
-                Part::Place(Place::Id) => to(subject.id.as_bytes()),
-                Part::Place(Place::Timestamp) => to(Digits::of(subject.at / 1000).as_bytes()),
-                Part::Place(Place::TimestampMs) => to(Digits::of(subject.at).as_bytes()),
-                Part::Place(Place::Body) => to(subject.body),
-                Part::Place(Place::Url) => to(subject.url.as_bytes()),
-                Part::Place(Place::Method) => to(subject.method.as_bytes()),
-                Part::Place(Place::Signature) => to(signature.as_bytes()),
+                Part::Placeholder(Placeholder::Id) => to(subject.id.as_bytes()),
+                Part::Placeholder(Placeholder::Timestamp) => {
+                    to(Digits::of(subject.at / 1000).as_bytes())
+                }
+                Part::Placeholder(Placeholder::TimestampMs) => {
+                    to(Digits::of(subject.at).as_bytes())
+                }
+                Part::Placeholder(Placeholder::Body) => to(subject.body),
+                Part::Placeholder(Placeholder::Url) => to(subject.url.as_bytes()),
+                Part::Placeholder(Placeholder::Method) => to(subject.method.as_bytes()),
+                Part::Placeholder(Placeholder::Signature) => to(signature.as_bytes()),
             }
         }
     }
@@ -176,12 +184,15 @@ impl Template {
             let mut others = self.others.iter();
             self.value.has(place) || others.any(|(_, text)| text.has(place))
         };
-        let ms = is_sent(Place::TimestampMs);
-        for (place, told) in [
-            (Place::Timestamp, ms || is_sent(Place::Timestamp)),
-            (Place::TimestampMs, ms),
+        let ms = is_sent(Placeholder::TimestampMs);
+        for (place, is_sent) in [
+            (
+                Placeholder::Timestamp,
+                ms || is_sent(Placeholder::Timestamp),
+            ),
+            (Placeholder::TimestampMs, ms),
         ] {
-            if self.signed.has(place) && !told {
+            if self.signed.has(place) && !is_sent {
                 let name = place.name();
                 return Err(format!(
                     "sign: {{{name}}} is signed, and not sent: it must stand in value, or in one \

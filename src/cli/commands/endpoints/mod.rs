@@ -62,7 +62,7 @@ pub enum EndpointAct {
 }
 
 /// The same where it is waited for that they have obeyed.
-const OBEY_PATIENCE: Duration = Duration::from_secs(8);
+const APPLY_PATIENCE: Duration = Duration::from_secs(8);
 
 const COLUMNS: [&str; 11] = [
     "endpoint",
@@ -139,7 +139,7 @@ fn pause(
     let held = admin.holds()?.iter().any(|(key, _)| **key == *named);
     admin.pause(named, length)?;
     // Whoever answers has obeyed. The hold is kept for those that do not.
-    let have_all_obeyed = wait_until_obeyed(admin, named)?;
+    let have_all_applied = wait_until_applied(admin, named)?;
     out.line(&[field("paused", named)], &["paused"])?;
     if named.ends_with('/') && named.matches('/').count() == 3 {
         eprintln!(
@@ -150,7 +150,7 @@ fn pause(
         // What is parked may be so for longer than the new pause.
         flush(admin, named)?;
     }
-    Ok(have_all_obeyed)
+    Ok(have_all_applied)
 }
 
 fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
@@ -159,7 +159,7 @@ fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
     let waiting: u64 = waiting.map(|(_, count)| count).sum();
     let lifted = admin.resume(named)?;
     // Those that have not obeyed would park it as before.
-    wait_until_obeyed(admin, named)?;
+    wait_until_applied(admin, named)?;
     let flushed = flush(admin, named)?;
     for (key, hold) in admin.holds()? {
         if hold::covers(&key, named) {
@@ -167,20 +167,20 @@ fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
             eprintln!("outhook: {key} is still {cause}, and so is {named}");
         }
     }
-    let told = [
+    let result = [
         field("resumed", named),
         field("lifted", lifted.to_string()),
         field("flushed", flushed.to_string()),
         field("backlog", waiting.to_string()),
     ];
-    out.block(&told)?;
+    out.block(&result)?;
     Ok(true)
 }
 
 /// Waits until all replicas have obeyed what was ordered: a question that they answer comes behind
 /// it. False when one does not answer in time.
-fn wait_until_obeyed(admin: &mut Admin, key: &str) -> Result<bool, Stop> {
-    let (_, are_all) = reports(admin, key, OBEY_PATIENCE)?;
+fn wait_until_applied(admin: &mut Admin, key: &str) -> Result<bool, Stop> {
+    let (_, are_all) = reports(admin, key, APPLY_PATIENCE)?;
     Ok(are_all)
 }
 

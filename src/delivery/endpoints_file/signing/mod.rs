@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use serde::{Deserialize, Deserializer, de};
 
 use super::untyped::Untyped;
-use super::{Entry, Readers};
+use super::{EndpointTable, Readers};
 use crate::trust::login::Login;
 use crate::trust::signing::{Signing, scheme};
 use keys::{KeySpec, Source, key_id, plain, unknown};
@@ -130,7 +130,7 @@ impl Spec {
     }
 }
 
-impl Entry {
+impl EndpointTable {
     /// How it is signed to. What else the rule sets must not be replaced by a signature without a word.
     pub(super) fn signed(
         &self,

@@ -77,7 +77,7 @@ impl Model {
             last: Some(last),
             patience: Duration::ZERO,
             begin_within: Duration::MAX,
-            trouble: OutageTracker::new("test"),
+            outage: OutageTracker::new("test"),
             recent: Recent::default(),
         };
         Model {

@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use super::claim::{Claim, ClaimedSignature, MOST, SignedContent, text, time};
 use super::received::Received;
 use crate::trust::signing::key::from_hex;
-use crate::trust::signing::template::{Encoding, Part, Place, Template, Text};
+use crate::trust::signing::template::{Encoding, Part, Placeholder, Template, Text};
 
 /// What stands in the places of a value.
-type Found<'v> = Vec<(Place, &'v str)>;
+type Found<'v> = Vec<(Placeholder, &'v str)>;
 
 /// So many ways to divide a value are tried, and no more.
 const TRIES: u32 = 20_000;
@@ -21,7 +21,7 @@ pub fn read_template<'a>(
     received: &'a Received<'a>,
 ) -> Result<Claim<'a>, String> {
     let (headers, signed) = (received.headers, &template.signed);
-    if signed.has(Place::Url) && received.url.is_empty() {
+    if signed.has(Placeholder::Url) && received.url.is_empty() {
         return Err(NO_URL.into());
     }
     let own = template.header.as_str();
@@ -40,14 +40,14 @@ pub fn read_template<'a>(
         .flat_map(|(name, found)| found.into_iter().map(move |one| (name, one)))
     {
         let again = match place {
-            Place::Timestamp => set(&mut seconds, time(part, name)?),
-            Place::TimestampMs => set(&mut at, time(part, name)?),
-            Place::Id => set(&mut id, part),
-            Place::Signature => {
+            Placeholder::Timestamp => set(&mut seconds, time(part, name)?),
+            Placeholder::TimestampMs => set(&mut at, time(part, name)?),
+            Placeholder::Id => set(&mut id, part),
+            Placeholder::Signature => {
                 signatures.extend(template.encoding.decode(part));
                 continue;
             }
-            Place::Body | Place::Url | Place::Method => continue,
+            Placeholder::Body | Placeholder::Url | Placeholder::Method => continue,
         };
         again.map_err(|()| format!("the header {name} tells another time or id than others do"))?;
     }
@@ -58,12 +58,13 @@ pub fn read_template<'a>(
         return Err("the headers of the scheme tell two times".into());
     }
     let at = at.or(of_seconds);
-    if at.is_none() && (signed.has(Place::Timestamp) || signed.has(Place::TimestampMs)) {
+    if at.is_none() && (signed.has(Placeholder::Timestamp) || signed.has(Placeholder::TimestampMs))
+    {
         return Err("the scheme signs a time, and no header of it tells it".into());
     }
     let id = match id {
         Some(id) => id,
-        None if signed.has(Place::Id) => text(headers, "webhook-id", own)?,
+        None if signed.has(Placeholder::Id) => text(headers, "webhook-id", own)?,
         None => "",
     };
     let claimed = |bytes| ClaimedSignature { kind: None, bytes };
@@ -164,12 +165,14 @@ impl Divider {
                 let rest = rest.strip_prefix(&**text);
                 return rest.is_some_and(|rest| self.walk(parts, rest, found));
             }
-            Part::Place(place) => *place,
+            Part::Placeholder(place) => *place,
         };
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let ends: Box<dyn Iterator<Item = usize>> = match place {
-            Place::Signature => Box::new(self.lengths.into_iter()),
-            Place::Timestamp | Place::TimestampMs => Box::new((1..=digits.min(20)).rev()),
+            Placeholder::Signature => Box::new(self.lengths.into_iter()),
+            Placeholder::Timestamp | Placeholder::TimestampMs => {
+                Box::new((1..=digits.min(20)).rev())
+            }
             _ => Box::new((0..=rest.len()).rev()),
         };
         for end in ends {

@@ -3,16 +3,16 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The most that a `Retry-After` may ask for. A longer wish is cut to this.
+/// The longest delay that a `Retry-After` may ask for. A longer one is cut to this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Of a `Retry-After` so many parts between commas are read.
+/// At most this many parts of a `Retry-After`, between commas, are read.
 const MAX_WISHES: usize = 32;
 
 /// The longest single delay that may be configured.
 pub const DELAY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How often, and with which pauses, a message is tried.
+/// How many attempts a message gets, and the delays between them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetrySchedule {
     /// Attempts in all, the first included; at least 1.
@@ -33,9 +33,9 @@ pub enum Delays {
 }
 
 impl RetrySchedule {
-    /// The delay after the `made`-th attempt (1 is the first) of message `id` has failed; `None` when
-    /// there are no delays at all. How many attempts there are is the caller's to know: a message may
-    /// bring a number of its own.
+    /// The delay after the `made`-th attempt (1 is the first) of message `id` has failed; `None`
+    /// when there are no delays at all. The caller knows how many attempts there are, because a
+    /// message may bring its own number.
     pub fn delay(&self, id: &str, made: u32) -> Option<Duration> {
         let delay = self.before_jitter(made)?;
         Some(delay.mul_f64(1.0 + self.jitter * unit(id, made)))
@@ -117,10 +117,9 @@ fn unit(id: &str, attempt: u32) -> f64 {
     (h >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Reads a `Retry-After` header: seconds, or an HTTP date. What cannot be read, or lies in
-/// the past, asks for nothing; what asks for too much is cut to [`RETRY_AFTER_MAX`]. Of several
-/// wishes, as proxies may add them, the longest holds that need not be cut; so many are looked at
-/// as nobody's proxies are.
+/// Reads a `Retry-After` header: seconds, or an HTTP date. A value that cannot be read, or that
+/// lies in the past, asks for nothing. A longer delay than [`RETRY_AFTER_MAX`] is cut to it.
+/// Proxies may add values of their own: the longest one that need not be cut counts.
 ///
 /// `date` is the answer's own `Date`: a wish that is a date is counted from it, so that a
 /// receiver whose clock is wrong gets the pause that it means.

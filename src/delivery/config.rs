@@ -14,17 +14,18 @@ use crate::trust::guard::Guard;
 pub struct DeliveryConfig {
     /// Threads, and so attempts at a time.
     pub workers: usize,
-    /// Of these, what one endpoint may have at a time.
+    /// Workers that one endpoint may have at a time.
     pub max_in_flight: usize,
-    /// For a whole attempt.
+    /// The longest that a whole attempt may take.
     pub timeout: Duration,
     pub connect_timeout: Duration,
     /// Certificates that the operator trusts, and whether Mozilla's are trusted too.
     pub authorities: Option<Authorities>,
     pub public_authorities: bool,
-    /// Idle connections kept, to all endpoints together; `None`: what descriptors allow.
+    /// Idle connections that are kept, to all endpoints together. `None`: as many as descriptors
+    /// allow.
     pub max_idle_connections: Option<usize>,
-    /// Asked for names, in place of the servers of resolv.conf; none: those.
+    /// The name servers. If there are none, those of resolv.conf are asked.
     pub dns_servers: Vec<SocketAddr>,
     /// Names are looked up by getaddrinfo.
     pub system_resolver: bool,
@@ -32,13 +33,13 @@ pub struct DeliveryConfig {
     /// Where no message may lead.
     pub guard: Arc<Guard>,
     pub schedule: RetrySchedule,
-    /// What has waited for longer is given up.
+    /// A message that has waited for longer is given up.
     pub max_age: Duration,
-    /// That is more than what was asked for, as all attempts take so long.
+    /// It was raised from the configured value, because all attempts take that long.
     pub max_age_raised: bool,
     /// Larger messages are refused.
     pub max_message_bytes: usize,
-    /// Messages held in memory, and their bytes.
+    /// Messages that may be in memory, and their bytes.
     pub max_active: usize,
     pub max_active_bytes: usize,
     /// Each URL is an endpoint of its own, not each origin.
@@ -46,12 +47,12 @@ pub struct DeliveryConfig {
     /// How long an endpoint that fails is left alone at first, and at most.
     pub endpoint_backoff_base: Duration,
     pub endpoint_backoff_max: Duration,
-    /// How long after the first signal deliveries go on.
+    /// How long deliveries go on after the first signal.
     pub drain_timeout: Duration,
 }
 
 impl DeliveryConfig {
-    /// What is to be said at each start.
+    /// Sentences for the log, at each start.
     pub fn notes(&self) -> Vec<String> {
         let raised = self.max_age_raised.then(|| {
             let age = humantime::format_duration(self.max_age);
@@ -68,7 +69,7 @@ impl DeliveryConfig {
 pub enum Budget {
     None,
     Bytes(u64),
-    /// Of what Redis may hold, if that is bounded.
+    /// A share of maxmemory, if Redis has one.
     Percent(f64),
 }
 
@@ -81,7 +82,7 @@ pub fn default_max_in_flight(workers: usize) -> usize {
     MAX_IN_FLIGHT.min(workers / 4).max(1)
 }
 
-/// Attempts a second that so many at a time allow, if each takes `answer`.
+/// Attempts a second, with `at_a_time` at the same time, if each takes `answer`.
 pub fn attempts_per_second(at_a_time: usize, answer: Duration) -> u64 {
     (at_a_time as f64 / answer.as_secs_f64()) as u64
 }

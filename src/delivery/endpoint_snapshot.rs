@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct EndpointSnapshots {
     /// Its name among the group's consumers.
     pub replica: String,
-    /// Those with the most to do first.
+    /// The busiest first.
     pub lanes: Vec<EndpointSnapshot>,
-    /// Lanes that were asked for and are left out.
+    /// How many lanes were asked for and are left out.
     pub more: usize,
 }
 
@@ -24,7 +24,7 @@ impl EndpointSnapshots {
         }
     }
 
-    /// Its bytes in memory, about.
+    /// About how many bytes it takes in memory.
     pub fn len(&self) -> usize {
         let texts = |lane: &EndpointSnapshot| {
             lane.endpoint.len() + lane.state.len() + lane.last_error.as_ref().map_or(0, String::len)
@@ -39,24 +39,24 @@ impl EndpointSnapshots {
 /// One endpoint, as one replica sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EndpointSnapshot {
-    /// An origin, or what else its lane is named by.
+    /// The name of its lane: an origin, a URL, or the prefix of a rule.
     pub endpoint: String,
     /// `healthy`, `failing`, `probing` or `disabled`.
     pub state: String,
     /// Milliseconds until a probe, if it is failing.
     pub probe_in_ms: Option<u64>,
     pub in_flight: usize,
-    /// Attempts that it may have at a time, now.
+    /// How many attempts it may have at a time now.
     pub window: usize,
-    /// Due, or waiting for a retry, in memory.
+    /// Messages in memory that are due or wait for a retry.
     pub queued: usize,
     /// When the first that is queued was received, in Unix milliseconds.
     pub oldest_ms: Option<u64>,
     /// Since when no attempt has delivered, if the last one did not. Unix milliseconds.
     pub failing_since_ms: Option<u64>,
-    /// The part of the last attempts that delivered, 0 to 1.
+    /// The share of the last attempts that delivered, 0 to 1.
     pub success: Option<f64>,
-    /// Answer times, to the next half octave.
+    /// Response times, rounded up to the next half octave.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub last_error: Option<String>,

@@ -1,17 +1,17 @@
-//! How an endpoint has done lately, in little memory: it is kept for each lane. Pure.
+//! Recent results of an endpoint, in little memory, because each lane has one. Pure.
 
 use std::time::{Duration, Instant};
 
 use crate::delivery::{Attempt, AttemptResult};
 
-/// Answer times are counted in steps of half an octave, from half a millisecond on.
+/// Response times are counted in steps of half an octave, from half a millisecond on.
 const STEPS: usize = 36;
 const FIRST_STEP_US: f64 = 500.0;
 
-/// After so many attempts all counts are halved, so that what is old weighs little.
+/// At this many attempts all counts are halved, so that old attempts weigh little.
 const MOST: u32 = 1000;
 
-/// From so many attempts on that failed all, the endpoint is to blame.
+/// When this many attempts have all failed, the endpoint is to blame.
 const ENOUGH: u32 = 8;
 
 /// Longer errors are cut.
@@ -22,9 +22,9 @@ const MAX_ERROR: usize = 200;
 pub struct History {
     attempts: u32,
     failed: u32,
-    /// Answers, by the time that they took.
+    /// How many responses took how long.
     steps: [u16; STEPS],
-    /// Nothing before the first that did not deliver: most endpoints have none.
+    /// `None` until an attempt fails: most endpoints never need it.
     failures: Option<Box<Failures>>,
 }
 
@@ -80,7 +80,7 @@ impl History {
         }
     }
 
-    /// The part of the attempts that delivered; nothing before the first.
+    /// The share of the attempts that delivered; `None` before the first attempt.
     pub fn success(&self) -> Option<f64> {
         (self.attempts > 0).then(|| 1.0 - f64::from(self.failed) / f64::from(self.attempts))
     }
@@ -90,7 +90,7 @@ impl History {
         self.attempts >= ENOUGH && self.failed == self.attempts
     }
 
-    /// The time within which the part `share` of the answers came, to the next half octave.
+    /// The time within which the share `share` of the responses came, rounded up to half an octave.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let all: u32 = self.steps.iter().map(|n| u32::from(*n)).sum();
         let rank = (f64::from(all) * share).ceil().max(1.0) as u32;

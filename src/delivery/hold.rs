@@ -26,7 +26,7 @@ pub struct Hold {
     pub until: Option<Instant>,
 }
 
-/// All holds, by what is held: a URL, or an origin and so all URLs there.
+/// All holds, each by its URL or its origin; an origin stands for all its URLs.
 #[derive(Debug, Default, Clone)]
 pub struct Holds(HashMap<Arc<str>, Hold>);
 
@@ -45,18 +45,18 @@ impl Holds {
         self.0.get(key).copied().filter(|hold| hold.is_on(now))
     }
 
-    /// Answers whether that is news.
+    /// Returns whether that changes anything.
     pub fn add(&mut self, key: Arc<str>, hold: Hold, now: Instant) -> bool {
         let before = self.0.insert(key, hold);
         before.is_none_or(|before| {
-            // Several replicas may tell that it is gone, each by its own clock.
+            // Several replicas may report that it is gone, each by its own clock.
             let same = before.cause == hold.cause
                 && (before.until == hold.until || hold.cause == Cause::Gone);
             !same || !before.is_on(now)
         })
     }
 
-    /// Lifts what is held of a URL, or of all URLs of an origin. Answers which.
+    /// Lifts the holds of a URL, or of an origin and all its URLs. Returns which.
     pub fn lift(&mut self, key: &str) -> Vec<Arc<str>> {
         let lifted = self.0.keys().filter(|held| covers(key, held));
         let lifted: Vec<Arc<str>> = lifted.cloned().collect();
@@ -101,8 +101,8 @@ pub fn covers(key: &str, url: &str) -> bool {
     }
 }
 
-/// What an operator writes for an endpoint, as holds name it: a URL without a path stands for
-/// all of its origin.
+/// The name of a hold, from what an operator writes: a URL without a path stands for its whole
+/// origin.
 pub fn key(text: &str) -> Result<Arc<str>, String> {
     let endpoint = Endpoint::parse(text)?;
     let after = text.split_once("://").map_or("", |(_, after)| after);

@@ -1,4 +1,4 @@
-//! A message on its way, what came of each attempt, and what is kept when it dies.
+//! A message on its way, the results of its attempts, and what is kept when it dies.
 
 pub mod backoff;
 pub mod config;
@@ -28,16 +28,16 @@ use crate::message::{Message, Rejection};
 pub use job::Job;
 pub use reason::DeadReason;
 
-/// A message on its way. Not `Clone`: it is in one place at a time, and whoever holds it
-/// is responsible for it.
+/// A message on its way. Not `Clone`: it is in one place at a time, and the thread that has it is
+/// responsible for it.
 #[derive(Debug)]
 pub struct Delivery {
     pub message: Message,
-    /// The stream entry that keeps it while it is here; without one, memory alone does.
+    /// The stream entry that keeps it while it is here. Without one, it is in memory alone.
     pub entry: Option<EntryId>,
     /// When the entry's lease was last renewed, or a moment before that.
     pub lease_renewed_at: BootTime,
-    /// That was by a note, of which only the store knows whether it came in time.
+    /// A note renewed the lease last. Only the store knows whether it came in time.
     pub renewed: bool,
     /// Where it came from, as `pubsub:payments` or `stdin`.
     pub source: Arc<str>,
@@ -45,9 +45,9 @@ pub struct Delivery {
     pub received: u64,
     /// Attempts made so far.
     pub attempts: u32,
-    /// Of these, the ones made before the message became this entry.
+    /// The attempts that were made before the message became this entry.
     pub attempts_before_entry: u32,
-    /// Taken over from a process that died holding it, and perhaps because of it.
+    /// It was taken over from a process that died, perhaps because of this message.
     pub reclaimed: bool,
     /// It was published while draining: it goes to the stream, for another replica or the next
     /// start.
@@ -57,10 +57,11 @@ pub struct Delivery {
     /// The backlog that it was released from.
     pub backlog: Option<Arc<str>>,
     pub last: Option<Attempt>,
-    /// When its next attempt was first tried, and there was no address; or no token to log in with.
+    /// When its next attempt was first postponed, for want of an address or of a token to log in
+    /// with.
     pub name_asked: Option<Instant>,
     pub token_asked: Option<Instant>,
-    /// What came of the last attempt before it became this entry, in words.
+    /// Why the last attempt failed before the message became this entry, in words.
     pub failed_before: Option<Box<str>>,
 }
 
@@ -82,7 +83,7 @@ impl Attempt {
         }
     }
 
-    /// What the address guard forbids, in a sentence.
+    /// The rule of the address guard that forbids it, as a sentence.
     pub fn refusal(&self) -> Option<&str> {
         match &self.result {
             AttemptResult::Failure {
@@ -99,7 +100,7 @@ impl Attempt {
     }
 }
 
-/// What an attempt came to: an answer of whatever status, or none.
+/// The result of an attempt: a response with any status, or none.
 #[derive(Debug)]
 pub enum AttemptResult {
     Response {
@@ -115,10 +116,10 @@ pub enum AttemptResult {
     },
 }
 
-/// How long a delivery waits for which outhook had no descriptor, port or memory.
+/// How long a delivery waits if outhook had no descriptor, port or memory for it.
 const STARVED: Duration = Duration::from_secs(1);
 
-/// How long one waits that cannot be signed: somebody has to give outhook a key first.
+/// How long a delivery waits that cannot be signed: an operator has to provide a key first.
 const UNSIGNED: Duration = Duration::from_secs(10);
 
 /// Why there was no answer.
@@ -128,48 +129,47 @@ pub enum FailureKind {
     Connect,
     Tls,
     Timeout,
-    /// The connection broke, or what came over it was not HTTP.
+    /// The connection broke, or the response was not HTTP.
     Protocol,
-    /// outhook itself cut it short, at the end of a drain.
+    /// outhook itself stopped it, at the end of a drain.
     Shutdown,
-    /// outhook had no descriptor, port or memory for it. Says nothing of the endpoint, and does
+    /// outhook had no descriptor, port or memory for it. The endpoint is not to blame, and it does
     /// not count as an attempt.
     Starved,
-    /// Its name is being looked up, and there may be an answer after so long. Says nothing of the
-    /// endpoint yet, and does not count as an attempt.
+    /// The name is still being looked up; try again after `again`. The endpoint is not to blame
+    /// yet, and it does not count as an attempt.
     Unresolved {
         again: Duration,
     },
-    /// No key of its endpoint is valid now. Says nothing of the endpoint, and does not count as an
-    /// attempt.
+    /// No key of its endpoint is valid now. The endpoint is not to blame, and it does not count as
+    /// an attempt.
     Unsigned,
-    /// The token to log in with is being fetched. It is as with a name.
+    /// The token to log in with is being fetched. As with `Unresolved`.
     Tokenless {
         again: Duration,
     },
-    /// There is nothing to log in with at the endpoint, so it was not asked.
+    /// There are no credentials for the endpoint, so nothing was sent.
     Login,
     /// The address guard forbids it: nothing was sent, and nothing will be.
     Refused,
-    /// The proxy failed, and may be worth asking again after so long. Says nothing of the endpoint, and
-    /// does not count as an attempt.
+    /// The proxy failed; try again after `again`. The endpoint is not to blame, and it does not
+    /// count as an attempt.
     Proxy {
         again: Duration,
     },
-    /// The secret that it names is being read. Says nothing of the endpoint, and does not count as an
-    /// attempt.
+    /// The secret that the message names is being read. The endpoint is not to blame, and it does
+    /// not count as an attempt.
     SecretUnread {
         again: Duration,
     },
-    /// There is no such secret. Likewise.
+    /// There is no secret of that name. As with `SecretUnread`.
     NoSecret,
     /// A defect of outhook: the attempt panicked.
     Internal,
 }
 
 impl FailureKind {
-    /// How long until it is worth trying again, if the endpoint was never asked, for reasons of
-    /// our own: then no attempt was made.
+    /// When to try again, if nothing was sent for a reason on our side. Then no attempt was made.
     pub fn postponed(self) -> Option<Duration> {
         match self {
             FailureKind::Shutdown => Some(Duration::ZERO),
@@ -214,11 +214,11 @@ impl fmt::Display for AttemptResult {
     }
 }
 
-/// A message given up, with all that helps to understand and replay it.
+/// A message that was given up, with everything that helps to understand and replay it.
 #[derive(Debug)]
 pub struct DeadLetter {
     pub reason: DeadReason,
-    /// A sentence that names the field, or the setting, that helps.
+    /// A sentence that names the field or setting that helps.
     pub detail: String,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
@@ -246,7 +246,7 @@ pub enum Field<'a> {
 }
 
 impl Delivery {
-    /// One that is new, and that memory alone holds.
+    /// A new delivery, in memory alone.
     pub fn new(message: Message, source: Arc<str>, received: u64, now: BootTime) -> Self {
         Delivery {
             message,
@@ -268,19 +268,18 @@ impl Delivery {
         }
     }
 
-    /// Whether its next attempt must be noted before it is made. The first attempt of a
-    /// fresh entry need not be: reading it has given it its lease, and nearly all need no
-    /// other.
+    /// Whether its next attempt must be noted before it is made. The first attempt of a new entry
+    /// need not be: reading it started its lease, and nearly all messages need only one attempt.
     pub fn notes_first(&self) -> bool {
         self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts > 0)
     }
 
-    /// The attempts begun at its entry once the next one is, for the ledger.
+    /// How many attempts of its entry will have begun with the next one, for the ledger.
     pub fn next_attempt(&self) -> u32 {
         self.attempts + 1 - self.attempts_before_entry
     }
 
-    /// Why its last attempt failed, wherever that was made; short, and on one line.
+    /// Why its last attempt failed, on this replica or another; short, and on one line.
     pub fn failure(&self) -> Option<Box<str>> {
         let last = self.last.as_ref().map(|last| last.result.to_string());
         match last {
@@ -311,7 +310,7 @@ impl Delivery {
 /// Longer failures are cut.
 const MAX_FAILURE: usize = 200;
 
-/// Fit to stand in a line with other things.
+/// A text that fits into a line with others: short and without control characters.
 pub fn one_line(text: &str) -> Box<str> {
     printable(text).take(MAX_FAILURE).collect::<String>().into()
 }
@@ -335,8 +334,7 @@ impl DeadLetter {
         }
     }
 
-    /// Its fields by name, in the order in which they are stored. What is not known is
-    /// left out.
+    /// Its fields by name, in the order in which they are stored. Unknown fields are left out.
     pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
         use Field::{Bytes, Number, Text};
         let mut fields = vec![
@@ -373,7 +371,7 @@ impl DeadLetter {
         fields
     }
 
-    /// What to call it in a log: its id, or the beginning of its bytes.
+    /// Its name in a log: its id, or the beginning of its bytes.
     pub fn name(&self) -> String {
         match &self.id {
             Some(id) => id.to_string(),

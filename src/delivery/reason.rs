@@ -14,21 +14,21 @@ pub enum DeadReason {
     Exhausted,
     /// Unfinished when the drain's time was over, with no store to park it in.
     Drained,
-    /// Its `expiresAt` came first.
+    /// Its `expiresAt` passed before it was delivered.
     Expired,
     /// The operator has disabled its endpoint, with no store to park it in.
     Disabled,
-    /// More came than memory is allowed to hold, with no store to park it in.
+    /// There was no room in memory, and no store to park it in.
     Overflow,
-    /// Another message with its id and URL, and other bytes, came before.
+    /// Another message with the same id and URL, but other bytes, came before.
     IdReused,
     /// It has waited for longer than `--max-age`.
     TooOld,
     /// Its endpoint is failing, and Redis holds more than `--redis-budget`.
     OverBudget,
-    /// The address guard forbids where it would go.
+    /// The address guard forbids its address.
     RefusedAddress,
-    /// For an hour there was no key of the name that it gives.
+    /// For an hour there was no secret of the name that it gives.
     NoSecret,
 }
 

@@ -1,4 +1,5 @@
-//! What the store answers the ledger, and the ledger the timer, of messages that were to be moved.
+//! The store's answer to the ledger about messages that were to be moved, and the ledger's to the
+//! timer.
 
 use std::collections::BTreeMap;
 
@@ -30,27 +31,28 @@ pub enum Turn {
     Head,
     /// As [`Why::Follows`].
     Follows,
-    /// Others have it.
+    /// Another replica has it.
     Lost,
 }
 
-/// What the ledger tells the timer of what it was given: what is over, and what was lost.
+/// What became of the records that the ledger was given: which are done, and which were lost.
 #[derive(Debug, Default)]
 pub struct Receipt {
-    /// Entries that were to be moved, and that are somewhere else now.
+    /// Entries that were to be moved, and have left memory now.
     pub moved: Vec<EntryId>,
-    /// Of these, the ones that others have: neither parked, deferred nor buried.
+    /// The entries among them that other replicas have: these were neither parked, deferred nor
+    /// buried.
     pub not_parked: u64,
     pub not_deferred: u64,
     pub not_buried: u64,
-    /// Messages that were to be appended, and that were heard before: copies, and dead letters.
+    /// Messages that were to be appended, and had been heard before: copies, and dead letters.
     pub copies: u64,
     pub reused: u64,
-    /// Of these, the ones that came while draining.
+    /// The messages among them that came while draining.
     pub not_appended: u64,
-    /// Entries that were to be noted, and that others have.
+    /// Entries that were to be noted, and that other replicas have.
     pub lapsed: Vec<EntryId>,
-    /// The same, of attempts that were about to begin.
+    /// The same for attempts that were about to begin.
     pub not_begun: Vec<Job>,
     /// Whose turn it is.
     pub turns: Vec<(Delivery, Turn)>,

@@ -14,45 +14,45 @@ use crate::trust::guard::Guard;
 use crate::trust::login::Login;
 use crate::trust::signing::Signing;
 
-/// All rules, in the order of the file: the first that matches holds.
+/// All rules, in the order of the file. The first one that matches counts.
 #[derive(Debug, Default, Clone)]
 pub struct EndpointRules {
     list: Vec<Arc<EndpointRule>>,
-    /// For all that none of these matches.
+    /// The rule for endpoints that no other rule matches.
     rest: Option<Arc<EndpointRule>>,
 }
 
-/// What options set for all endpoints, and a rule may set otherwise.
+/// Settings from the options, which a rule may override.
 #[derive(Debug, Default, Clone)]
 pub struct Defaults {
     pub signing: Option<Arc<Signing>>,
     pub idempotency_key: bool,
 }
 
-/// Settings for the endpoints that it matches. What is not set is as the options say.
+/// Settings for the endpoints that it matches. Options fill in what it does not set.
 #[derive(Debug)]
 pub struct EndpointRule {
     pub matches: Match,
-    /// Attempts at a time.
+    /// How many attempts it may have at a time.
     pub max_in_flight: Option<usize>,
-    /// The least time between the beginnings of two attempts.
+    /// The shortest time between the starts of two attempts.
     pub pace: Option<Duration>,
     pub timeout: Option<Duration>,
     pub schedule: Option<RetrySchedule>,
-    /// What has waited for longer is given up.
+    /// A message that has waited for longer is given up.
     pub max_age: Option<Duration>,
-    /// That is more than what was asked for, as all attempts take so long.
+    /// It was raised from the configured value, because all attempts take that long.
     pub max_age_raised: bool,
     /// Added to every request, unless the message brings its own of that name.
     pub headers: Headers,
     pub method: Option<Method>,
     pub user_agent: Option<HeaderValue>,
-    /// Trusted in place of those of `--ca-file`.
+    /// The certificates to trust, in place of those of `--ca-file`.
     pub authorities: Option<Authorities>,
-    /// How what is sent to them is signed, if at all.
+    /// How deliveries are signed, if at all.
     pub signing: Option<Arc<Signing>>,
     pub login: Option<Arc<Login>>,
-    /// In place of the guard of the options, on which it builds.
+    /// Replaces the guard of the options, on which it builds.
     pub guard: Option<Arc<Guard>>,
     /// The id is sent as `Idempotency-Key` too, unless the message brings its own.
     pub idempotency_key: bool,
@@ -63,9 +63,9 @@ pub struct EndpointRule {
 /// Which endpoints a rule is for.
 #[derive(Debug)]
 pub enum Match {
-    /// URLs that begin so. They share one lane, and so the rule's limits.
+    /// URLs with this prefix. They share one lane, and so the limits of the rule.
     Prefix(Arc<str>),
-    /// Hosts: a name, or `*.` and the end of one. Each origin has its own lane.
+    /// A host name, or `*.` and a domain. Each origin has its own lane.
     Host(String),
 }
 
@@ -77,7 +77,7 @@ impl EndpointRules {
         }
     }
 
-    /// Sets what holds for endpoints that no rule is for.
+    /// Sets the defaults for endpoints that no rule matches.
     pub fn set_defaults(&mut self, defaults: Defaults) {
         let sets_something = defaults.signing.is_some() || defaults.idempotency_key;
         self.rest = sets_something.then(|| {
@@ -137,8 +137,8 @@ impl Match {
     }
 }
 
-/// Whether a URL that begins with `prefix` may lead out of the path that this names: servers resolve
-/// `..`, in whatever spelling, and what is sent then is for somebody else.
+/// Whether a URL that begins with `prefix` may lead out of its path: servers resolve `..` in any
+/// spelling, and the request then reaches another receiver.
 fn leads_out(prefix: &str, url: &str) -> bool {
     let path = |url: &str| {
         url.find("://")
@@ -279,7 +279,7 @@ mod tests {
         assert!(!covers("https://h/hooks/acme", "/../x"));
         assert!(!covers("https://h/hooks/.", "./x"));
         assert!(!covers("https://h/hooks/%2e", "%2e/x"));
-        // What the operator writes himself is meant.
+        // A `..` that the operator writes is intended.
         assert!(covers("https://h/a/../b/", "c"));
         assert!(covers("https://h/a?k=../", "../c"));
     }

@@ -1,15 +1,15 @@
-//! What an attempt came to and what becomes of its message, for whoever asks (`--status-ttl`,
-//! `--attempt-log`).
+//! The result of an attempt and what happens to its message, for `--status-ttl` and
+//! `--attempt-log`.
 
 use std::time::Duration;
 
 use crate::delivery::{AttemptResult, DeadLetter, DeadReason, Delivery};
 use crate::message::entry::EntryId;
 
-/// What an attempt came to, and what becomes of its message.
+/// The result of an attempt, and what happens to its message.
 #[derive(Debug)]
 pub struct StatusUpdate {
-    /// Of the stream, if it is one.
+    /// Its entry of the stream, if it has one.
     pub entry: Option<EntryId>,
     pub id: Box<str>,
     pub url: String,
@@ -22,11 +22,11 @@ pub struct StatusUpdate {
     pub status: Option<u16>,
     pub error: Option<String>,
     pub disposition: Disposition,
-    /// Whether this is of an attempt, and not of what became of the message without one.
+    /// Whether an attempt was made. A message can also end without one.
     pub attempted: bool,
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Disposition {
     Delivered,
@@ -44,8 +44,8 @@ pub enum Disposition {
 }
 
 impl StatusUpdate {
-    /// Of a delivery as it is now: whoever takes it away then says what becomes of it.
-    /// `attempted`: this is of its last attempt.
+    /// The state of a delivery now. The caller that takes it away sets the disposition.
+    /// `attempted`: this is about its last attempt.
     pub fn of(
         delivery: &Delivery,
         attempted: bool,
@@ -75,7 +75,7 @@ impl StatusUpdate {
         }
     }
 
-    /// Of a message that was refused, as far as it can be told from others.
+    /// The update of a message that was refused, if it has an id.
     pub fn of_letter(letter: &DeadLetter) -> Option<StatusUpdate> {
         Some(StatusUpdate {
             entry: letter.entry,

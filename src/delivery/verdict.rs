@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::{AttemptResult, DeadReason, one_line};
 
-/// What becomes of a delivery after an attempt.
+/// What happens to a delivery after an attempt.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     Delivered,
@@ -124,7 +124,7 @@ mod tests {
                 Verdict::Retry { after }
             );
         }
-        // Even where an error is not the endpoint's, its wish is honoured.
+        // A Retry-After counts even with a status that is not the endpoint's fault.
         assert_eq!(
             verdict(&answer(400, Some(60)), 1),
             Verdict::Retry { after: 60 * SEC }

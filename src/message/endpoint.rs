@@ -1,10 +1,10 @@
 //! Where a message goes. Pure.
 //!
-//! What happens to which byte of a URL: the host is read as browsers do (WHATWG, the url crate), so that
-//! every odd spelling has become the plain one before anyone resolves it. All behind the host is
-//! sent **as it was published** where RFC 3986 allows its bytes at all, since signatures are made over it
-//! and `/./` may be part of a key: nothing is decoded, resolved or put into another case. Bytes
-//! that a URI cannot hold are percent-encoded; bytes that only a mistake puts there are refused.
+//! The host is read as browsers read it (WHATWG, the url crate), so that every odd spelling becomes
+//! the plain one before it is resolved. Everything behind the host is sent **as it was published**,
+//! where RFC 3986 allows its bytes: signatures are made over it, and `/./` may be part of a key.
+//! Nothing is decoded, resolved or put into another case. Bytes that a URI cannot hold are
+//! percent-encoded. Bytes that can only be a mistake are refused.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub const MAX_URL_BYTES: usize = 8192;
 #[derive(Debug)]
 pub struct Endpoint {
     pub uri: Uri,
-    /// The same as text, and what is sent: the origin, then the request-target.
+    /// The URL as text, and as it is sent: the origin, then the request-target.
     pub url: Arc<str>,
     pub origin: Arc<str>,
 }
@@ -56,7 +56,7 @@ impl Endpoint {
             url.push('/');
         }
         encode(target, &mut url);
-        // Characters that must be encoded have made it longer.
+        // Encoding may have made it longer.
         vet_length(&url)?;
         let uri = Uri::try_from(&*url).map_err(|e| e.to_string())?;
         Ok(Endpoint {
@@ -77,8 +77,9 @@ fn vet_length(text: &str) -> Result<(), String> {
     }
 }
 
-/// Refuses characters that come from a mistake: from a file read with its line end, a path of
-/// Windows, an attempt to hide where the URL leads. Browsers drop or change them silently.
+/// Refuses characters that only a mistake or an attack puts into a URL: a line end read from a
+/// file, a Windows path, an attempt to hide where the URL leads. Browsers drop or change them
+/// silently.
 fn vet_characters(text: &str) -> Result<(), String> {
     let trimmed = text.trim_start().len();
     if trimmed < text.len() {
@@ -136,9 +137,9 @@ fn read_origin(scheme: &str, authority: &str) -> Result<String, String> {
     let url = Url::parse(&format!("{scheme}://{authority}/")).map_err(|e| e.to_string())?;
     let host = url.host_str().filter(|host| !host.is_empty());
     let host = host.ok_or("it has no host between // and the path")?;
-    // A dot at the end says that the name is complete. The server is the same, so it is one endpoint:
-    // who has paused it, or has been told to wait, is not to be passed by with a dot; and neither
-    // certificates nor SNI (RFC 6066) know the dot.
+    // A dot at the end says that the name is complete. The server is the same, so it is one
+    // endpoint: a dot must not bypass a pause or a Retry-After. Neither certificates nor SNI (RFC
+    // 6066) know the dot.
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.len() > 253 || host.split('.').any(|l| l.is_empty() || l.len() > 63) {
         return Err("its host is not a valid name".into());
@@ -152,8 +153,9 @@ fn read_origin(scheme: &str, authority: &str) -> Result<String, String> {
     Ok(origin)
 }
 
-/// Appends a path and query, with only those bytes encoded that no URI can hold. `%` passes, as
-/// what follows it is the receiver's to read; so do brackets, which many write in queries.
+/// Appends a path and query, with only those bytes encoded that no URI can hold. `%` passes,
+/// because the receiver decodes what follows it. Brackets pass too, because many producers write
+/// them in queries.
 fn encode(target: &str, url: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for c in target.chars() {

@@ -14,10 +14,10 @@ const MAX_SOURCE: usize = 1024;
 /// Which of the two streams an entry stands in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
-    /// What is new.
+    /// New messages.
     #[default]
     Messages,
-    /// What has come back.
+    /// Messages that have come back.
     Again,
 }
 
@@ -31,7 +31,7 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// Of what is new.
+    /// The id of an entry of the first stream.
     pub fn new(ms: u64, seq: u64) -> EntryId {
         let stream = Stream::Messages;
         EntryId { stream, ms, seq }
@@ -43,7 +43,7 @@ impl EntryId {
     }
 }
 
-/// As Redis writes it: which stream it is in is not said.
+/// As Redis writes it, without the stream.
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)
@@ -81,20 +81,20 @@ pub struct StoredMessage {
     pub received: Option<u64>,
     pub id: Option<String>,
     pub source: Option<String>,
-    /// What its last attempt came to.
+    /// The result of its last attempt.
     pub failure: Option<String>,
     /// The key whose head it is, if it has come back.
     pub head: Option<String>,
 }
 
 impl Entry {
-    /// Whether outhook itself made it of a message that it had before.
+    /// Whether outhook itself added it, for a message that it had before.
     pub fn was_moved(&self) -> bool {
         let mut pairs = self.fields.chunks_exact(2);
         pairs.any(|pair| pair[0] == b"received_ms")
     }
 
-    /// The key whose head it is. Nobody but outhook adds to what has come back.
+    /// The key whose head it is. Only outhook adds entries to the second stream.
     pub fn head(&self) -> Option<String> {
         let mut pairs = self.fields.chunks_exact(2);
         let head = pairs.find(|pair| pair[0] == b"head")?;
@@ -102,7 +102,7 @@ impl Entry {
         String::from_utf8(head[1].clone()).ok().filter(|_| is_ours)
     }
 
-    /// The error is what is wrong, a sentence for the producer, and all the bytes that there are.
+    /// The error is the reason, a sentence for the producer, and all bytes of the entry.
     pub fn open(self) -> Result<StoredMessage, (RejectReason, String, Vec<u8>)> {
         let of = |name: &str| {
             let pairs = self.fields.chunks_exact(2);
@@ -158,7 +158,7 @@ impl Entry {
             message: message.unwrap_or_default(),
             attempts: number(attempts).map_or(0, |n| n.min(MAX_ATTEMPTS.into()) as u32),
             received: number(received),
-            // Anyone may add entries: what we would not have written is as if it were not there.
+            // Anyone may add entries: values that outhook would not write are ignored.
             id: id.filter(|id| vet_id(id).is_ok()),
             source: source.filter(|s| is_line(s)),
             failure: failure.filter(|s| is_line(s)),
@@ -167,7 +167,8 @@ impl Entry {
     }
 }
 
-/// Whoever wrote it there must not have its message signed with another key, or not at all.
+/// A producer that names a secret in the entry must not get its message signed with another key, or
+/// not at all.
 fn stray_secret(fields: &[Vec<u8>]) -> Option<&str> {
     let is_meant = |name: &[u8]| {
         let letters = name.iter().filter(|byte| !matches!(byte, b'_' | b'-'));

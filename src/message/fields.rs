@@ -32,7 +32,7 @@ pub fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str
     })
 }
 
-/// A value for a sentence: as it was written, and not too much of it.
+/// A value for a sentence: as it was written, cut if it is long.
 fn shown(value: &RawValue) -> String {
     let text = value.get();
     let mut part: String = text.chars().take(MAX_SHOWN).collect();
@@ -49,13 +49,13 @@ fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text>(value.get()).ok().map(|t| t.0)
 }
 
-/// The most of a value that is repeated to its producer.
+/// The longest part of a value that is repeated to its producer.
 const MAX_SHOWN: usize = 60;
 
-/// Unix milliseconds below this are of 1973 at most: whoever writes them means seconds.
+/// Unix milliseconds below this are before 1974: a producer who writes them means seconds.
 const LEAST_MS: f64 = 1e11;
 
-/// Fewer milliseconds than that nobody wants to wait for an answer.
+/// A shorter timeout, in milliseconds, is a mistake.
 const LEAST_TIMEOUT_MS: u64 = 100;
 
 /// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a
@@ -102,7 +102,7 @@ pub fn expires_at(value: &RawValue) -> Result<u64, String> {
     time("expiresAt", value)
 }
 
-/// RFC 3339, or Unix milliseconds; answers the latter.
+/// RFC 3339 or Unix milliseconds. Returns the latter.
 fn time(name: &str, value: &RawValue) -> Result<u64, String> {
     let ms = match text(value) {
         Some(time) => timestamp::parse_rfc3339(&time),
@@ -165,7 +165,7 @@ pub fn order_key(value: &RawValue) -> Result<Arc<str>, String> {
     }
 }
 
-/// The name of a secret. Whatever stands in its place may be a secret itself, and is not shown.
+/// The name of a secret. The value may be a secret itself, by mistake, so it is not shown.
 pub fn secret(value: &RawValue) -> Result<Arc<str>, String> {
     let name = text(value).ok_or("secret must be a string: the name of a secret")?;
     vet_secret_name(&name).map_err(|e| format!("secret {e}"))?;

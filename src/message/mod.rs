@@ -1,8 +1,8 @@
-//! What a producer sent, and the contract it has to keep.
+//! A message, and the contract that its producer must keep.
 //!
-//! Pure: parsing takes the raw bytes and answers a [`Message`] or a [`Rejection`], never
-//! both, never a panic. The raw bytes are kept whole in either case, for they are what a
-//! dead letter holds and what `data` is a slice of: nothing is ever encoded again.
+//! Pure: parsing takes the raw bytes and returns a [`Message`] or a [`Rejection`], never both,
+//! never a panic. Both keep the raw bytes: a dead letter holds them, and `data` is a slice of them,
+//! so nothing is ever encoded again.
 
 pub mod endpoint;
 pub mod entry;
@@ -28,7 +28,7 @@ pub use fields::{MAX_ATTEMPTS, vet_id, vet_secret_name};
 use raw_fields::RawFields;
 pub use raw_fields::{Alias, Field, find as find_field};
 
-/// One message as published: where to, under which id, and which bytes.
+/// One message as published: its endpoint, its id and its bytes.
 #[derive(Debug)]
 pub struct Message {
     pub id: Box<str>,
@@ -37,7 +37,7 @@ pub struct Message {
     pub headers: Headers,
     /// Not to be delivered before this time, in Unix milliseconds.
     pub deliver_at: Option<u64>,
-    /// What the producer has set for this message alone.
+    /// Settings of the producer for this message alone.
     pub overrides: Overrides,
     /// Names of fields that were taken for others; nearly always none.
     pub aliases: Box<[Alias]>,
@@ -45,13 +45,13 @@ pub struct Message {
     data: Range<usize>,
 }
 
-/// What a producer may set for one message.
+/// Settings that a producer may give with one message.
 #[derive(Debug, Default, Clone)]
 pub struct Overrides {
-    /// For an attempt; at most what the options say.
+    /// The timeout of an attempt. It cannot exceed the one of the options.
     pub timeout: Option<Duration>,
     pub max_attempts: Option<u32>,
-    /// After this time, in Unix milliseconds, it is of no use any more.
+    /// After this time, in Unix milliseconds, it is not delivered any more.
     pub expires_at: Option<u64>,
     /// Messages of one key go one after another.
     pub order_key: Option<Arc<str>>,
@@ -129,8 +129,8 @@ impl fmt::Display for RejectReason {
 }
 
 impl Message {
-    /// The key that it has with others of its origin, which go one after another: fit to stand in a
-    /// line, and in a key of the store.
+    /// The key of messages that go one after another: origin and `orderKey`, in a form that fits
+    /// into a line and into a key of the store.
     pub fn group(&self) -> Option<Arc<str>> {
         let key = self.overrides.order_key.as_ref()?;
         let mut group = format!("{} ", self.endpoint.origin);
@@ -189,7 +189,7 @@ impl Message {
         &self.raw
     }
 
-    /// Refuses it after all, for something that it names.
+    /// Refuses a message that was parsed, for one of its values.
     pub fn refuse(self, reason: RejectReason, detail: String) -> Rejection {
         Rejection {
             reason,
@@ -200,13 +200,13 @@ impl Message {
         }
     }
 
-    /// Gives up the message for its bytes.
+    /// Returns the bytes of the message.
     pub fn into_raw(self) -> Vec<u8> {
         self.raw
     }
 }
 
-/// What was understood before a rejection.
+/// The fields that were read before a rejection.
 #[derive(Default)]
 struct Seen {
     id: Option<Box<str>>,
@@ -251,7 +251,7 @@ fn read(
 
     let url =
         fields::string("url", given.get(Field::Url)).map_err(|e| (RejectReason::BadUrl, e))?;
-    // Whatever stands in `url` may be shown to an operator; a megabyte of it may not.
+    // A wrong `url` is shown to an operator, but not a megabyte of it.
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| {
         let shown: String = url.chars().take(MAX_URL_IN_DETAIL).collect();
@@ -315,8 +315,8 @@ fn is_encoded_twice(text: &str) -> bool {
     inner.is_ok_and(|inner| inner.trim_ascii_start().starts_with(['{', '[', '"']))
 }
 
-/// Where a message goes, in its producer's words, and not before when. Of one that would be
-/// refused as much as can be read.
+/// The URL of a message, as its producer wrote it, and its `deliverAt`. Works for messages that
+/// would be refused, as far as they can be read.
 pub fn peek(raw: &[u8]) -> Option<(String, Option<u64>)> {
     let given = RawFields::read(text(raw).ok()?).ok()?;
     let url = fields::string("url", given.get(Field::Url))
@@ -335,7 +335,7 @@ fn optional<T>(
     value.transpose()
 }
 
-/// The most of a URL that stands in a sentence.
+/// The longest part of a URL in a sentence.
 const MAX_URL_IN_DETAIL: usize = 200;
 
 const MAX_URL_SHOWN: usize = 2048;

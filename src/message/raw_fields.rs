@@ -1,8 +1,8 @@
-//! A message's fields as they stand in its JSON, each as raw text: so a wrong type can be blamed
-//! on its field by name, and nothing is ever encoded again. Pure.
+//! The fields of a message as raw JSON text. So an error can name the field that has the wrong
+//! type, and nothing is ever encoded again. Pure.
 //!
-//! A name that differs from a known one in nothing but case, `_` or `-` is taken for it, as it
-//! would otherwise be ignored, and mean nothing: whoever writes `webhook_id` means `webhookId`.
+//! A name that differs from a known one only in case, `_` or `-` is taken for it. Otherwise it
+//! would be ignored, and a producer who writes `webhook_id` means `webhookId`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -60,7 +60,7 @@ pub struct Alias {
     pub known: &'static str,
 }
 
-/// What stands in the JSON object.
+/// The values of the JSON object.
 #[derive(Debug, Default)]
 pub struct RawFields<'a> {
     values: [Option<&'a RawValue>; NAMES.len()],
@@ -82,7 +82,7 @@ impl<'a> RawFields<'a> {
         self.values[field as usize]
     }
 
-    /// The same of a field that may be left out: `null` says that it is.
+    /// The value of an optional field: `null` counts as absent.
     pub fn optional(&self, field: Field) -> Option<&'a RawValue> {
         self.get(field).filter(|value| value.get() != "null")
     }
@@ -97,13 +97,13 @@ pub fn find(name: &str) -> Option<(Field, bool)> {
         let bytes = text.bytes().filter(|b| !matches!(b, b'_' | b'-'));
         bytes.map(|b| b.to_ascii_lowercase()).collect::<Vec<u8>>()
     };
-    // Longer ones cannot be it, and need no copy.
+    // A longer name cannot match, and needs no copy.
     let name = (name.len() < 32).then(|| plain(name))?;
     let n = NAMES.iter().position(|known| plain(known) == name)?;
     Some((FIELDS[n], false))
 }
 
-/// What stands around a place in a text, for people.
+/// The text around a place, for people.
 fn near(text: &str, line: usize, column: usize) -> String {
     let Some(line) = text.split('\n').nth(line.saturating_sub(1)) else {
         return String::new();
@@ -158,16 +158,17 @@ impl<'de> Visitor<'de> for Fields {
                 continue;
             };
             let known = NAMES[n];
-            // `null` is absence, but for data.
+            // `null` counts as absent, except for data.
             let is_null = |value: &RawValue| value.get() == "null" && FIELDS[n] != Field::Data;
             if fields.values[n].is_none_or(is_null) {
                 fields.values[n] = Some(value);
                 fields.aliases.push(Alias { given, known });
             } else if FIELDS[n] == Field::Secret && !is_null(value) {
-                // Which of them is to sign is not for us to say.
+                // Two names of one secret are refused: only the producer knows which one is to
+                // sign.
                 return Err(M::Error::custom(format!("duplicate field `{known}`")));
             }
-            // Beside the right name any other is another field, like all that are ignored.
+            // Beside the exact name any other spelling is an unknown field, and ignored.
         }
         Ok(fields)
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A moment on a clock that goes on while the machine sleeps. Leases are measured by it.
+/// A moment on a clock that runs while the machine sleeps. Leases are measured by it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootTime(Duration);
 
@@ -12,7 +12,7 @@ impl BootTime {
         BootTime(since_boot)
     }
 
-    /// How much time has passed since `earlier`; nothing if that is later.
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: BootTime) -> Duration {
         self.0.saturating_sub(earlier.0)
     }

@@ -1,4 +1,5 @@
-//! Certificates that an operator trusts, beside Mozilla's or instead. Pure: it is given the text.
+//! Certificates that an operator trusts, beside Mozilla's or instead. Pure: the caller reads the
+//! file.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};

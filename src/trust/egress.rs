@@ -1,5 +1,4 @@
-//! The way out of this machine: from which address connections are made, and through which proxy.
-//! Pure.
+//! How connections leave this machine: from which address, and through which proxy. Pure.
 
 mod bypass;
 mod proxy;
@@ -18,7 +17,7 @@ pub use source::Source;
 pub struct Egress {
     pub source: Source,
     pub proxy: Option<Arc<Proxy>>,
-    /// Receivers that are connected to without it.
+    /// Receivers that are reached without the proxy.
     pub bypass: Bypass,
 }
 

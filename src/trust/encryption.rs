@@ -1,8 +1,8 @@
-//! Secrets that are stored where others can read: encrypted, so that whoever has no key neither reads
-//! one nor puts another in its place. Pure.
+//! Encryption of secrets that are stored where others can read. Without a key nobody can read a
+//! secret, or put another in its place. Pure.
 //!
-//! `sealed1:` and base64 of a nonce of 12 bytes and what AES-256-GCM makes of the value. The name is
-//! covered too: a value that is moved to another name does not open.
+//! The format: `sealed1:`, then base64 of a nonce of 12 bytes and the ciphertext of AES-256-GCM.
+//! The name is authenticated too: a value that is moved to another name does not open.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,17 +11,18 @@ use zeroize::Zeroizing;
 
 use crate::trust::secret::Secret;
 
-/// What a key to seal with begins with.
+/// The prefix of an encryption key.
 pub const KEY_PREFIX: &str = "ohsk_";
 pub const KEY_BYTES: usize = 32;
 
 const SEALED: &str = "sealed1:";
 
-/// Keys to seal and open with: the first seals, all open.
+/// Encryption keys: the first one encrypts, all are tried to decrypt.
 pub struct SealingKeys(Vec<LessSafeKey>);
 
 impl SealingKeys {
-    /// Reads what a file holds: a key, or several for a change of keys, one a line. The error does not show it.
+    /// Reads the contents of a file: a key, or several during a change of keys, one a line. The
+    /// error does not show them.
     pub fn parse(text: &Secret) -> Result<SealingKeys, String> {
         let lines = text.expose().lines().map(str::trim);
         let keys: Result<Vec<_>, String> = lines
@@ -34,7 +35,7 @@ impl SealingKeys {
         }
     }
 
-    /// `nonce` must be random, and never the same again.
+    /// `nonce` must be random, and must never be used again.
     pub fn seal(&self, name: &str, value: &Secret, nonce: [u8; NONCE_LEN]) -> String {
         let mut bytes = value.expose().as_bytes().to_vec();
         let unique = Nonce::assume_unique_for_key(nonce);
@@ -46,7 +47,7 @@ impl SealingKeys {
         text
     }
 
-    /// The error says what is wrong, and shows nothing of the value.
+    /// The error does not show the value.
     pub fn open(&self, name: &str, text: &str) -> Result<Secret, String> {
         let Some(text) = text.strip_prefix(SEALED) else {
             return Err(

@@ -1,10 +1,11 @@
-//! Keys by the names that messages give (`secret`): what was read of them, for workers, who wait for
-//! nothing.
+//! Keys by the names that messages give (`secret`). It holds what was read, for workers, which
+//! never wait for it.
 //!
-//! A worker looks into the table. What is not there, or is some seconds old, is asked of one thread
-//! (`service/secret_loader.rs`), which reads a directory or Redis, and the delivery is put off for a
-//! moment. What is in use is read again before it is old, so that nothing is put off. Only where it cannot
-//! be read does what is old still sign: so a Redis that is away stops only names that were never read.
+//! A worker looks into the table. If a name is missing or some seconds old, one thread
+//! (`service/secret_loader.rs`) is asked to read it from a directory or Redis, and the delivery is
+//! postponed for a moment. A name in use is read again before it is old, so its deliveries are not
+//! postponed. Old keys still sign only if they cannot be read: so a Redis that is away stops only
+//! names that were never read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,23 +22,23 @@ use crate::trust::log_throttle::{LogThrottle, and_others};
 use crate::trust::secret::Secret;
 use crate::trust::signing::Signing;
 
-/// What was read signs for so long, and is asked for again after half of it, when it is used.
+/// How long keys sign after they were read. If they are used after half of it, they are read again.
 const FRESH: Duration = Duration::from_secs(10);
 const HALF: Duration = Duration::from_secs(5);
 
-/// What is old signs all the same when it was asked for so long ago, or anything could not be read
+/// Old keys still sign if they were asked for less than this long ago, or if a read has failed
 /// within the last `FRESH`.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A name that is being read is looked at again after so long, and after as long as it has taken so
-/// far, within these.
+/// When to look again at a name that is being read: after as long as it has taken so far, within
+/// these bounds.
 const SOONEST: Duration = Duration::from_millis(5);
 const LATEST: Duration = Duration::from_secs(30);
 
-/// Names wanted at a time. What does not fit is asked for with the next message.
+/// Names that may be wanted at a time. Others are asked for with their next message.
 const WANTED: usize = 1024;
 
-/// Names known, in each part of the table. Beyond that they are read again.
+/// Names that are known, in each part of the table. Beyond that they are read again.
 const MOST_KNOWN: usize = 1024;
 const PARTS: usize = 64;
 
@@ -48,14 +49,15 @@ const MOST_PREPARED: usize = 8;
 pub const MAX_VALUE: usize = 64 << 10;
 const MAX_KEYS: usize = 16;
 
-/// What is read of a name: its keys, or why there are none, in a sentence without a secret.
+/// The result of reading a name: its keys, or a sentence without a secret that says why there are
+/// none.
 pub type Read = Result<Vec<Secret>, String>;
 
-/// What is known of a name. The sentences name it.
+/// The state of a name. The sentences contain the name.
 #[derive(Debug)]
 pub enum Found {
     Signing(Arc<Signing>),
-    /// It is being read; look again after so long.
+    /// It is being read; look again after this time.
     Unread {
         again: Duration,
         text: String,
@@ -80,27 +82,27 @@ pub struct Requests {
 struct Table {
     parts: [Mutex<HashMap<Arc<str>, Slot>>; PARTS],
     hasher: RandomState,
-    /// What was read in an earlier one is to be read again.
+    /// Counts reloads. Keys that were read in an earlier epoch must be read again.
     epoch: AtomicU64,
-    /// When something could not be read, if nothing was since: milliseconds from `begun` on, and one.
+    /// When a read failed, if none has succeeded since: milliseconds from `begun` on, plus one.
     failed: AtomicU64,
     begun: Instant,
-    /// Of which names the log has said that there is no key.
+    /// The names of which the log has said that there is no key.
     throttle: Mutex<LogThrottle>,
-    /// Where secrets are read from, for sentences.
+    /// The place that secrets are read from, for sentences.
     place: String,
 }
 
 struct Slot {
-    /// None before it was read.
+    /// `None` before it was read.
     content: Option<Read>,
     checked: Instant,
     epoch: u64,
     /// It is wanted, and not read yet.
     is_asked: bool,
-    /// Since when there is nothing, or nothing but what is old.
+    /// Since when there is no key, or only old ones.
     awaited: Option<Instant>,
-    /// Ready to sign, by what the endpoint's own signing is.
+    /// Keys that are ready to sign, by the contract of the endpoint.
     prepared: Vec<Prepared>,
 }
 
@@ -109,7 +111,7 @@ struct Prepared {
     signing: Result<Arc<Signing>, String>,
 }
 
-/// A table, and what is wanted of it. `place`: where secrets are read from.
+/// A table, and the names that are wanted. `place`: where secrets are read from.
 pub fn keyring(place: String) -> (Keyring, Requests) {
     let (send, wanted) = bounded(WANTED);
     let table = Arc::new(Table {
@@ -144,15 +146,15 @@ pub fn keys_of(value: &Secret) -> Read {
 }
 
 impl Keyring {
-    /// What signs in the name's stead. `own`: how the endpoint is signed to otherwise; its keys are not
-    /// used. Waits for nothing.
+    /// The signing for a name. `own` is the signing of the endpoint: its scheme is used, its keys
+    /// are not. Does not wait.
     pub fn find(&self, name: &Arc<str>, own: Option<&Arc<Signing>>, now: Instant) -> Found {
         let table = &*self.table;
         let epoch = table.epoch.load(Ordering::Relaxed);
         let mut part = table.part(name);
         if part.len() >= MOST_KNOWN && !part.contains_key(name) {
-            // Names come from producers: whoever makes them up must not fill the memory, nor drive out
-            // those that are known.
+            // Names come from producers. Made-up names must not fill the memory, or drive out known
+            // ones.
             part.retain(|_, slot| matches!(slot.content, Some(Ok(_))));
             if part.len() >= MOST_KNOWN {
                 part.clear();
@@ -169,7 +171,8 @@ impl Keyring {
         if is_old {
             let since = *slot.awaited.get_or_insert(now);
             let waited = now.saturating_duration_since(since);
-            // What has changed must not sign any more, and who has just added it must not see it denied.
+            // Keys that have changed must not sign any more, and a secret that was just added must
+            // not be refused.
             let must_do = matches!(slot.content, Some(Ok(_)))
                 && (waited >= GRACE || table.has_failed_at(now));
             if !must_do {
@@ -190,8 +193,8 @@ impl Keyring {
         }
     }
 
-    /// The same for whoever may wait for a moment: what stood in a queue for long is old, and would be old
-    /// again if it stood there once more.
+    /// The same for a caller that may wait for a moment: a delivery that was queued for long finds
+    /// old keys, and would find old ones again if it were queued once more.
     pub fn find_soon(&self, name: &Arc<str>, own: Option<&Arc<Signing>>) -> Found {
         let mut found = self.find(name, own, Instant::now());
         for ms in [1, 2, 4, 8, 10] {
@@ -204,26 +207,26 @@ impl Keyring {
         found
     }
 
-    /// All is to be read again before it signs.
+    /// All names must be read again before they sign.
     pub fn read_again(&self) {
         self.table.epoch.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Requests {
-    /// Waits for names that are to be read. `None` when nobody wants any more.
+    /// Waits for names that must be read. `None` when no worker is left.
     pub fn next(&self, most: usize) -> Option<Vec<Arc<str>>> {
         let first = self.wanted.recv().ok()?;
         let others = self.wanted.try_iter().take(most - 1);
         Some(std::iter::once(first).chain(others).collect())
     }
 
-    /// What must be known before something is read that is then [`put`](Requests::put).
+    /// The epoch and time to note before a read, for [`put`](Requests::put).
     pub fn epoch(&self) -> u64 {
         self.table.epoch.load(Ordering::Relaxed)
     }
 
-    /// Notes what was read. `epoch` and `begun`: as they were before.
+    /// Stores the result of a read. `epoch` and `begun`: as noted before it.
     pub fn put(&self, name: &Arc<str>, read: Read, epoch: u64, begun: Instant) {
         self.table.failed.store(0, Ordering::Relaxed);
         let mut part = self.table.part(name);
@@ -245,7 +248,7 @@ impl Requests {
         self.table.failed.store(after + 1, Ordering::Relaxed);
     }
 
-    /// These could not be read: whoever needs them asks again.
+    /// These could not be read: workers that need them ask again.
     pub fn give_back(&self, names: &[Arc<str>]) {
         for name in names {
             if let Some(slot) = self.table.part(name).get_mut(name) {

@@ -1,5 +1,6 @@
-//! Trust: who may be sent to (`guard`, `egress`), how a receiver knows us (`signing`, `login`), whom we
-//! believe (`authorities`), and the secrets for all that.
+//! Trust: which addresses may be reached, and how (`guard`, `egress`), how a receiver knows us
+//! (`signing`, `login`), which certificates we believe (`authorities`), and the secrets for all
+//! that.
 //!
 //! Pure, but for `keyring`, which all workers ask.
 

@@ -1,4 +1,4 @@
-//! A secret: a text that is never shown, and is wiped when the last copy of it goes. Pure.
+//! A secret: a text that is never shown, and that is wiped when its last copy is dropped. Pure.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// A password, key or token. It has no `Display`, and its `Debug` says nothing of it.
+/// A password, key or token. It has no `Display`, and its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
@@ -16,8 +16,8 @@ impl Secret {
         Secret(Arc::new(Zeroizing::new(text)))
     }
 
-    /// What a file holds: one line end after it is an editor's, and not part of it. The error does
-    /// not show the file.
+    /// Reads the contents of a file. An editor adds one line end, which is not part of the secret.
+    /// The error does not show the contents.
     pub fn from_file(bytes: Vec<u8>) -> Result<Secret, String> {
         let mut text = match String::from_utf8(bytes) {
             Ok(text) => Zeroizing::new(text),
@@ -35,16 +35,16 @@ impl Secret {
         Ok(Secret(Arc::new(text)))
     }
 
-    /// The text itself, for whoever must have it. It must not be logged or become part of an error.
+    /// The text itself. It must not be logged or become part of an error.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// How keys of ours begin.
+/// The prefixes of keys.
 const PREFIXES: [&str; 3] = ["whsec_", "whsk_", "ohsk_"];
 
-/// The text without what may be a key, wherever somebody has put one: errors repeat what they do not
+/// The text with everything that looks like a key cut out: errors repeat values that they do not
 /// understand.
 pub fn without_keys(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -72,7 +72,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Any text: an option that holds a secret must not be refused by clap, which would show it.
+/// Takes any text: clap must not refuse an option that holds a secret, because it would show it.
 impl FromStr for Secret {
     type Err = Infallible;
 

@@ -1,4 +1,4 @@
-//! Values of the endpoints file that may be secrets: errors repeat nothing of them.
+//! Values of the endpoints file that may be secrets: errors do not repeat them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,8 +7,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::trust::secret::Secret;
 
-/// A value of which an error repeats nothing, as serde's own would where it is of another kind: a
-/// password without its quotes, or in place of a table.
+/// A value that no error repeats. serde's own errors would repeat a value of the wrong type, such
+/// as a password without its quotes or in the place of a table.
 pub struct Confidential<T>(pub T);
 
 /// What may stand there.

@@ -1,4 +1,4 @@
-//! The keys of one `[[endpoint]]` that are the address guard's.
+//! The keys of an `[[endpoint]]` table that set the address guard.
 
 use std::mem::take;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub fn ports<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Ports>, D::Error>
 }
 
 impl EndpointTable {
-    /// The guard of a rule, if it is not that of the options.
+    /// The guard of a rule, if the rule changes the guard of the options.
     pub(super) fn guard(&mut self, usual: &Arc<Guard>) -> Result<Option<Arc<Guard>>, String> {
         let own = usual.with(Changes {
             allow: take(&mut self.allow_cidr),
@@ -33,8 +33,7 @@ impl EndpointTable {
             ports: self.allow_port.take(),
             https_only: self.https_only,
         });
-        // Who wants nothing to be read on the way does not want whoever is there to say that he
-        // is the receiver.
+        // An operator who asks for HTTPS does not want an unverified receiver either.
         if self.insecure_tls && (usual.is_https_only() || own.is_https_only()) {
             return Err(
                 "insecure_tls: certificates are to be verified where --https-only is set \

@@ -1,5 +1,5 @@
 //! Logins, as an operator writes them: which keys there are, which exclude each other, and the
-//! files that they name. Nothing of a secret gets into an error.
+//! files that they name. No error contains a part of a secret.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl Kind for OAuth2Table {
 }
 
 impl EndpointTable {
-    /// What the keys of a login come to; nothing if there are none.
+    /// The login that the keys describe; `None` if there are no such keys.
     pub(super) fn login(
         &self,
         matches: &Match,
@@ -100,7 +100,7 @@ impl EndpointTable {
             (readers.secret)(file).map_err(|e| format!("{key} {file}: {e}"))
         };
         let chain = read("client_cert_file", chain_file)?;
-        // Some have both in one file.
+        // Some operators have both in one file.
         let (key_name, key_file) = match &self.client_key_file {
             Some(file) => ("client_key_file", file),
             None => ("client_cert_file", chain_file),
@@ -196,7 +196,7 @@ impl OAuth2Table {
     }
 }
 
-/// Where HTTPS alone is allowed, it is so for the client secret too.
+/// If only HTTPS is allowed, that holds for the client secret too.
 pub fn check_https_only(login: Option<&Login>, guard: &Guard) -> Result<(), String> {
     let Some(login) = login.filter(|_| guard.is_https_only()) else {
         return Ok(());

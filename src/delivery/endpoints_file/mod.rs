@@ -1,5 +1,5 @@
-//! The endpoints file: rules as an operator writes them, in TOML or JSON. Pure: it is given the
-//! text.
+//! The endpoints file: rules as an operator writes them, in TOML or JSON. Pure: the caller reads
+//! the file.
 
 mod confidential;
 mod guard;
@@ -28,18 +28,18 @@ use crate::trust::secret::{Secret, without_keys};
 use crate::trust::signing::Signing;
 use confidential::Confidential;
 
-/// What rules are checked against, and build on.
+/// The limits and defaults that rules are checked against.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     pub schedule: RetrySchedule,
-    /// The most that a timeout may be.
+    /// The longest timeout that a rule may set.
     pub timeout: Duration,
     /// The timeout where none is set.
     pub usual_timeout: Duration,
-    /// The longest that messages wait, where nothing else is set.
+    /// How long messages wait at most, where no rule sets it.
     pub max_age: Duration,
     pub workers: usize,
-    /// What holds where a rule says nothing.
+    /// The guard where a rule sets none.
     pub guard: Arc<Guard>,
 }
 
@@ -106,8 +106,8 @@ pub struct Readers<'a> {
     pub secret: &'a dyn Fn(&str) -> Result<Secret, String>,
 }
 
-/// Reads rules; `name` tells by its ending whether they are JSON. The error is one line, with
-/// the place and what is allowed. `defaults`: what holds where the file says nothing of it.
+/// Reads rules; if `name` ends in `.json`, they are JSON. The error is one line, with the place and
+/// the values that are allowed. `defaults` hold where the file sets nothing.
 pub fn parse(
     text: &str,
     name: &str,
@@ -131,7 +131,7 @@ pub fn parse(
     Ok(rules)
 }
 
-/// How deliveries to `endpoint` are signed, as this text says. The error is one line.
+/// How this text says that deliveries to `endpoint` are signed. The error is one line.
 pub fn signing_for(
     text: &str,
     name: &str,
@@ -150,7 +150,7 @@ pub fn signing_for(
     }
 }
 
-/// The endpoints, each with its place for errors, and what `signing` says for all.
+/// The tables, each with its place for errors, and the `signing` of the whole file.
 type Contents = (Vec<(String, EndpointTable)>, Option<signing::Setting>);
 
 fn read(text: &str, is_json: bool) -> Result<Contents, String> {
@@ -172,7 +172,7 @@ fn read(text: &str, is_json: bool) -> Result<Contents, String> {
     Ok((tables.collect(), file.signing))
 }
 
-/// A table `[signing]` behind an endpoint is the whole file's, and was hardly meant to be.
+/// A table `[signing]` behind an endpoint holds for the whole file, and hardly anyone means that.
 fn find_late_signing(text: &str, first_endpoint: usize) -> Result<(), String> {
     let mut lines = text[first_endpoint..].lines();
     let is_table = |line: &str| line.starts_with("[signing]") || line.starts_with("[signing.");
@@ -267,10 +267,10 @@ impl EndpointTable {
     }
 }
 
-/// The longest error, in characters: parsers repeat names and values, however long.
+/// The longest error, in characters: parsers repeat names and values of any length.
 const MAX_ERROR: usize = 500;
 
-/// An error on one line, without what a terminal would take for more than text.
+/// An error on one line, without control characters.
 fn one_line(e: &impl Display) -> String {
     let text = without_keys(&e.to_string());
     let shown: String = printable(&text).collect();

@@ -1,4 +1,4 @@
-//! A value of a file, whatever it is: its text is taken for a secret, and no error shows it.
+//! A value of any type: its text counts as a secret, and no error shows it.
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ const MAX_AGE: Duration = Duration::from_secs(31_557_600);
 /// The least time between two starts that a rate may mean.
 const LEAST_PACE: Duration = Duration::from_micros(1);
 
-/// Reads a string, and makes of it what `make` does.
+/// Reads a string and converts it with `make`.
 fn read<'de, D: Deserializer<'de>, T>(
     d: D,
     make: impl FnOnce(&str) -> Result<T, String>,
@@ -50,8 +50,8 @@ pub fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> 
     })
 }
 
-/// A host in the one form that it has in URLs, whatever its spelling: otherwise a rule would be for
-/// nobody, and nobody would notice.
+/// A host in the form that it has in parsed URLs. A rule with another spelling would match nothing,
+/// and nobody would notice.
 fn plain_host(text: &str) -> Option<String> {
     let name = match text.parse::<Ipv6Addr>() {
         Ok(ip) => format!("[{ip}]"),
@@ -79,7 +79,7 @@ pub fn rate<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Erro
             Ok(count) if count > 0 => count,
             _ => return Err(wrong()),
         };
-        // Of a far greater one nothing would be left between two starts, and so no limit.
+        // A far greater rate would leave no time between two starts, and so be no limit.
         match unit / count {
             pace if pace >= LEAST_PACE => Ok(pace),
             _ => Err("it must be at most 1000000/s; without a limit, leave it out".into()),

@@ -1,4 +1,4 @@
-//! The lender's arithmetic, as in `store/lua/share.lua`, for models: what is lent of one endpoint.
+//! The arithmetic of `store/lua/share.lua` in Rust, for models: the loans of one endpoint.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{AHEAD, Claim, LOAN, SLICE};
 
 const ROTATION_MS: u64 = 1000;
 
-/// What is lent of one endpoint.
+/// The loans of one endpoint.
 #[derive(Debug, Default)]
 pub struct LenderModel {
     /// Held, wanted, and until when (ms), by replica.

@@ -1,54 +1,56 @@
-//! Limits of an endpoint that hold for all replicas together: what a replica asks for, and what it
-//! is granted. Pure.
+//! Limits of an endpoint for all replicas together: a replica's claim, and the lender's grant.
+//! Pure.
 //!
-//! The lender is a script in Redis (`store/lua/share.lua`). It lends *places* for attempts at a
-//! time, for as long as a loan lasts; and *starts*, beginnings of attempts that have their place in
-//! time and that no other replica gets, a few at a time. `scheduler/lane/share.rs` keeps what one replica has.
+//! The lender is a script in Redis (`store/lua/share.lua`). It lends *places*: the right to have an
+//! attempt in flight, for the time of a loan. And it lends *starts*: times at which an attempt may
+//! begin, a few in advance, each to one replica only. `scheduler/lane/share.rs` keeps what one
+//! replica has.
 
 #[cfg(test)]
 pub mod lender_model;
 
 use std::time::{Duration, Instant};
 
-/// A loan of places lasts so long. A replica that was killed keeps them from others until then.
+/// How long a loan of places lasts. A replica that was killed keeps its places from the others
+/// until then.
 pub const LOAN: Duration = Duration::from_millis(1500);
 
-/// A loan is lent anew so often. More than one answer may be lost, or late.
+/// How often a loan is renewed. More than one answer may be lost or late.
 pub const RENEW: Duration = Duration::from_millis(400);
 
-/// Whoever has no place asks for one so often.
+/// How often a replica without a place asks for one.
 pub const RETRY: Duration = Duration::from_millis(100);
 
-/// The starts that are given to all replicas in one round last so long. A replica that was killed
-/// takes its part of them with it. Its part follows each other as fast as the rate of all allows, so
-/// a long round would need more places for as many attempts.
+/// How much time the starts of one round cover. A replica that was killed takes its part of a round
+/// with it. The starts of one replica follow each other at the full rate, so a longer round would
+/// need more places for the same number of attempts.
 pub const SLICE: Duration = Duration::from_millis(120);
 
-/// The next starts are asked for so long before the last ones are over.
+/// How long before its last start a replica asks for the next ones.
 pub const LEAD: Duration = Duration::from_millis(80);
 
-/// Starts are given so far ahead: a slice, and what comes of asking early.
+/// How far ahead starts are given: a round, plus the time by which replicas ask early.
 pub const AHEAD: Duration = Duration::from_millis(220);
 
-/// What is to be asked so soon is asked with what is to be asked now.
+/// A question that is due within this time is asked together with one that is due now.
 pub const TOGETHER: Duration = Duration::from_millis(10);
 
-/// After Redis was away nobody gets more than before for so long, as the others may still be about
-/// to come back, and use what they had.
+/// For this long after Redis was away nobody gets more than before: the other replicas may not be
+/// back yet, and use what they had.
 pub const CALM: Duration = Duration::from_secs(1);
 
-/// What is asked for at one endpoint.
+/// What a replica asks for at one endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Claim {
-    /// Attempts that all replicas may have at a time; 0: no such limit.
+    /// How many attempts all replicas together may have at a time. 0: no such limit.
     pub limit: u32,
-    /// Places held. No more attempts begin until the answer than these have room for.
+    /// Places that it has. Until the answer it begins no more attempts than these allow.
     pub held: u32,
-    /// Places that there is work for.
+    /// Places that it has work for.
     pub wanted: u32,
     /// When to ask for these.
     pub renew_at: Option<Instant>,
-    /// The least time between two starts of all replicas; zero: no such limit.
+    /// The shortest time between two starts, over all replicas. Zero: no such limit.
     pub pace: Duration,
     pub starts: u32,
     /// When to ask for these.
@@ -61,7 +63,7 @@ pub struct Grant {
     /// When the question was sent, and when the answer had come.
     pub asked: Instant,
     pub answered: Instant,
-    /// Places lent, and what of them may be kept, as others lack some.
+    /// Places that are lent, and how many of them it may keep, because others lack some.
     pub held: u32,
     pub goal: u32,
     /// Replicas that have work for the endpoint.
@@ -74,11 +76,11 @@ pub struct Grant {
 /// How things stand with the lender.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
-    /// It cannot be reached: each replica keeps the part that it has.
+    /// It cannot be reached: each replica keeps its part.
     pub is_away: bool,
     /// Nothing grows until then.
     pub calm_until: Instant,
-    /// The most replicas that it has told of, for whoever has no part yet.
+    /// The greatest number of replicas that it has reported, for a lane that has no part yet.
     pub replicas: u32,
 }
 
@@ -88,7 +90,7 @@ impl Claim {
         self.renew_at.into_iter().chain(self.starts_at).min()
     }
 
-    /// What is to be asked at `now`: starts not before their time.
+    /// The claim to send at `now`: it asks for starts only when it is time for them.
     pub fn at(self, now: Instant) -> Claim {
         match self.starts_at {
             Some(at) if at <= now => self,
@@ -96,14 +98,14 @@ impl Claim {
         }
     }
 
-    /// Nothing is wanted or held.
+    /// It has nothing and wants nothing.
     pub fn is_idle(&self) -> bool {
         self.held == 0 && self.wanted == 0 && self.starts == 0
     }
 }
 
-/// The time between two starts that is asked for: an eightieth more than the rule says, so that what
-/// comes a little late or early makes it no more than that over a few seconds.
+/// The time between two starts that is asked for. It is an eightieth longer than the rule says, so
+/// that attempts that are a little late or early do not exceed the rate over a few seconds.
 pub fn careful(pace: Duration) -> Duration {
     pace + pace / 80
 }

@@ -4,17 +4,18 @@ use serde_json::value::{RawValue, Value};
 
 use crate::message::{Field, RejectReason, find_field};
 
-/// What is wrong, and a sentence about it.
+/// The reason, and a sentence about it.
 type Refused = (RejectReason, String);
 
-/// Whether an entry without `message` is meant so: one of its names is `url` or `data`.
+/// Whether an entry without `message` carries a message's fields: one of its names is `url` or
+/// `data`.
 pub fn has_fields(fields: &[Vec<u8>]) -> bool {
     let mut names = fields.chunks_exact(2).filter_map(|pair| known(&pair[0]));
     names.any(|(_, field)| matches!(field, Field::Url | Field::Data))
 }
 
-/// One JSON object of all fields that are known. `data` and `headers` are JSON already, and stay
-/// as they are; of the others what is a number or in quotes is JSON too, and all else is text.
+/// One JSON object of all fields that are known. `data` and `headers` are JSON already, and stay as
+/// they are; of the others, numbers and quoted values are JSON too, and everything else is text.
 pub fn compose(fields: &[Vec<u8>]) -> Result<Vec<u8>, Refused> {
     let mut json = b"{".to_vec();
     for pair in fields.chunks_exact(2) {

@@ -1,10 +1,10 @@
 //! Which receivers no proxy is used for: the list that Go and curl read from `NO_PROXY`. Pure.
 //!
-//! It is held against what the URL says. A name is not looked up for it.
+//! It is compared with the host of the URL. No name is looked up for it.
 
 use std::net::IpAddr;
 
-/// What `--no-proxy` names.
+/// The list of `--no-proxy`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bypass(Vec<Rule>);
 
@@ -17,11 +17,11 @@ struct Rule {
 #[derive(Debug, Clone, PartialEq)]
 enum What {
     All,
-    /// Addresses that begin with so many bits of this.
+    /// A network: an address, and how many of its bits count.
     Net(IpAddr, u8),
-    /// A name, and all below it.
+    /// A name, and all names below it.
     Name(String),
-    /// All below it, which begins with a dot.
+    /// All names below it; it begins with a dot.
     Below(String),
 }
 

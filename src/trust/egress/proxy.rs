@@ -1,6 +1,6 @@
 //! A proxy, as the operator names it. Pure.
 //!
-//! No error of this file shows what was written, as it may hold a password.
+//! No error of this file repeats its input, because that may hold a password.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use url::{Host, Url};
 
 use crate::trust::secret::Secret;
 
-/// What is spoken with a proxy.
+/// The protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Http,
     /// The same, within TLS.
     Https,
-    /// It is given addresses.
+    /// SOCKS5 with addresses.
     Socks5,
-    /// It is given names.
+    /// SOCKS5 with names.
     Socks5h,
 }
 
-/// Where it is, and who we are there.
+/// A proxy's address, and our login there.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub kind: Kind,
@@ -47,8 +47,8 @@ const MAX_LOGIN: usize = 255;
 const FORM: &str = "it must be as http://proxy.example:3128, with http, https, socks5 or socks5h";
 
 impl Proxy {
-    /// Reads a URL, and what a file says of the login. The error is a sentence that follows the
-    /// option's name.
+    /// Reads the URL. `login`: what a file says of the login. The error is a sentence that follows
+    /// the option's name.
     pub fn parse(text: &str, login: Option<Login>) -> Result<Proxy, String> {
         let url = Url::parse(text.trim()).map_err(|e| format!("{e}; {FORM}"))?;
         let (kind, usual) = match url.scheme() {
@@ -95,7 +95,7 @@ impl Proxy {
         })
     }
 
-    /// Whether it is told names, and finds their addresses itself.
+    /// Whether it gets names, and looks up their addresses itself.
     pub fn resolves(&self) -> bool {
         self.kind != Kind::Socks5
     }
@@ -112,7 +112,7 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// The url crate reads hosts of schemes that it does not know as they are written.
+/// The url crate does not normalise the host of a scheme that it does not know.
 fn read_host(url: &Url) -> Result<String, String> {
     let written = url.host_str().unwrap_or_default();
     let decoded = decode(written)?;
@@ -155,7 +155,7 @@ fn decode(text: &str) -> Result<String, String> {
 }
 
 impl Login {
-    /// What a file holds. The error is a sentence that follows the option's name.
+    /// Reads the contents of a file. The error is a sentence that follows the option's name.
     pub fn parse(text: &Secret) -> Result<Login, String> {
         let (user, password) = text
             .expose()
@@ -195,7 +195,7 @@ impl Login {
         Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair.expose())))
     }
 
-    /// What must not be seen where the proxy repeats what it was told.
+    /// The secrets that must be taken out of what the proxy says.
     pub fn hidden(&self) -> [Secret; 2] {
         let pair = self.basic().expose().replacen("Basic ", "", 1);
         [Secret::new(pair), self.password.clone()]

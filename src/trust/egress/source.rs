@@ -1,12 +1,13 @@
 //! From which of this machine's addresses connections are made. Pure.
 //!
-//! Whoever names one wants receivers to see that and no other. So when only one family is named,
-//! addresses of the other are not tried: they would see an address that nobody has told them.
+//! An operator who names an address wants receivers to see no other. So if only one family is
+//! named, receivers are not tried over the other family: they would see an address that they do not
+//! expect.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One address of each family at most; none: the system chooses.
+/// At most one address of each family. Without one, the system chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Source {
     v4: Option<Ipv4Addr>,
@@ -32,7 +33,7 @@ impl Source {
         Ok(source)
     }
 
-    /// What was named.
+    /// The addresses that were named.
     pub fn all(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.v4.map(IpAddr::V4);
         v4.into_iter().chain(self.v6.map(IpAddr::V6))
@@ -47,7 +48,7 @@ impl Source {
         self.is_any() || self.address_for(to).is_some()
     }
 
-    /// From where; `None`: as the system likes.
+    /// The address to connect from. `None`: the system chooses.
     pub fn address_for(&self, to: IpAddr) -> Option<IpAddr> {
         match to {
             IpAddr::V4(_) => self.v4.map(IpAddr::V4),
@@ -63,7 +64,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Refuses what the system would bind, and nobody can connect from.
+/// Refuses addresses that can be bound, but not connected from.
 fn vet(address: IpAddr) -> Result<(), String> {
     let is_broadcast = matches!(address, IpAddr::V4(ip) if ip.is_broadcast());
     let wrong = match address {

@@ -53,8 +53,8 @@ impl Cidr {
         }
     }
 
-    /// Refuses what is an IPv4 range in another notation: sockets and URLs have its addresses in
-    /// their own, which it would never hold. A whole form, as `::ffff:0:0/96`, is a range of IPv6.
+    /// Refuses an IPv4 range in IPv6 notation: sockets and URLs give its addresses as IPv4, so it
+    /// would match nothing. A whole form, such as `::ffff:0:0/96`, is a range of IPv6.
     fn plain(self) -> Result<Cidr, String> {
         match (self, embedded_ipv4::notation(self.base())) {
             (Cidr::V6(_, length @ 97..), Some(inside)) => {
@@ -65,7 +65,7 @@ impl Cidr {
         }
     }
 
-    /// The same with nothing behind its length.
+    /// The range, with the bits behind its length cleared.
     fn cut(self) -> Cidr {
         match self {
             Cidr::V4(base, length) => Cidr::V4(base & mask4(length), length),
@@ -82,7 +82,7 @@ fn mask6(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
 }
 
-/// Which families these ranges hold whole, taken together: IPv4, IPv6.
+/// Whether these ranges together cover all of IPv4, and all of IPv6.
 pub fn hold_all(ranges: &[Cidr]) -> (bool, bool) {
     let spans = |v4: bool| {
         let mut spans: Vec<(u128, u128)> = ranges
@@ -143,7 +143,7 @@ impl FromStr for Cidr {
         };
         match range.cut() == range {
             true => range.plain(),
-            // Who writes this has one of the two in mind, and they differ by a whole network.
+            // An operator who writes this means one of the two, and they differ by a whole network.
             false => Err(format!("it must be {} or {whole}", range.cut())),
         }
     }

@@ -1,9 +1,9 @@
-//! IPv4 addresses inside IPv6 ones. Pure.
+//! IPv4 addresses that are embedded in IPv6 addresses. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The IPv4 address of which this is but another notation: mapped, compatible, SIIT, and NAT64 with
-/// the well-known prefix. Hosts have no such addresses.
+/// The IPv4 address of which this is only another notation: mapped, compatible, SIIT, and NAT64
+/// with the well-known prefix. No host has such an address.
 pub fn notation(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(ip) = ip else {
         return None;
@@ -17,8 +17,8 @@ pub fn notation(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The IPv4 address that a NAT64 gateway with the well-known prefix sends to. Where DNS64 is in
-/// use all IPv4 servers have such addresses, so it is the one that counts.
+/// The IPv4 address that a NAT64 gateway with the well-known prefix sends to. With DNS64 all IPv4
+/// servers have such addresses, so the embedded one counts.
 pub fn behind_nat64(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V6(ip) if ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => Some(last(ip)),
@@ -34,7 +34,7 @@ pub fn behind_isatap(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Any IPv4 address inside an IPv6 one, in whatever of the known ways.
+/// The IPv4 address inside an IPv6 address, in any of the known forms.
 pub fn any(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = ip else {
         return None;

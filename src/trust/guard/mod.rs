@@ -1,9 +1,9 @@
 //! The address guard: where outhook may connect to for a message, and where never. Pure.
 //!
-//! Whoever writes URLs is not to reach what only this machine can: itself, its network, the
-//! metadata service of its cloud. Decided by address, never by name: each address that a name
-//! has is judged, and each again as it is dialled. [`Checked`] is what may be dialled; nothing
-//! but the guard makes one.
+//! A producer of URLs must not reach what only this machine can reach: the machine itself, its
+//! network, the metadata service of its cloud. The guard decides by address, never by name. It
+//! judges each address of a name, and again each address that is dialled. Only a [`Checked`]
+//! address can be dialled, and only the guard makes one.
 
 mod cidr;
 mod embedded_ipv4;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub use cidr::Cidr;
 pub use ports::{PortRule, Ports};
 
-/// What is allowed, beside all that is global unicast and not special.
+/// The rules, beside the default: global unicast addresses that are not special are allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
     allow: Vec<Cidr>,
@@ -25,7 +25,7 @@ pub struct Guard {
     https_only: bool,
 }
 
-/// What an endpoint's rule sets beside the options.
+/// The settings of a rule, on top of the options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     pub allow: Vec<Cidr>,
@@ -43,7 +43,7 @@ pub struct Checked(IpAddr);
 pub enum Refusal {
     /// No customer's server can be in this range.
     Special(IpAddr, &'static ranges::Range),
-    /// The same of the IPv4 address inside.
+    /// The IPv4 address inside is in such a range.
     SpecialInside(IpAddr, IpAddr, &'static ranges::Range),
     Denied(IpAddr, Cidr),
     Port(u16),
@@ -68,7 +68,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// For what the operator names, and no message does: a proxy. All addresses pass.
+    /// For addresses that the operator names and no message does: a proxy. All addresses pass.
     pub fn open() -> Guard {
         Guard::default().with(Changes {
             allow: vec![Cidr::v4([0; 4], 0), Cidr::v6([0; 8], 0)],
@@ -76,8 +76,8 @@ impl Guard {
         })
     }
 
-    /// The same with what a rule sets. Ranges are added; a list of ports takes the place of the
-    /// other, and so does what is said of https.
+    /// This guard with the settings of a rule. Ranges are added. Ports and https_only replace those
+    /// of this guard.
     pub fn with(&self, changes: Changes) -> Guard {
         Guard {
             allow: [&*self.allow, &*changes.allow].concat(),
@@ -102,8 +102,8 @@ impl Guard {
         }
     }
 
-    /// Judges an address. What is denied is denied, in whatever IPv6 address it is wrapped;
-    /// what is allowed is exactly what was written.
+    /// Judges an address. A denied address is denied in any IPv6 notation. An allowed one is
+    /// allowed only as it was written.
     pub fn check(&self, ip: IpAddr) -> Result<Checked, Refusal> {
         let inside = embedded_ipv4::any(ip).map(IpAddr::from);
         let denies = |range: &&Cidr| {
@@ -116,7 +116,7 @@ impl Guard {
             return Ok(Checked(ip));
         }
         let nat64 = embedded_ipv4::behind_nat64(ip);
-        // NAT64 is a special range itself, in which all is as what is inside.
+        // NAT64 is a special range itself: its addresses are judged by the address inside.
         if let Some(range) = ranges::find(ip).filter(|_| nat64.is_none()) {
             return Err(Refusal::Special(ip, range));
         }
@@ -128,7 +128,7 @@ impl Guard {
         }
     }
 
-    /// Judges all addresses of a name: one that is bad is enough.
+    /// Judges all addresses of a name: a single bad one is enough.
     pub fn check_all(&self, addresses: &[IpAddr]) -> Result<(), Refusal> {
         addresses
             .iter()
@@ -139,7 +139,7 @@ impl Guard {
         self.allow.iter().any(|range| range.contains(ip))
     }
 
-    /// What is to be said at each start, where all addresses of a family are allowed.
+    /// A sentence for the log, at each start, if all addresses of a family are allowed.
     pub fn describe_off(&self) -> Option<&'static str> {
         match cidr::hold_all(&self.allow) {
             (true, true) => Some("off: all addresses are allowed"),

@@ -1,14 +1,14 @@
-//! Ports that no webhook goes to: of other protocols, whose servers take lines of a request for
-//! commands, and of databases and control planes. Pure.
+//! Ports that no webhook goes to: those of other protocols, whose servers may take lines of a
+//! request for commands, and those of databases and control planes. Pure.
 
 use std::str::FromStr;
 
 /// Which ports are allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
-    /// All but the dangerous ones.
+    /// All ports but the dangerous ones.
     usual: bool,
-    /// These too; first and last.
+    /// A range of ports, from the first to the last.
     spans: Vec<(u16, u16)>,
 }
 
@@ -34,7 +34,7 @@ impl Ports {
         ports
     }
 
-    /// What is allowed where nothing is set.
+    /// The default.
     pub fn usual() -> Ports {
         Ports::new([PortRule::Usual])
     }
@@ -68,15 +68,16 @@ impl FromStr for PortRule {
     }
 }
 
-/// What listens at a port that is not allowed where nothing is set.
+/// The service that listens at a port that is not allowed by default.
 pub fn danger(port: u16) -> Option<&'static str> {
     let at = DANGEROUS.binary_search_by_key(&port, |(port, _)| *port);
     at.ok().map(|at| DANGEROUS[at].1)
 }
 
-/// The bad ports of the Fetch standard (<https://fetch.spec.whatwg.org/#port-blocking>), then
-/// what else speaks no HTTP or is nobody's to post to. By number. AJP (8009) is not among them: what
-/// does not begin with its own two bytes it hangs up on, and receivers use ports around 8000.
+/// The bad ports of the Fetch standard (<https://fetch.spec.whatwg.org/#port-blocking>), then other
+/// services that speak no HTTP, or that no webhook should reach. Sorted by number. AJP (8009) is
+/// not among them: it hangs up on anything that does not begin with its own two bytes, and
+/// receivers use ports around 8000.
 const DANGEROUS: [(u16, &str); 169] = [
     (1, "tcpmux"),
     (7, "echo"),
@@ -269,7 +270,7 @@ mod tests {
         ] {
             assert!(!usual.allow(port), "{port}");
         }
-        // Tests and the demo have receivers where the system likes.
+        // Tests and the demo have receivers at ports that the system chooses.
         assert!((32768..=60999).all(|port| usual.allow(port)));
     }
 

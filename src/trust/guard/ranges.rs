@@ -2,15 +2,15 @@
 //! registries as of 2026-11, with what else is not global unicast, and the addresses of the
 //! clouds' metadata services. Pure.
 //!
-//! Ranges that the registries call globally reachable (AS112, AMT and the like) are among them:
-//! infrastructure is there, and nobody's webhooks.
+//! The list includes ranges that the registries call globally reachable (AS112, AMT and the like):
+//! they hold infrastructure, and no receiver.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use super::cidr::Cidr;
 
-/// A range, and what it is for.
+/// A range, and its purpose.
 pub type Range = (Cidr, &'static str);
 
 /// Where several hold an address, the first names it.
@@ -23,7 +23,7 @@ const V4: &[(&str, &str)] = &[
         "the metadata service of Alibaba Cloud",
     ),
     ("192.0.0.192/32", "the metadata service of Oracle Cloud"),
-    // Of a public range: in no registry.
+    // Part of a public range, and in no registry.
     (
         "168.63.129.16/32",
         "the metadata service of Azure (WireServer)",
@@ -65,7 +65,7 @@ const V6: &[(&str, &str)] = &[
     ("::ffff:0:0/96", "IPv4-mapped"),
     ("::ffff:0:0:0/96", "IPv4-translated (SIIT)"),
     ("::/96", "IPv4-compatible"),
-    // Judged by the IPv4 address inside, before it comes to this.
+    // The guard judges it by the IPv4 address inside, before it looks here.
     ("64:ff9b::/96", "NAT64"),
     ("64:ff9b:1::/48", "NAT64 for local use"),
     ("100::/64", "discard-only"),
@@ -90,7 +90,7 @@ const V6: &[(&str, &str)] = &[
     ("fe80::/10", "link-local"),
     ("fec0::/10", "site-local"),
     ("ff00::/8", "multicast"),
-    // What is left of all that is not 2000::/3, which alone is given out.
+    // The rest outside 2000::/3: only that is allocated.
     ("::/3", "not global unicast"),
     ("4000::/3", "not global unicast"),
     ("6000::/3", "not global unicast"),

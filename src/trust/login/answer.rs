@@ -1,4 +1,4 @@
-//! What the answer of a token endpoint means. Pure.
+//! The meaning of a token endpoint's response. Pure.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::token::Granted;
 use crate::message::printable::printable;
 use crate::trust::secret::Secret;
 
-/// How long a token is taken to live that does not say it.
+/// The lifetime of a token that has no `expires_in`.
 const USUAL_LIFE: Duration = Duration::from_secs(300);
 
-/// A life that is shorter is taken for this, so that it is not fetched for each message. What an endpoint
-/// then refuses is renewed.
+/// A shorter lifetime counts as this, so that a token is not fetched for each message. If the
+/// endpoint refuses it, it is renewed.
 const LEAST_LIFE: Duration = Duration::from_secs(5);
 
-/// And at most: what lives for longer is fetched again all the same, at no cost.
+/// The longest lifetime: a longer one is renewed anyway, at no cost.
 const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 
-/// So much of what a token endpoint says of an error is repeated.
+/// At most this much of a token endpoint's error is repeated.
 const MAX_ERROR: usize = 60;
 const MAX_DESCRIPTION: usize = 160;
 
 impl Grant {
-    /// What an answer of the token endpoint means. The error is a sentence without its subject, and
-    /// holds nothing of the answer but what it says of an error.
+    /// Reads a response of the token endpoint. The error is a sentence without its subject. Of the
+    /// response it repeats only what that says of an error.
     pub fn read(&self, status: u16, body: &[u8]) -> Result<Granted, String> {
         self.read_raw(status, body)
             .map_err(|e| self.redactor().redact_in(e))
@@ -72,7 +72,7 @@ impl Grant {
         }
     }
 
-    /// Fit to be shown: some repeat what they were sent.
+    /// Makes a text fit to be shown: some token endpoints repeat the request.
     fn clean(&self, text: &str, most: usize) -> String {
         let text = self.redactor().redact_in(text.to_owned());
         let mut shown: String = printable(&text).take(most).collect();
@@ -110,7 +110,7 @@ fn grant(token: &str, map: &Map<String, Value>) -> Result<Granted, String> {
     })
 }
 
-/// How long a token lives, and what is odd about what was said of it.
+/// How long a token lives, and a sentence if the response says something odd about that.
 fn read_life(said: Option<&Value>) -> Result<(Duration, Option<String>), String> {
     let seconds = match said {
         None | Some(Value::Null) => return Ok((USUAL_LIFE, None)),

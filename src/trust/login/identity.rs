@@ -17,7 +17,7 @@ pub struct Identity {
     fingerprint: u64,
 }
 
-/// What is wrong, and with which of the two.
+/// The error, and which of the two files has it.
 #[derive(Debug, PartialEq)]
 pub enum Wrong {
     Certificate(String),
@@ -25,8 +25,8 @@ pub enum Wrong {
 }
 
 impl Identity {
-    /// Reads a chain, its own certificate first, and the key of that. Nothing of the key gets into
-    /// the error.
+    /// Reads a chain, its own certificate first, and the key of that. The error does not show the
+    /// key.
     pub fn parse(chain: &str, key: &str) -> Result<Identity, Wrong> {
         let certificates: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
@@ -72,7 +72,7 @@ impl Identity {
     pub fn expired(&self, now: UnixTime) -> Option<UnixTime> {
         let own = webpki::EndEntityCert::try_from(self.key.cert.first()?).ok()?;
         let usage = webpki::KeyUsage::client_auth();
-        // Of nobody's trust, but the dates are looked at first.
+        // Nothing trusts this certificate, but the dates are checked first.
         let judged = own.verify_for_usage(&[], &[], &[], now, usage, None, None);
         match judged.err()? {
             webpki::Error::CertExpired { not_after, .. } => Some(not_after),
@@ -96,7 +96,7 @@ fn read_key(text: &str) -> Result<PrivateKeyDer<'static>, String> {
     }
 }
 
-/// What is wrong with a file in PEM. Its own words may hold lines of the file.
+/// What is wrong with a PEM file. The words of the parser may contain lines of the file.
 fn plain(e: &pem::Error) -> &'static str {
     match e {
         pem::Error::MissingSectionEnd { .. } => "a section has no end (-----END ...-----)",

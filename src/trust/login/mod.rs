@@ -1,8 +1,7 @@
-//! How outhook says at an endpoint who it is, and whether it makes sure of who is there. Pure.
+//! How outhook proves its identity to an endpoint, and whether it verifies the endpoint's. Pure.
 //!
-//! A [`Login`] is what a rule says of it, with all that can be made ready once: the value of the
-//! header `Authorization`, or what a token for it is asked for with, and the client certificate with
-//! its key.
+//! A [`Login`] is that of a rule, with everything that can be prepared once: the value of the
+//! header `Authorization` or the credentials for a token, and the client certificate with its key.
 
 mod answer;
 mod header;
@@ -25,20 +24,21 @@ pub use token::{Step, Token, Tokens};
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Login {
-    /// The client certificate, for whoever asks for one.
+    /// The client certificate, for endpoints that ask for one.
     pub identity: Option<Identity>,
     pub authorization: Option<Authorization>,
-    /// It may be sent without TLS, as the operator has named an `http://` URL himself. The scheme
-    /// of a message is its producer's choice.
+    /// It may be sent without TLS, because the operator wrote an `http://` URL. The URL of a
+    /// message is only its producer's choice.
     pub in_clear: bool,
-    /// It may be sent to whatever port, as the operator has named it. So is the port of a message.
+    /// It may be sent to any port, because the operator wrote the port. The port of a message is
+    /// only its producer's choice.
     pub any_port: bool,
     /// Certificates are not verified.
     pub insecure_tls: bool,
 }
 
 impl Login {
-    /// Whether there is anything that says who we are.
+    /// Whether it contains any credentials.
     pub fn is_any(&self) -> bool {
         self.identity.is_some() || self.authorization.is_some()
     }
@@ -51,16 +51,16 @@ pub enum Authorization {
     OAuth2(OAuth2),
 }
 
-/// A header that is always the same.
+/// A header with a fixed value.
 #[derive(Debug)]
 pub struct Fixed {
-    /// Marked as sensitive, so that nobody prints it.
+    /// Marked as sensitive, so that it is not printed.
     pub header: HeaderValue,
-    /// What must not be seen in an answer that repeats the request.
+    /// Takes the credentials out of a response that repeats the request.
     hidden: Redactor,
 }
 
-/// What is sent with one request.
+/// The credential of one request.
 #[derive(Debug)]
 pub enum Credential<'a> {
     Fixed(&'a Fixed),

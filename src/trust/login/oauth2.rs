@@ -1,5 +1,4 @@
-//! OAuth2 client credentials (RFC 6749, 4.4): what is asked of a token endpoint, and with what.
-//! Pure.
+//! OAuth2 client credentials (RFC 6749, 4.4): the request to a token endpoint. Pure.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,14 +14,14 @@ use super::token::Tokens;
 use crate::message::endpoint::Endpoint;
 use crate::trust::secret::Secret;
 
-/// What a rule says of it, and the token, once there is one.
+/// The grant of a rule, and the token once there is one.
 pub struct OAuth2 {
     pub grant: Arc<Grant>,
-    /// Shared by all rules with this grant, also those of the file as it was before.
+    /// Shared by all rules with this grant, also across reloads of the file.
     pub tokens: OnceLock<Arc<Mutex<Tokens>>>,
 }
 
-/// What a token is asked for with. Two that are equal may have the same token.
+/// The credentials for a token. Two equal grants may share a token.
 #[derive(Debug)]
 pub struct Grant {
     pub endpoint: Arc<Endpoint>,

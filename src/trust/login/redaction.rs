@@ -11,22 +11,22 @@ use crate::trust::secret::Secret;
 
 const MASK: &[u8] = b"***";
 
-/// Shorter ones may be a part of any text; with them nothing would be left of it.
+/// Shorter secrets may be part of any text; redacting them would leave nothing of it.
 const SHORTEST: usize = 4;
 
-/// So much of the beginning of a secret is enough to be one: anywhere, and where a text or a quote was
-/// cut.
+/// This much of the beginning of a secret counts as the secret: anywhere, and where a text or a
+/// quotation was cut.
 const SHORTEST_PART: usize = 8;
 const SHORTEST_CUT: usize = 4;
 
-/// What a character begins with that is not written as itself.
+/// The bytes that an encoded character begins with.
 const ENCODED: &[u8] = b"%\\&+";
 
-/// Secrets, in all ways to write them that are looked for.
+/// Secrets, in all spellings that are looked for.
 #[derive(Clone)]
 pub struct Redactor {
     spellings: Arc<[Secret]>,
-    /// The bytes that one may begin with: most of a text is none of them.
+    /// The bytes that a spelling may begin with: most bytes of a text are none of them.
     starts: Arc<[bool; 256]>,
 }
 
@@ -60,7 +60,7 @@ impl Redactor {
         }
     }
 
-    /// Replaces the secrets wherever they stand in `text`, and what is left of one that was cut.
+    /// Replaces the secrets anywhere in `text`, also a secret that was cut.
     pub fn redact(&self, text: &mut Vec<u8>) {
         let (mut at, mut kept, mut out) = (0, 0, Vec::new());
         while at < text.len() {
@@ -83,7 +83,7 @@ impl Redactor {
         }
     }
 
-    /// The same of a sentence.
+    /// The same for a sentence.
     pub fn redact_in(&self, text: String) -> String {
         let mut bytes = text.into_bytes();
         self.redact(&mut bytes);
@@ -101,8 +101,8 @@ impl Redactor {
     }
 }
 
-/// What stands in base64 for these bytes, wherever in the encoded text they are: without the digits
-/// that hold something of what is before and behind them.
+/// The base64 digits of these bytes, for each of the three alignments in an encoded text. Digits
+/// that also encode neighbouring bytes are left out.
 fn in_base64(secret: &[u8]) -> Vec<Secret> {
     let mut all = Vec::new();
     for (before, skipped) in [(0, 0), (1, 2), (2, 3)] {
@@ -146,12 +146,12 @@ fn length(secret: &str, text: &[u8]) -> usize {
     if seen < SHORTEST { 0 } else { at }
 }
 
-/// How many bytes at the beginning of `text` are `c`, in any of the ways in which it is written in
-/// JSON, URLs, forms, HTML and our own quotes.
+/// How many bytes at the beginning of `text` spell `c`, in any of the encodings of JSON, URLs,
+/// forms, HTML and our own quotations.
 fn spelled(c: char, text: &[u8]) -> Option<usize> {
     let mut buffer = [0; 4];
     let plain = c.encode_utf8(&mut buffer).as_bytes();
-    // Once more encoded, there are more of them.
+    // Encoding twice adds more of them.
     let slashes = text.iter().take_while(|b| **b == b'\\').count();
     let behind = &text[slashes..];
     let long = match behind.first()? {
@@ -279,7 +279,7 @@ mod tests {
             "a b&amp;&quot;c\\d%25é&lt;x",
         ] {
             let shown = hidden(odd, &format!("({text})"));
-            // A backslash is looked for in plain texts alone; it may stay where it is encoded.
+            // A backslash is looked for in plain texts only; an encoded one may stay.
             assert!(shown.starts_with("(***") || text.contains("%5C"), "{shown}");
         }
     }
@@ -300,7 +300,8 @@ mod tests {
         }
     }
 
-    /// What is hidden is not a matter of luck: each text that holds it in some mixture of spellings.
+    /// Redaction is not a matter of luck: it works for each text that holds the secret in any
+    /// mixture of spellings.
     #[test]
     fn random_spellings_are_found() {
         let mut dice = Dice::usual(std::process::id().into());

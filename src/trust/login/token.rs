@@ -1,9 +1,10 @@
-//! The token of one grant, for all who deliver with it: when it is fetched, and by whom. Pure.
+//! The token of one grant, for all deliveries that use it: when it is fetched, and by which worker.
+//! Pure.
 //!
-//! One fetches, and nobody waits for it holding a worker. While a token is still good, it is used
-//! until another has come; also one that an endpoint has refused, by the others who share it: what that
-//! says is not to stop them. A failure holds for a moment for all, so that a token endpoint that is
-//! down is not asked by each message.
+//! One worker fetches it, and no other worker waits for it. A token that is still valid is used
+//! until a new one has come. That holds for a token that an endpoint has refused, too: the other
+//! endpoints that share it must not be stopped. After a failure nobody asks for a moment, so that a
+//! token endpoint that is down is not asked for each message.
 
 use std::time::{Duration, Instant};
 
@@ -11,24 +12,24 @@ use http::HeaderValue;
 
 use super::redaction::Redactor;
 
-/// Who finds that a token is on its way comes again after so long, and after as long as it has
-/// been on its way, within these.
+/// When a worker that finds a token on its way comes again: after as long as the fetch has taken so
+/// far, within these bounds.
 const SOONEST: Duration = Duration::from_millis(25);
 const LATEST: Duration = Duration::from_secs(1);
 
-/// The last of a token's life is left for the way of a request, and before that it is renewed: a
-/// part of it, at most so long.
+/// A token is not used in the last part of its lifetime, because a request takes time, and it is
+/// renewed before that. Each is a share of the lifetime, and at most this long.
 const SPARED: Duration = Duration::from_secs(30);
 const EARLY: Duration = Duration::from_secs(300);
 
-/// A failure holds for a second at first, and twice as long each time.
+/// After a failure nobody asks for a second at first, and for twice as long each time.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
-/// As long as the token endpoint asks for, at most.
+/// The longest `Retry-After` of the token endpoint that counts.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
-/// An endpoint that refuses tokens that are just fetched does not want others: so often at most is
-/// one renewed because it was refused.
+/// The shortest time between two renewals because of a refusal. An endpoint that refuses a token
+/// that was just fetched will refuse others too.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(10);
 
 /// A token, as it was granted.
@@ -37,7 +38,7 @@ pub struct Granted {
     pub header: HeaderValue,
     pub redactor: Redactor,
     pub life: Duration,
-    /// What was odd about it, in a sentence.
+    /// What was odd about the response, in a sentence.
     pub odd: Option<String>,
 }
 
@@ -59,7 +60,8 @@ pub struct Tokens {
     /// Since when one is being fetched.
     flight: Option<Instant>,
     failure: Option<Failure>,
-    /// When one was last renewed because it was refused, and whether that is the one there is.
+    /// When a token was last renewed because of a refusal, and whether the current token was
+    /// refused.
     refused: Option<Instant>,
     is_refused: bool,
 }
@@ -75,8 +77,8 @@ struct Failure {
 #[derive(Debug)]
 pub enum Step {
     Use(Token),
-    /// Whoever is told this fetches one, and reports: [`Tokens::granted`], [`Tokens::failed`] or
-    /// [`Tokens::abandoned`]. If it fails there may be one that is still good.
+    /// The caller fetches a token, and reports with [`Tokens::granted`], [`Tokens::failed`] or
+    /// [`Tokens::abandoned`]. If that fails, the given token may still be valid.
     Fetch(Option<Token>),
     /// One is being fetched: come again.
     Wait(Duration),
@@ -85,7 +87,7 @@ pub enum Step {
 }
 
 impl Tokens {
-    /// `refused`: one that is of no use to who asks.
+    /// `refused`: a token that the caller cannot use.
     pub fn next(&mut self, refused: Option<&Token>, now: Instant) -> Step {
         let is_of_use = |t: &&Token| refused.is_none_or(|refused| refused.number != t.number);
         let good = self.token.as_ref().filter(|t| now < t.good_until);
@@ -128,7 +130,7 @@ impl Tokens {
         token
     }
 
-    /// `wish`: how long the token endpoint wants to be left alone.
+    /// `wish`: the token endpoint's `Retry-After`.
     pub fn failed(&mut self, text: String, wish: Option<Duration>, now: Instant) {
         let in_a_row = self.failure.as_ref().map_or(0, |f| f.in_a_row) + 1;
         let backoff = LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.saturating_pow(in_a_row - 1));
@@ -141,7 +143,7 @@ impl Tokens {
         });
     }
 
-    /// It came to nothing, and nobody is to blame.
+    /// The fetch ended without a result, and nobody is to blame.
     pub fn abandoned(&mut self) {
         self.flight = None;
     }

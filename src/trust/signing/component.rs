@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Uri};
 
 use super::subject::Subject;
 
-/// What no signature covers, as it is made of it.
+/// The headers of the signature itself, which it cannot cover.
 pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 pub const INPUT: HeaderName = HeaderName::from_static("signature-input");
 
@@ -60,7 +60,7 @@ impl Component {
         !matches!(self, Component::Method | Component::Field(_))
     }
 
-    /// Nothing for a header that is not sent.
+    /// `None` for a header that is not sent.
     pub fn value(&self, subject: &Subject<'_>, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let target = || uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
         Some(match self {

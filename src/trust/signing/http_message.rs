@@ -14,7 +14,7 @@ use super::timed_key::TimedKey;
 
 pub const DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// What is covered where nothing is said.
+/// The components that are covered by default.
 const USUAL: [&str; 5] = [
     "@method",
     "@target-uri",
@@ -61,8 +61,7 @@ impl Cover {
         })
     }
 
-    /// Adds `Content-Digest`, `Signature-Input` and `Signature`: of several keys the second has
-    /// another label, and so on.
+    /// Adds `Content-Digest`, `Signature-Input` and `Signature`. Each key has a label of its own.
     pub fn sign<'k>(
         &self,
         keys: impl Iterator<Item = &'k TimedKey>,
@@ -92,7 +91,7 @@ impl Cover {
         headers.insert(SIGNATURE, plain(signature));
     }
 
-    /// The list of what is covered, and the lines of the signature base but the last.
+    /// The list of components, and the lines of the signature base without the last.
     fn base(&self, subject: &Subject<'_>, uri: &Uri, headers: &HeaderMap) -> (String, String) {
         let (mut names, mut base) = (String::new(), String::new());
         for part in &self.parts {
@@ -107,8 +106,8 @@ impl Cover {
     }
 }
 
-/// The base of a signature that covers what `names` says, in its order; what is not there is an
-/// error. For whoever verifies.
+/// The base of a signature that covers `names`, in this order. A missing component is an error. For
+/// verifying.
 pub fn base_of(
     names: &[String],
     subject: &Subject<'_>,

@@ -1,4 +1,5 @@
-//! Keys: how a secret is written, and what is wrong with one that cannot be used. No error shows it.
+//! Keys: how secrets are written, and what is wrong with a secret that cannot be used. No error
+//! shows it.
 
 use std::fmt;
 
@@ -15,12 +16,13 @@ use crate::trust::secret::Secret;
 const LEAST_BYTES: usize = 24;
 const MOST_BYTES: usize = 64;
 
-/// Fewer bytes are no key of any scheme.
+/// A key with fewer bytes can be guessed.
 pub const SHORT: usize = 8;
 
 const ED25519_BYTES: usize = 32;
 
-/// As the libraries of receivers read it: `=` at its end or not, and whatever stands in spare bits.
+/// As the libraries of receivers read base64: with or without `=` at its end, and with any spare
+/// bits.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -71,7 +73,7 @@ impl Key {
         let text = secret.expose();
         let bytes = match form {
             KeyForm::Prefixed => return Key::parse_prefixed(text, algorithm),
-            // It is the customer's choice, however short: that is for a warning.
+            // A short key is the customer's choice: it only gets a warning.
             KeyForm::Text => {
                 vet_text(text)?;
                 return Ok(Key::Hmac(hmac::Key::new(algorithm, text.as_bytes())));
@@ -93,7 +95,7 @@ impl Key {
         }
     }
 
-    /// Signs what `feed` hands over, part after part.
+    /// Signs the parts that `feed` hands over.
     pub fn sign(&self, feed: impl Fn(&mut dyn FnMut(&[u8]))) -> Signature {
         match self {
             Key::Hmac(key) => {
@@ -158,7 +160,7 @@ impl AsRef<[u8]> for Signature {
     }
 }
 
-/// A key as it is handed on.
+/// A key in the form in which it is given to people.
 pub fn write_key(prefix: &str, bytes: &[u8]) -> String {
     let mut text = prefix.to_owned();
     base64::engine::general_purpose::STANDARD.encode_string(bytes, &mut text);
@@ -186,7 +188,7 @@ fn vet_text(text: &str) -> Result<(), String> {
     Err(wrong.into())
 }
 
-/// And with one that is a word.
+/// What is wrong with a secret that is plain text.
 fn vet(text: &str) -> Result<(), String> {
     vet_text(text)?;
     match text.contains(char::is_whitespace) {

@@ -1,7 +1,7 @@
-//! Signatures: which headers a delivery gets so that its receiver can tell that it is ours. Pure.
+//! Signatures: headers by which a receiver verifies that a delivery is ours. Pure.
 //!
-//! [`Signing`] is what was agreed with a receiver: a scheme, and the keys with their times. The bytes
-//! that are signed are the very bytes that are sent. Nothing here reads a clock or a file.
+//! A [`Signing`] is the agreement with a receiver: a scheme, and keys with their times. The signed
+//! bytes are exactly the bytes that are sent. Nothing here reads a clock or a file.
 
 mod component;
 mod http_message;
@@ -29,7 +29,7 @@ pub use timed_key::TimedKey;
 pub struct Signing {
     pub contract: Arc<Contract>,
     keys: Box<[TimedKey]>,
-    /// How receivers know keys that have no id of their own.
+    /// The id for keys that have none of their own.
     keyid: Option<Box<str>>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for NoKey {
 }
 
 impl Signing {
-    /// With these keys, of which there must be one, each read by [`Contract::key`].
+    /// With these keys, at least one, each read by [`Contract::key`].
     pub fn new(contract: Arc<Contract>, keys: Vec<TimedKey>) -> Signing {
         Signing {
             contract,
@@ -63,9 +63,8 @@ impl Signing {
         }
     }
 
-    /// As `own` does, with its `keyid`, or else as Standard Webhooks says, but with these keys, at any
-    /// time. The error
-    /// says which of them is wrong, and does not show it.
+    /// With the scheme and `keyid` of `own`, or else of Standard Webhooks, and with these keys at
+    /// any time. The error says which of them is wrong, and does not show it.
     pub fn with_secrets(own: Option<&Signing>, secrets: &[Secret]) -> Result<Signing, String> {
         let contract = match own {
             Some(own) => own.contract.clone(),
@@ -85,7 +84,7 @@ impl Signing {
         Ok(Signing::new(contract, keys?).with_keyid(keyid))
     }
 
-    /// With this id for all keys that have none: also for those that a message names.
+    /// With this id for all keys that have none, also for keys that a message names.
     pub fn with_keyid(mut self, keyid: Option<Box<str>>) -> Signing {
         for key in &mut self.keys {
             key.id = key.id.take().or_else(|| keyid.clone());
@@ -94,7 +93,7 @@ impl Signing {
         self
     }
 
-    /// What an operator should know of its keys, a sentence each.
+    /// Warnings for the operator about its keys, a sentence each.
     pub fn doubts(&self) -> Vec<&'static str> {
         let mut doubts = Vec::new();
         if self.keys.iter().any(|key| key.short) {
@@ -114,7 +113,7 @@ impl Signing {
         doubts
     }
 
-    /// Until when it can sign without a break, if it can now.
+    /// Until when it can sign without a gap, if it can sign now.
     pub fn signs_until(&self, now: u64) -> Result<u64, NoKey> {
         let mut until = now;
         while let Some(key) = self.keys.iter().find(|key| key.signs_at(until)) {
@@ -126,8 +125,8 @@ impl Signing {
         }
     }
 
-    /// Adds the headers of the signature, in place of any of the same names. What else is covered
-    /// must be among them already.
+    /// Adds the headers of the signature, and replaces headers of the same names. All other headers
+    /// that it covers must be there already.
     pub fn sign(&self, subject: &Subject<'_>, headers: &mut HeaderMap) -> Result<(), NoKey> {
         let mut keys = self.keys.iter().filter(|key| key.signs_at(subject.at));
         let Some(first) = keys.next() else {

@@ -10,7 +10,7 @@ use super::standard_webhooks::{Names, STANDARD, SVIX};
 use super::template::{Encoding, Placeholder, Template, Text, header_name};
 use crate::trust::secret::Secret;
 
-/// What was agreed with a receiver, but for the keys.
+/// The agreement with a receiver, without the keys.
 #[derive(Debug)]
 pub struct Contract {
     pub scheme: Scheme,
@@ -18,7 +18,7 @@ pub struct Contract {
     pub form: KeyForm,
 }
 
-/// How a signature is made and where it stands.
+/// How a signature is made, and in which headers it is sent.
 #[derive(Debug)]
 pub enum Scheme {
     /// Standard Webhooks 1.0.0.
@@ -28,7 +28,7 @@ pub enum Scheme {
     Message(Cover),
 }
 
-/// A scheme as it is written: what is not set is as its name says.
+/// A scheme as an operator writes it. The named scheme fills in what is not set.
 #[derive(Debug, Default, Clone)]
 pub struct Spec {
     pub scheme: Option<String>,
@@ -137,7 +137,7 @@ impl Spec {
         }
     }
 
-    /// What is set that a scheme does not have.
+    /// Refuses settings that a scheme does not have.
     fn only(&self, scheme: &str, known: &[&str]) -> Result<(), String> {
         let set = [
             ("header", self.header.is_some()),
@@ -243,7 +243,7 @@ impl Contract {
         }
     }
 
-    /// Whether all keys sign that may, and not the first of them alone.
+    /// Whether all valid keys sign, and not only the first one.
     pub fn takes_several(&self) -> bool {
         match &self.scheme {
             Scheme::Template(template) => template.more.is_some(),

@@ -11,7 +11,7 @@ use super::timed_key::TimedKey;
 /// The headers of Standard Webhooks.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
-    /// Where it is not `webhook-id`, which is always sent.
+    /// The name for the id, where it is not `webhook-id`, which is always sent.
     pub id: Option<&'static str>,
     pub timestamp: &'static str,
     pub signature: &'static str,

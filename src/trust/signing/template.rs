@@ -1,5 +1,5 @@
-//! Signatures in a header of any name and form: what is signed and what is sent are texts with
-//! places in braces.
+//! Signatures in a header of any name and form: the signed text and the header value have
+//! placeholders in braces.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use super::key::Key;
 use super::subject::{Digits, Subject};
 use crate::message::headers::vet_own_name;
 
-/// A contract with a receiver, but for the keys.
+/// The template of a scheme.
 #[derive(Debug)]
 pub struct Template {
     pub header: HeaderName,
@@ -18,9 +18,9 @@ pub struct Template {
     pub encoding: Encoding,
     pub signed: Text,
     pub value: Text,
-    /// Added to the value for each further key. Without it only the first that is valid signs.
+    /// Added to the value for each further key. Without it only the first valid key signs.
     pub more: Option<Text>,
-    /// Headers beside it.
+    /// Further headers.
     pub others: Vec<(HeaderName, Text)>,
 }
 
@@ -30,7 +30,7 @@ pub enum Encoding {
     Base64,
 }
 
-/// A text with places.
+/// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(Box<[Part]>);
 
@@ -62,7 +62,7 @@ impl Placeholder {
         ("signature", Placeholder::Signature),
     ];
 
-    /// What may stand in the text that is signed, in the value, and in headers beside it.
+    /// The placeholders of the signed text, the value and further headers.
     pub const SIGNED: &[Placeholder] = &[
         Placeholder::Body,
         Placeholder::Timestamp,
@@ -90,14 +90,14 @@ impl Placeholder {
 }
 
 impl Text {
-    /// The whole of it.
+    /// The whole text, as bytes.
     pub fn bytes(&self, subject: &Subject<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write(subject, "", &mut bytes);
         bytes
     }
 
-    /// Reads a text that may have these places. The first of them must be there, if `needs`.
+    /// Reads a text that may have these placeholders. If `needs`, the first of them must be there.
     pub fn parse(text: &str, allowed: &[Placeholder], needs: bool) -> Result<Text, String> {
         let known = || {
             let names: Vec<String> = allowed
@@ -178,7 +178,7 @@ impl Text {
 }
 
 impl Template {
-    /// Nobody can verify what is signed with a time that is not sent. The error says so.
+    /// Refuses a signed time that is not sent, because nobody could verify it.
     pub fn vet(&self) -> Result<(), String> {
         let is_sent = |place| {
             let mut others = self.others.iter();
@@ -203,7 +203,7 @@ impl Template {
         Ok(())
     }
 
-    /// The signature of this key, as it stands in the value.
+    /// The signature of this key, as it is written in the value.
     pub fn signature(&self, key: &Key, subject: &Subject<'_>) -> String {
         let bytes = key.sign(|to| self.signed.feed(subject, "", to));
         match self.encoding {
@@ -227,7 +227,7 @@ impl Template {
             };
             text.write(subject, &self.signature(key, subject), &mut value);
         }
-        // An id is plain ASCII, and so is all else that a value is made of.
+        // An id is plain ASCII, and so are all other parts of a value.
         headers.insert(self.header.clone(), header_value(value));
         for (name, text) in &self.others {
             let mut value = Vec::new();

@@ -2,15 +2,16 @@
 
 use super::key::Key;
 
-/// A key, and the time within which it signs: Unix milliseconds, the first in it, the last not.
+/// A key, and the time within which it signs: Unix milliseconds, `from` inclusive, `until`
+/// exclusive.
 #[derive(Debug)]
 pub struct TimedKey {
     pub key: Key,
     pub from: u64,
     pub until: u64,
-    /// How receivers know it, where the scheme says it.
+    /// The id that receivers know it by, if the scheme sends one.
     pub id: Option<Box<str>>,
-    /// Anybody may guess it.
+    /// It is so short that it can be guessed.
     pub short: bool,
 }
 

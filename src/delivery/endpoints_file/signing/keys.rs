@@ -1,4 +1,4 @@
-//! The keys of `signing`: where each is, and when it signs.
+//! The keys of `signing`: where each is read from, and when it signs.
 
 use super::super::Readers;
 use super::super::untyped::Untyped;

@@ -1,6 +1,7 @@
 //! `signing` of the endpoints file: how the deliveries to an endpoint are signed.
 //!
-//! It is read by hand, as serde's errors show what they do not take, and that may be a secret.
+//! It is read by hand, because serde's errors repeat the values they refuse, and such a value may
+//! be a secret.
 
 mod keys;
 
@@ -15,14 +16,14 @@ use crate::trust::login::Login;
 use crate::trust::signing::{Signing, scheme};
 use keys::{KeySpec, Source, key_id, plain, unknown};
 
-/// What a table may have.
+/// The keys that a table may have.
 const KNOWN: &str = "secret, secret_file, keys, scheme, header, digest, encoding, sign, value, more, \
                      headers, key, components, label and keyid";
 
-/// What `signing` says.
+/// The value of `signing`.
 #[derive(Debug)]
 pub enum Setting {
-    /// `false`: not signed, whatever holds for others.
+    /// `false`: deliveries are not signed.
     Off,
     On(Box<Spec>),
 }
@@ -79,7 +80,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// One of the fields that say how.
+    /// Reads a field of the scheme.
     fn read_scheme(&mut self, name: &str, value: Untyped) -> Result<(), String> {
         let to = &mut self.scheme;
         let place = match name {
@@ -131,7 +132,8 @@ impl Spec {
 }
 
 impl EndpointTable {
-    /// How it is signed to. What else the rule sets must not be replaced by a signature without a word.
+    /// How its deliveries are signed. Refuses a signature that would silently replace a header that
+    /// the table sets.
     pub(super) fn signed(
         &self,
         usual: Option<&Arc<Signing>>,

@@ -1,12 +1,11 @@
-//! What frameworks make of a body before a receiver sees it, undone: bodies that may be the ones that
-//! were signed.
+//! Undoes what frameworks do to a body before a receiver sees it, to find the body that was signed.
 
 use serde::de::IgnoredAny;
 
-/// Longer ones are not tried with all spellings of JSON.
+/// Longer bodies are not tried with all spellings of JSON.
 const MOST: usize = 1 << 18;
 
-/// A layout that makes it so many times as long is none that anybody sends.
+/// No sender uses a layout that makes the body this many times as long.
 const MOST_TIMES: usize = 8;
 
 /// How JSON is laid out.
@@ -31,7 +30,7 @@ enum Spelling {
     Html,
 }
 
-/// All layouts, with what was done to a body that was laid out so.
+/// All layouts, with the change that a body in such a layout has undergone.
 const LAYOUTS: [(Layout, &str); 5] = [
     (Layout::AsIs, ""),
     (Layout::Compact, "white space was put into its JSON"),
@@ -59,9 +58,9 @@ const SPELLINGS: [(Spelling, &str); 4] = [
     ),
 ];
 
-/// Tries other bodies that differ from `body` in what is no difference to a program, one after
-/// another, until one fits: what was done to it since it was signed, in words. Anybody may have sent
-/// it: only one is held at a time, and none is much longer than the body.
+/// Tries bodies that differ from `body` only in ways that no program sees, one after another, until
+/// one fits. Returns in words what was done to it since it was signed. The body may come from
+/// anyone: only one candidate is in memory at a time, and none is much longer than the body.
 pub fn find(body: &[u8], fits: &mut dyn FnMut(&[u8]) -> bool) -> Option<String> {
     let mut is_it = |bytes: &[u8]| bytes != body && fits(bytes);
     for end in END_CHANGES {
@@ -147,8 +146,8 @@ const END_CHANGES: [EndChange; 6] = [
     },
 ];
 
-/// Lays out JSON anew; what stands in strings and numbers stays as it is. Nothing if that is far too
-/// long: each level of nesting adds to each line.
+/// Lays out JSON anew; strings and numbers stay as they are. `None` if the result is far too long:
+/// each level of nesting adds to each line.
 fn lay_out(json: &str, layout: Layout) -> Option<String> {
     if let Layout::AsIs = layout {
         return Some(json.trim().to_owned());

@@ -1,4 +1,5 @@
-//! What a request claims: signatures, and what they are over. And how headers are read for it.
+//! A request's claim: its signatures, and the content that they sign. Also how headers are read for
+//! it.
 
 use http::HeaderMap;
 
@@ -8,7 +9,7 @@ use crate::trust::signing::key::Kind;
 use crate::trust::signing::subject::{Digits, Subject};
 use crate::trust::signing::template::Text;
 
-/// Headers by which schemes are known.
+/// Headers by which a scheme is recognised.
 const SIGNS: [(&str, &str); 7] = [
     ("webhook-signature", "standard"),
     ("svix-signature", "svix"),
@@ -19,31 +20,31 @@ const SIGNS: [(&str, &str); 7] = [
     ("signature-input", "rfc9421"),
 ];
 
-/// More signatures than that nobody makes, and each costs a look at the whole body.
+/// Nobody sends more signatures, and each one is checked against the whole body.
 pub const MOST: usize = 16;
 
-/// Signatures and what they are over, but for what a verifier may try otherwise.
+/// Signatures, and the content that they sign. A verifier may try another id or body.
 pub struct Claim<'a> {
     pub id: &'a str,
     /// Unix milliseconds, where the scheme has a time.
     pub at: Option<u64>,
-    /// Unix milliseconds of its end, where it has one.
+    /// Unix milliseconds at which it expires, if it does.
     pub expires: Option<u64>,
     pub signatures: Vec<ClaimedSignature>,
     pub over: SignedContent<'a>,
 }
 
-/// A signature, and of what kind it says it is.
+/// A signature, and its kind, if the request says it.
 pub struct ClaimedSignature {
     pub kind: Option<Kind>,
     pub bytes: Vec<u8>,
 }
 
-/// What is signed, to be made of an id and a body.
+/// How the signed bytes are made of an id and a body.
 pub enum SignedContent<'a> {
     Webhook,
     Template(&'a Text),
-    /// The base is there already; and whether what is covered has a digest of the body.
+    /// The base is complete. `digest`: it covers a digest of the body.
     Message {
         base: String,
         digest: bool,
@@ -86,8 +87,8 @@ impl Claim<'_> {
     }
 }
 
-/// The value of a header that must be there once: of two, one receiver takes the first and another
-/// the last.
+/// The value of a header that must occur once: of two values, one receiver takes the first and
+/// another the last.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str, own: &str) -> Result<&'a str, String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| missing(headers, name, own))?;
@@ -102,7 +103,7 @@ pub fn text<'a>(headers: &'a HeaderMap, name: &str, own: &str) -> Result<&'a str
     }
 }
 
-/// `own`: the header by which the scheme itself is known.
+/// `own`: the header by which the scheme is recognised.
 pub fn missing(headers: &HeaderMap, name: &str, own: &str) -> String {
     let found = SIGNS.iter().find(|(sign, _)| headers.contains_key(*sign));
     match found {

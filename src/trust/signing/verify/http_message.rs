@@ -1,4 +1,5 @@
-//! What `Signature-Input`, `Signature` and `Content-Digest` of a request say (RFC 9421, RFC 9530).
+//! What `Signature-Input`, `Signature` and `Content-Digest` of a request claim (RFC 9421, RFC
+//! 9530).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use crate::trust::signing::http_message::{DIGEST, base_of};
 use crate::trust::signing::key::Kind;
 use crate::trust::signing::subject::Subject;
 
-/// All lines of a header, which is a list or dictionary, as one.
+/// All lines of a header that is a list or dictionary, as one line.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Result<String, String> {
     let lines = headers.get_all(name).iter().map(|value| value.to_str());
     let lines = lines
@@ -24,7 +25,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Result<String, String> {
     }
 }
 
-/// One for each label: during a rotation there are several, and one that fits is enough.
+/// A claim for each label: during a rotation there are several, and one valid claim is enough.
 pub fn read_message<'a>(received: &Received<'_>) -> Result<Vec<Claim<'a>>, String> {
     let inputs = joined(received.headers, &INPUT)?;
     let values = joined(received.headers, &SIGNATURE)?;
@@ -142,7 +143,7 @@ fn read_input(params: &str, received: &Received<'_>) -> Result<Input, String> {
     })
 }
 
-/// What follows a list, as `;name=value` or `;name`.
+/// The parameters behind a list, each `;name=value` or `;name`.
 fn parameters(text: &str) -> Option<Vec<(&str, &str)>> {
     let mut parts = split(text, ';').into_iter();
     if !parts.next()?.is_empty() {
@@ -155,7 +156,7 @@ fn parameters(text: &str) -> Option<Vec<(&str, &str)>> {
     )
 }
 
-/// The parts between these characters, where they do not stand in quotes or in parentheses.
+/// The parts between separators that are not in quotes or parentheses.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let (mut list, mut begin) = (Vec::new(), 0);
     let (mut quoted, mut escaped, mut depth) = (false, false, 0i32);
@@ -190,7 +191,7 @@ fn members(text: &str) -> Vec<(&str, &str)> {
 pub struct Digests(Vec<(&'static digest::Algorithm, Vec<u8>)>);
 
 impl Digests {
-    /// Those that are known here. The error says why the body is not covered.
+    /// The digests of known algorithms. The error says why the body is not covered.
     pub fn of(headers: &HeaderMap) -> Result<Digests, String> {
         let value = joined(headers, &DIGEST)?;
         let mut found = Vec::new();

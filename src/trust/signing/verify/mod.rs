@@ -1,7 +1,7 @@
 //! Whether a request is signed, and if not, why not: for `outhook verify` and `outhook listen`.
 //!
-//! It is for people who look for a mistake, not for a service: it tells what it finds, and tries
-//! what else may have been signed.
+//! It is for people who look for a mistake, not for a service: it says what it finds, and tries
+//! other content that may have been signed.
 
 mod altered_body;
 mod claim;
@@ -34,7 +34,7 @@ use verifying_key::VerifyingKey;
 pub struct Verifier {
     contract: Arc<Contract>,
     keys: Vec<Known>,
-    /// What else the secret may be, in words.
+    /// Other keys that the secret may have been used as, with a sentence each.
     others: Vec<(&'static str, VerifyingKey)>,
 }
 
@@ -106,7 +106,7 @@ impl Verifier {
         }
     }
 
-    /// What is right with it, in words, or what is wrong, one sentence each. `now` in Unix
+    /// Says in words that it is valid, or what is wrong, one sentence each. `now` in Unix
     /// milliseconds.
     pub fn verify(
         &self,
@@ -141,7 +141,7 @@ impl Verifier {
         }
     }
 
-    /// What is wrong with a signature that is one of key `n`.
+    /// What is wrong with a signature that key `n` made.
     fn doubt(
         &self,
         n: usize,
@@ -176,7 +176,7 @@ impl Verifier {
         wrong
     }
 
-    /// No key fits: what else may have been signed.
+    /// No key fits: looks for other content that may have been signed.
     fn explain(&self, received: &Received<'_>, claims: &[Claim<'_>]) -> String {
         let fits = |claim: &Claim<'_>, id: &str, body: &[u8]| {
             let mut keys = self.keys.iter();
@@ -185,7 +185,7 @@ impl Verifier {
         if let Some(wrong) = claims.iter().find_map(|c| look_at_body(received, c)) {
             return wrong;
         }
-        // What is of the request is not made of the body.
+        // The base of such a claim does not contain the body itself.
         if let [claim] = claims
             && !claim.is_of_request()
         {
@@ -245,7 +245,7 @@ impl Verifier {
     }
 }
 
-/// One or more, each of which would do. The error is a sentence.
+/// Reads the claims, at least one. A single valid one is enough. The error is a sentence.
 fn read_claims<'a>(
     scheme: &'a Scheme,
     received: &'a Received<'a>,
@@ -260,7 +260,7 @@ fn read_claims<'a>(
     }
 }
 
-/// Whether the body is what a signature that does not hold it itself speaks of.
+/// Checks the body against the digest that the signature covers.
 fn look_at_body(received: &Received<'_>, claim: &Claim<'_>) -> Option<String> {
     let SignedContent::Message { digest, .. } = &claim.over else {
         return None;

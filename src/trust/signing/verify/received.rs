@@ -6,7 +6,7 @@ use http::HeaderMap;
 #[derive(Debug)]
 pub struct Received<'a> {
     pub method: &'a str,
-    /// With scheme and host, for schemes that cover it.
+    /// With scheme and host, for signatures that cover it.
     pub url: &'a str,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],

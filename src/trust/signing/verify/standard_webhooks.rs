@@ -21,7 +21,7 @@ pub fn read_webhook<'a>(names: &Names, headers: &'a HeaderMap) -> Result<Claim<'
         let kind = match kind {
             "v1" => Kind::Hmac,
             "v1a" => Kind::Ed25519,
-            // Of a version to come, say: the libraries of receivers skip it.
+            // It may be of a later version: the libraries of receivers skip it.
             _ => continue,
         };
         let bytes = STANDARD.decode(text).map_err(|_| wrong())?;

@@ -1,4 +1,4 @@
-//! What headers in the form of a template claim: their values are divided as the template is.
+//! What headers claim whose values have the form of a template.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,10 @@ use super::received::Received;
 use crate::trust::signing::key::from_hex;
 use crate::trust::signing::template::{Encoding, Part, Placeholder, Template, Text};
 
-/// What stands in the places of a value.
+/// The values of the placeholders.
 type Found<'v> = Vec<(Placeholder, &'v str)>;
 
-/// So many ways to divide a value are tried, and no more.
+/// At most this many ways to divide a value are tried.
 const TRIES: u32 = 20_000;
 
 const NO_URL: &str = "the scheme signs the URL: say with --url which one was sent to";
@@ -77,7 +77,7 @@ pub fn read_template<'a>(
     })
 }
 
-/// Another value than before is an error.
+/// A second value that differs is an error.
 fn set<T: PartialEq>(place: &mut Option<T>, value: T) -> Result<(), ()> {
     match place {
         Some(known) if *known != value => Err(()),
@@ -105,8 +105,8 @@ impl Encoding {
 }
 
 impl Template {
-    /// The value of its header, which may hold several signatures, and behind them what begins as
-    /// another one does: receivers skip what they do not know.
+    /// Divides the value of its header. It may hold several signatures, and behind them further
+    /// parts that receivers skip.
     fn divide<'v>(&self, value: &'v str) -> Option<Found<'v>> {
         let digest = self.digest.digest_algorithm().output_len();
         // Ed25519 has 64 bytes.
@@ -142,15 +142,15 @@ impl Text {
 }
 
 struct Divider {
-    /// Of signatures.
+    /// The possible lengths of a signature.
     lengths: [usize; 2],
-    /// What follows it is skipped.
+    /// Everything behind it is skipped.
     separator: Option<char>,
     tries: u32,
 }
 
 impl Divider {
-    /// The first way in which all of the value is as the parts say.
+    /// The first way in which the whole value matches the parts.
     fn divide<'v>(&mut self, parts: &[&Part], value: &'v str) -> Option<Found<'v>> {
         let mut found = Vec::new();
         self.walk(parts, value, &mut found).then_some(found)

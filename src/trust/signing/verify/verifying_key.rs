@@ -1,4 +1,4 @@
-//! Keys that signatures are held against.
+//! Keys that verify signatures.
 
 use ring::hmac;
 use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};

@@ -1,5 +1,6 @@
 //! A message on its way, the results of its attempts, and what is kept when it dies.
 
+mod attempts;
 pub mod backoff;
 pub mod config;
 pub mod endpoint_snapshot;
@@ -25,6 +26,7 @@ use crate::message::printable::printable;
 use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
+pub use attempts::Attempts;
 pub use job::Job;
 pub use reason::DeadReason;
 
@@ -43,10 +45,7 @@ pub struct Delivery {
     pub source: Arc<str>,
     /// Unix milliseconds at which it was first received.
     pub received: u64,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// The attempts that were made before the message became this entry.
-    pub attempts_before_entry: u32,
+    pub attempts: Attempts,
     /// It was taken over from a process that died, perhaps because of this message.
     pub reclaimed: bool,
     /// It was published while draining: it goes to the stream, for another replica or the next
@@ -255,8 +254,7 @@ impl Delivery {
             renewed: false,
             source,
             received,
-            attempts: 0,
-            attempts_before_entry: 0,
+            attempts: Attempts::default(),
             reclaimed: false,
             is_late: false,
             head: None,
@@ -271,12 +269,7 @@ impl Delivery {
     /// Whether its next attempt must be noted before it is made. The first attempt of a new entry
     /// need not be: reading it started its lease, and nearly all messages need only one attempt.
     pub fn notes_first(&self) -> bool {
-        self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts > 0)
-    }
-
-    /// How many attempts of its entry will have begun with the next one, for the ledger.
-    pub fn next_attempt(&self) -> u32 {
-        self.attempts + 1 - self.attempts_before_entry
+        self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts.made() > 0)
     }
 
     /// Why its last attempt failed, on this replica or another; short, and on one line.
@@ -300,7 +293,7 @@ impl Delivery {
             head: self.head,
             source: self.source,
             received: self.received,
-            attempts: self.attempts,
+            attempts: self.attempts.made(),
             last: self.last,
             died: now,
         }

@@ -53,7 +53,7 @@ impl Parked {
             head: delivery.head.clone(),
             id: delivery.message.id.clone(),
             url: delivery.message.endpoint.url.clone(),
-            attempts: delivery.attempts,
+            attempts: delivery.attempts.made(),
             failure: delivery.failure().unwrap_or_default(),
             source: delivery.source,
             received: delivery.received,

@@ -57,7 +57,7 @@ impl StatusUpdate {
             Some(fault) => (None, Some(fault.to_string())),
             None => (None, None),
         };
-        let (entry, attempts) = (delivery.entry, delivery.attempts);
+        let (entry, attempts) = (delivery.entry, delivery.attempts.made());
         let id = delivery.message.id.clone();
         let url = delivery.message.endpoint.uri.to_string();
         let took = last.map_or(Duration::ZERO, |a| a.took);

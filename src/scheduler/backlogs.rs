@@ -101,7 +101,7 @@ impl Scheduler {
             true => ahead.div_ceil(2),
             false => ahead,
         };
-        lane.in_play() < ahead || job.delivery.attempts > 0
+        lane.in_play() < ahead || job.delivery.attempts.made() > 0
     }
 
     pub(super) fn ahead(&self, lane: &Lane) -> usize {
@@ -170,7 +170,7 @@ impl Scheduler {
             self.ensure_lane(&name, now.mono);
             self.lanes.change(&name, |lane| lane.backlog.to_bury += 1);
         }
-        if job.delivery.attempts == 0 {
+        if job.delivery.attempts.made() == 0 {
             // Whoever gives it up may know nothing of its endpoint.
             job.delivery.failed_before = self.endpoint_failure(&job).or(job.delivery.failed_before);
         }

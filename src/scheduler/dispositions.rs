@@ -22,7 +22,7 @@ impl Scheduler {
         let lane = rule.as_ref().and_then(|rule| rule.lane());
         let lane = lane.or(self.apart.find(endpoint));
         let lane = lane.unwrap_or(self.own_lane(endpoint)).clone();
-        if delivery.attempts > 0 && self.limits.parking.is_possible() {
+        if delivery.attempts.made() > 0 && self.limits.parking.is_possible() {
             self.put_on_probation(&lane, now);
         }
         self.ensure_lane(&lane, now.mono);
@@ -46,7 +46,7 @@ impl Scheduler {
     /// Where a delivery belongs that may go as far as others of its key are concerned.
     pub(super) fn route(&mut self, job: Job, now: Now) {
         let wish = job.delivery.message.deliver_at.unwrap_or_default();
-        if job.delivery.reclaimed && job.delivery.attempts >= self.attempts(&job) {
+        if job.delivery.reclaimed && job.delivery.attempts.made() >= self.attempts(&job) {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
                           it may be the cause; see the log of that time";
             self.bury(job, DeadReason::Exhausted, detail.into(), now);
@@ -107,7 +107,7 @@ impl Scheduler {
     pub(super) fn expire(&mut self, job: Job, now: Now) -> Disposition {
         let detail = format!(
             "expiresAt came before it was delivered (attempts made: {})",
-            job.delivery.attempts
+            job.delivery.attempts.made()
         );
         self.bury(job, DeadReason::Expired, detail, now);
         Disposition::Dead(DeadReason::Expired)
@@ -172,7 +172,7 @@ impl Scheduler {
                 let detail = format!(
                     "outhook was stopped, and this was not delivered within --drain-timeout \
                      (attempts made: {})",
-                    job.delivery.attempts
+                    job.delivery.attempts.made()
                 );
                 self.bury(job, DeadReason::Drained, detail, now);
                 Disposition::Dead(DeadReason::Drained)
@@ -184,7 +184,7 @@ impl Scheduler {
                 let was_postponed = |last: &Attempt| last.postponed().is_some();
                 let was_begun = job.delivery.notes_first()
                     && job.delivery.last.as_ref().is_some_and(was_postponed);
-                if job.delivery.attempts > 0 || is_over || was_begun {
+                if job.delivery.attempts.made() > 0 || is_over || was_begun {
                     self.renew(&mut job.delivery, now);
                 }
                 self.waiting.set(due, Due::Delivery(job.into()));
@@ -214,7 +214,7 @@ impl Scheduler {
     pub(super) fn park(&mut self, mut job: Job, due: u64, now: Now) {
         // It comes back to be given up.
         let due = due.min(self.latest(&job).max(now.unix_ms));
-        if job.delivery.attempts == 0 {
+        if job.delivery.attempts.made() == 0 {
             // Whoever gives it up may know nothing of its endpoint.
             job.delivery.failed_before = self.endpoint_failure(&job).or(job.delivery.failed_before);
         }

@@ -44,7 +44,7 @@ impl Scheduler {
 
     /// How often it was tried, and why that failed, in words.
     fn why_not(&self, job: &Job, now: Now) -> String {
-        let attempts = job.delivery.attempts;
+        let attempts = job.delivery.attempts.made();
         if let Some(failure) = job.delivery.failure().filter(|_| attempts > 0) {
             return format!("attempts made: {attempts}, the last: {failure}");
         }

@@ -177,8 +177,8 @@ impl Scheduler {
     fn count_for_all(&mut self, key: &Arc<str>, now: Now) {
         let queue = self.lanes.change(key, |lane| lane.extract(|_| true));
         for mut job in queue.unwrap_or_default() {
-            job.delivery.attempts += 1;
-            if job.delivery.attempts < self.attempts(&job) {
+            job.delivery.attempts.add();
+            if job.delivery.attempts.made() < self.attempts(&job) {
                 self.enqueue(job, now);
             } else {
                 let detail = "its endpoint could not be reached; the attempts of others to the \

@@ -187,7 +187,7 @@ impl Scheduler {
     /// Renews the lease of one that stays here, and notes what attempts were made at it.
     pub(super) fn renew(&mut self, delivery: &mut Delivery, now: Now) {
         if let Some(entry) = delivery.entry {
-            let made = delivery.attempts - delivery.attempts_before_entry;
+            let made = delivery.attempts.made_at_entry();
             delivery.lease_renewed_at = now.boot;
             delivery.renewed = true;
             self.outbox.push_back(Move::Note(entry, made).into());

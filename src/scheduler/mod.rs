@@ -269,11 +269,11 @@ impl Scheduler {
         if let Some(detail) = attempt.refusal() {
             return self.refuse(job, detail.to_owned(), now);
         }
-        job.delivery.attempts += 1;
+        job.delivery.attempts.add();
         self.stats.attempts += 1;
         self.lanes
             .change(&job.lane, |lane| lane.history.note(&attempt, now.mono));
-        let (id, made) = (&job.delivery.message.id, job.delivery.attempts);
+        let (id, made) = (&job.delivery.message.id, job.delivery.attempts.made());
         let verdict = judge(
             &attempt.result,
             id,

@@ -297,7 +297,7 @@ impl Run {
                 job.delivery.message.id,
                 job.delivery.message.endpoint.uri,
                 attempt.result,
-                job.delivery.attempts + 1,
+                job.delivery.attempts.next(),
                 attempt.took,
             )
         });

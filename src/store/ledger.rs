@@ -189,7 +189,7 @@ impl RedisLedger {
         for one in moves {
             let attempts = match one {
                 Move::Note(_, attempts) => *attempts,
-                Move::Begin(job) => job.delivery.next_attempt(),
+                Move::Begin(job) => job.delivery.attempts.begun_at_entry(),
                 _ => continue,
             };
             arg_entry(&mut call, one.entry());

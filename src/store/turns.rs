@@ -67,7 +67,7 @@ pub struct Dealt {
 
 /// A message as a member of what waits in Redis.
 pub(super) fn member(delivery: &Delivery) -> Vec<u8> {
-    let (attempts, received) = (delivery.attempts, delivery.received);
+    let (attempts, received) = (delivery.attempts.made(), delivery.received);
     let (id, source) = (&delivery.message.id, &delivery.source);
     let mut member = format!("{attempts} {received} {id} {source}");
     if let Some(failure) = delivery.failure() {

@@ -12,7 +12,7 @@ use super::*;
 use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::Parked;
 use crate::delivery::receipt::{Receipt, Turn};
-use crate::delivery::{AttemptResult, FailureKind};
+use crate::delivery::{AttemptResult, Attempts, FailureKind};
 use crate::dice::seeds;
 use crate::message::entry::EntryId;
 use model::{delivery, now};
@@ -411,8 +411,7 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
     // Too old when it comes, never tried; and after three attempts before it was parked.
     s.accept(received(100, 2), at);
     let tried = Delivery {
-        attempts: 3,
-        attempts_before_entry: 3,
+        attempts: Attempts::of_entry(3, 1),
         failed_before: Some("status=503".into()),
         ..received(101, 3)
     };

@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::{Until, Want};
 use crate::delivery::receipt::Receipt;
-use crate::delivery::{AttemptResult, DeadReason, FailureKind};
+use crate::delivery::{AttemptResult, Attempts, DeadReason, FailureKind};
 use crate::dice::{Dice, Odds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
@@ -273,9 +273,9 @@ impl Model {
         if self.can_park() && self.dice.once_in(2) {
             let ms = self.states.len() as u64;
             delivery.entry = Some(EntryId::new(ms, 0));
-            delivery.attempts_before_entry = self.dice.below(3) as u32;
-            delivery.attempts = delivery.attempts_before_entry + self.dice.below(2) as u32;
-            delivery.reclaimed = delivery.attempts > delivery.attempts_before_entry;
+            let (before, begun) = (self.dice.below(3) as u32, self.dice.below(2) as u32);
+            delivery.attempts = Attempts::of_entry(before, 1 + begun);
+            delivery.reclaimed = begun > 0;
         }
         // Of what is published while draining, some is late.
         let drains = self.horizon.is_some() && self.can_park();
@@ -284,18 +284,18 @@ impl Model {
             late: delivery.is_late,
             state: State::Ready,
             host,
-            attempts: delivery.attempts,
-            carried: delivery.attempts_before_entry,
+            attempts: delivery.attempts.made(),
+            carried: delivery.attempts.made() - delivery.attempts.made_at_entry(),
             bytes: delivery.message.raw().len(),
             entry: delivery.entry,
             leased: now.boot,
             asks: delivery.notes_first(),
             postponed: false,
         };
-        self.meet(host, delivery.attempts, now);
+        self.meet(host, delivery.attempts.made(), now);
         let fits = self.scheduler.has_room() && !self.limits.bridge;
         let wish = at.max(now.unix_ms) - now.unix_ms;
-        let exhausted = delivery.attempts >= self.limits.schedule.attempts;
+        let exhausted = delivery.attempts.made() >= self.limits.schedule.attempts;
         let of_host = self
             .states
             .values()

@@ -22,7 +22,7 @@ use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::parked::{Parked, Until, Want};
 use crate::delivery::receipt::{Receipt, Turn};
 use crate::delivery::rules::{EndpointRule, Match};
-use crate::delivery::{AttemptResult, FailureKind};
+use crate::delivery::{AttemptResult, Attempts, FailureKind};
 use crate::dice::{Dice, seeds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
@@ -148,8 +148,7 @@ impl World {
         self.entries += 1;
         let delivery = Delivery {
             entry: Some(EntryId::new(self.entries, 0)),
-            attempts,
-            attempts_before_entry: attempts,
+            attempts: Attempts::of_entry(attempts, 1),
             head,
             backlog,
             ..Delivery::new(message, "test".into(), 0, self.now().boot)

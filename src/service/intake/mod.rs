@@ -22,12 +22,12 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, TryRecvError};
 use log::warn;
 
-use crate::delivery::{DeadLetter, Delivery};
+use crate::delivery::{Attempts, DeadLetter, Delivery};
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::entry::{Entry, StoredMessage};
 use crate::message::timestamp::{BootTime, unix_ms};
-use crate::message::{Alias, MAX_ATTEMPTS, Message, RejectReason, Rejection};
+use crate::message::{Alias, Message, RejectReason, Rejection};
 use crate::service::channel::wake::WakingSender;
 use crate::service::clock::boot_time;
 use crate::service::places::{Place, extra_places};
@@ -237,12 +237,9 @@ impl Intake {
             Ok(message) => {
                 let head = message.group();
                 let head = head.filter(|head| stored.head.as_deref() == Some(head));
-                // Reading the entry counted one that was no attempt.
-                let noted = count.saturating_sub(1);
                 Ok(Delivery {
                     entry: Some(entry),
-                    attempts: stored.attempts.saturating_add(noted).min(MAX_ATTEMPTS),
-                    attempts_before_entry: stored.attempts,
+                    attempts: Attempts::of_entry(stored.attempts, count),
                     reclaimed: suspect,
                     head,
                     failed_before: stored.failure.map(Into::into),

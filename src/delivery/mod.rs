@@ -5,7 +5,6 @@ pub mod backoff;
 pub mod config;
 pub mod endpoint_snapshot;
 pub mod endpoints_file;
-pub mod history;
 pub mod hold;
 mod job;
 pub mod limits;

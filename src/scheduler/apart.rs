@@ -73,9 +73,7 @@ impl Scheduler {
         self.ensure_lane(&url, now.mono);
         let change = self.lanes.change(&url, |lane| {
             lane.enter(bytes);
-            let is_closed = lane.is_closed();
-            let change = lane.close(wish, &limits, now.mono);
-            (!is_closed).then_some(change)
+            lane.back_off(wish, &limits, now.mono)
         });
         let change = change.flatten().map(|change| (url.clone(), change));
         self.changes.extend(change);
@@ -88,7 +86,9 @@ impl Scheduler {
     /// What stands in the origin's queue for it waits with it.
     fn move_queue(&mut self, origin: &Arc<str>, url: &Arc<str>, now: Now) {
         let is_meant = |job: &Job| job.delivery.message.endpoint.url == *url;
-        let queue = self.lanes.change(origin, |lane| lane.extract(is_meant));
+        let queue = self
+            .lanes
+            .change(origin, |lane| lane.queue.extract(is_meant));
         for mut job in queue.unwrap_or_default() {
             let bytes = job.delivery.message.raw().len();
             self.lanes.change(origin, |lane| lane.leave(bytes));
@@ -111,7 +111,7 @@ impl Scheduler {
             let lane = self
                 .lanes
                 .get(url)
-                .and_then(|lane| lane.closed_until(now.mono));
+                .and_then(|lane| lane.breaker().failing_until(now.mono));
             lane.is_some() && **url != endpoint.url && covers(&endpoint.origin, url)
         });
         self.apart.0.len() < MOST && same.count() + 1 < SEVERAL

@@ -42,10 +42,7 @@ impl Scheduler {
         let Some(name) = &delivery.backlog else {
             return;
         };
-        self.lanes.change(name, |lane| {
-            lane.backlog.coming -= 1;
-            lane.backlog.to_bury = lane.backlog.to_bury.saturating_sub(1);
-        });
+        self.lanes.change(name, |lane| lane.backlog.note_come());
         // When it has found its place, the next may be asked for.
         self.to_ask.push(name.clone());
     }
@@ -58,7 +55,7 @@ impl Scheduler {
         if self.held_by(job, now).is_none() {
             let is_foreign = *name != job.lane;
             self.lanes
-                .change(name, |lane| lane.backlog.is_foreign = is_foreign);
+                .change(name, |lane| lane.backlog.set_foreign(is_foreign));
         }
         if !self.is_too_old(job, now) {
             self.note_young(name, now);
@@ -74,30 +71,33 @@ impl Scheduler {
         let others = lane.active().saturating_sub(1);
         if job.delivery.backlog.is_some() {
             // It was asked for.
-            return !lane.is_closed() || others == 0;
+            return !lane.breaker().is_failing() || others == 0;
         }
         let is_full =
             others > 0 && (others >= self.limits.share || lane.bytes() > self.limits.share_bytes);
         if is_full {
             return false;
         }
-        if lane.is_closed() && job.delivery.entry.is_none() {
+        if lane.breaker().is_failing() && job.delivery.entry.is_none() {
             return others < MOST_UNPROVEN && self.has_unproven_room(Weight::default());
         }
-        if lane.is_closed() {
+        if lane.breaker().is_failing() {
             let soon = self.limits.parking.near_window().unwrap_or_default() / 2;
-            let is_soon = lane.closed_for(now.mono).is_some_and(|left| left <= soon);
+            let is_soon = lane
+                .breaker()
+                .failing_for(now.mono)
+                .is_some_and(|left| left <= soon);
             let goes_first = lane.backlog.is_over();
             return is_soon && goes_first && others == 0 && self.has_first_room();
         }
         if !lane.is_healthy() {
             // What it holds is counted already, with this one.
-            let most = self.unproven_each() + usize::from(self.has_unproven_room(lane.weight()));
+            let most = self.unproven_each() + usize::from(self.has_unproven_room(Weight::of(lane)));
             return others < most.max(usize::from(self.has_first_room()));
         }
         let ahead = self.ahead(lane);
         // What waits in the backlog has its part.
-        let ahead = match lane.backlog.has {
+        let ahead = match lane.backlog.has_some() {
             true => ahead.div_ceil(2),
             false => ahead,
         };
@@ -168,7 +168,7 @@ impl Scheduler {
             }
             // The oldest makes room for it.
             self.ensure_lane(&name, now.mono);
-            self.lanes.change(&name, |lane| lane.backlog.to_bury += 1);
+            self.lanes.change(&name, |lane| lane.backlog.bury_one());
         }
         if job.delivery.attempts.made() == 0 {
             // Whoever gives it up may know nothing of its endpoint.
@@ -184,13 +184,12 @@ impl Scheduler {
         let rule = job.rule.clone();
         self.lanes.change(&name, |lane| {
             lane.set_max_age(rule.as_deref());
-            lane.backlog.deferring += 1;
-            lane.backlog.has = true;
+            lane.backlog.defer();
         });
         if self
             .lanes
             .get(&name)
-            .is_some_and(|lane| lane.backlog.oldest.is_none())
+            .is_some_and(|lane| !lane.backlog.knows_oldest())
         {
             self.set_oldest(&name, job.delivery.received, now);
         }
@@ -206,16 +205,19 @@ impl Scheduler {
         if !self.has_store() {
             return;
         }
-        let queue = self
-            .lanes
-            .change(key, |lane| lane.extract(|job| job.delivery.entry.is_some()));
+        let queue = self.lanes.change(key, |lane| {
+            lane.queue.extract(|job| job.delivery.entry.is_some())
+        });
         for job in queue.unwrap_or_default().into_iter().rev() {
             self.defer_to(job, key.clone(), true, now);
         }
         // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
-            && let Some(job) = self.lanes.change(key, Lane::pop_last).flatten()
+            && let Some(job) = self
+                .lanes
+                .change(key, |lane| lane.queue.pop_last())
+                .flatten()
         {
             self.defer(job, key.clone(), now);
         }

@@ -124,7 +124,7 @@ impl Scheduler {
     /// time if that is later.
     pub(super) fn put_off(&mut self, job: Job, after: Duration, now: Now) -> Disposition {
         let lane = self.lanes.get(&job.lane).filter(|_| self.has_store());
-        let closed = lane.and_then(|lane| lane.closed_for(now.mono));
+        let closed = lane.and_then(|lane| lane.breaker().failing_for(now.mono));
         match closed {
             Some(left) if left >= after && job.delivery.entry.is_some() => {
                 let name = job.lane.clone();

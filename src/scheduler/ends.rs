@@ -61,7 +61,7 @@ impl Scheduler {
     /// What attempts at its endpoint came to of late, if the endpoint is failing.
     pub(super) fn endpoint_failure(&self, job: &Job) -> Option<Box<str>> {
         let lane = self.lanes.get(&job.lane)?;
-        let failing = lane.is_closed() || lane.history.is_hopeless();
+        let failing = lane.breaker().is_failing() || lane.history.is_hopeless();
         let (_, text) = lane.history.error().filter(|_| failing)?;
         Some(crate::delivery::one_line(text))
     }
@@ -102,7 +102,7 @@ impl Scheduler {
         let mut lanes = std::mem::take(&mut self.lanes);
         let is_over =
             |job: &Job| self.is_expired(&job.delivery, now.unix_ms) || self.is_too_old(job, now);
-        let over = lanes.extract(|_, lane| lane.is_closed(), is_over);
+        let over = lanes.extract(|_, lane| lane.breaker().is_failing(), is_over);
         self.lanes = lanes;
         for job in over {
             match self.is_expired(&job.delivery, now.unix_ms) {

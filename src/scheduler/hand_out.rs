@@ -18,12 +18,12 @@ impl Scheduler {
         while self.in_flight < self.limits.workers {
             let (place, key) = self.next_turn(now)?;
             let is_crowded = self.lanes.tally().untrusted_in_flight * 2 >= self.untrusted_share();
-            let Some(lane) = self.lanes.get(&key).filter(|l| l.turn == Some(place)) else {
+            let Some(lane) = self.lanes.get(&key).filter(|l| l.has_turn(place)) else {
                 continue;
             };
             if is_crowded && lane.is_awaited() {
                 // It gets its turn back when it has answered, or has not.
-                self.lanes.change(&key, |lane| lane.turn = None);
+                self.lanes.change(&key, |lane| lane.drop_turn());
                 continue;
             }
             let taken = self.lanes.change(&key, |lane| lane.take(now.mono));
@@ -83,7 +83,7 @@ impl Scheduler {
             return None;
         }
         while let Some((place, key)) = self.turns.newest() {
-            if self.lanes.get(&key).is_some_and(|l| l.turn == Some(place)) {
+            if self.lanes.get(&key).is_some_and(|l| l.has_turn(place)) {
                 let pause = self.limits.timeout / self.reserved() as u32;
                 self.reserve = Some(now + pause);
                 return Some((place, key));

@@ -34,7 +34,7 @@ impl Scheduler {
         // What waits for one that is not disabled any more may come.
         let keys: Vec<Arc<str>> = self.lanes.names();
         for key in keys {
-            self.lanes.change(&key, |lane| lane.is_disabled = false);
+            self.lanes.change(&key, |lane| lane.set_disabled(false));
             self.update_turn(&key, now.mono);
         }
     }
@@ -125,8 +125,9 @@ impl Scheduler {
             let rule = self.rules.find(&job.delivery.message.endpoint);
             let is_disabled = rule.is_some_and(|rule| rule.disabled);
             self.ensure_lane(&name, now.mono);
-            self.lanes
-                .change(&name, |lane| lane.is_disabled |= is_disabled);
+            self.lanes.change(&name, |lane| {
+                lane.set_disabled(lane.is_disabled() || is_disabled)
+            });
             self.defer(job, name, now);
         } else if self.has_store() {
             self.put_off(job, after, now);
@@ -184,7 +185,9 @@ impl Scheduler {
         let mut lanes: Vec<_> = lanes
             .filter(|(key, _)| key.starts_with(prefix) || covers(key, prefix))
             .collect();
-        lanes.sort_by_key(|(key, lane)| (Reverse((lane.is_closed(), lane.active())), *key));
+        lanes.sort_by_key(|(key, lane)| {
+            (Reverse((lane.breaker().is_failing(), lane.active())), *key)
+        });
         let more = lanes.len().saturating_sub(REPORTED);
         let shown = lanes.into_iter().take(REPORTED);
         (
@@ -195,7 +198,7 @@ impl Scheduler {
 }
 
 fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
-    let closed = lane.closed_until(now.mono);
+    let closed = lane.breaker().failing_until(now.mono);
     let ms = |share| {
         let time = lane.history.quantile(share);
         time.map(|t| t.as_secs_f64() * 1000.0)
@@ -204,8 +207,8 @@ fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
         let ago = now.mono.saturating_duration_since(at);
         now.unix_ms.saturating_sub(ago.as_millis() as u64)
     };
-    let state = match (closed, lane.is_closed()) {
-        _ if lane.is_disabled => "disabled",
+    let state = match (closed, lane.breaker().is_failing()) {
+        _ if lane.is_disabled() => "disabled",
         (Some(_), _) => "failing",
         (None, true) => "probing",
         (None, false) => "healthy",
@@ -215,10 +218,10 @@ fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
         endpoint: key.to_owned(),
         state: state.into(),
         probe_in_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
-        in_flight: lane.busy(),
+        in_flight: lane.in_flight(),
         window: lane.window(),
-        queued: lane.active() - lane.busy(),
-        oldest_ms: lane.queue().next().map(|job| job.delivery.received),
+        queued: lane.active() - lane.in_flight(),
+        oldest_ms: lane.queue.iter().next().map(|job| job.delivery.received),
         failing_since_ms: lane.history.failing_since().map(unix_ms),
         success: lane.history.success(),
         p50_ms: ms(0.5),

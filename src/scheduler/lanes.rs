@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::waiting::Due;
 use super::{HOUSEKEEPING_INTERVAL, Now, Scheduler};
 use crate::delivery::{DeadReason, Job};
-use crate::scheduler::lane::{EndpointEvent, HealthSignal, Lane};
+use crate::scheduler::lane::{EndpointEvent, Health, HealthSignal, Lane};
 
 /// What is known of an endpoint is forgotten when nothing has gone to it for so long.
 pub(super) const LANE_TTL: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ impl Scheduler {
         self.lanes.change(&key, |lane| {
             lane.apply_rule(rule.as_deref(), &limits, standing, now.mono);
             lane.set_max_age(rule.as_deref());
-            lane.push(job);
+            lane.queue.push(job);
         });
         self.update_turn(&key, now.mono);
         self.scan_soon(now);
@@ -72,10 +72,10 @@ impl Scheduler {
         let updated = lanes.change(key, |lane| {
             shares.note(key, lane, now);
             if lane.should_queue(now) {
-                lane.turn = Some(turns.push(key.clone(), lane.class()));
+                lane.set_turn(turns.push(key.clone(), lane.class()));
             }
-            let opens = lane.opens(now).filter(|_| lane.has_queue());
-            (opens, lane.backlog.has)
+            let opens = lane.room_at(now).filter(|_| !lane.queue.is_empty());
+            (opens, lane.backlog.has_some())
         });
         let (opens, has_backlog) = updated.expect("whoever updates its turn has it");
         if let Some(due) = opens {
@@ -88,13 +88,7 @@ impl Scheduler {
 
     /// Has it arranged again then.
     pub(super) fn wake_lane(&mut self, key: &Arc<str>, due: Instant) {
-        // One that stands there already may be for a longer pause, before it opened again.
-        let is_first = |lane: &mut Lane| {
-            let is_first = lane.alarm.is_none_or(|at| at > due);
-            lane.alarm = if is_first { Some(due) } else { lane.alarm };
-            is_first
-        };
-        if self.lanes.change(key, is_first) == Some(true) {
+        if self.lanes.change(key, |lane| lane.set_alarm(due)) == Some(true) {
             self.waiting.set(due, Due::Lane(key.clone()));
         }
     }
@@ -149,16 +143,10 @@ impl Scheduler {
     pub(super) fn release_from(&mut self, key: &Arc<str>, sign: HealthSignal, now: Now) {
         let limits = self.limits.lanes;
         let released = self.lanes.change(key, |lane| {
-            let class = lane.class();
-            let probe = lane.is_closed() && lane.closed_until(now.mono).is_none();
-            let change = lane.release(sign, &limits, now.mono);
-            if lane.class() != class {
-                // If it has a turn, it goes to the end of another list, below.
-                lane.turn = None;
-            }
-            (probe, change)
+            let is_probe = lane.breaker().health(now.mono) == Health::Probing;
+            (is_probe, lane.release(sign, &limits, now.mono))
         });
-        let (probe, change) = released.expect("it has a delivery in flight");
+        let (is_probe, change) = released.expect("it has a delivery in flight");
         if let Some(EndpointEvent::Failing { .. }) = change {
             self.defer_queue(key, now);
         }
@@ -166,7 +154,9 @@ impl Scheduler {
             .extend(change.map(|change| (key.clone(), change)));
         self.update_turn(key, now.mono);
         self.park_stranded(key, now);
-        if probe && matches!(sign, HealthSignal::Fault { .. }) && !self.limits.parking.is_possible()
+        if is_probe
+            && matches!(sign, HealthSignal::Fault { .. })
+            && !self.limits.parking.is_possible()
         {
             self.count_for_all(key, now);
         }
@@ -175,7 +165,7 @@ impl Scheduler {
     /// Where nothing can be parked, what waits behind a closed lane must come to an end too: a
     /// failed probe counts as an attempt for all that stand behind it.
     fn count_for_all(&mut self, key: &Arc<str>, now: Now) {
-        let queue = self.lanes.change(key, |lane| lane.extract(|_| true));
+        let queue = self.lanes.change(key, |lane| lane.queue.extract(|_| true));
         for mut job in queue.unwrap_or_default() {
             job.delivery.attempts.add();
             if job.delivery.attempts.made() < self.attempts(&job) {

@@ -120,7 +120,7 @@ impl Scheduler {
 
     /// All that stand somewhere here.
     fn all_waiting(&self) -> impl Iterator<Item = &Job> {
-        let queued = self.lanes.iter().flat_map(|(_, lane)| lane.queue());
+        let queued = self.lanes.iter().flat_map(|(_, lane)| lane.queue.iter());
         queued.chain(self.waiting.deliveries())
     }
 

@@ -208,9 +208,9 @@ impl Scheduler {
             match due {
                 Due::Delivery(job) => self.requeue(*job, now),
                 Due::Lane(key) => {
-                    // It may have been replaced by an earlier one, and be forgotten.
-                    let later = |lane: &mut Lane| lane.alarm.filter(|at| *at > now.mono);
-                    if let Some(()) = self.lanes.change(&key, |lane| lane.alarm = later(lane)) {
+                    // It may be forgotten.
+                    let end = |lane: &mut Lane| lane.end_alarm(now.mono);
+                    if self.lanes.change(&key, end).is_some() {
                         self.update_turn(&key, now.mono);
                     }
                 }

@@ -22,9 +22,6 @@ const MOST_ASKED: usize = 1024;
 /// What comes at a time has about so many bytes at most.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A backlog whose first message was not too old is not looked at for so long for that reason.
-const YOUNG: Duration = Duration::from_secs(60);
-
 /// Lanes that are to have one message to be tried with, when there is room for it.
 #[derive(Debug, Default)]
 pub struct Line {
@@ -65,16 +62,15 @@ impl Scheduler {
             let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
             // What is too old already is found now.
             let until = now.mono.checked_add(age.unwrap_or_default());
-            lane.backlog.oldest = until.map(|until| (received, until));
+            lane.backlog.set_oldest(received, until);
         });
     }
 
     /// Who asked for what is too old, and got something that is not, does not ask again at once: the
     /// age of a message is not all that says how long it may wait.
     pub(super) fn note_young(&mut self, name: &Arc<str>, now: Now) {
-        self.lanes.change(name, |lane| {
-            lane.backlog.expire_after = now.mono.checked_add(YOUNG);
-        });
+        self.lanes
+            .change(name, |lane| lane.backlog.note_young(now.mono));
     }
 
     /// If nothing is known of it, it begins with a probe.
@@ -94,13 +90,8 @@ impl Scheduler {
         oldest: Option<u64>,
         now: Now,
     ) {
-        self.lanes.change(name, |lane| {
-            lane.backlog.release(count, left);
-            lane.backlog.oldest = None;
-            if count == 0 {
-                lane.backlog.to_bury = 0;
-            }
-        });
+        self.lanes
+            .change(name, |lane| lane.backlog.release(count, left));
         if let Some(oldest) = oldest {
             self.set_oldest(name, oldest, now);
         }
@@ -118,25 +109,25 @@ impl Scheduler {
         if let Some(latest) = lane.backlog.expired(now) {
             return self.want_until(key, BATCH, Some(latest));
         }
-        let to_bury = (lane.backlog.to_bury as usize).min(BATCH);
+        let to_bury = lane.backlog.to_bury().min(BATCH);
         let hold = self.holds.find_exact(key, now);
-        if hold.is_some() || lane.is_disabled {
+        if hold.is_some() || lane.is_disabled() {
             let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
             if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
                 self.wake_lane(key, alarm);
             }
             return self.want(key, to_bury);
         }
-        if lane.backlog.is_foreign {
+        if lane.backlog.is_foreign() {
             return self.want(key, BATCH);
         }
-        if lane.is_closed() {
+        if lane.breaker().is_failing() {
             if to_bury > 0 {
                 return self.want(key, to_bury);
             }
             if lane.needs_probe(now) {
                 self.stand_in_line(key);
-            } else if let Some(alarm) = lane.backlog.alarm(lane.closed_until(now)) {
+            } else if let Some(alarm) = lane.backlog.alarm(lane.breaker().failing_until(now)) {
                 self.wake_lane(key, alarm);
             }
             return;
@@ -166,7 +157,7 @@ impl Scheduler {
 
     fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
         if count > 0 {
-            self.lanes.change(key, |lane| lane.backlog.is_asked = true);
+            self.lanes.change(key, |lane| lane.backlog.ask());
             self.wants.push(Want::Release {
                 name: key.clone(),
                 count: count.min(MOST_ASKED),
@@ -178,8 +169,8 @@ impl Scheduler {
     /// There may be more endpoints to be tried than are good for the others.
     fn stand_in_line(&mut self, key: &Arc<str>) {
         let joins = self.lanes.change(key, |lane| {
-            let was_in_line = std::mem::replace(&mut lane.backlog.is_in_line, true);
-            (!was_in_line).then(|| lane.is_closed())
+            let joins = lane.backlog.stand_in_line();
+            joins.then(|| lane.breaker().is_failing())
         });
         match joins.flatten() {
             Some(true) => self.line.closed.push_back(key.clone()),
@@ -200,12 +191,11 @@ impl Scheduler {
             let Some(key) = next else {
                 return;
             };
-            self.lanes
-                .change(&key, |lane| lane.backlog.is_in_line = false);
+            self.lanes.change(&key, |lane| lane.backlog.leave_line());
             let Some(lane) = self.lanes.get(&key) else {
                 continue;
             };
-            let is_new = !lane.is_closed() && !lane.is_healthy() && lane.active() == 0;
+            let is_new = !lane.breaker().is_failing() && !lane.is_healthy() && lane.active() == 0;
             let is_meant = lane.needs_probe(now) || is_new;
             match is_meant && lane.backlog.is_askable() && !self.drain.has_begun() {
                 true => self.want(&key, 1),

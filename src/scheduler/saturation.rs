@@ -128,14 +128,14 @@ impl Scheduler {
             Event::Relieved { lasted } => Some(LoadEvent::Relieved { lasted }),
             Event::Saturated { lasted, attempts } => {
                 let lanes = self.lanes.iter();
-                let first = lanes.max_by_key(|(_, lane)| lane.busy());
+                let first = lanes.max_by_key(|(_, lane)| lane.in_flight());
                 Some(LoadEvent::Saturated(Load {
                     lasted,
                     workers: self.limits.workers,
                     busy: self.in_flight,
                     queued: self.queued(),
                     untrusted: self.lanes.tally().untrusted_in_flight,
-                    first: first.map(|(key, lane)| (key.clone(), lane.busy())),
+                    first: first.map(|(key, lane)| (key.clone(), lane.in_flight())),
                     per_second: attempts as f64 / lasted.as_secs_f64(),
                 }))
             }
@@ -155,7 +155,7 @@ impl Scheduler {
     /// Whether a lane that is not trusted has its turn.
     fn has_untrusted_turn(&mut self) -> bool {
         while let Some((place, key)) = self.turns.first_of_others() {
-            if self.lanes.get(&key).is_some_and(|l| l.turn == Some(place)) {
+            if self.lanes.get(&key).is_some_and(|l| l.has_turn(place)) {
                 return true;
             }
             self.turns.drop_first_of_others();

@@ -43,7 +43,7 @@ impl Lanes {
     }
 
     pub fn insert(&mut self, name: Arc<str>, lane: Lane) {
-        self.tally.replace(Weight::default(), lane.weight());
+        self.tally.replace(Weight::default(), Weight::of(&lane));
         self.lanes.insert(name, lane);
     }
 
@@ -72,7 +72,7 @@ impl Lanes {
         which: impl Fn(&str, &Lane) -> bool,
         is_meant: impl Fn(&Job) -> bool,
     ) -> Vec<Job> {
-        let out = self.change_each(which, |_, lane| lane.extract(&is_meant));
+        let out = self.change_each(which, |_, lane| lane.queue.extract(&is_meant));
         out.into_iter().flatten().collect()
     }
 
@@ -82,7 +82,7 @@ impl Lanes {
         self.lanes.retain(|_, lane| {
             let forgets = which(lane);
             if forgets {
-                tally.replace(lane.weight(), Weight::default());
+                tally.replace(Weight::of(lane), Weight::default());
             }
             !forgets
         });
@@ -90,9 +90,9 @@ impl Lanes {
 }
 
 fn weighed<T>(tally: &mut Weight, lane: &mut Lane, change: impl FnOnce(&mut Lane) -> T) -> T {
-    let before = lane.weight();
+    let before = Weight::of(lane);
     let answer = change(lane);
-    let after = lane.weight();
+    let after = Weight::of(lane);
     if after != before {
         tally.replace(before, after);
     }

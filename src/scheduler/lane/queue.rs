@@ -1,35 +1,58 @@
-//! What is queued in a lane, for whoever looks for some of it. Pure.
+//! The deliveries of a lane that are due and wait for their turn, oldest first. Pure.
 
 use std::collections::VecDeque;
 
-use super::Lane;
 use crate::delivery::Job;
 
-impl Lane {
-    /// What is due and waits for its turn.
-    pub fn queue(&self) -> impl Iterator<Item = &Job> {
-        self.ready.iter()
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Queue(VecDeque<Job>);
+
+impl Queue {
+    pub fn push(&mut self, job: Job) {
+        self.0.push_back(job);
     }
 
-    /// Takes out all that is queued. The turn lists must be cleared with it.
-    pub fn clear(&mut self) -> VecDeque<Job> {
-        self.turn = None;
-        std::mem::take(&mut self.ready)
+    /// Takes out the oldest.
+    pub fn pop(&mut self) -> Option<Job> {
+        let next = self.0.pop_front();
+        if self.0.is_empty() {
+            // Its room is as large as all the rest of the lane, of which there may be many.
+            self.0 = VecDeque::new();
+        }
+        next
     }
 
-    /// Takes out the last that is queued.
+    /// Takes out the newest.
     pub fn pop_last(&mut self) -> Option<Job> {
-        self.ready.pop_back()
+        self.0.pop_back()
     }
 
-    /// Takes out of the queue what `which` says.
+    /// Takes out all but the oldest `count`.
+    pub fn split_off(&mut self, count: usize) -> Vec<Job> {
+        self.0.split_off(self.0.len().min(count)).into()
+    }
+
+    /// Takes out those of which `which` is true.
     pub fn extract(&mut self, which: impl Fn(&Job) -> bool) -> Vec<Job> {
-        if !self.ready.iter().any(&which) {
+        if !self.0.iter().any(&which) {
             return Vec::new();
         }
-        let (out, stay): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ready).into_iter().partition(which);
-        self.ready = stay.into();
+        let all = std::mem::take(&mut self.0).into_iter();
+        let (out, stay): (Vec<_>, Vec<_>) = all.partition(which);
+        self.0 = stay.into();
         out
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Lane;
 use crate::delivery::limits::{
     AHEAD, CALM, Claim, Grant, LEAD, LOAN, RENEW, RETRY, SLICE, Standing, careful,
 };
@@ -21,7 +20,7 @@ const WAITING: Duration = Duration::from_millis(250);
 
 /// See the module's header.
 #[derive(Debug)]
-pub(super) struct Share {
+pub struct Share {
     /// What the rule says for all; none when there is no such rule.
     limit: Option<u32>,
     pace: Option<Duration>,
@@ -62,15 +61,15 @@ struct Slice {
 
 /// What the lane has to do.
 #[derive(Debug, Clone, Copy)]
-struct Load {
-    busy: u32,
-    queued: u32,
-    /// Attempts that its window has room for; none while it is closed.
-    room: u32,
+pub struct Load {
+    pub busy: u32,
+    pub queued: u32,
+    /// Attempts that its window has room for; none while it is failing.
+    pub room: u32,
 }
 
 impl Share {
-    fn new(standing: Standing, now: Instant) -> Share {
+    pub fn new(standing: Standing, now: Instant) -> Share {
         Share {
             limit: None,
             pace: None,
@@ -92,7 +91,8 @@ impl Share {
         }
     }
 
-    fn set(&mut self, rule: Option<&EndpointRule>) {
+    /// Takes over what the operator has set.
+    pub fn set(&mut self, rule: Option<&EndpointRule>) {
         self.limit = rule.and_then(|r| r.max_in_flight).map(|n| n as u32);
         let pace = rule.and_then(|rule| rule.pace).map(careful);
         self.pace = pace.filter(|pace| !pace.is_zero());
@@ -105,12 +105,35 @@ impl Share {
         self.goal = self.held;
     }
 
+    /// Whether it may begin one more besides those in flight.
+    pub fn allows(&self, busy: u32, now: Instant) -> bool {
+        // Where nobody can be asked, its pace is enough.
+        let has_start =
+            self.pace.is_none() || self.is_away || self.next_start(now).is_some_and(|at| at <= now);
+        has_start && self.has_place(busy, now)
+    }
+
+    /// The least time between two beginnings here, while the lender is away or nothing is lent.
+    pub fn min_interval(&self) -> Option<Duration> {
+        self.pace.map(|pace| pace * self.replicas)
+    }
+
+    /// Whether the lender cannot be reached.
+    pub fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// When its next start is at the earliest, of those that it has or may be lent.
+    pub fn first_start(&self, now: Instant) -> Instant {
+        self.next_start(now).unwrap_or(self.free_from)
+    }
+
     fn has_place(&self, busy: u32, now: Instant) -> bool {
         self.limit.is_none() || busy < self.held && (self.is_away || self.ends > now)
     }
 
     /// When the next start is, of those that it has.
-    fn next_start(&self, now: Instant) -> Option<Instant> {
+    pub fn next_start(&self, now: Instant) -> Option<Instant> {
         let mut left = self.slices.iter().filter(|slice| slice.until >= now);
         left.next().map(|slice| slice.next)
     }
@@ -120,7 +143,8 @@ impl Share {
         left.map(|slice| slice.left).sum()
     }
 
-    fn use_start(&mut self, now: Instant) {
+    /// One has begun.
+    pub fn use_start(&mut self, now: Instant) {
         self.slices.retain(|slice| slice.until >= now);
         let Some(slice) = self.slices.front_mut() else {
             return;
@@ -138,7 +162,57 @@ impl Share {
         self.used += 1;
     }
 
-    fn grant(&mut self, grant: &Grant, load: Load) {
+    /// A start was not used, and may be for a while. False where starts are not limited.
+    pub fn return_start(&mut self, now: Instant) -> bool {
+        let Some(pace) = self.pace else {
+            return false;
+        };
+        self.slices.push_front(Slice {
+            next: now,
+            left: 1,
+            pace,
+            end: now,
+            until: now + WAITING,
+        });
+        true
+    }
+
+    /// The lender cannot be reached: it keeps what it has.
+    pub fn keep(&mut self, standing: Standing) {
+        self.is_away = true;
+        self.slices.clear();
+        self.goal = self.held;
+        if self.held == 0 {
+            self.replicas = self.replicas.max(standing.replicas);
+        }
+    }
+
+    /// The lender can be reached again: it is asked for what the lane has.
+    pub fn share_again(&mut self, standing: Standing, now: Instant) {
+        if self.is_away {
+            self.is_away = false;
+            self.calm_until = standing.calm_until;
+            self.ends = now + CALM;
+            self.no_start_before = now;
+        }
+    }
+
+    /// What it asks of the lender, if that is not what it asked last. `anew`: it has got an answer.
+    pub fn claim(&mut self, anew: bool, load: Load, now: Instant) -> Option<Claim> {
+        let claim = self.new_claim(load, now);
+        // How many starts matters only when they are asked for: it is no news by itself.
+        let told = self.told;
+        let same = Claim {
+            starts: claim.starts,
+            ..told
+        } == claim;
+        let is_news = anew || !same || (told.starts == 0) != (claim.starts == 0);
+        is_news.then(|| self.told = claim)?;
+        Some(claim)
+    }
+
+    /// The lender has answered.
+    pub fn grant(&mut self, grant: &Grant, load: Load) {
         let is_calm = grant.answered < self.calm_until;
         self.replicas = match is_calm {
             true => self.replicas.max(grant.replicas),
@@ -179,7 +253,7 @@ impl Share {
     }
 
     /// What is to be asked for, as things stand.
-    fn claim(&mut self, load: Load, now: Instant) -> Claim {
+    fn new_claim(&mut self, load: Load, now: Instant) -> Claim {
         if self.limit.is_none() || !self.is_away && self.ends <= now {
             // Others may have it.
             self.goal = 0;
@@ -246,155 +320,13 @@ impl Share {
     }
 }
 
-impl Lane {
-    /// Takes over what the operator has set. `standing`: limits hold for all replicas together.
-    pub fn apply_rule(
-        &mut self,
-        rule: Option<&EndpointRule>,
-        limits: &super::LaneLimits,
-        standing: Option<Standing>,
-        now: Instant,
-    ) {
-        let set = rule.and_then(|rule| rule.max_in_flight);
-        self.cap = set.unwrap_or(limits.window);
-        self.window = self.window.min(self.cap);
-        self.min_interval = rule.and_then(|rule| rule.pace);
-        let is_limited = set.is_some() || self.min_interval.is_some();
-        let Some(standing) = standing.filter(|_| is_limited || self.share.is_some()) else {
-            return;
-        };
-        let new = || Box::new(Share::new(standing, now));
-        let share = self.share.get_or_insert_with(new);
-        share.set(rule);
-        self.min_interval = share.pace.map(|pace| pace * share.replicas);
-    }
-
-    /// Whether it may begin one more, as far as limits go that all replicas share.
-    pub(super) fn is_granted(&self, now: Instant) -> bool {
-        let Some(share) = &self.share else {
-            return true;
-        };
-        // Where nobody can be asked, its pace is enough.
-        let has_start = share.pace.is_none()
-            || share.is_away
-            || share.next_start(now).is_some_and(|at| at <= now);
-        has_start && share.has_place(self.busy as u32, now)
-    }
-
-    /// When its next start is, if that is to come.
-    pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
-        let share = self.share.as_ref().filter(|share| !share.is_away)?;
-        share.next_start(now).filter(|at| *at > now)
-    }
-
-    /// When its next start is at the earliest, of those that it has or may be lent.
-    pub(super) fn first_start(&self, now: Instant) -> Instant {
-        let share = self.share.as_ref().filter(|share| !share.is_away);
-        let first = share.map(|share| share.next_start(now).unwrap_or(share.free_from));
-        first.map_or(now, |first| first.max(now))
-    }
-
-    /// One has begun: answers whether a start was used for it, and so no pace is to be kept.
-    pub(super) fn use_start(&mut self, now: Instant) -> bool {
-        let share = self.share.as_mut().filter(|share| !share.is_away);
-        share.map(|share| share.use_start(now)).is_some()
-    }
-
-    /// A start was not used, and may be for a while. Answers whether it was one of the lender's.
-    pub(super) fn return_start(&mut self, now: Instant) -> bool {
-        let share = self.share.as_mut().filter(|share| !share.is_away);
-        let Some((share, pace)) = share.and_then(|share| share.pace.map(|pace| (share, pace)))
-        else {
-            return false;
-        };
-        share.slices.push_front(Slice {
-            next: now,
-            left: 1,
-            pace,
-            end: now,
-            until: now + WAITING,
-        });
-        true
-    }
-
-    /// Whether limits of it hold for all replicas together.
-    pub fn is_shared(&self) -> bool {
-        self.share.is_some()
-    }
-
-    fn load(&self, now: Instant) -> Load {
-        let room = match self.closed_until(now) {
-            Some(_) => 0,
-            None => self.window().saturating_sub(self.busy),
-        };
-        Load {
-            busy: self.busy as u32,
-            queued: self.ready.len() as u32,
-            room: room as u32,
-        }
-    }
-
-    /// What it asks of the lender, if that is not what it asked last. `anew`: it has got an answer.
-    pub fn claim(&mut self, anew: bool, now: Instant) -> Option<Claim> {
-        self.share.as_ref()?;
-        let load = self.load(now);
-        let share = self.share.as_mut()?;
-        let claim = share.claim(load, now);
-        // How many starts matters only when they are asked for: it is no news by itself.
-        let told = share.told;
-        let same = Claim {
-            starts: claim.starts,
-            ..told
-        } == claim;
-        let is_news = anew || !same || (told.starts == 0) != (claim.starts == 0);
-        is_news.then(|| share.told = claim)?;
-        Some(claim)
-    }
-
-    /// The lender has answered.
-    pub fn grant(&mut self, grant: &Grant, now: Instant) {
-        let load = self.load(now);
-        if let Some(share) = &mut self.share {
-            share.grant(grant, load);
-            self.min_interval = share.pace.map(|pace| pace * share.replicas);
-        }
-    }
-
-    /// The lender cannot be reached: it keeps what it has.
-    pub fn keep_share(&mut self, standing: Standing, now: Instant) {
-        let Some(share) = &mut self.share else {
-            return;
-        };
-        share.is_away = true;
-        share.slices.clear();
-        share.goal = share.held;
-        if share.held == 0 {
-            share.replicas = share.replicas.max(standing.replicas);
-        }
-        self.min_interval = share.pace.map(|pace| pace * share.replicas);
-        // The last start may have been just now.
-        self.next_start = self
-            .min_interval
-            .map(|pace| self.next_start.unwrap_or(now).max(now + pace));
-    }
-
-    /// The lender can be reached again: it is asked for what the lane has.
-    pub fn share_again(&mut self, standing: Standing, now: Instant) {
-        if let Some(share) = self.share.as_mut().filter(|share| share.is_away) {
-            share.is_away = false;
-            share.calm_until = standing.calm_until;
-            share.ends = now + CALM;
-            share.no_start_before = now;
-        }
-    }
-}
-
 #[cfg(test)]
-impl Lane {
+impl Share {
     /// Places that it has by a loan that is not over.
-    pub fn places(&self, now: Instant) -> u32 {
-        let share = self.share.as_ref();
-        let held = share.filter(|share| share.is_away || share.ends > now);
-        held.map_or(0, |share| share.held.max(self.busy as u32))
+    pub fn places(&self, busy: u32, now: Instant) -> u32 {
+        match self.is_away || self.ends > now {
+            true => self.held.max(busy),
+            false => 0,
+        }
     }
 }

@@ -268,7 +268,7 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
     let moved: Vec<EntryId> = parked(&mut s).iter().filter_map(|p| p.entry).collect();
     let count = moved.len() as u32;
     assert_eq!(
-        s.lanes.get("http://shared/0").unwrap().backlog.deferring,
+        s.lanes.get("http://shared/0").unwrap().backlog.deferring(),
         count
     );
     let receipt = Receipt {
@@ -276,6 +276,9 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
         ..Receipt::default()
     };
     s.take_receipt(receipt, at);
-    assert_eq!(s.lanes.get("http://shared/0").unwrap().backlog.deferring, 0);
+    assert_eq!(
+        s.lanes.get("http://shared/0").unwrap().backlog.deferring(),
+        0
+    );
     assert_eq!((s.active(), s.lanes.tally()), (0, &Weight::default()));
 }

@@ -318,7 +318,7 @@ impl Soup {
         assert_eq!(levels.bytes == 0, active == 0);
         let mut tally = crate::scheduler::lane::Weight::default();
         for (_, lane) in self.scheduler.lanes.iter() {
-            tally.replace(Default::default(), lane.weight());
+            tally.replace(Default::default(), crate::scheduler::lane::Weight::of(lane));
         }
         assert_eq!(self.scheduler.lanes.tally(), &tally);
     }

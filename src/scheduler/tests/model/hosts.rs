@@ -181,7 +181,7 @@ impl Model {
     pub(super) fn check_gates(&self) {
         for (n, host) in self.hosts.iter().enumerate() {
             let lane = self.scheduler.lanes.get(&format!("http://h{n}/"));
-            let closed = lane.and_then(|l| l.closed_until(self.now().mono));
+            let closed = lane.and_then(|l| l.breaker().failing_until(self.now().mono));
             let believed = host.closed.filter(|t| *t > self.now().mono);
             assert_eq!(closed, believed, "{host:?} {lane:?}");
             let here = self.states.values();

@@ -327,7 +327,7 @@ impl Replica {
         }
         while self.queued < self.load {
             self.queued += 1;
-            self.lane.push(job());
+            self.lane.queue.push(job());
             self.note(now);
         }
         self.note(now);

@@ -12,19 +12,28 @@ pub struct Job {
     pub delivery: Delivery,
     /// What the operator has set for its endpoint.
     pub rule: Option<Arc<EndpointRule>>,
-    /// The key of its lane.
-    pub lane: Arc<str>,
+    pub lane: LaneId,
+}
+
+/// The place of a lane in the scheduler, which alone can find the lane there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneId {
+    pub slot: u32,
+    /// Lanes are forgotten and their places used again: how often that has happened to this one.
+    pub generation: u32,
 }
 
 #[cfg(test)]
 impl Job {
-    /// By no rule, in the lane of its origin.
+    /// By no rule, in the first lane.
     pub fn of(delivery: Delivery) -> Job {
-        let lane = delivery.message.endpoint.origin.clone();
         Job {
             delivery,
             rule: None,
-            lane,
+            lane: LaneId {
+                slot: 0,
+                generation: 0,
+            },
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
 pub use attempts::Attempts;
-pub use job::Job;
+pub use job::{Job, LaneId};
 pub use reason::DeadReason;
 
 /// A message on its way. Not `Clone`: it is in one place at a time, and the thread that has it is

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::covers;
-use crate::delivery::{Attempt, AttemptResult, Job};
+use crate::delivery::{Attempt, AttemptResult, Job, LaneId};
 use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::HealthSignal;
 
@@ -66,41 +66,41 @@ impl Scheduler {
         }
         let url = job.delivery.message.endpoint.url.clone();
         self.apart.0.insert(url.clone());
-        let origin = std::mem::replace(&mut job.lane, url.clone());
         let bytes = job.delivery.message.raw().len();
         // It may be known: others to it may have been under way when it was set apart.
         let limits = self.limits.lanes;
-        self.ensure_lane(&url, now.mono);
-        let change = self.lanes.change(&url, |lane| {
+        let own = self.find_lane(&url, now.mono);
+        let origin = std::mem::replace(&mut job.lane, own);
+        let change = self.lanes.change(own, |lane| {
             lane.enter(bytes);
             lane.back_off(wish, &limits, now.mono)
         });
-        let change = change.flatten().map(|change| (url.clone(), change));
-        self.changes.extend(change);
-        self.release_from(&origin, HealthSignal::Alive { took }, now);
-        self.lanes.change(&origin, |lane| lane.leave(bytes));
-        self.move_queue(&origin, &url, now);
+        self.note_change(own, change.flatten());
+        self.release_from(origin, HealthSignal::Alive { took }, now);
+        self.lanes.change(origin, |lane| lane.leave(bytes));
+        self.move_queue(origin, &url, own, now);
         Some(HealthSignal::Alive { took })
     }
 
     /// What stands in the origin's queue for it waits with it.
-    fn move_queue(&mut self, origin: &Arc<str>, url: &Arc<str>, now: Now) {
-        let is_meant = |job: &Job| job.delivery.message.endpoint.url == *url;
+    fn move_queue(&mut self, origin: LaneId, url: &str, own: LaneId, now: Now) {
+        let is_meant = |job: &Job| job.delivery.message.endpoint.url.as_ref() == url;
         let queue = self
             .lanes
             .change(origin, |lane| lane.queue.extract(is_meant));
         for mut job in queue.unwrap_or_default() {
             let bytes = job.delivery.message.raw().len();
             self.lanes.change(origin, |lane| lane.leave(bytes));
-            self.lanes.change(url, |lane| lane.enter(bytes));
-            job.lane = url.clone();
-            self.defer(job, url.clone(), now);
+            self.lanes.change(own, |lane| lane.enter(bytes));
+            job.lane = own;
+            self.defer(job, own, now);
         }
     }
 
     fn may_stand_apart(&self, job: &Job, now: Now) -> bool {
         let endpoint = &job.delivery.message.endpoint;
-        let is_of_origin = job.lane == endpoint.origin && endpoint.url != endpoint.origin;
+        let is_of_origin =
+            *self.lanes.name(job.lane) == endpoint.origin && endpoint.url != endpoint.origin;
         // What an operator has set for the host holds for all of it together.
         let rule = job.rule.as_ref();
         let is_limited = rule.is_some_and(|r| r.max_in_flight.is_some() || r.pace.is_some());
@@ -110,7 +110,8 @@ impl Scheduler {
         let same = self.apart.0.iter().filter(|url| {
             let lane = self
                 .lanes
-                .get(url)
+                .find(url)
+                .and_then(|id| self.lanes.get(id))
                 .and_then(|lane| lane.breaker().failing_until(now.mono));
             lane.is_some() && **url != endpoint.url && covers(&endpoint.origin, url)
         });

@@ -7,14 +7,13 @@
 //! stops the intake for anybody's sake. When a pause is over the probe is fetched, and when the
 //! endpoint is healthy again, as much at a time as it has room for, oldest first.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::parked::{Parked, Until, Want};
 use crate::delivery::record::Move;
 use crate::delivery::status_update::Disposition;
-use crate::delivery::{Delivery, Job};
+use crate::delivery::{Delivery, Job, LaneId};
 use crate::scheduler::lane::{Lane, Weight};
 
 /// Endpoints that are not healthy hold this part of what may be held.
@@ -28,9 +27,9 @@ const UNPROVEN_EACH: usize = 8;
 impl Scheduler {
     /// What is to be asked of the store, now that all else is done.
     pub fn wants(&mut self, now: Now) -> Vec<Want> {
-        for key in std::mem::take(&mut self.to_ask) {
-            if self.lanes.has(&key) {
-                self.update_turn(&key, now.mono);
+        for id in std::mem::take(&mut self.to_ask) {
+            if self.lanes.get(id).is_some() {
+                self.update_turn(id, now.mono);
             }
         }
         self.ask_for_probes(now.mono);
@@ -39,32 +38,34 @@ impl Scheduler {
 
     /// What has come may be what was asked of a backlog.
     pub(super) fn note_released(&mut self, delivery: &Delivery) {
-        let Some(name) = &delivery.backlog else {
+        let name = delivery.backlog.as_ref();
+        let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
             return;
         };
-        self.lanes.change(name, |lane| lane.backlog.note_come());
+        self.lanes.change(id, |lane| lane.backlog.note_come());
         // When it has found its place, the next may be asked for.
-        self.to_ask.push(name.clone());
+        self.to_ask.push(id);
     }
 
     /// What one that was released says of those behind it.
     pub(super) fn learn_of_backlog(&mut self, job: &Job, now: Now) {
-        let Some(name) = &job.delivery.backlog else {
+        let name = job.delivery.backlog.as_ref();
+        let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
             return;
         };
         if self.held_by(job, now).is_none() {
-            let is_foreign = *name != job.lane;
+            let is_foreign = id != job.lane;
             self.lanes
-                .change(name, |lane| lane.backlog.set_foreign(is_foreign));
+                .change(id, |lane| lane.backlog.set_foreign(is_foreign));
         }
         if !self.is_too_old(job, now) {
-            self.note_young(name, now);
+            self.note_young(id, now);
         }
     }
 
     /// Whether one that is due may stand in memory. Otherwise it is to be deferred.
     pub(super) fn may_stay(&self, job: &Job, now: Now) -> bool {
-        let Some(lane) = self.lanes.get(&job.lane) else {
+        let Some(lane) = self.lanes.get(job.lane) else {
             return true;
         };
         // It is counted already.
@@ -139,20 +140,20 @@ impl Scheduler {
         (most.saturating_sub(self.lanes.tally().unproven) / UNPROVEN_EACH).min(MOST_UNPROVEN)
     }
 
-    /// Puts it at the end of the backlog of `name`, in the store, or back at its beginning if it has
+    /// Puts it at the end of the backlog of `lane`, in the store, or back at its beginning if it has
     /// just come from one. What memory alone holds goes to
     /// the stream instead, from where it comes back as an entry: a request that is repeated would
     /// double it in a list.
-    pub(super) fn defer(&mut self, job: Job, name: Arc<str>, now: Now) -> Disposition {
-        let first = job.delivery.backlog.as_ref() == Some(&name);
-        self.defer_to(job, name, first, now)
+    pub(super) fn defer(&mut self, job: Job, lane: LaneId, now: Now) -> Disposition {
+        let first = job.delivery.backlog.as_ref() == Some(self.lanes.name(lane));
+        self.defer_to(job, lane, first, now)
     }
 
     /// The same, at the beginning if it is `first`.
     pub(super) fn defer_to(
         &mut self,
         mut job: Job,
-        name: Arc<str>,
+        lane: LaneId,
         first: bool,
         now: Now,
     ) -> Disposition {
@@ -167,8 +168,7 @@ impl Scheduler {
                 return self.bury_for_room(job, now);
             }
             // The oldest makes room for it.
-            self.ensure_lane(&name, now.mono);
-            self.lanes.change(&name, |lane| lane.backlog.bury_one());
+            self.lanes.change(lane, |lane| lane.backlog.bury_one());
         }
         if job.delivery.attempts.made() == 0 {
             // Whoever gives it up may know nothing of its endpoint.
@@ -177,22 +177,18 @@ impl Scheduler {
         let told = self.told(&job.delivery, Disposition::Deferred, now);
         self.leave(&job);
         if let Some(entry) = job.delivery.entry {
-            self.leases.defer(entry, name.clone());
+            self.leases.defer(entry, lane);
         }
         self.stats.deferred += 1;
-        self.ensure_lane(&name, now.mono);
-        let rule = job.rule.clone();
-        self.lanes.change(&name, |lane| {
-            lane.set_max_age(rule.as_deref());
+        let knows_oldest = self.lanes.change(lane, |lane| {
+            lane.set_max_age(job.rule.as_deref());
             lane.backlog.defer();
+            lane.backlog.knows_oldest()
         });
-        if self
-            .lanes
-            .get(&name)
-            .is_some_and(|lane| !lane.backlog.knows_oldest())
-        {
-            self.set_oldest(&name, job.delivery.received, now);
+        if knows_oldest == Some(false) {
+            self.set_oldest(lane, job.delivery.received, now);
         }
+        let name = self.lanes.name(lane).clone();
         let parked = Parked::new(job.delivery, Until::Released { name, first });
         self.outbox.push_back(Move::Park(parked.into()).into());
         self.outbox.extend(told);
@@ -201,31 +197,31 @@ impl Scheduler {
 
     /// All that is queued in a lane that has closed waits better in its backlog, before what is
     /// there. What memory alone holds goes only if there is no room for it: it needs no store.
-    pub(super) fn defer_queue(&mut self, key: &Arc<str>, now: Now) {
+    pub(super) fn defer_queue(&mut self, id: LaneId, now: Now) {
         if !self.has_store() {
             return;
         }
-        let queue = self.lanes.change(key, |lane| {
+        let queue = self.lanes.change(id, |lane| {
             lane.queue.extract(|job| job.delivery.entry.is_some())
         });
         for job in queue.unwrap_or_default().into_iter().rev() {
-            self.defer_to(job, key.clone(), true, now);
+            self.defer_to(job, id, true, now);
         }
         // A store that is away must not stop what needs none.
         while !self.has_unproven_room(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
             && let Some(job) = self
                 .lanes
-                .change(key, |lane| lane.queue.pop_last())
+                .change(id, |lane| lane.queue.pop_last())
                 .flatten()
         {
-            self.defer(job, key.clone(), now);
+            self.defer(job, id, now);
         }
     }
 
     /// The ledger has made true that so much is in a backlog.
-    pub(super) fn note_deferred(&mut self, name: &Arc<str>) {
-        self.lanes.change(name, |lane| lane.backlog.note_added());
-        self.to_ask.push(name.clone());
+    pub(super) fn note_deferred(&mut self, id: LaneId) {
+        self.lanes.change(id, |lane| lane.backlog.note_added());
+        self.to_ask.push(id);
     }
 }

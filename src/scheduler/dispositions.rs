@@ -21,13 +21,14 @@ impl Scheduler {
         let rule = self.rules.find(endpoint).cloned();
         let lane = rule.as_ref().and_then(|rule| rule.lane());
         let lane = lane.or(self.apart.find(endpoint));
-        let lane = lane.unwrap_or(self.own_lane(endpoint)).clone();
-        if delivery.attempts.made() > 0 && self.limits.parking.is_possible() {
-            self.put_on_probation(&lane, now);
-        }
-        self.ensure_lane(&lane, now.mono);
+        let name = lane.unwrap_or(self.own_lane(endpoint)).clone();
+        let has_failed = delivery.attempts.made() > 0 && self.limits.parking.is_possible();
+        let lane = match has_failed {
+            true => self.find_on_probation(&name, now.mono),
+            false => self.find_lane(&name, now.mono),
+        };
         let bytes = delivery.message.raw().len();
-        self.lanes.change(&lane, |lane| lane.enter(bytes));
+        self.lanes.change(lane, |lane| lane.enter(bytes));
         Job {
             delivery,
             rule,
@@ -38,7 +39,7 @@ impl Scheduler {
     /// The same for one that has stood somewhere for a while: rules may have changed.
     pub(super) fn requeue(&mut self, job: Job, now: Now) {
         let bytes = job.delivery.message.raw().len();
-        self.lanes.change(&job.lane, |lane| lane.leave(bytes));
+        self.lanes.change(job.lane, |lane| lane.leave(bytes));
         let job = self.assign_lane(job.delivery, now);
         self.route(job, now);
     }
@@ -66,8 +67,8 @@ impl Scheduler {
             // Those that follow it fill Redis, and are its to make room.
             self.bury_for_room(job, now);
         } else if self.has_store() && !self.may_stay(&job, now) {
-            let name = job.lane.clone();
-            self.defer(job, name, now);
+            let lane = job.lane;
+            self.defer(job, lane, now);
         } else {
             self.enqueue(job, now);
         }
@@ -123,12 +124,12 @@ impl Scheduler {
     /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
     /// time if that is later.
     pub(super) fn put_off(&mut self, job: Job, after: Duration, now: Now) -> Disposition {
-        let lane = self.lanes.get(&job.lane).filter(|_| self.has_store());
+        let lane = self.lanes.get(job.lane).filter(|_| self.has_store());
         let closed = lane.and_then(|lane| lane.breaker().failing_for(now.mono));
         match closed {
             Some(left) if left >= after && job.delivery.entry.is_some() => {
-                let name = job.lane.clone();
-                self.defer(job, name, now)
+                let lane = job.lane;
+                self.defer(job, lane, now)
             }
             // What memory alone holds needs no store, as long as there is room.
             Some(_)
@@ -273,12 +274,12 @@ impl Scheduler {
     pub(super) fn leave(&mut self, job: &Job) {
         let bytes = job.delivery.message.raw().len();
         self.bytes -= bytes;
-        let is_askable = self.lanes.change(&job.lane, |lane| {
+        let is_askable = self.lanes.change(job.lane, |lane| {
             lane.leave(bytes);
             lane.backlog.is_askable()
         });
         if is_askable == Some(true) {
-            self.to_ask.push(job.lane.clone());
+            self.to_ask.push(job.lane);
         }
         if let Some(entry) = job.delivery.entry {
             self.leases.leave(entry);

@@ -60,7 +60,7 @@ impl Scheduler {
 
     /// What attempts at its endpoint came to of late, if the endpoint is failing.
     pub(super) fn endpoint_failure(&self, job: &Job) -> Option<Box<str>> {
-        let lane = self.lanes.get(&job.lane)?;
+        let lane = self.lanes.get(job.lane)?;
         let failing = lane.breaker().is_failing() || lane.history.is_hopeless();
         let (_, text) = lane.history.error().filter(|_| failing)?;
         Some(crate::delivery::one_line(text))

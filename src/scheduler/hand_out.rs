@@ -16,19 +16,19 @@ impl Scheduler {
     /// [`Scheduler::finish`], exactly once.
     pub fn next(&mut self, now: Now) -> Option<Job> {
         while self.in_flight < self.limits.workers {
-            let (place, key) = self.next_turn(now)?;
+            let (place, id) = self.next_turn(now)?;
             let is_crowded = self.lanes.tally().untrusted_in_flight * 2 >= self.untrusted_share();
-            let Some(lane) = self.lanes.get(&key).filter(|l| l.has_turn(place)) else {
+            let Some(lane) = self.lanes.get(id).filter(|l| l.has_turn(place)) else {
                 continue;
             };
             if is_crowded && lane.is_awaited() {
                 // It gets its turn back when it has answered, or has not.
-                self.lanes.change(&key, |lane| lane.drop_turn());
+                self.lanes.change(id, |lane| lane.drop_turn());
                 continue;
             }
-            let taken = self.lanes.change(&key, |lane| lane.take(now.mono));
+            let taken = self.lanes.change(id, |lane| lane.take(now.mono));
             let delivery = taken.flatten();
-            self.update_turn(&key, now.mono);
+            self.update_turn(id, now.mono);
             let Some(job) = delivery else {
                 continue;
             };
@@ -82,11 +82,11 @@ impl Scheduler {
         if !self.waits_for_reserve() || self.reserve.is_some_and(|at| at > now) {
             return None;
         }
-        while let Some((place, key)) = self.turns.newest() {
-            if self.lanes.get(&key).is_some_and(|l| l.has_turn(place)) {
+        while let Some((place, id)) = self.turns.newest() {
+            if self.lanes.get(id).is_some_and(|l| l.has_turn(place)) {
                 let pause = self.limits.timeout / self.reserved() as u32;
                 self.reserve = Some(now + pause);
-                return Some((place, key));
+                return Some((place, id));
             }
         }
         None

@@ -32,10 +32,9 @@ impl Scheduler {
         self.rules = rules;
         self.take_out_held(|_| true, now);
         // What waits for one that is not disabled any more may come.
-        let keys: Vec<Arc<str>> = self.lanes.names();
-        for key in keys {
-            self.lanes.change(&key, |lane| lane.set_disabled(false));
-            self.update_turn(&key, now.mono);
+        for id in self.lanes.ids() {
+            self.lanes.change(id, |lane| lane.set_disabled(false));
+            self.update_turn(id, now.mono);
         }
     }
 
@@ -47,9 +46,7 @@ impl Scheduler {
         }
         for (key, _) in &all {
             // It may end sooner than was known.
-            if self.lanes.has(key) {
-                self.update_turn(key, now.mono);
-            }
+            self.update_turn_of(key, now);
         }
         for (key, hold) in all {
             if !before.iter().any(|(old, _)| *old == key) {
@@ -59,9 +56,7 @@ impl Scheduler {
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
                 self.changes.push((key.clone(), EndpointEvent::Lifted));
-                if self.lanes.has(key) {
-                    self.update_turn(key, now.mono);
-                }
+                self.update_turn_of(key, now);
             }
         }
         self.take_out_held(|_| true, now);
@@ -76,9 +71,7 @@ impl Scheduler {
             self.take_out_held(is_its, now);
         }
         // What waits in its backlog may have to wait less.
-        if self.lanes.has(&key) {
-            self.update_turn(&key, now.mono);
-        }
+        self.update_turn_of(&key, now);
     }
 
     /// It is sent to again, and at once, closed or not.
@@ -87,12 +80,18 @@ impl Scheduler {
             self.changes.push((lifted, EndpointEvent::Lifted));
         }
         let is_meant = |lane: &str, _: &Lane| covers(key, lane) || covers(lane, key);
-        let meant = self.lanes.change_each(is_meant, |name, lane| {
+        let meant = self.lanes.change_each(is_meant, |id, lane| {
             lane.try_now(now.mono);
-            name.clone()
+            id
         });
-        for name in meant {
-            self.update_turn(&name, now.mono);
+        for id in meant {
+            self.update_turn(id, now.mono);
+        }
+    }
+
+    fn update_turn_of(&mut self, name: &str, now: Now) {
+        if let Some(id) = self.lanes.find(name) {
+            self.update_turn(id, now.mono);
         }
     }
 
@@ -101,7 +100,7 @@ impl Scheduler {
     pub(super) fn held_by(&self, job: &Job, now: Now) -> Option<Arc<str>> {
         let endpoint = &job.delivery.message.endpoint;
         if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
-            return Some(job.lane.clone());
+            return Some(self.lanes.name(job.lane).clone());
         }
         let keys = [&endpoint.url, &endpoint.origin];
         let mut keys = keys.into_iter().filter(|_| !self.holds.is_empty());
@@ -124,11 +123,11 @@ impl Scheduler {
         if let Some(name) = self.held_by(&job, now).filter(|_| self.has_store()) {
             let rule = self.rules.find(&job.delivery.message.endpoint);
             let is_disabled = rule.is_some_and(|rule| rule.disabled);
-            self.ensure_lane(&name, now.mono);
-            self.lanes.change(&name, |lane| {
+            let lane = self.find_lane(&name, now.mono);
+            self.lanes.change(lane, |lane| {
                 lane.set_disabled(lane.is_disabled() || is_disabled)
             });
-            self.defer(job, name, now);
+            self.defer(job, lane, now);
         } else if self.has_store() {
             self.put_off(job, after, now);
         } else {

@@ -8,13 +8,12 @@
 //! looks whether it is still ours.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::Move;
-use crate::delivery::{Delivery, Job};
+use crate::delivery::{Delivery, Job, LaneId};
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
 
@@ -23,9 +22,9 @@ use crate::scheduler::lane::HealthSignal;
 pub struct Leases {
     /// Those of active deliveries.
     active: HashSet<EntryId>,
-    /// Those that the ledger is to move, and to which backlog if to one. Another copy that comes
+    /// Those that the ledger is to move, and to whose backlog if to one. Another copy that comes
     /// meanwhile would be moved too, and delivered.
-    moving: HashMap<EntryId, Option<Arc<str>>>,
+    moving: HashMap<EntryId, Option<LaneId>>,
 }
 
 impl Leases {
@@ -44,9 +43,9 @@ impl Leases {
         self.moving.insert(entry, None).is_none()
     }
 
-    /// The same, to the backlog of this name.
-    pub fn defer(&mut self, entry: EntryId, name: Arc<str>) {
-        self.moving.insert(entry, Some(name));
+    /// The same, to the backlog of this lane.
+    pub fn defer(&mut self, entry: EntryId, lane: LaneId) {
+        self.moving.insert(entry, Some(lane));
     }
 
     /// Active deliveries that are entries.
@@ -160,8 +159,8 @@ impl Scheduler {
     /// What the ledger has found out.
     pub fn take_receipt(&mut self, receipt: Receipt, now: Now) {
         for entry in &receipt.moved {
-            if let Some(Some(name)) = self.leases.moving.remove(entry) {
-                self.note_deferred(&name);
+            if let Some(Some(lane)) = self.leases.moving.remove(entry) {
+                self.note_deferred(lane);
             }
         }
         self.stats.parked -= receipt.not_parked;

@@ -38,7 +38,7 @@ use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job, LaneId};
 use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
 use crate::trust::keyring::Keyring;
 
@@ -84,7 +84,7 @@ pub struct Scheduler {
     /// What is to be asked of the store.
     wants: Vec<Want>,
     /// Lanes that may have room for more of their backlogs, once all else is done.
-    to_ask: Vec<Arc<str>>,
+    to_ask: Vec<LaneId>,
     /// Lanes that are to have a probe when there is room for one.
     line: Line,
     /// When one that was never tried may have a worker beyond what is there for such.
@@ -207,11 +207,11 @@ impl Scheduler {
         while let Some(due) = self.waiting.pop(now.mono) {
             match due {
                 Due::Delivery(job) => self.requeue(*job, now),
-                Due::Lane(key) => {
+                Due::Lane(id) => {
                     // It may be forgotten.
                     let end = |lane: &mut Lane| lane.end_alarm(now.mono);
-                    if self.lanes.change(&key, end).is_some() {
-                        self.update_turn(&key, now.mono);
+                    if self.lanes.change(id, end).is_some() {
+                        self.update_turn(id, now.mono);
                     }
                 }
             }
@@ -272,7 +272,7 @@ impl Scheduler {
         job.delivery.attempts.add();
         self.stats.attempts += 1;
         self.lanes
-            .change(&job.lane, |lane| lane.history.note(&attempt, now.mono));
+            .change(job.lane, |lane| lane.history.note(&attempt, now.mono));
         let (id, made) = (&job.delivery.message.id, job.delivery.attempts.made());
         let verdict = judge(
             &attempt.result,

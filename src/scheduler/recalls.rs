@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::backlogs::UNPROVEN_PART;
 use super::{Now, Scheduler};
+use crate::delivery::LaneId;
 use crate::delivery::parked::Want;
-use crate::scheduler::lane::Lane;
 
 /// Messages of a backlog that are for others, or are to be given up, at a time.
 const BATCH: usize = 64;
@@ -26,38 +26,35 @@ const MOST_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Line {
     /// Those that have never answered.
-    new: VecDeque<Arc<str>>,
-    closed: VecDeque<Arc<str>>,
+    new: VecDeque<LaneId>,
+    closed: VecDeque<LaneId>,
 }
 
 impl Scheduler {
     /// These backlogs are in the store. Who is not known here has failed, for others or before.
     pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
         for (name, oldest) in backlogs {
-            self.put_on_probation(&name, now);
+            let id = self.find_on_probation(&name, now.mono);
             self.note_apart(&name);
-            self.lanes.change(&name, |lane| lane.backlog.note_more());
-            self.set_oldest(&name, oldest, now);
-            self.update_turn(&name, now.mono);
+            self.lanes.change(id, |lane| lane.backlog.note_more());
+            self.set_oldest(id, oldest, now);
+            self.update_turn(id, now.mono);
         }
     }
 
     /// Some replica has deferred the first message for an endpoint. If that answers here, it can have
     /// it here.
     pub fn note_backlog(&mut self, name: &Arc<str>, oldest: u64, now: Now) {
-        if self
-            .lanes
-            .change(name, |lane| lane.backlog.note_more())
-            .is_some()
-        {
-            self.set_oldest(name, oldest, now);
-            self.to_ask.push(name.clone());
+        if let Some(id) = self.lanes.find(name) {
+            self.lanes.change(id, |lane| lane.backlog.note_more());
+            self.set_oldest(id, oldest, now);
+            self.to_ask.push(id);
         }
     }
 
-    pub(super) fn set_oldest(&mut self, name: &Arc<str>, received: u64, now: Now) {
+    pub(super) fn set_oldest(&mut self, id: LaneId, received: u64, now: Now) {
         let most = self.limits.max_age;
-        self.lanes.change(name, |lane| {
+        self.lanes.change(id, |lane| {
             let age = lane.max_age().unwrap_or(most);
             let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
             // What is too old already is found now.
@@ -68,17 +65,9 @@ impl Scheduler {
 
     /// Who asked for what is too old, and got something that is not, does not ask again at once: the
     /// age of a message is not all that says how long it may wait.
-    pub(super) fn note_young(&mut self, name: &Arc<str>, now: Now) {
+    pub(super) fn note_young(&mut self, id: LaneId, now: Now) {
         self.lanes
-            .change(name, |lane| lane.backlog.note_young(now.mono));
-    }
-
-    /// If nothing is known of it, it begins with a probe.
-    pub(super) fn put_on_probation(&mut self, name: &Arc<str>, now: Now) {
-        if !self.lanes.has(name) {
-            let lane = Lane::on_probation(&self.limits.lanes, now.mono);
-            self.add_lane(name.clone(), lane, now.mono);
-        }
+            .change(id, |lane| lane.backlog.note_young(now.mono));
     }
 
     /// So many messages come from a backlog, and so many are left there.
@@ -90,52 +79,55 @@ impl Scheduler {
         oldest: Option<u64>,
         now: Now,
     ) {
+        let Some(id) = self.lanes.find(name) else {
+            return;
+        };
         self.lanes
-            .change(name, |lane| lane.backlog.release(count, left));
+            .change(id, |lane| lane.backlog.release(count, left));
         if let Some(oldest) = oldest {
-            self.set_oldest(name, oldest, now);
+            self.set_oldest(id, oldest, now);
         }
-        self.to_ask.push(name.clone());
+        self.to_ask.push(id);
     }
 
     /// Asks for some of a lane's backlog, if it is time and there is room.
-    pub(super) fn ask(&mut self, key: &Arc<str>, now: Instant) {
-        let Some(lane) = self.lanes.get(key).filter(|l| l.backlog.is_askable()) else {
+    pub(super) fn ask(&mut self, id: LaneId, now: Instant) {
+        let Some(lane) = self.lanes.get(id).filter(|l| l.backlog.is_askable()) else {
             return;
         };
         if self.drain.has_begun() || !self.limits.parking.is_possible() {
             return;
         }
         if let Some(latest) = lane.backlog.expired(now) {
-            return self.want_until(key, BATCH, Some(latest));
+            return self.want_until(id, BATCH, Some(latest));
         }
         let to_bury = lane.backlog.to_bury().min(BATCH);
-        let hold = self.holds.find_exact(key, now);
+        let hold = self.holds.find_exact(self.lanes.name(id), now);
         if hold.is_some() || lane.is_disabled() {
             let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
             if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
-                self.wake_lane(key, alarm);
+                self.wake_lane(id, alarm);
             }
-            return self.want(key, to_bury);
+            return self.want(id, to_bury);
         }
         if lane.backlog.is_foreign() {
-            return self.want(key, BATCH);
+            return self.want(id, BATCH);
         }
         if lane.breaker().is_failing() {
             if to_bury > 0 {
-                return self.want(key, to_bury);
+                return self.want(id, to_bury);
             }
             if lane.needs_probe(now) {
-                self.stand_in_line(key);
+                self.stand_in_line(id);
             } else if let Some(alarm) = lane.backlog.alarm(lane.breaker().failing_until(now)) {
-                self.wake_lane(key, alarm);
+                self.wake_lane(id, alarm);
             }
             return;
         }
         if !lane.is_healthy() {
             // One at a time, until it has answered.
             if lane.active() == 0 {
-                self.stand_in_line(key);
+                self.stand_in_line(id);
             }
             return;
         }
@@ -147,19 +139,19 @@ impl Scheduler {
             .min(ahead - in_play.min(ahead));
         let fits = lane.bytes() + MOST_BYTES <= self.limits.share_bytes || lane.active() == 0;
         if in_play * 4 <= ahead * 3 && fits {
-            self.want(key, room);
+            self.want(id, room);
         }
     }
 
-    fn want(&mut self, key: &Arc<str>, count: usize) {
-        self.want_until(key, count, None);
+    fn want(&mut self, id: LaneId, count: usize) {
+        self.want_until(id, count, None);
     }
 
-    fn want_until(&mut self, key: &Arc<str>, count: usize, latest: Option<u64>) {
+    fn want_until(&mut self, id: LaneId, count: usize, latest: Option<u64>) {
         if count > 0 {
-            self.lanes.change(key, |lane| lane.backlog.ask());
+            self.lanes.change(id, |lane| lane.backlog.ask());
             self.wants.push(Want::Release {
-                name: key.clone(),
+                name: self.lanes.name(id).clone(),
                 count: count.min(MOST_ASKED),
                 latest,
             });
@@ -167,14 +159,14 @@ impl Scheduler {
     }
 
     /// There may be more endpoints to be tried than are good for the others.
-    fn stand_in_line(&mut self, key: &Arc<str>) {
-        let joins = self.lanes.change(key, |lane| {
+    fn stand_in_line(&mut self, id: LaneId) {
+        let joins = self.lanes.change(id, |lane| {
             let joins = lane.backlog.stand_in_line();
             joins.then(|| lane.breaker().is_failing())
         });
         match joins.flatten() {
-            Some(true) => self.line.closed.push_back(key.clone()),
-            Some(false) => self.line.new.push_back(key.clone()),
+            Some(true) => self.line.closed.push_back(id),
+            Some(false) => self.line.new.push_back(id),
             None => {}
         }
     }
@@ -188,18 +180,18 @@ impl Scheduler {
                 true => self.line.closed.pop_front(),
                 false => None,
             });
-            let Some(key) = next else {
+            let Some(id) = next else {
                 return;
             };
-            self.lanes.change(&key, |lane| lane.backlog.leave_line());
-            let Some(lane) = self.lanes.get(&key) else {
+            self.lanes.change(id, |lane| lane.backlog.leave_line());
+            let Some(lane) = self.lanes.get(id) else {
                 continue;
             };
             let is_new = !lane.breaker().is_failing() && !lane.is_healthy() && lane.active() == 0;
             let is_meant = lane.needs_probe(now) || is_new;
             match is_meant && lane.backlog.is_askable() && !self.drain.has_begun() {
-                true => self.want(&key, 1),
-                false => self.update_turn(&key, now),
+                true => self.want(id, 1),
+                false => self.update_turn(id, now),
             }
         }
     }

@@ -77,7 +77,7 @@ impl Scheduler {
         let at_once = near.map(|_| Duration::ZERO);
         let wait = match attempt.failure_kind() {
             Some(FailureKind::SecretUnread { again }) => {
-                let lane = self.lanes.get(&job.lane);
+                let lane = self.lanes.get(job.lane);
                 let few = lane.is_none_or(|lane| match lane.is_healthy() {
                     true => lane.active() <= FEW_OF_HEALTHY,
                     false => lane.active() <= FEW,

@@ -19,11 +19,9 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// To be called whenever a lane has changed.
-    pub fn note(&mut self, key: &Arc<str>, lane: &mut Lane, now: Instant) {
-        let claim = lane.claim(false, now);
-        self.claims
-            .extend(claim.map(|claim| (key.clone(), claim, false)));
+    /// A lane asks for something else than it asked for before.
+    pub fn note(&mut self, name: Arc<str>, claim: Claim) {
+        self.claims.push((name, claim, false));
     }
 }
 
@@ -54,19 +52,21 @@ impl Scheduler {
             let standing = *standing;
             self.for_shared(now, |lane| lane.share_again(standing, now.mono));
         }
-        for (key, grant) in grants {
-            let claim = self.lanes.change(&key, |lane| {
-                lane.grant(&grant, now.mono);
-                lane.claim(true, now.mono).unwrap_or_default()
+        for (name, grant) in grants {
+            let id = self.lanes.find(&name);
+            let claim = id.and_then(|id| {
+                self.lanes.change(id, |lane| {
+                    lane.grant(&grant, now.mono);
+                    lane.claim(true, now.mono).unwrap_or_default()
+                })
             });
-            let Some(claim) = claim else {
-                // It was forgotten meanwhile.
-                self.shares.claims.push((key, Claim::default(), true));
-                continue;
-            };
-            self.shares.claims.push((key.clone(), claim, true));
-            self.update_turn(&key, now.mono);
-            self.park_stranded(&key, now);
+            // It may be forgotten meanwhile.
+            let notice = (name, claim.unwrap_or_default(), true);
+            self.shares.claims.push(notice);
+            if let Some(id) = id {
+                self.update_turn(id, now.mono);
+                self.park_stranded(id, now);
+            }
         }
     }
 
@@ -81,15 +81,15 @@ impl Scheduler {
     }
 
     fn for_shared(&mut self, now: Now, mut act: impl FnMut(&mut Lane)) {
-        let keys = self.lanes.change_each(
+        let shared = self.lanes.change_each(
             |_, lane| lane.is_shared(),
-            |key, lane| {
+            |id, lane| {
                 act(lane);
-                key.clone()
+                id
             },
         );
-        for key in keys {
-            self.update_turn(&key, now.mono);
+        for id in shared {
+            self.update_turn(id, now.mono);
         }
     }
 }

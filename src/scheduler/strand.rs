@@ -1,10 +1,10 @@
 //! What a drain does not wait for: what is to wait longer, or stands in a lane that cannot be
 //! served before the drain is over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Now, Scheduler};
+use crate::delivery::LaneId;
 
 /// A drain waits so long for a lane that has a rate. What would begin later leaves.
 pub(super) const BRIEF: Duration = Duration::from_millis(500);
@@ -26,25 +26,24 @@ impl Scheduler {
 
     /// The same for all lanes, at the beginning of a drain.
     pub(super) fn park_all_stranded(&mut self, now: Now) {
-        let keys: Vec<Arc<str>> = self.lanes.names();
-        for key in keys {
-            self.park_stranded(&key, now);
+        for id in self.lanes.ids() {
+            self.park_stranded(id, now);
         }
     }
 
     /// While draining, parks what stands behind an endpoint that fails, or is over its rate: it
     /// waits better where the next start finds it. Without a store it stays.
-    pub(super) fn park_stranded(&mut self, key: &Arc<str>, now: Now) {
+    pub(super) fn park_stranded(&mut self, id: LaneId, now: Now) {
         if !self.drain.has_begun() || !self.has_store() {
             return;
         }
         let until = now.mono + BRIEF;
         let stranded = self
             .lanes
-            .change(key, |lane| lane.take_stranded(now.mono, until));
+            .change(id, |lane| lane.take_stranded(now.mono, until));
         for job in stranded.unwrap_or_default().into_iter().rev() {
             // It came before what is in the backlog.
-            self.defer_to(job, key.clone(), true, now);
+            self.defer_to(job, id, true, now);
         }
     }
 }

@@ -5,12 +5,12 @@
 //! which it stands: one that has changed lists leaves a place behind that is not its own.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use crate::delivery::LaneId;
 use crate::scheduler::lane::Class;
 
 /// A lane's place in the rotation.
-pub type Turn = (u64, Arc<str>);
+pub type Turn = (u64, LaneId);
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -24,10 +24,10 @@ pub struct Turns {
 
 impl Turns {
     /// To the end. Answers the place.
-    pub fn push(&mut self, key: Arc<str>, class: Class) -> u64 {
+    pub fn push(&mut self, lane: LaneId, class: Class) -> u64 {
         self.place += 1;
         let place = self.place;
-        self.list(class).push_back((place, key));
+        self.list(class).push_back((place, lane));
         place
     }
 
@@ -74,7 +74,7 @@ impl Turns {
     pub fn first_of_others(&mut self) -> Option<Turn> {
         let classes = [Class::Untried, Class::Unproven, Class::Failing];
         let mut classes = classes.into_iter();
-        classes.find_map(|class| self.list(class).front().cloned())
+        classes.find_map(|class| self.list(class).front().copied())
     }
 
     /// Drops the place that [`Turns::first_of_others`] has answered, which is nobody's any more.

@@ -3,10 +3,9 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::delivery::Job;
+use crate::delivery::{Job, LaneId};
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ pub(super) struct Waiting {
 pub(super) enum Due {
     Delivery(Box<Job>),
     /// A lane may have something to do: its pause is over, or its rate allows the next attempt.
-    Lane(Arc<str>),
+    Lane(LaneId),
 }
 
 /// Something that is to be done at a time.

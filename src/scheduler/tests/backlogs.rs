@@ -39,7 +39,7 @@ fn memory_belongs_to_those_who_answer() {
     assert_eq!(parked(&mut s).len(), 2000 - s.active());
     // The one that answers has room for what it does in two seconds.
     let first = s.next(at).unwrap();
-    let lane = first.lane.clone();
+    let lane = s.lanes.name(first.lane).clone();
     s.finish(first, answered(), at);
     let before = s.active();
     let host = lane["http://h".len()..].parse().unwrap();
@@ -268,7 +268,11 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
     let moved: Vec<EntryId> = parked(&mut s).iter().filter_map(|p| p.entry).collect();
     let count = moved.len() as u32;
     assert_eq!(
-        s.lanes.get("http://shared/0").unwrap().backlog.deferring(),
+        s.lanes
+            .named("http://shared/0")
+            .unwrap()
+            .backlog
+            .deferring(),
         count
     );
     let receipt = Receipt {
@@ -277,7 +281,11 @@ fn what_was_under_way_when_its_url_was_set_apart_joins_it() {
     };
     s.take_receipt(receipt, at);
     assert_eq!(
-        s.lanes.get("http://shared/0").unwrap().backlog.deferring(),
+        s.lanes
+            .named("http://shared/0")
+            .unwrap()
+            .backlog
+            .deferring(),
         0
     );
     assert_eq!((s.active(), s.lanes.tally()), (0, &Weight::default()));

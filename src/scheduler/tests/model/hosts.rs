@@ -180,7 +180,7 @@ impl Model {
     /// What the model believes of each endpoint is what its lane does.
     pub(super) fn check_gates(&self) {
         for (n, host) in self.hosts.iter().enumerate() {
-            let lane = self.scheduler.lanes.get(&format!("http://h{n}/"));
+            let lane = self.scheduler.lanes.named(&format!("http://h{n}/"));
             let closed = lane.and_then(|l| l.breaker().failing_until(self.now().mono));
             let believed = host.closed.filter(|t| *t > self.now().mono);
             assert_eq!(closed, believed, "{host:?} {lane:?}");

@@ -265,6 +265,11 @@ impl Delivery {
         }
     }
 
+    /// The size of its message.
+    pub fn bytes(&self) -> usize {
+        self.message.raw().len()
+    }
+
     /// Whether its next attempt must be noted before it is made. The first attempt of a new entry
     /// need not be: reading it started its lease, and nearly all messages need only one attempt.
     pub fn notes_first(&self) -> bool {

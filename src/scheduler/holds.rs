@@ -1,20 +1,14 @@
-//! What changes from outside while the scheduler works: rules, and endpoints that are held; and
-//! what it tells of its endpoints.
+//! Endpoints to which nobody sends: those that are held, and those that a rule switches off. Pure.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Now, Scheduler};
-use crate::delivery::endpoint_snapshot::EndpointSnapshot;
-use crate::delivery::hold::{Cause, Hold, covers};
+use crate::delivery::hold::{Cause, Hold, Holds, covers};
 use crate::delivery::record::Notice;
 use crate::delivery::rules::EndpointRules;
-use crate::delivery::{DeadReason, Job};
+use crate::delivery::{DeadReason, Delivery, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane};
-
-/// Lanes in one report.
-const REPORTED: usize = 1000;
 
 /// URLs that are remembered to be gone. Beyond that each message is told so itself.
 const MOST_GONE: usize = 10_000;
@@ -55,7 +49,7 @@ impl Scheduler {
         }
         for (key, _) in before.iter() {
             if !self.holds.iter().any(|(new, _)| new == key) {
-                self.changes.push((key.clone(), EndpointEvent::Lifted));
+                self.events.push((key.clone(), EndpointEvent::Lifted));
                 self.update_turn_of(key, now);
             }
         }
@@ -77,7 +71,7 @@ impl Scheduler {
     /// It is sent to again, and at once, closed or not.
     pub fn resume(&mut self, key: &str, now: Now) {
         for lifted in self.holds.lift(key) {
-            self.changes.push((lifted, EndpointEvent::Lifted));
+            self.events.push((lifted, EndpointEvent::Lifted));
         }
         let is_meant = |lane: &str, _: &Lane| covers(key, lane) || covers(lane, key);
         let meant = self.lanes.change_each(is_meant, |id, lane| {
@@ -110,12 +104,7 @@ impl Scheduler {
 
     /// How long it is to wait, if nothing is to be sent to its endpoint now.
     pub(super) fn held(&self, job: &Job, now: Now) -> Option<Duration> {
-        let endpoint = &job.delivery.message.endpoint;
-        if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
-            return Some(DISABLED);
-        }
-        let hold = self.holds.find(endpoint, now.mono)?;
-        Some(hold.left(now.mono).unwrap_or(HELD).min(HELD))
+        held(&self.rules, &self.holds, &job.delivery, now)
     }
 
     /// Puts off what is held; without a store it would wait here for ever.
@@ -156,8 +145,7 @@ impl Scheduler {
     fn tell_held(&mut self, key: Arc<str>, hold: Hold, now: Now) {
         let left = hold.left(now.mono);
         let cause = hold.cause;
-        self.changes
-            .push((key, EndpointEvent::Held { cause, left }));
+        self.events.push((key, EndpointEvent::Held { cause, left }));
     }
 
     /// What is queued in `which` lanes for endpoints that are held now leaves. What waits for a
@@ -166,66 +154,22 @@ impl Scheduler {
         if self.holds.is_empty() && self.rules.len() == 0 {
             return;
         }
-        let mut lanes = std::mem::take(&mut self.lanes);
-        let held = |job: &Job| self.held(job, now).is_some();
-        let out = lanes.extract(|name, _| which(name), held);
-        self.lanes = lanes;
-        for job in out {
+        let (rules, holds) = (&self.rules, &self.holds);
+        let is_held = |job: &Job| held(rules, holds, &job.delivery, now).is_some();
+        for job in self.lanes.extract(|name, _| which(name), is_held) {
             let after = self.held(&job, now).unwrap_or_default();
             self.hold_back(job, after, now);
         }
         self.route_released(now);
     }
-
-    /// What is known of the endpoints whose names begin with `prefix`: those with the most to do
-    /// first, and how many are left out.
-    pub fn report(&self, prefix: &str, now: Now) -> (Vec<EndpointSnapshot>, usize) {
-        let lanes = self.lanes.iter();
-        let mut lanes: Vec<_> = lanes
-            .filter(|(key, _)| key.starts_with(prefix) || covers(key, prefix))
-            .collect();
-        lanes.sort_by_key(|(key, lane)| {
-            (Reverse((lane.breaker().is_failing(), lane.active())), *key)
-        });
-        let more = lanes.len().saturating_sub(REPORTED);
-        let shown = lanes.into_iter().take(REPORTED);
-        (
-            shown.map(|(key, lane)| told(key, lane, now)).collect(),
-            more,
-        )
-    }
 }
 
-fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
-    let closed = lane.breaker().failing_until(now.mono);
-    let ms = |share| {
-        let time = lane.history.quantile(share);
-        time.map(|t| t.as_secs_f64() * 1000.0)
-    };
-    let unix_ms = |at: Instant| {
-        let ago = now.mono.saturating_duration_since(at);
-        now.unix_ms.saturating_sub(ago.as_millis() as u64)
-    };
-    let state = match (closed, lane.breaker().is_failing()) {
-        _ if lane.is_disabled() => "disabled",
-        (Some(_), _) => "failing",
-        (None, true) => "probing",
-        (None, false) => "healthy",
-    };
-    let error = lane.history.error();
-    EndpointSnapshot {
-        endpoint: key.to_owned(),
-        state: state.into(),
-        probe_in_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
-        in_flight: lane.in_flight(),
-        window: lane.window(),
-        queued: lane.active() - lane.in_flight(),
-        oldest_ms: lane.queue.iter().next().map(|job| job.delivery.received),
-        failing_since_ms: lane.history.failing_since().map(unix_ms),
-        success: lane.history.success(),
-        p50_ms: ms(0.5),
-        p99_ms: ms(0.99),
-        last_error: error.map(|(_, text)| text.to_owned()),
-        last_error_ms: error.map(|(at, _)| unix_ms(at)),
+/// How long it is to wait, if nothing is to be sent to its endpoint now.
+fn held(rules: &EndpointRules, holds: &Holds, delivery: &Delivery, now: Now) -> Option<Duration> {
+    let endpoint = &delivery.message.endpoint;
+    if rules.find(endpoint).is_some_and(|rule| rule.disabled) {
+        return Some(DISABLED);
     }
+    let hold = holds.find(endpoint, now.mono)?;
+    Some(hold.left(now.mono).unwrap_or(HELD).min(HELD))
 }

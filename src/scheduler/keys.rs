@@ -18,6 +18,8 @@ use crate::delivery::{Delivery, Job};
 pub struct Followers {
     keys: HashMap<Arc<str>, VecDeque<Job>>,
     count: usize,
+    /// Those whose turn has come, within one call of the scheduler.
+    released: VecDeque<Job>,
 }
 
 impl Followers {
@@ -33,15 +35,23 @@ impl Followers {
         Some(job)
     }
 
-    /// The head is settled: the next one is it.
-    fn advance(&mut self, key: &Arc<str>) -> Option<Job> {
-        let Some(mut next) = self.keys.get_mut(key)?.pop_front() else {
+    /// The head is settled: the next one is it, and is to be routed.
+    fn advance(&mut self, key: &Arc<str>) {
+        let Some(others) = self.keys.get_mut(key) else {
+            return;
+        };
+        let Some(mut next) = others.pop_front() else {
             self.keys.remove(key);
-            return None;
+            return;
         };
         self.count -= 1;
         next.delivery.head = Some(key.clone());
-        Some(next)
+        self.released.push_back(next);
+    }
+
+    /// One whose turn has come.
+    pub fn pop_released(&mut self) -> Option<Job> {
+        self.released.pop_front()
     }
 
     pub fn len(&self) -> usize {
@@ -52,11 +62,8 @@ impl Followers {
 impl Scheduler {
     /// Routes what has come, as far as it is its turn.
     pub(super) fn line_up(&mut self, job: Job, now: Now) {
-        let key = job
-            .delivery
-            .message
-            .group()
-            .filter(|_| job.delivery.head.is_none());
+        let delivery = &job.delivery;
+        let key = delivery.message.group().filter(|_| delivery.head.is_none());
         let go = match key {
             Some(key) => self.followers.admit(key, job),
             None => Some(job),
@@ -76,28 +83,28 @@ impl Scheduler {
     /// order, and comes back from there.
     pub(super) fn queue(&mut self, delivery: Delivery, now: Now) {
         if delivery.entry.is_some() {
-            self.queueing += 1;
+            self.tally.queue();
             self.outbox.push_back(Move::Queue(delivery.into()).into());
             return;
         }
         let job = self.assign_lane(delivery, now);
         match self.is_one_too_many(&job, now) {
-            true => drop(self.bury_for_room(job, now)),
+            true => self.bury_for_room(job, now),
             false => self.park(job, now.unix_ms, now),
-        }
+        };
     }
 
     /// The store has said whose turn it is.
     pub(super) fn take_turn(&mut self, mut delivery: Delivery, turn: Turn, now: Now) {
-        self.queueing -= 1;
+        self.tally.end_queueing();
         if turn == Turn::Follows {
-            self.stats.deferred += 1;
+            self.tally.defer();
             self.outbox
                 .extend(self.told(&delivery, Disposition::Deferred, now));
             return self.forget(&delivery);
         }
-        if turn == Turn::Lost || self.has_lapsed(&delivery, now) {
-            self.stats.lapsed += 1;
+        if turn == Turn::Lost || self.limits.parking.has_lapsed(&delivery, now) {
+            self.tally.lapse();
             return self.forget(&delivery);
         }
         delivery.head = delivery.message.group();
@@ -105,18 +112,12 @@ impl Scheduler {
         self.route(job, now);
     }
 
-    /// It leaves without ever having stood in a lane.
-    fn forget(&mut self, delivery: &Delivery) {
-        self.bytes -= delivery.message.raw().len();
-        if let Some(entry) = delivery.entry {
-            self.leases.leave(entry);
-        }
-    }
-
     /// A delivery is settled: the next of its key may go. The store sees to that itself.
-    pub(super) fn advance(&mut self, job: &Job) {
-        let key = job.delivery.head.as_ref().filter(|_| !self.has_store());
-        let next = key.and_then(|key| self.followers.advance(key));
-        self.released.extend(next);
+    pub(super) fn advance(&mut self, delivery: &Delivery) {
+        if let Some(key) = &delivery.head
+            && !self.has_store()
+        {
+            self.followers.advance(key);
+        }
     }
 }

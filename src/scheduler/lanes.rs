@@ -1,55 +1,161 @@
-//! The scheduler's lanes: where a delivery that is due stands until a worker is free for it.
+//! All lanes, and what they weigh together. Pure.
+//!
+//! A lane is changed only through here, so that the sums are true at all times. It is found by its
+//! name once, when a delivery is assigned to it, and from then on by its place, as a name is as long
+//! as a URL. Places are used again, so a place is only right with the generation it is known by.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::waiting::Due;
-use super::{HOUSEKEEPING_INTERVAL, Now, Scheduler};
+use super::{Now, Scheduler};
 use crate::delivery::{DeadReason, Job, LaneId};
-use crate::scheduler::lane::{EndpointEvent, Health, HealthSignal, Lane};
+use crate::scheduler::lane::{EndpointEvent, Health, HealthSignal, Lane, Weight};
 
-/// What is known of an endpoint is forgotten when nothing has gone to it for so long.
-pub(super) const LANE_TTL: Duration = Duration::from_secs(60);
+/// See the module's header.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    ids: HashMap<Arc<str>, LaneId>,
+    slots: Vec<Slot>,
+    /// Those of them that are free.
+    free: Vec<u32>,
+    /// What all weigh together.
+    tally: Weight,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    lane: Option<(Arc<str>, Lane)>,
+}
+
+impl Lanes {
+    /// The lane of this name, if it is here.
+    pub fn find(&self, name: &str) -> Option<LaneId> {
+        self.ids.get(name).copied()
+    }
+
+    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+        let slot = self.slots.get(id.slot as usize)?;
+        let lane = slot.lane.as_ref()?;
+        (slot.generation == id.generation).then_some(&lane.1)
+    }
+
+    #[cfg(test)]
+    pub fn named(&self, name: &str) -> Option<&Lane> {
+        self.get(self.find(name)?)
+    }
+
+    /// # Panics
+    /// If it has been forgotten. A lane is here as long as a delivery of it is active.
+    pub fn name(&self, id: LaneId) -> &Arc<str> {
+        let slot = &self.slots[id.slot as usize];
+        assert!(slot.generation == id.generation, "a lane was forgotten");
+        let (name, _) = slot.lane.as_ref().expect("a lane that is not forgotten");
+        name
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Lane)> {
+        let lanes = self.slots.iter().filter_map(|slot| slot.lane.as_ref());
+        lanes.map(|(name, lane)| (name, lane))
+    }
+
+    pub fn ids(&self) -> Vec<LaneId> {
+        self.ids.values().copied().collect()
+    }
+
+    /// The sums over all lanes.
+    pub fn tally(&self) -> &Weight {
+        &self.tally
+    }
+
+    /// Adds one that is not here yet.
+    pub fn insert(&mut self, name: Arc<str>, lane: Lane) -> LaneId {
+        self.tally.replace(Weight::default(), Weight::of(&lane));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                lane: None,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let place = &mut self.slots[slot as usize];
+        place.lane = Some((name.clone(), lane));
+        let generation = place.generation;
+        let id = LaneId { slot, generation };
+        let before = self.ids.insert(name, id);
+        debug_assert!(before.is_none(), "two lanes of one name");
+        id
+    }
+
+    /// Changes one, if it is here.
+    pub fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        let known = slot.generation == id.generation;
+        let (_, lane) = slot.lane.as_mut().filter(|_| known)?;
+        Some(weighed(&mut self.tally, lane, change))
+    }
+
+    /// Changes those of which `which` is true. Answers what each change did.
+    pub fn change_each<T>(
+        &mut self,
+        which: impl Fn(&str, &Lane) -> bool,
+        mut change: impl FnMut(LaneId, &mut Lane) -> T,
+    ) -> Vec<T> {
+        let mut answers = Vec::new();
+        for (slot, at) in (0..).zip(&mut self.slots) {
+            let generation = at.generation;
+            if let Some((name, lane)) = &mut at.lane
+                && which(name, lane)
+            {
+                let id = LaneId { slot, generation };
+                let change = |lane: &mut Lane| change(id, lane);
+                answers.push(weighed(&mut self.tally, lane, change));
+            }
+        }
+        answers
+    }
+
+    /// Takes out of the queues of `which` lanes what `is_meant` says.
+    pub fn extract(
+        &mut self,
+        which: impl Fn(&str, &Lane) -> bool,
+        is_meant: impl Fn(&Job) -> bool,
+    ) -> Vec<Job> {
+        let out = self.change_each(which, |_, lane| lane.queue.extract(&is_meant));
+        out.into_iter().flatten().collect()
+    }
+
+    /// Forgets those of which `which` is true.
+    pub fn forget(&mut self, which: impl Fn(&Lane) -> bool) {
+        for (slot, at) in (0..).zip(&mut self.slots) {
+            let forgotten = at.lane.take_if(|(_, lane)| which(lane));
+            if let Some((name, lane)) = forgotten {
+                self.tally.replace(Weight::of(&lane), Weight::default());
+                self.ids.remove(&name);
+                at.generation = at.generation.wrapping_add(1);
+                self.free.push(slot);
+            }
+        }
+    }
+}
+
+fn weighed<T>(tally: &mut Weight, lane: &mut Lane, change: impl FnOnce(&mut Lane) -> T) -> T {
+    let before = Weight::of(lane);
+    let answer = change(lane);
+    let after = Weight::of(lane);
+    if after != before {
+        tally.replace(before, after);
+    }
+    answer
+}
 
 impl Scheduler {
-    /// Lanes that closed or opened since the last call.
-    pub fn changes(&mut self) -> Vec<(Arc<str>, EndpointEvent)> {
-        std::mem::take(&mut self.changes)
-    }
-
-    pub(super) fn note_change(&mut self, id: LaneId, change: Option<EndpointEvent>) {
-        let change = change.map(|change| (self.lanes.name(id).clone(), change));
-        self.changes.extend(change);
-    }
-
-    /// Puts a delivery that is due into its lane.
-    pub(super) fn enqueue(&mut self, mut job: Job, now: Now) {
-        // It was due a while ago, and nobody could look.
-        let is_late = self
-            .limits
-            .parking
-            .near_window()
-            .is_some_and(|near| self.age(&job.delivery, now) > near);
-        if is_late && !job.delivery.notes_first() {
-            self.renew(&mut job.delivery, now);
-        }
-        let (id, limits, standing) = (job.lane, self.limits.lanes, self.shares.standing);
-        self.lanes.change(id, |lane| {
-            let rule = job.rule.as_deref();
-            lane.apply_rule(rule, &limits, standing, now.mono);
-            lane.set_max_age(rule);
-            lane.queue.push(job);
-        });
-        self.update_turn(id, now.mono);
-        self.scan_soon(now);
-        self.park_stranded(id, now);
-    }
-
-    pub(super) fn scan_soon(&mut self, now: Now) {
-        let scan = now.mono + self.scan_pause();
-        self.next_housekeeping = Some(self.next_housekeeping.map_or(scan, |at| at.min(scan)));
-    }
-
     /// The lane of this name, which is new if there is none.
     pub(super) fn find_lane(&mut self, name: &Arc<str>, now: Instant) -> LaneId {
         match self.lanes.find(name) {
@@ -67,8 +173,7 @@ impl Scheduler {
     }
 
     fn add_lane(&mut self, name: &Arc<str>, lane: Lane, now: Instant) -> LaneId {
-        // To be forgotten in time.
-        self.next_housekeeping.get_or_insert(now + LANE_TTL);
+        self.housekeeping.note_lane(now);
         self.lanes.insert(name.clone(), lane)
     }
 
@@ -102,70 +207,27 @@ impl Scheduler {
         }
     }
 
-    /// Looks at all queues: defers entries that have stood there for so long that their lease
-    /// runs low (their endpoint is slower than what comes for it), and forgets lanes at rest.
-    pub(super) fn housekeep(&mut self, now: Now) {
-        if let Some(near) = self.limits.parking.near_window() {
-            self.defer_old(near, now);
-        }
-        self.end_waiting(now);
-        self.lanes
-            .forget(|lane| lane.is_forgettable(now.mono, LANE_TTL));
-        self.apart.forget(|url| self.lanes.find(url).is_some());
-        self.holds.forget(now.mono);
-        let busy = self.active() > 0 || self.lanes.len() > 0;
-        let pause = match self.active() {
-            0 => LANE_TTL,
-            _ => self.scan_pause(),
-        };
-        self.next_housekeeping = busy.then(|| now.mono + pause);
+    /// To be told, in the log.
+    pub(super) fn note_event(&mut self, id: LaneId, event: Option<EndpointEvent>) {
+        let event = event.map(|event| (self.lanes.name(id).clone(), event));
+        self.events.extend(event);
     }
 
-    fn scan_pause(&self) -> Duration {
-        self.limits
-            .parking
-            .near_window()
-            .map_or(HOUSEKEEPING_INTERVAL, |near| {
-                HOUSEKEEPING_INTERVAL.min(near / 4)
-            })
-    }
-
-    fn defer_old(&mut self, near: Duration, now: Now) {
-        // An attempt that begins by then ends within the lease.
-        let most = near - self.scan_pause();
-        let is_old = |job: &Job| {
-            job.delivery.entry.is_some() && now.boot.since(job.delivery.lease_renewed_at) > most
-        };
-        let old = self.lanes.extract(|_, _| true, is_old);
-        for job in old.into_iter().rev() {
-            // It came before what is in the backlog.
-            let lane = job.lane;
-            self.defer_to(job, lane, true, now);
-        }
-    }
-
-    /// A delivery came back from its worker: its lane learns what that says of the endpoint.
-    pub(super) fn release(&mut self, job: &Job, sign: HealthSignal, now: Now) {
-        self.release_from(job.lane, sign, now);
-    }
-
-    pub(super) fn release_from(&mut self, id: LaneId, sign: HealthSignal, now: Now) {
+    /// A delivery of it came back from its worker: it learns what that says of the endpoint.
+    pub(super) fn release(&mut self, id: LaneId, signal: HealthSignal, now: Now) {
         let limits = self.limits.lanes;
         let released = self.lanes.change(id, |lane| {
             let is_probe = lane.breaker().health(now.mono) == Health::Probing;
-            (is_probe, lane.release(sign, &limits, now.mono))
+            (is_probe, lane.release(signal, &limits, now.mono))
         });
-        let (is_probe, change) = released.expect("it has a delivery in flight");
-        if let Some(EndpointEvent::Failing { .. }) = change {
+        let (is_probe, event) = released.expect("it has a delivery in flight");
+        if let Some(EndpointEvent::Failing { .. }) = event {
             self.defer_queue(id, now);
         }
-        self.note_change(id, change);
+        self.note_event(id, event);
         self.update_turn(id, now.mono);
         self.park_stranded(id, now);
-        if is_probe
-            && matches!(sign, HealthSignal::Fault { .. })
-            && !self.limits.parking.is_possible()
-        {
+        if is_probe && matches!(signal, HealthSignal::Fault { .. }) && !self.has_store() {
             self.count_for_all(id, now);
         }
     }
@@ -176,7 +238,7 @@ impl Scheduler {
         let queue = self.lanes.change(id, |lane| lane.queue.extract(|_| true));
         for mut job in queue.unwrap_or_default() {
             job.delivery.attempts.add();
-            if job.delivery.attempts.made() < self.attempts(&job) {
+            if job.delivery.attempts.made() < self.limits.attempts(&job) {
                 self.enqueue(job, now);
             } else {
                 let detail = "its endpoint could not be reached; the attempts of others to the \
@@ -184,5 +246,31 @@ impl Scheduler {
                 self.bury(job, DeadReason::Exhausted, detail.into(), now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scheduler::lane::LaneLimits;
+
+    #[test]
+    fn who_knows_a_lane_that_was_forgotten_does_not_find_the_one_in_its_place() {
+        let limits = LaneLimits {
+            window: 1,
+            backoff_base: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+        };
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        let old = lanes.insert("http://old".into(), Lane::new(&limits, now));
+        lanes.forget(|_| true);
+        assert_eq!((lanes.len(), lanes.find("http://old")), (0, None));
+        let new = lanes.insert("http://new".into(), Lane::new(&limits, now));
+        assert_eq!((old.slot, lanes.find("http://new")), (new.slot, Some(new)));
+        assert!(lanes.get(old).is_none() && lanes.get(new).is_some());
+        assert!(lanes.change(old, |lane| lane.enter(1)).is_none());
+        assert_eq!(lanes.iter().count(), 1);
     }
 }

@@ -7,12 +7,12 @@
 //! anything else. What it has missed even so, the store finds: each script that moves an entry
 //! looks whether it is still ours.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::{Now, Scheduler};
 use crate::delivery::receipt::Receipt;
-use crate::delivery::record::Move;
+use crate::delivery::record::{Move, Record};
 use crate::delivery::{Delivery, Job, LaneId};
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
@@ -25,6 +25,8 @@ pub struct Leases {
     /// Those that the ledger is to move, and to whose backlog if to one. Another copy that comes
     /// meanwhile would be moved too, and delivered.
     moving: HashMap<EntryId, Option<LaneId>>,
+    /// When this process was last known to be awake.
+    awake: Option<Now>,
 }
 
 impl Leases {
@@ -48,6 +50,27 @@ impl Leases {
         self.moving.insert(entry, Some(lane));
     }
 
+    /// The ledger has moved it. Answers to whose backlog, if to one.
+    fn end_move(&mut self, entry: EntryId) -> Option<LaneId> {
+        self.moving.remove(&entry).flatten()
+    }
+
+    /// From the first delivery on it matters for how long this process could not look.
+    pub fn begin(&mut self, now: Now) {
+        self.awake.get_or_insert(now);
+    }
+
+    /// For how long it could not look, if that was more than what there is to wait for.
+    fn suspension(&mut self, near: Option<Duration>, now: Now) -> Option<Duration> {
+        let before = self.awake.replace(now).unwrap_or(now);
+        let passed = now.boot.since(before.boot);
+        // The machine was asleep for the rest.
+        let awake = now.mono.saturating_duration_since(before.mono);
+        let near = near?;
+        let is_long = passed >= near / 4 || passed.saturating_sub(awake) >= near / 16;
+        is_long.then_some(passed)
+    }
+
     /// Active deliveries that are entries.
     pub fn len(&self) -> usize {
         self.active.len()
@@ -55,63 +78,34 @@ impl Leases {
 }
 
 impl Scheduler {
-    /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
-    pub(super) fn age(&self, delivery: &Delivery, now: Now) -> Duration {
-        match (delivery.entry, self.limits.parking.near_window()) {
-            (Some(_), Some(_)) => now.boot.since(delivery.lease_renewed_at),
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// Whether others have taken it over, or may have.
-    pub(super) fn has_lapsed(&self, delivery: &Delivery, now: Now) -> bool {
-        let lease = self.limits.parking.near_window().map(|near| near * 2);
-        lease.is_some_and(|lease| self.age(delivery, now) >= lease)
-    }
-
-    /// Whether an attempt that begins now may still be under way when its lease ends.
-    pub(super) fn is_too_old_to_begin(&self, job: &Job, now: Now) -> bool {
-        let latest = self.limits.parking.begin_within();
-        // Whoever asks the store first gets a new lease.
-        !job.delivery.notes_first() && self.age(&job.delivery, now) > latest
-    }
-
     /// To be called before anything else when time has passed: if it was more than what there is
     /// to wait for, this process was suspended, and what has lapsed meanwhile is dropped. Answers
     /// for how long, and how many were dropped, if any.
     pub fn wake(&mut self, now: Now) -> Option<(Duration, usize)> {
-        let before = self.awake.replace(now).unwrap_or(now);
-        let passed = now.boot.since(before.boot);
-        // The machine was asleep for the rest.
-        let awake = now.mono.saturating_duration_since(before.mono);
-        let near = self.limits.parking.near_window()?;
-        if passed < near / 4 && passed.saturating_sub(awake) < near / 16 {
-            return None;
-        }
+        let near = self.limits.parking.near_window();
+        let passed = self.leases.suspension(near, now)?;
         let dropped = self.drop_lapsed(now);
         self.renew_waiting(now);
-        // What is queued has grown older too.
-        self.next_housekeeping = self.next_housekeeping.map(|at| at.min(now.mono));
+        self.housekeeping.hurry(now.mono);
         (dropped > 0).then_some((passed, dropped))
     }
 
     /// Renews what waits and would outlive its lease.
     fn renew_waiting(&mut self, now: Now) {
-        let near = self.limits.parking.near_window().unwrap_or_default();
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.change_each(|due, job| {
+        let (parking, outbox) = (self.limits.parking, &mut self.outbox);
+        let near = parking.near_window().unwrap_or_default();
+        self.waiting.change_each(|due, job| {
             let left = due.saturating_duration_since(now.mono);
-            if self.age(&job.delivery, now) + left > near {
-                self.renew(&mut job.delivery, now);
+            if parking.age(&job.delivery, now) + left > near {
+                renew(&mut job.delivery, outbox, now);
             }
         });
-        self.waiting = waiting;
     }
 
     fn drop_lapsed(&mut self, now: Now) -> usize {
         let lapsed: HashSet<EntryId> = self
             .all_waiting()
-            .filter(|job| self.has_lapsed(&job.delivery, now))
+            .filter(|job| self.limits.parking.has_lapsed(&job.delivery, now))
             .filter_map(|job| job.delivery.entry)
             .collect();
         self.drop_entries(&lapsed, now)
@@ -144,36 +138,22 @@ impl Scheduler {
         count
     }
 
-    /// Others have it: they are responsible for it, and it leaves without a trace.
-    pub(super) fn lapse(&mut self, job: &Job) {
-        self.settle(job);
-        self.stats.lapsed += 1;
-    }
-
     /// So many copies came, and were found out before they were accepted.
     pub fn count_copies(&mut self, count: u64) {
-        self.stats.accepted += count;
-        self.stats.duplicates += count;
+        self.tally.count_copies(count);
     }
 
     /// What the ledger has found out.
     pub fn take_receipt(&mut self, receipt: Receipt, now: Now) {
         for entry in &receipt.moved {
-            if let Some(Some(lane)) = self.leases.moving.remove(entry) {
+            if let Some(lane) = self.leases.end_move(*entry) {
                 self.note_deferred(lane);
             }
         }
-        self.stats.parked -= receipt.not_parked;
-        self.stats.deferred -= receipt.not_deferred;
-        self.stats.dead -= receipt.not_buried;
-        self.stats.lapsed += receipt.not_parked + receipt.not_deferred + receipt.not_buried;
-        self.stats.parked -= receipt.copies + receipt.reused;
-        self.stats.appended -= receipt.not_appended;
-        self.stats.duplicates += receipt.copies;
-        self.stats.dead += receipt.reused;
+        self.tally.correct(&receipt);
         for job in receipt.not_begun {
-            self.in_flight -= 1;
-            self.release(&job, HealthSignal::NOTHING, now);
+            self.workers.give_back();
+            self.release(job.lane, HealthSignal::NOTHING, now);
             self.lapse(&job);
         }
         for (delivery, turn) in receipt.turns {
@@ -182,14 +162,14 @@ impl Scheduler {
         self.drop_entries(&receipt.lapsed.into_iter().collect(), now);
         self.route_released(now);
     }
+}
 
-    /// Renews the lease of one that stays here, and notes what attempts were made at it.
-    pub(super) fn renew(&mut self, delivery: &mut Delivery, now: Now) {
-        if let Some(entry) = delivery.entry {
-            let made = delivery.attempts.made_at_entry();
-            delivery.lease_renewed_at = now.boot;
-            delivery.renewed = true;
-            self.outbox.push_back(Move::Note(entry, made).into());
-        }
+/// Renews the lease of one that stays here, and notes what attempts were made at it.
+pub fn renew(delivery: &mut Delivery, outbox: &mut VecDeque<Record>, now: Now) {
+    if let Some(entry) = delivery.entry {
+        delivery.lease_renewed_at = now.boot;
+        delivery.renewed = true;
+        let made = delivery.attempts.made_at_entry();
+        outbox.push_back(Move::Note(entry, made).into());
     }
 }

@@ -5,173 +5,177 @@
 //! [`Scheduler::next`], and takes it back in [`Scheduler::finish`]; in between it stands
 //! either in its lane (due) or in the heap (waiting for its time), or, if it has a key, with the
 //! ledger, which asks whose turn it is. What leaves for good, and what must be written down, stands
-//! in the outbox, for the ledger. At all times
-//! `accepted = delivered + dead + parked + deferred + lapsed + duplicates + active`.
+//! in the outbox, for the ledger.
+//!
+//! State has owners: each type here hides its fields, and its file is the one place where they
+//! change. The scheduler itself decides nothing of their subjects; it tells them what has happened.
+//! Its own methods stand in the files of the subjects that they are about. To read it, begin with
+//! `lane/tests.rs`, which says what one endpoint's lane does, then `routing.rs` (where a delivery
+//! goes) and `exits.rs` (how it leaves).
 
-mod apart;
-mod backlogs;
-mod dispositions;
-mod ends;
-mod hand_out;
+mod budget;
+mod draining;
+mod exits;
+mod expiry;
 mod holds;
+mod housekeeping;
 mod keys;
 pub mod lane;
 mod lanes;
 mod leases;
+mod limits;
+mod now;
 mod recalls;
+mod report;
+mod room;
+mod routing;
 mod saturation;
 mod secrets;
 mod shares;
-mod strand;
-mod table;
+mod tally;
 mod turns;
-mod types;
+mod url_lanes;
 mod waiting;
+mod workers;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::delivery::hold::Holds;
-use crate::delivery::parked::Want;
 use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job, LaneId};
-use crate::scheduler::lane::{EndpointEvent, Lane, health_signal};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job};
+use crate::scheduler::lane::{EndpointEvent, health_signal};
 use crate::trust::keyring::Keyring;
 
-use apart::Apart;
+use budget::Budget;
+use draining::DrainState;
+use housekeeping::Housekeeping;
 use keys::Followers;
+use lanes::Lanes;
 use leases::Leases;
-use recalls::Line;
+pub use limits::{Limits, Parking};
+pub use now::Now;
+use recalls::Recalls;
+use room::Room;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
 pub use shares::LaneClaim;
 use shares::Shares;
-use table::Lanes;
+use tally::Tally;
+pub use tally::{Levels, Stats};
 use turns::Turns;
-use types::DrainState;
-pub use types::{Levels, Limits, Now, Parking, Stats};
+use url_lanes::UrlLanes;
 use waiting::{Due, Waiting};
-
-/// How often queues are searched for entries whose lease runs low, or four times in half a lease.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+use workers::Workers;
 
 /// See the module's header.
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    lanes: Lanes,
-    apart: Apart,
-    followers: Followers,
-    /// Deliveries of which the store is to say whether it is their turn.
-    queueing: usize,
-    /// Those whose turn has come, within one call.
-    released: VecDeque<Job>,
+    /// What operators have set, and where secrets are that messages name.
     rules: EndpointRules,
-    /// Secrets that messages name.
-    keyring: Option<Keyring>,
     holds: Holds,
+    keyring: Option<Keyring>,
+    /// Where deliveries stand: those that are due, in turn; those that wait for a time; those that
+    /// follow others of their keys; and which entries of the stream all of these are.
+    lanes: Lanes,
     turns: Turns,
     waiting: Waiting,
+    followers: Followers,
     leases: Leases,
-    /// When this was last known to be awake.
-    awake: Option<Now>,
-    outbox: VecDeque<Record>,
-    in_flight: usize,
-    /// What is to be asked of the store.
-    wants: Vec<Want>,
-    /// Lanes that may have room for more of their backlogs, once all else is done.
-    to_ask: Vec<LaneId>,
-    /// Lanes that are to have a probe when there is room for one.
-    line: Line,
-    /// When one that was never tried may have a worker beyond what is there for such.
-    reserve: Option<Instant>,
-    /// Lanes that closed or opened, endpoints held or lifted, for the log.
-    changes: Vec<(Arc<str>, EndpointEvent)>,
-    bytes: usize,
-    /// Redis holds too much.
-    over_budget: bool,
-    /// When to look for leases that run low.
-    next_housekeeping: Option<Instant>,
-    drain: DrainState,
-    saturation: Saturation,
+    url_lanes: UrlLanes,
+    workers: Workers,
+    recalls: Recalls,
     shares: Shares,
-    stats: Stats,
+    saturation: Saturation,
+    budget: Budget,
+    housekeeping: Housekeeping,
+    drain: DrainState,
+    tally: Tally,
+    /// What the ledger is to write, in order.
+    outbox: VecDeque<Record>,
+    /// What has changed at endpoints, for the log.
+    events: Vec<(Arc<str>, EndpointEvent)>,
 }
 
 impl Scheduler {
     pub fn new(limits: Limits, rules: EndpointRules) -> Self {
         Scheduler {
             limits,
-            lanes: Lanes::default(),
-            apart: Apart::default(),
-            followers: Followers::default(),
-            queueing: 0,
-            released: VecDeque::new(),
             rules,
-            keyring: None,
             holds: Holds::default(),
+            keyring: None,
+            lanes: Lanes::default(),
             turns: Turns::default(),
             waiting: Waiting::default(),
+            followers: Followers::default(),
             leases: Leases::default(),
-            awake: None,
-            outbox: VecDeque::new(),
-            in_flight: 0,
-            wants: Vec::new(),
-            to_ask: Vec::new(),
-            line: Line::default(),
-            reserve: None,
-            changes: Vec::new(),
-            bytes: 0,
-            over_budget: false,
-            next_housekeeping: None,
-            drain: DrainState::Serving,
-            saturation: Saturation::default(),
+            url_lanes: UrlLanes::default(),
+            workers: Workers::default(),
+            recalls: Recalls::default(),
             shares: Shares::default(),
-            stats: Stats::default(),
+            saturation: Saturation::default(),
+            budget: Budget::default(),
+            housekeeping: Housekeeping::default(),
+            drain: DrainState::default(),
+            tally: Tally::default(),
+            outbox: VecDeque::new(),
+            events: Vec::new(),
         }
+    }
+
+    /// Where secrets are that messages name. Without it they are not looked for here.
+    pub fn with(mut self, keyring: Option<Keyring>) -> Scheduler {
+        self.keyring = keyring;
+        self
+    }
+
+    /// Whether what leaves is kept in a store, for others or the next start.
+    pub fn has_store(&self) -> bool {
+        self.limits.parking.is_possible()
     }
 
     /// Whether one more message may be held. The byte bound may be passed by one message.
     pub fn has_room(&self) -> bool {
-        self.active() < self.limits.max_active && self.bytes < self.limits.max_active_bytes
+        self.active() < self.limits.max_active && self.tally.bytes() < self.limits.max_active_bytes
     }
 
     /// Whether there is room for a good many: taking messages in one by one as places
     /// come free would wake their source for each.
     pub fn has_much_room(&self) -> bool {
         let (count, bytes) = (self.limits.max_active, self.limits.max_active_bytes);
-        self.active() < count - count / 8 && self.bytes < bytes - bytes / 8
+        self.active() < count - count / 8 && self.tally.bytes() < bytes - bytes / 8
+    }
+
+    fn room(&self) -> Room<'_> {
+        Room {
+            limits: &self.limits,
+            held: self.lanes.tally(),
+        }
     }
 
     /// Takes a message in. One that memory alone holds, and that there is no room for,
     /// leaves at once, for the stream or as a dead letter.
     pub fn accept(&mut self, delivery: Delivery, now: Now) {
-        // From the first on it matters for how long this process could not look.
-        self.awake.get_or_insert(now);
+        self.leases.begin(now);
         // It has waited for room for too long, or this process was suspended.
-        let has_lapsed = self.has_lapsed(&delivery, now);
+        let has_lapsed = self.limits.parking.has_lapsed(&delivery, now);
         self.note_released(&delivery);
         if has_lapsed
             || delivery
                 .entry
                 .is_some_and(|entry| !self.leases.enter(entry))
         {
-            self.stats.already_active += 1;
+            self.tally.refuse_copy();
             return;
         }
-        let age = self.age(&delivery, now);
-        let late = self
-            .limits
-            .parking
-            .near_window()
-            .is_some_and(|near| age > near);
+        let late = self.limits.parking.is_past_near_window(&delivery, now);
         let fits = self.has_room() && !self.limits.bridge && !delivery.is_late;
-        self.stats.accepted += 1;
-        self.bytes += delivery.message.raw().len();
+        self.tally.accept(delivery.bytes());
         if self.is_to_queue(&delivery) {
             return self.queue(delivery, now);
         }
@@ -191,10 +195,10 @@ impl Scheduler {
             .entry
             .is_some_and(|entry| !self.leases.hand_over(entry))
         {
-            self.stats.already_active += 1;
+            self.tally.refuse_copy();
             return;
         }
-        self.stats.rejected += 1;
+        self.tally.reject();
         let told = StatusUpdate::of_letter(&letter).filter(|_| self.limits.tells);
         self.outbox
             .extend(told.map(|told| Notice::Status(told.into()).into()));
@@ -209,14 +213,14 @@ impl Scheduler {
                 Due::Delivery(job) => self.requeue(*job, now),
                 Due::Lane(id) => {
                     // It may be forgotten.
-                    let end = |lane: &mut Lane| lane.end_alarm(now.mono);
-                    if self.lanes.change(id, end).is_some() {
+                    let known = self.lanes.change(id, |lane| lane.end_alarm(now.mono));
+                    if known.is_some() {
                         self.update_turn(id, now.mono);
                     }
                 }
             }
         }
-        if self.next_housekeeping.is_some_and(|at| at <= now.mono) {
+        if self.housekeeping.is_due(now.mono) {
             self.housekeep(now);
         }
         self.route_released(now);
@@ -226,17 +230,19 @@ impl Scheduler {
     pub fn next_deadline(&self) -> Option<Instant> {
         let first = self.waiting.first();
         let load = self.saturation.deadline();
-        let reserve = self.reserve.filter(|_| self.waits_for_reserve());
-        let all = first.into_iter().chain(self.next_housekeeping).chain(load);
-        all.chain(reserve).min()
+        let all = first
+            .into_iter()
+            .chain(self.housekeeping.next())
+            .chain(load);
+        all.chain(self.reserve_deadline()).min()
     }
 
     /// Takes a delivery back with what its attempt came to.
     pub fn finish(&mut self, mut job: Job, attempt: Attempt, now: Now) -> Disposition {
-        self.in_flight -= 1;
+        self.workers.give_back();
         let signal = health_signal(&attempt);
-        if self.set_apart(&mut job, &attempt, signal, now).is_none() {
-            self.release(&job, signal, now);
+        if !self.set_apart(&mut job, &attempt, signal, now) {
+            self.release(job.lane, signal, now);
         }
         // What outhook itself cut short, or had nothing to make it with, is no attempt.
         if self.is_unsigned(&attempt) {
@@ -267,10 +273,14 @@ impl Scheduler {
         (job.delivery.name_asked, job.delivery.token_asked) = (None, None);
         job.delivery.backlog = None;
         if let Some(detail) = attempt.refusal() {
-            return self.refuse(job, detail.to_owned(), now);
+            // Nothing was sent, so that is no attempt.
+            let (reason, detail) = (DeadReason::RefusedAddress, detail.to_owned());
+            let disposition = self.bury(job, reason, detail, now);
+            self.route_released(now);
+            return disposition;
         }
         job.delivery.attempts.add();
-        self.stats.attempts += 1;
+        self.tally.count_attempt();
         self.lanes
             .change(job.lane, |lane| lane.history.note(&attempt, now.mono));
         let (id, made) = (&job.delivery.message.id, job.delivery.attempts.made());
@@ -278,8 +288,8 @@ impl Scheduler {
             &attempt.result,
             id,
             made,
-            self.schedule(&job),
-            self.attempts(&job),
+            self.limits.schedule(&job),
+            self.limits.attempts(&job),
         );
         job.delivery.last = Some(attempt);
         let tells = self.limits.tells;
@@ -293,60 +303,25 @@ impl Scheduler {
 
     fn apply_verdict(&mut self, verdict: Verdict, job: Job, now: Now) -> Disposition {
         match verdict {
-            Verdict::Delivered => {
-                self.settle(&job);
-                self.stats.delivered += 1;
-                let record = match (job.delivery.entry, job.delivery.head) {
-                    (Some(entry), Some(key)) => Some(Move::Advance(entry, key)),
-                    (entry, _) => entry.map(Move::Settle),
-                };
-                self.outbox.extend(record.map(Record::Move));
-                Disposition::Delivered
-            }
+            Verdict::Delivered => self.deliver(&job),
             Verdict::Dead { reason, detail } => {
                 let url = job.delivery.message.endpoint.url.clone();
-                self.bury(job, reason, detail, now);
+                let disposition = self.bury(job, reason, detail, now);
                 if reason == DeadReason::Gone {
                     self.note_gone(url, now);
                 }
-                Disposition::Dead(reason)
+                disposition
             }
             Verdict::Retry { after } => {
-                self.stats.retried += 1;
+                self.tally.retry();
                 self.put_off(job, after, now)
             }
         }
     }
 
-    /// Begins the drain: what waits, for its time or for its endpoint, leaves, now and from now
-    /// on. Where there is no store for it, what is due until `horizon` stays.
-    pub fn drain(&mut self, horizon: Instant, now: Now) {
-        let horizon = match self.limits.parking {
-            Parking::InRedis { .. } => now.mono,
-            Parking::Nowhere => horizon,
-        };
-        self.drain = DrainState::Draining { horizon };
-        self.put_off_waiting(now);
-        self.park_all_stranded(now);
-        self.route_released(now);
-    }
-
-    /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
-    /// back unfinished.
-    pub fn cut(&mut self, now: Now) {
-        self.drain = DrainState::Cut;
-        self.put_off_waiting(now);
-        let queues = self.lanes.change_each(|_, _| true, |_, lane| lane.clear());
-        self.turns = Turns::default();
-        for job in queues.into_iter().flatten() {
-            self.put_off(job, Duration::ZERO, now);
-        }
-        self.route_released(now);
-    }
-
     /// Deliveries that are not settled yet, wherever they stand.
     pub fn active(&self) -> usize {
-        self.queued() + self.in_flight + self.waiting.len() + self.behind()
+        self.queued() + self.workers.in_flight() + self.waiting.len() + self.behind()
     }
 
     /// Deliveries that wait for their turn.
@@ -356,22 +331,27 @@ impl Scheduler {
 
     /// Those that are to wait for others of their keys, or may be.
     fn behind(&self) -> usize {
-        self.queueing + self.followers.len()
+        self.tally.queueing() + self.followers.len()
     }
 
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        self.tally.stats()
     }
 
     pub fn levels(&self) -> Levels {
         Levels {
             queued: self.queued(),
-            in_flight: self.in_flight,
+            in_flight: self.workers.in_flight(),
             scheduled: self.waiting.len() + self.behind(),
             lanes: self.lanes.len(),
-            bytes: self.bytes,
+            bytes: self.tally.bytes(),
             memory_only: self.active() - self.leases.len(),
         }
+    }
+
+    /// What has changed at endpoints since the last call.
+    pub fn events(&mut self) -> Vec<(Arc<str>, EndpointEvent)> {
+        std::mem::take(&mut self.events)
     }
 
     /// What the ledger is to write, in order.

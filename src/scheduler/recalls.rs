@@ -1,17 +1,18 @@
 //! What is asked back from backlogs, and when. Pure.
 //!
-//! There is one question at a time for each lane, and its answer says how many messages come and what
-//! is left. Whatever a lane is asked for must find room when it comes, or it would go back and be
-//! asked for again: so what is under way is counted, and what has come back stays.
+//! When a back-off is over the probe is fetched, and when the endpoint is healthy again, as much at a
+//! time as it has room for, oldest first. There is one question at a time for each lane, and its
+//! answer says how many messages come and what is left. Whatever a lane is asked for must find room
+//! when it comes, or it would go back and be asked for again: so what is under way is counted, and
+//! what has come back stays.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backlogs::UNPROVEN_PART;
 use super::{Now, Scheduler};
-use crate::delivery::LaneId;
 use crate::delivery::parked::Want;
+use crate::delivery::{Delivery, Job, LaneId};
 
 /// Messages of a backlog that are for others, or are to be given up, at a time.
 const BATCH: usize = 64;
@@ -22,15 +23,108 @@ const MOST_ASKED: usize = 1024;
 /// What comes at a time has about so many bytes at most.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Lanes that are to have one message to be tried with, when there is room for it.
+/// The questions, and the lanes that are to be looked at for some.
 #[derive(Debug, Default)]
-pub struct Line {
-    /// Those that have never answered.
+pub struct Recalls {
+    /// What is to be asked of the store.
+    wants: Vec<Want>,
+    /// Lanes that may have room for more of their backlogs, once all else is done.
+    to_look_at: Vec<LaneId>,
+    /// Lanes that are to have one message to be tried with, when there is room for it: those that
+    /// have never answered, and those that are probing.
     new: VecDeque<LaneId>,
-    closed: VecDeque<LaneId>,
+    probing: VecDeque<LaneId>,
+}
+
+impl Recalls {
+    /// A lane may have room for more of its backlog.
+    pub fn look_at(&mut self, lane: LaneId) {
+        self.to_look_at.push(lane);
+    }
+
+    fn want(&mut self, name: Arc<str>, count: usize, latest: Option<u64>) {
+        self.wants.push(Want::Release {
+            name,
+            count: count.min(MOST_ASKED),
+            latest,
+        });
+    }
+
+    fn stand_in_line(&mut self, lane: LaneId, is_new: bool) {
+        match is_new {
+            true => self.new.push_back(lane),
+            false => self.probing.push_back(lane),
+        }
+    }
+
+    /// Who is to be tried next.
+    fn next_in_line(&mut self, may_probe: bool) -> Option<LaneId> {
+        let new = self.new.pop_front();
+        new.or_else(|| match may_probe {
+            true => self.probing.pop_front(),
+            false => None,
+        })
+    }
+}
+
+/// What is to be done about a lane's backlog now.
+#[derive(Debug)]
+enum Question {
+    None,
+    /// This many messages; only those that were received by then, in Unix milliseconds.
+    Ask(usize, Option<u64>),
+    /// One to try it with, when there is room for that.
+    Probe,
+    /// Nothing before then.
+    Later(Instant),
 }
 
 impl Scheduler {
+    /// What is to be asked of the store, now that all else is done.
+    pub fn wants(&mut self, now: Now) -> Vec<Want> {
+        for id in std::mem::take(&mut self.recalls.to_look_at) {
+            if self.lanes.get(id).is_some() {
+                self.update_turn(id, now.mono);
+            }
+        }
+        self.ask_for_probes(now.mono);
+        std::mem::take(&mut self.recalls.wants)
+    }
+
+    /// What has come may be what was asked of a backlog.
+    pub(super) fn note_released(&mut self, delivery: &Delivery) {
+        let name = delivery.backlog.as_ref();
+        let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
+            return;
+        };
+        self.lanes.change(id, |lane| lane.backlog.note_come());
+        // When it has found its place, the next may be asked for.
+        self.recalls.look_at(id);
+    }
+
+    /// What one that was released says of those behind it.
+    pub(super) fn learn_of_backlog(&mut self, job: &Job, now: Now) {
+        let name = job.delivery.backlog.as_ref();
+        let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
+            return;
+        };
+        if self.held_by(job, now).is_none() {
+            let is_foreign = id != job.lane;
+            self.lanes
+                .change(id, |lane| lane.backlog.set_foreign(is_foreign));
+        }
+        if !self.limits.is_too_old(job, now) {
+            self.lanes
+                .change(id, |lane| lane.backlog.note_young(now.mono));
+        }
+    }
+
+    /// The ledger has made true that one more is in a backlog.
+    pub(super) fn note_deferred(&mut self, id: LaneId) {
+        self.lanes.change(id, |lane| lane.backlog.note_added());
+        self.recalls.look_at(id);
+    }
+
     /// These backlogs are in the store. Who is not known here has failed, for others or before.
     pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
         for (name, oldest) in backlogs {
@@ -48,7 +142,7 @@ impl Scheduler {
         if let Some(id) = self.lanes.find(name) {
             self.lanes.change(id, |lane| lane.backlog.note_more());
             self.set_oldest(id, oldest, now);
-            self.to_ask.push(id);
+            self.recalls.look_at(id);
         }
     }
 
@@ -61,13 +155,6 @@ impl Scheduler {
             let until = now.mono.checked_add(age.unwrap_or_default());
             lane.backlog.set_oldest(received, until);
         });
-    }
-
-    /// Who asked for what is too old, and got something that is not, does not ask again at once: the
-    /// age of a message is not all that says how long it may wait.
-    pub(super) fn note_young(&mut self, id: LaneId, now: Now) {
-        self.lanes
-            .change(id, |lane| lane.backlog.note_young(now.mono));
     }
 
     /// So many messages come from a backlog, and so many are left there.
@@ -87,74 +174,74 @@ impl Scheduler {
         if let Some(oldest) = oldest {
             self.set_oldest(id, oldest, now);
         }
-        self.to_ask.push(id);
+        self.recalls.look_at(id);
     }
 
     /// Asks for some of a lane's backlog, if it is time and there is room.
     pub(super) fn ask(&mut self, id: LaneId, now: Instant) {
-        let Some(lane) = self.lanes.get(id).filter(|l| l.backlog.is_askable()) else {
-            return;
-        };
-        if self.drain.has_begun() || !self.limits.parking.is_possible() {
+        if self.drain.has_begun() || !self.has_store() {
             return;
         }
+        match self.question(id, now) {
+            Question::None => {}
+            Question::Ask(count, latest) => self.want(id, count, latest),
+            Question::Probe => self.stand_in_line(id),
+            Question::Later(at) => self.wake_lane(id, at),
+        }
+    }
+
+    fn question(&self, id: LaneId, now: Instant) -> Question {
+        let lane = self.lanes.get(id).filter(|l| l.backlog.is_askable());
+        let Some(lane) = lane else {
+            return Question::None;
+        };
+        let later = |at| match lane.backlog.alarm(at) {
+            Some(at) => Question::Later(at),
+            None => Question::None,
+        };
         if let Some(latest) = lane.backlog.expired(now) {
-            return self.want_until(id, BATCH, Some(latest));
+            return Question::Ask(BATCH, Some(latest));
         }
         let to_bury = lane.backlog.to_bury().min(BATCH);
         let hold = self.holds.find_exact(self.lanes.name(id), now);
         if hold.is_some() || lane.is_disabled() {
-            let alarm = lane.backlog.alarm(hold.and_then(|hold| hold.until));
-            if let Some(alarm) = alarm.filter(|_| to_bury == 0) {
-                self.wake_lane(id, alarm);
-            }
-            return self.want(id, to_bury);
+            return match to_bury {
+                0 => later(hold.and_then(|hold| hold.until)),
+                _ => Question::Ask(to_bury, None),
+            };
         }
         if lane.backlog.is_foreign() {
-            return self.want(id, BATCH);
+            return Question::Ask(BATCH, None);
         }
         if lane.breaker().is_failing() {
-            if to_bury > 0 {
-                return self.want(id, to_bury);
-            }
-            if lane.needs_probe(now) {
-                self.stand_in_line(id);
-            } else if let Some(alarm) = lane.backlog.alarm(lane.breaker().failing_until(now)) {
-                self.wake_lane(id, alarm);
-            }
-            return;
+            return match to_bury {
+                0 if lane.needs_probe(now) => Question::Probe,
+                0 => later(lane.breaker().failing_until(now)),
+                _ => Question::Ask(to_bury, None),
+            };
         }
         if !lane.is_healthy() {
             // One at a time, until it has answered.
-            if lane.active() == 0 {
-                self.stand_in_line(id);
-            }
-            return;
+            return match lane.active() {
+                0 => Question::Probe,
+                _ => Question::None,
+            };
         }
-        let (ahead, in_play) = (self.ahead(lane), lane.in_play());
-        let room = self
-            .limits
-            .share
-            .saturating_sub(lane.active())
-            .min(ahead - in_play.min(ahead));
+        let (ahead, in_play) = (self.room().ahead(lane), lane.in_play());
+        let share = self.limits.share.saturating_sub(lane.active());
+        let room = share.min(ahead.saturating_sub(in_play));
         let fits = lane.bytes() + MOST_BYTES <= self.limits.share_bytes || lane.active() == 0;
-        if in_play * 4 <= ahead * 3 && fits {
-            self.want(id, room);
+        match in_play * 4 <= ahead * 3 && fits {
+            true => Question::Ask(room, None),
+            false => Question::None,
         }
     }
 
-    fn want(&mut self, id: LaneId, count: usize) {
-        self.want_until(id, count, None);
-    }
-
-    fn want_until(&mut self, id: LaneId, count: usize, latest: Option<u64>) {
+    fn want(&mut self, id: LaneId, count: usize, latest: Option<u64>) {
         if count > 0 {
             self.lanes.change(id, |lane| lane.backlog.ask());
-            self.wants.push(Want::Release {
-                name: self.lanes.name(id).clone(),
-                count: count.min(MOST_ASKED),
-                latest,
-            });
+            let name = self.lanes.name(id).clone();
+            self.recalls.want(name, count, latest);
         }
     }
 
@@ -164,23 +251,17 @@ impl Scheduler {
             let joins = lane.backlog.stand_in_line();
             joins.then(|| lane.breaker().is_failing())
         });
-        match joins.flatten() {
-            Some(true) => self.line.closed.push_back(id),
-            Some(false) => self.line.new.push_back(id),
-            None => {}
+        if let Some(is_failing) = joins.flatten() {
+            self.recalls.stand_in_line(id, !is_failing);
         }
     }
 
     /// Asks for one message for those who stand in line, as far as there is room for them.
-    pub(super) fn ask_for_probes(&mut self, now: Instant) {
-        let most = (self.failing_share() * 2).min(self.limits.max_active / UNPROVEN_PART);
-        while self.has_room_for_one() {
-            let next = self.line.new.pop_front();
-            let next = next.or_else(|| match self.lanes.tally().probes < most.max(1) {
-                true => self.line.closed.pop_front(),
-                false => None,
-            });
-            let Some(id) = next else {
+    fn ask_for_probes(&mut self, now: Instant) {
+        let most = (self.limits.failing_share() * 2).min(self.limits.unproven_share());
+        while self.room().has_one_more() {
+            let may_probe = self.lanes.tally().probes < most;
+            let Some(id) = self.recalls.next_in_line(may_probe) else {
                 return;
             };
             self.lanes.change(id, |lane| lane.backlog.leave_line());
@@ -190,19 +271,9 @@ impl Scheduler {
             let is_new = !lane.breaker().is_failing() && !lane.is_healthy() && lane.active() == 0;
             let is_meant = lane.needs_probe(now) || is_new;
             match is_meant && lane.backlog.is_askable() && !self.drain.has_begun() {
-                true => self.want(id, 1),
+                true => self.want(id, 1, None),
                 false => self.update_turn(id, now),
             }
         }
-    }
-
-    /// Whether one more may be asked for that is not known to answer, besides those under way.
-    fn has_room_for_one(&self) -> bool {
-        let (count, bytes) = (
-            self.lanes.tally().unproven,
-            self.lanes.tally().unproven_bytes,
-        );
-        count + self.lanes.tally().expected < (self.limits.max_active / 2).max(1)
-            && bytes < (self.limits.max_active_bytes / 2).max(1)
     }
 }

@@ -123,7 +123,7 @@ impl Scheduler {
     /// What is to be said of the workers. To be called when all has been handed out that may be.
     pub fn observe_load(&mut self, now: Now) -> Option<LoadEvent> {
         let all_busy = self.has_no_worker();
-        let attempts = self.stats.attempts;
+        let attempts = self.tally.stats().attempts;
         match self.saturation.observe(all_busy, attempts, now.mono)? {
             Event::Relieved { lasted } => Some(LoadEvent::Relieved { lasted }),
             Event::Saturated { lasted, attempts } => {
@@ -132,7 +132,7 @@ impl Scheduler {
                 Some(LoadEvent::Saturated(Load {
                     lasted,
                     workers: self.limits.workers,
-                    busy: self.in_flight,
+                    busy: self.workers.in_flight(),
                     queued: self.queued(),
                     untrusted: self.lanes.tally().untrusted_in_flight,
                     first: first.map(|(key, lane)| (key.clone(), lane.in_flight())),
@@ -145,10 +145,10 @@ impl Scheduler {
     /// Whether what is queued waits for a worker: all are busy, or those that endpoints may hold
     /// that are not trusted.
     fn has_no_worker(&mut self) -> bool {
-        if self.in_flight >= self.limits.workers {
+        if self.workers.are_all_busy(&self.limits) {
             return true;
         }
-        self.lanes.tally().untrusted_in_flight >= self.untrusted_share()
+        self.lanes.tally().untrusted_in_flight >= self.limits.untrusted_share()
             && self.has_untrusted_turn()
     }
 

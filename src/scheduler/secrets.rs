@@ -8,9 +8,8 @@
 use std::time::Duration;
 
 use super::{Disposition, Now, Scheduler};
-use crate::delivery::verdict::Verdict;
 use crate::delivery::{Attempt, AttemptResult, DeadReason, FailureKind, Job};
-use crate::trust::keyring::{Found, Keyring};
+use crate::trust::keyring::Found;
 
 /// It waits for as long as it has waited already, within these.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -31,12 +30,6 @@ const UNREAD: Duration = Duration::from_secs(1);
 const MOST_UNREAD: Duration = Duration::from_secs(30);
 
 impl Scheduler {
-    /// Where secrets are that messages name. Without it they are not looked for here.
-    pub fn with(mut self, keyring: Option<Keyring>) -> Scheduler {
-        self.keyring = keyring;
-        self
-    }
-
     /// What an attempt would come to, if there is no key for it now.
     pub(super) fn unsigned(&self, job: &Job, now: Now) -> Option<Attempt> {
         let name = job.delivery.message.overrides.secret.as_ref()?;
@@ -58,7 +51,7 @@ impl Scheduler {
         match attempt.failure_kind() {
             Some(FailureKind::NoSecret | FailureKind::SecretUnread { .. }) => true,
             // Where nothing can be parked it must end.
-            Some(FailureKind::Unsigned) => !self.limits.parking.is_possible(),
+            Some(FailureKind::Unsigned) => !self.has_store(),
             _ => false,
         }
     }
@@ -110,7 +103,6 @@ impl Scheduler {
             return self.wait(job, after, near, now);
         }
         let detail = format!("{text}: it was not sent, as it could not be signed");
-        let reason = DeadReason::NoSecret;
-        self.apply_verdict(Verdict::Dead { reason, detail }, job, now)
+        self.bury(job, DeadReason::NoSecret, detail, now)
     }
 }

@@ -14,11 +14,16 @@ pub type LaneClaim = (Arc<str>, Claim, bool);
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// None where each replica has its own limits.
-    pub standing: Option<Standing>,
+    standing: Option<Standing>,
     claims: Vec<LaneClaim>,
 }
 
 impl Shares {
+    /// None where each replica has its own limits.
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing
+    }
+
     /// A lane asks for something else than it asked for before.
     pub fn note(&mut self, name: Arc<str>, claim: Claim) {
         self.claims.push((name, claim, false));
@@ -61,8 +66,8 @@ impl Scheduler {
                 })
             });
             // It may be forgotten meanwhile.
-            let notice = (name, claim.unwrap_or_default(), true);
-            self.shares.claims.push(notice);
+            let claim = (name, claim.unwrap_or_default(), true);
+            self.shares.claims.push(claim);
             if let Some(id) = id {
                 self.update_turn(id, now.mono);
                 self.park_stranded(id, now);

@@ -155,7 +155,7 @@ impl Run {
         while let Ok(order) = self.timer.commands.try_recv() {
             self.apply(order, now);
         }
-        for (endpoint, change) in self.timer.scheduler.changes() {
+        for (endpoint, change) in self.timer.scheduler.events() {
             log_change(&endpoint, change);
         }
         self.advance(now);

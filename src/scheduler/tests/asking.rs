@@ -108,7 +108,7 @@ fn a_healthy_endpoint_gets_what_it_has_room_for_whatever_the_size() {
             came > 0 && back == 0,
             "{ms} ms, {size}: {came} came, {back} went back"
         );
-        assert!(s.bytes <= s.limits.share_bytes + (2 << 20));
+        assert!(s.tally.bytes() <= s.limits.share_bytes + (2 << 20));
     }
 }
 

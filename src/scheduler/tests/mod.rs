@@ -8,6 +8,8 @@ mod simulation;
 mod soup;
 mod waiting_for;
 
+use std::time::Duration;
+
 use super::*;
 use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::Parked;

@@ -35,8 +35,8 @@ use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::timestamp::BootTime;
+use crate::scheduler::draining::BRIEF;
 use crate::scheduler::lane::LaneLimits;
-use crate::scheduler::strand::BRIEF;
 use crate::scheduler::*;
 use hosts::{Hope, Host};
 
@@ -606,10 +606,7 @@ impl Model {
     fn tick(&mut self) {
         self.wake();
         let now = self.now();
-        let scans = self
-            .scheduler
-            .next_housekeeping
-            .is_some_and(|at| at <= now.mono);
+        let scans = self.scheduler.housekeeping.is_due(now.mono);
         self.scheduler.tick(now);
         let mut due: Vec<(Instant, u64, String)> = Vec::new();
         for (id, known) in &mut self.states {
@@ -637,7 +634,7 @@ impl Model {
                 let age = now.boot.since(known.leased);
                 if known.state == State::Ready
                     && known.entry.is_some()
-                    && age > near - HOUSEKEEPING_INTERVAL.min(near / 4)
+                    && age > near - housekeeping::INTERVAL.min(near / 4)
                 {
                     known.state = State::Leaving;
                     old.push(id.clone());
@@ -849,7 +846,7 @@ impl Model {
             _ => None,
         });
         self.check_gates();
-        let scan = self.scheduler.next_housekeeping;
+        let scan = self.scheduler.housekeeping.next();
         let deadline = earliest.chain(scan).min();
         let opens = |k: &Known| {
             let host = &self.hosts[k.host as usize];

@@ -1,10 +1,14 @@
-//! What the scheduler keeps to, counts and answers.
+//! What the scheduler keeps to. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::delivery::backoff::RetrySchedule;
-use crate::message::timestamp::BootTime;
+use crate::delivery::{Delivery, Job};
+use crate::scheduler::Now;
 use crate::scheduler::lane::LaneLimits;
+
+/// Endpoints that are not healthy hold this part of what may be held.
+const UNPROVEN_PART: usize = 8;
 
 /// What the scheduler keeps to.
 #[derive(Debug, Clone)]
@@ -36,6 +40,45 @@ pub struct Limits {
     pub gone: Duration,
     /// Messages that memory alone holds go to the stream first, and are delivered from there.
     pub bridge: bool,
+}
+
+impl Limits {
+    pub fn schedule<'a>(&'a self, job: &'a Job) -> &'a RetrySchedule {
+        let rule = job.rule.as_ref();
+        rule.and_then(|rule| rule.schedule.as_ref())
+            .unwrap_or(&self.schedule)
+    }
+
+    /// How many attempts it gets.
+    pub fn attempts(&self, job: &Job) -> u32 {
+        let own = job.delivery.message.overrides.max_attempts;
+        own.unwrap_or(self.schedule(job).attempts)
+    }
+
+    /// Workers that endpoints may hold together that are not trusted.
+    pub fn untrusted_share(&self) -> usize {
+        self.workers.div_ceil(2)
+    }
+
+    /// Of these, the ones that failing endpoints may hold together.
+    pub fn failing_share(&self) -> usize {
+        self.workers.div_ceil(4)
+    }
+
+    /// Besides these, the ones kept for endpoints that were never tried.
+    pub fn reserved_workers(&self) -> usize {
+        self.workers / 8
+    }
+
+    /// Deliveries in memory that all endpoints may have together that are not healthy.
+    pub fn unproven_share(&self) -> usize {
+        (self.max_active / UNPROVEN_PART).max(1)
+    }
+
+    /// The bytes of these.
+    pub fn unproven_share_bytes(&self) -> usize {
+        (self.max_active_bytes / UNPROVEN_PART).max(1)
+    }
 }
 
 #[cfg(test)]
@@ -92,79 +135,30 @@ impl Parking {
         self.near_window()
             .map_or(Duration::MAX, |near| near + near / 3)
     }
-}
 
-/// How far the end of this process is.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub(super) enum DrainState {
-    #[default]
-    Serving,
-    /// What would be due later than `horizon` leaves.
-    Draining { horizon: Instant },
-    /// The time is over: nothing is queued any more, and whatever comes back leaves.
-    Cut,
-}
-
-impl DrainState {
-    pub fn has_begun(self) -> bool {
-        self != DrainState::Serving
-    }
-
-    /// Whether what is due then leaves.
-    pub fn leaves(self, due: Instant) -> bool {
-        match self {
-            DrainState::Serving => false,
-            DrainState::Draining { horizon } => due > horizon,
-            DrainState::Cut => true,
+    /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
+    pub fn age(self, delivery: &Delivery, now: Now) -> Duration {
+        match (delivery.entry, self) {
+            (Some(_), Parking::InRedis { .. }) => now.boot.since(delivery.lease_renewed_at),
+            _ => Duration::ZERO,
         }
     }
-}
 
-/// One moment on all clocks: `mono` orders and measures, `boot` measures leases, `unix_ms` is
-/// written down.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub mono: Instant,
-    pub boot: BootTime,
-    pub unix_ms: u64,
-}
+    /// Whether it is better off in the store by now than in memory.
+    pub fn is_past_near_window(self, delivery: &Delivery, now: Now) -> bool {
+        let near = self.near_window();
+        near.is_some_and(|near| self.age(delivery, now) > near)
+    }
 
-/// Counters since the start.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Stats {
-    /// Well-formed messages taken in.
-    pub accepted: u64,
-    pub delivered: u64,
-    /// Accepted, and given up for whatever reason.
-    pub dead: u64,
-    /// Accepted, and handed to the store for later, or for another replica.
-    pub parked: u64,
-    /// Accepted, and handed to the store to wait for their endpoints.
-    pub deferred: u64,
-    /// Of those parked, the ones that came while draining.
-    pub appended: u64,
-    /// Accepted, and dropped as others have taken over the entries meanwhile.
-    pub lapsed: u64,
-    /// Accepted, and dropped as copies of others that were heard before.
-    pub duplicates: u64,
-    /// Never accepted, as they were malformed.
-    pub rejected: u64,
-    /// Never accepted, as they are here already.
-    pub already_active: u64,
-    /// Retries scheduled.
-    pub retried: u64,
-    /// HTTP attempts made.
-    pub attempts: u64,
-}
+    /// Whether others have taken it over, or may have.
+    pub fn has_lapsed(self, delivery: &Delivery, now: Now) -> bool {
+        let lease = self.near_window().map(|near| near * 2);
+        lease.is_some_and(|lease| self.age(delivery, now) >= lease)
+    }
 
-/// Where the active deliveries stand.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Levels {
-    pub queued: usize,
-    pub in_flight: usize,
-    pub scheduled: usize,
-    pub lanes: usize,
-    pub bytes: usize,
-    /// Of them all, those that memory alone holds.
-    pub memory_only: usize,
+    /// Whether an attempt that begins now may still be under way when its lease ends.
+    pub fn is_too_old_to_begin(self, delivery: &Delivery, now: Now) -> bool {
+        // Whoever asks the store first gets a new lease.
+        !delivery.notes_first() && self.age(delivery, now) > self.begin_within()
+    }
 }

@@ -1,15 +1,14 @@
-//! What becomes of a delivery that is not to be attempted now: put off, parked, or buried.
+//! Where a delivery goes: to its lane, or, if it is not to be attempted now, to whatever it waits for.
+//! Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::DrainState;
+use super::expiry::is_expired;
+use super::leases::renew;
 use super::waiting::Due;
 use super::{Now, Scheduler};
-use crate::delivery::backoff::RetrySchedule;
-use crate::delivery::parked::{Parked, Until};
-use crate::delivery::record::{Move, Notice, Record};
-use crate::delivery::status_update::{Disposition, StatusUpdate};
+use crate::delivery::status_update::Disposition;
 use crate::delivery::{Attempt, DeadReason, Delivery, Job};
 use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::Weight;
@@ -20,14 +19,14 @@ impl Scheduler {
         let endpoint = &delivery.message.endpoint;
         let rule = self.rules.find(endpoint).cloned();
         let lane = rule.as_ref().and_then(|rule| rule.lane());
-        let lane = lane.or(self.apart.find(endpoint));
+        let lane = lane.or(self.url_lanes.find(endpoint));
         let name = lane.unwrap_or(self.own_lane(endpoint)).clone();
-        let has_failed = delivery.attempts.made() > 0 && self.limits.parking.is_possible();
+        let has_failed = delivery.attempts.made() > 0 && self.has_store();
         let lane = match has_failed {
             true => self.find_on_probation(&name, now.mono),
             false => self.find_lane(&name, now.mono),
         };
-        let bytes = delivery.message.raw().len();
+        let bytes = delivery.bytes();
         self.lanes.change(lane, |lane| lane.enter(bytes));
         Job {
             delivery,
@@ -38,7 +37,7 @@ impl Scheduler {
 
     /// The same for one that has stood somewhere for a while: rules may have changed.
     pub(super) fn requeue(&mut self, job: Job, now: Now) {
-        let bytes = job.delivery.message.raw().len();
+        let bytes = job.delivery.bytes();
         self.lanes.change(job.lane, |lane| lane.leave(bytes));
         let job = self.assign_lane(job.delivery, now);
         self.route(job, now);
@@ -47,19 +46,19 @@ impl Scheduler {
     /// Where a delivery belongs that may go as far as others of its key are concerned.
     pub(super) fn route(&mut self, job: Job, now: Now) {
         let wish = job.delivery.message.deliver_at.unwrap_or_default();
-        if job.delivery.reclaimed && job.delivery.attempts.made() >= self.attempts(&job) {
+        if job.delivery.reclaimed && job.delivery.attempts.made() >= self.limits.attempts(&job) {
             let detail = "all attempts were begun, and outhook itself ended during the last: \
                           it may be the cause; see the log of that time";
             self.bury(job, DeadReason::Exhausted, detail.into(), now);
-        } else if self.is_expired(&job.delivery, now.unix_ms) {
+        } else if is_expired(&job.delivery, now.unix_ms) {
             self.expire(job, now);
-        } else if self.is_too_old(&job, now) {
+        } else if self.limits.is_too_old(&job, now) {
             self.give_up_old(job, now);
         } else if wish > now.unix_ms {
             self.put_off(job, Duration::from_millis(wish - now.unix_ms), now);
         } else if let Some(after) = self.held(&job, now) {
             self.hold_back(job, after, now);
-        } else if self.drain == DrainState::Cut {
+        } else if self.drain.is_over() {
             self.put_off(job, Duration::ZERO, now);
         } else if let Some(attempt) = self.unsigned(&job, now) {
             self.wait_for_secret(job, attempt, now);
@@ -76,7 +75,7 @@ impl Scheduler {
 
     /// Routes those whose turn has come because others of their key are settled.
     pub(super) fn route_released(&mut self, now: Now) {
-        while let Some(job) = self.released.pop_front() {
+        while let Some(job) = self.followers.pop_released() {
             self.requeue(job, now);
         }
     }
@@ -88,37 +87,30 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn schedule<'a>(&'a self, job: &'a Job) -> &'a RetrySchedule {
-        let rule = job.rule.as_ref();
-        rule.and_then(|rule| rule.schedule.as_ref())
-            .unwrap_or(&self.limits.schedule)
+    /// Whether one that is due may stand in memory. Otherwise it is to be deferred.
+    fn may_stay(&self, job: &Job, now: Now) -> bool {
+        let lane = self.lanes.get(job.lane);
+        lane.is_none_or(|lane| self.room().may_hold(job, lane, now))
     }
 
-    /// How many attempts it gets.
-    pub(super) fn attempts(&self, job: &Job) -> u32 {
-        let own = job.delivery.message.overrides.max_attempts;
-        own.unwrap_or(self.schedule(job).attempts)
-    }
-
-    pub(super) fn is_expired(&self, delivery: &Delivery, at_ms: u64) -> bool {
-        let expires = delivery.message.overrides.expires_at;
-        expires.is_some_and(|expires| expires <= at_ms)
-    }
-
-    pub(super) fn expire(&mut self, job: Job, now: Now) -> Disposition {
-        let detail = format!(
-            "expiresAt came before it was delivered (attempts made: {})",
-            job.delivery.attempts.made()
-        );
-        self.bury(job, DeadReason::Expired, detail, now);
-        Disposition::Dead(DeadReason::Expired)
-    }
-
-    /// The address guard forbids it. Nothing was sent, so that is no attempt.
-    pub(super) fn refuse(&mut self, job: Job, detail: String, now: Now) -> Disposition {
-        self.bury(job, DeadReason::RefusedAddress, detail, now);
-        self.route_released(now);
-        Disposition::Dead(DeadReason::RefusedAddress)
+    /// Puts one that is due into its lane.
+    pub(super) fn enqueue(&mut self, mut job: Job, now: Now) {
+        // It was due a while ago, and nobody could look.
+        let is_late = self.limits.parking.is_past_near_window(&job.delivery, now);
+        if is_late && !job.delivery.notes_first() {
+            renew(&mut job.delivery, &mut self.outbox, now);
+        }
+        let (id, limits, standing) = (job.lane, self.limits.lanes, self.shares.standing());
+        self.lanes.change(id, |lane| {
+            let rule = job.rule.as_deref();
+            lane.apply_rule(rule, &limits, standing, now.mono);
+            lane.set_max_age(rule);
+            lane.queue.push(job);
+        });
+        self.update_turn(id, now.mono);
+        let interval = self.housekeeping_interval();
+        self.housekeeping.note_queued(interval, now.mono);
+        self.park_stranded(id, now);
     }
 
     /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
@@ -133,12 +125,11 @@ impl Scheduler {
             }
             // What memory alone holds needs no store, as long as there is room.
             Some(_)
-                if job.delivery.entry.is_some() || !self.has_unproven_room(Weight::default()) =>
+                if job.delivery.entry.is_some() || !self.room().has_unproven(Weight::default()) =>
             {
                 self.wait(job, after, Some(Duration::ZERO), now)
             }
-            Some(_) => self.wait(job, after, self.limits.parking.near_window(), now),
-            None => self.wait(job, after, self.limits.parking.near_window(), now),
+            _ => self.wait(job, after, self.limits.parking.near_window(), now),
         }
     }
 
@@ -151,12 +142,10 @@ impl Scheduler {
         near: Option<Duration>,
         now: Now,
     ) -> Disposition {
-        let after = self.at_most(after, &job, now);
+        let after = self.limits.at_most(after, &job, now);
         let due = now.mono + after;
-        if self.is_expired(
-            &job.delivery,
-            now.unix_ms.saturating_add(after.as_millis() as u64),
-        ) {
+        let due_ms = now.unix_ms.saturating_add(after.as_millis() as u64);
+        if is_expired(&job.delivery, due_ms) {
             return self.expire(job, now);
         }
         let leaving = self.drain.leaves(due);
@@ -164,29 +153,25 @@ impl Scheduler {
             Some(near) if !leaving && after > near && self.is_one_too_many(&job, now) => {
                 self.bury_for_room(job, now)
             }
-            Some(near) if leaving || after > near => {
-                let due = now.unix_ms.saturating_add(after.as_millis() as u64);
-                self.park(job, due, now);
-                Disposition::Parked { after }
-            }
+            Some(near) if leaving || after > near => self.park(job, due_ms, now),
             None if leaving => {
                 let detail = format!(
                     "outhook was stopped, and this was not delivered within --drain-timeout \
                      (attempts made: {})",
                     job.delivery.attempts.made()
                 );
-                self.bury(job, DeadReason::Drained, detail, now);
-                Disposition::Dead(DeadReason::Drained)
+                self.bury(job, DeadReason::Drained, detail, now)
             }
             near => {
                 // What it has cost must outlive this process, and it must not outlive its lease.
-                let is_over = near.is_some_and(|near| self.age(&job.delivery, now) + after > near);
+                let is_over = near
+                    .is_some_and(|near| self.limits.parking.age(&job.delivery, now) + after > near);
                 // What was begun, and not made, is taken back.
                 let was_postponed = |last: &Attempt| last.postponed().is_some();
                 let was_begun = job.delivery.notes_first()
                     && job.delivery.last.as_ref().is_some_and(was_postponed);
                 if job.delivery.attempts.made() > 0 || is_over || was_begun {
-                    self.renew(&mut job.delivery, now);
+                    renew(&mut job.delivery, &mut self.outbox, now);
                 }
                 self.waiting.set(due, Due::Delivery(job.into()));
                 Disposition::Waiting { after }
@@ -208,81 +193,6 @@ impl Scheduler {
             let detail = "more messages came than are held in memory; --max-active and \
                           --max-active-bytes allow more";
             self.bury(job, DeadReason::Overflow, detail.into(), now);
-        }
-    }
-
-    /// Hands it to the store.
-    pub(super) fn park(&mut self, mut job: Job, due: u64, now: Now) {
-        // It comes back to be given up.
-        let due = due.min(self.latest(&job).max(now.unix_ms));
-        if job.delivery.attempts.made() == 0 {
-            // Whoever gives it up may know nothing of its endpoint.
-            job.delivery.failed_before = self.endpoint_failure(&job).or(job.delivery.failed_before);
-        }
-        let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
-        // Other replicas may have heard it too. It is told of when it comes from the stream, to one.
-        let once = (self.limits.bridge || job.delivery.is_late) && job.delivery.entry.is_none();
-        let told = self.told(&job.delivery, Disposition::Parked { after }, now);
-        self.leave(&job);
-        self.hand_over(&job);
-        self.stats.parked += 1;
-        self.stats.appended += u64::from(job.delivery.is_late);
-        let mut parked = Parked::new(job.delivery, Until::Due(due));
-        parked.once = once;
-        self.outbox.push_back(Move::Park(parked.into()).into());
-        self.outbox.extend(told.filter(|_| !once));
-    }
-
-    /// It is settled: the next of its key may go.
-    pub(super) fn settle(&mut self, job: &Job) {
-        self.leave(job);
-        self.advance(job);
-    }
-
-    pub(super) fn bury(&mut self, job: Job, reason: DeadReason, detail: String, now: Now) {
-        self.settle(&job);
-        let told = self.told(&job.delivery, Disposition::Dead(reason), now);
-        self.hand_over(&job);
-        self.stats.dead += 1;
-        let letter = job.delivery.bury(reason, detail, now.unix_ms);
-        self.outbox.push_back(Move::Bury(letter.into()).into());
-        self.outbox.extend(told);
-    }
-
-    /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
-    /// the record of that, which may turn out to be somebody else's to make.
-    pub(super) fn told(
-        &self,
-        delivery: &Delivery,
-        disposition: Disposition,
-        now: Now,
-    ) -> Option<Record> {
-        self.limits.tells.then(|| {
-            let update = StatusUpdate::of(delivery, false, now.unix_ms);
-            Notice::Status(update(disposition).into()).into()
-        })
-    }
-
-    /// The ledger is to move its entry.
-    fn hand_over(&mut self, job: &Job) {
-        if let Some(entry) = job.delivery.entry {
-            self.leases.hand_over(entry);
-        }
-    }
-
-    /// It is not active any more.
-    pub(super) fn leave(&mut self, job: &Job) {
-        let bytes = job.delivery.message.raw().len();
-        self.bytes -= bytes;
-        let is_askable = self.lanes.change(job.lane, |lane| {
-            lane.leave(bytes);
-            lane.backlog.is_askable()
-        });
-        if is_askable == Some(true) {
-            self.to_ask.push(job.lane);
-        }
-        if let Some(entry) = job.delivery.entry {
-            self.leases.leave(entry);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! URLs that stand apart from their origin. Pure.
+//! URLs with lanes of their own, which stand apart from their origin. Pure.
 //!
 //! On a shared host each URL may be somebody else. A 429, or a wish for a pause, is about the URL
 //! that said it: that one gets a lane, and so a backlog, of its own, and the others go on. Only when
@@ -22,9 +22,9 @@ const MOST: usize = 10_000;
 
 /// See the module's header.
 #[derive(Debug, Default)]
-pub struct Apart(HashSet<Arc<str>>);
+pub struct UrlLanes(HashSet<Arc<str>>);
 
-impl Apart {
+impl UrlLanes {
     /// The lane of its own that a URL has, if it has one.
     pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<str>> {
         // Most of the time there is none.
@@ -42,44 +42,44 @@ impl Apart {
 
 impl Scheduler {
     /// If what came of this attempt is about its URL alone, that one stands apart from now on, and
-    /// the origin has answered. Answers what it says of the lane that the delivery was in.
+    /// the origin has answered. False if it is not.
     pub(super) fn set_apart(
         &mut self,
         job: &mut Job,
         attempt: &Attempt,
-        sign: HealthSignal,
+        signal: HealthSignal,
         now: Now,
-    ) -> Option<HealthSignal> {
+    ) -> bool {
         let HealthSignal::Fault {
             retry_after: wish,
             took,
-        } = sign
+        } = signal
         else {
-            return None;
+            return false;
         };
         let is_its_own = match attempt.result {
             AttemptResult::Response { status, .. } => status == 429 || wish.is_some(),
             AttemptResult::Failure { .. } => false,
         };
         if !is_its_own || !self.may_stand_apart(job, now) {
-            return None;
+            return false;
         }
         let url = job.delivery.message.endpoint.url.clone();
-        self.apart.0.insert(url.clone());
-        let bytes = job.delivery.message.raw().len();
+        self.url_lanes.0.insert(url.clone());
+        let bytes = job.delivery.bytes();
         // It may be known: others to it may have been under way when it was set apart.
         let limits = self.limits.lanes;
         let own = self.find_lane(&url, now.mono);
         let origin = std::mem::replace(&mut job.lane, own);
-        let change = self.lanes.change(own, |lane| {
+        let event = self.lanes.change(own, |lane| {
             lane.enter(bytes);
             lane.back_off(wish, &limits, now.mono)
         });
-        self.note_change(own, change.flatten());
-        self.release_from(origin, HealthSignal::Alive { took }, now);
+        self.note_event(own, event.flatten());
+        self.release(origin, HealthSignal::Alive { took }, now);
         self.lanes.change(origin, |lane| lane.leave(bytes));
         self.move_queue(origin, &url, own, now);
-        Some(HealthSignal::Alive { took })
+        true
     }
 
     /// What stands in the origin's queue for it waits with it.
@@ -89,7 +89,7 @@ impl Scheduler {
             .lanes
             .change(origin, |lane| lane.queue.extract(is_meant));
         for mut job in queue.unwrap_or_default() {
-            let bytes = job.delivery.message.raw().len();
+            let bytes = job.delivery.bytes();
             self.lanes.change(origin, |lane| lane.leave(bytes));
             self.lanes.change(own, |lane| lane.enter(bytes));
             job.lane = own;
@@ -107,7 +107,7 @@ impl Scheduler {
         if !is_of_origin || is_limited || !self.has_store() {
             return false;
         }
-        let same = self.apart.0.iter().filter(|url| {
+        let same = self.url_lanes.0.iter().filter(|url| {
             let lane = self
                 .lanes
                 .find(url)
@@ -115,19 +115,19 @@ impl Scheduler {
                 .and_then(|lane| lane.breaker().failing_until(now.mono));
             lane.is_some() && **url != endpoint.url && covers(&endpoint.origin, url)
         });
-        self.apart.0.len() < MOST && same.count() + 1 < SEVERAL
+        self.url_lanes.0.len() < MOST && same.count() + 1 < SEVERAL
     }
 
     /// A backlog of a URL was found in the store: it stood apart, for others or before.
     pub(super) fn note_apart(&mut self, name: &Arc<str>) {
-        if self.limits.lane_by_url || self.apart.0.len() >= MOST {
+        if self.limits.lane_by_url || self.url_lanes.0.len() >= MOST {
             return;
         }
         if let Ok(endpoint) = Endpoint::parse(name)
             && endpoint.url == *name
             && endpoint.origin != *name
         {
-            self.apart.0.insert(name.clone());
+            self.url_lanes.0.insert(name.clone());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Now, Parking, Scheduler, Turns};
+use super::{Now, Parking, Rotation, Scheduler};
 use crate::delivery::LaneId;
 
 /// How far the end of this process is.
@@ -61,7 +61,7 @@ impl Scheduler {
         self.drain = DrainState::Cut;
         self.put_off_waiting(now);
         let queues = self.lanes.change_each(|_, _| true, |_, lane| lane.clear());
-        self.turns = Turns::default();
+        self.rotation = Rotation::default();
         for job in queues.into_iter().flatten() {
             self.put_off(job, Duration::ZERO, now);
         }

@@ -118,7 +118,7 @@ impl Scheduler {
         Disposition::Deferred
     }
 
-    /// All that is queued in a lane that has closed waits better in its backlog, before what is
+    /// All that is queued in a lane that has begun to fail waits better in its backlog, before what is
     /// there. What memory alone holds goes only if there is no room for it: it needs no store.
     pub(super) fn defer_queue(&mut self, id: LaneId, now: Now) {
         if !self.has_store() {

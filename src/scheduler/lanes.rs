@@ -179,18 +179,18 @@ impl Scheduler {
 
     /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
     pub(super) fn update_turn(&mut self, id: LaneId, now: Instant) {
-        let turns = &mut self.turns;
+        let rotation = &mut self.rotation;
         let updated = self.lanes.change(id, |lane| {
             let claim = lane.claim(false, now);
             if lane.should_queue(now) {
-                lane.set_turn(turns.push(id, lane.class()));
+                lane.set_turn(rotation.push(id, lane.class()));
             }
             let due = lane.room_at(now).filter(|_| !lane.queue.is_empty());
             (claim, due, lane.backlog.has_some())
         });
         let (claim, due, has_backlog) = updated.expect("whoever updates its turn has it");
         if let Some(claim) = claim {
-            self.shares.note(self.lanes.name(id).clone(), claim);
+            self.shared_limits.note(self.lanes.name(id).clone(), claim);
         }
         if let Some(due) = due {
             self.wake_lane(id, due);
@@ -232,7 +232,7 @@ impl Scheduler {
         }
     }
 
-    /// Where nothing can be parked, what waits behind a closed lane must come to an end too: a
+    /// Where nothing can be parked, what waits behind a failing endpoint must come to an end too: a
     /// failed probe counts as an attempt for all that stand behind it.
     fn count_for_all(&mut self, id: LaneId, now: Now) {
         let queue = self.lanes.change(id, |lane| lane.queue.extract(|_| true));

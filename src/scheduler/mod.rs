@@ -15,25 +15,25 @@
 
 mod budget;
 mod draining;
+mod endpoint_report;
 mod exits;
 mod expiry;
-mod holds;
+mod held_endpoints;
 mod housekeeping;
-mod keys;
 pub mod lane;
 mod lanes;
 mod leases;
 mod limits;
+mod missing_secrets;
 mod now;
+mod order_keys;
 mod recalls;
-mod report;
 mod room;
+mod rotation;
 mod routing;
 mod saturation;
-mod secrets;
-mod shares;
+mod shared_limits;
 mod tally;
-mod turns;
 mod url_lanes;
 mod waiting;
 mod workers;
@@ -54,20 +54,20 @@ use crate::trust::keyring::Keyring;
 use budget::Budget;
 use draining::DrainState;
 use housekeeping::Housekeeping;
-use keys::Followers;
 use lanes::Lanes;
 use leases::Leases;
 pub use limits::{Limits, Parking};
 pub use now::Now;
+use order_keys::Followers;
 use recalls::Recalls;
 use room::Room;
+use rotation::Rotation;
 use saturation::Saturation;
 pub use saturation::{Load, LoadEvent};
-pub use shares::LaneClaim;
-use shares::Shares;
+pub use shared_limits::LaneClaim;
+use shared_limits::SharedLimits;
 use tally::Tally;
 pub use tally::{Levels, Stats};
-use turns::Turns;
 use url_lanes::UrlLanes;
 use waiting::{Due, Waiting};
 use workers::Workers;
@@ -83,14 +83,14 @@ pub struct Scheduler {
     /// Where deliveries stand: those that are due, in turn; those that wait for a time; those that
     /// follow others of their keys; and which entries of the stream all of these are.
     lanes: Lanes,
-    turns: Turns,
+    rotation: Rotation,
     waiting: Waiting,
     followers: Followers,
     leases: Leases,
     url_lanes: UrlLanes,
     workers: Workers,
     recalls: Recalls,
-    shares: Shares,
+    shared_limits: SharedLimits,
     saturation: Saturation,
     budget: Budget,
     housekeeping: Housekeeping,
@@ -110,14 +110,14 @@ impl Scheduler {
             holds: Holds::default(),
             keyring: None,
             lanes: Lanes::default(),
-            turns: Turns::default(),
+            rotation: Rotation::default(),
             waiting: Waiting::default(),
             followers: Followers::default(),
             leases: Leases::default(),
             url_lanes: UrlLanes::default(),
             workers: Workers::default(),
             recalls: Recalls::default(),
-            shares: Shares::default(),
+            shared_limits: SharedLimits::default(),
             saturation: Saturation::default(),
             budget: Budget::default(),
             housekeeping: Housekeeping::default(),
@@ -205,7 +205,7 @@ impl Scheduler {
         self.outbox.push_back(Move::Bury(letter.into()).into());
     }
 
-    /// Moves what has become due to its lane, opens what has been closed for long enough, and
+    /// Moves what has become due to its lane, looks at lanes that have room again, and
     /// parks what cannot wait for its turn any longer.
     pub fn tick(&mut self, now: Now) {
         while let Some(due) = self.waiting.pop(now.mono) {

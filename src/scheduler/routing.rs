@@ -100,7 +100,7 @@ impl Scheduler {
         if is_late && !job.delivery.notes_first() {
             renew(&mut job.delivery, &mut self.outbox, now);
         }
-        let (id, limits, standing) = (job.lane, self.limits.lanes, self.shares.standing());
+        let (id, limits, standing) = (job.lane, self.limits.lanes, self.shared_limits.standing());
         self.lanes.change(id, |lane| {
             let rule = job.rule.as_deref();
             lane.apply_rule(rule, &limits, standing, now.mono);
@@ -117,8 +117,8 @@ impl Scheduler {
     /// time if that is later.
     pub(super) fn put_off(&mut self, job: Job, after: Duration, now: Now) -> Disposition {
         let lane = self.lanes.get(job.lane).filter(|_| self.has_store());
-        let closed = lane.and_then(|lane| lane.breaker().failing_for(now.mono));
-        match closed {
+        let failing = lane.and_then(|lane| lane.breaker().failing_for(now.mono));
+        match failing {
             Some(left) if left >= after && job.delivery.entry.is_some() => {
                 let lane = job.lane;
                 self.defer(job, lane, now)

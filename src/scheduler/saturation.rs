@@ -154,11 +154,11 @@ impl Scheduler {
 
     /// Whether a lane that is not trusted has its turn.
     fn has_untrusted_turn(&mut self) -> bool {
-        while let Some((place, id)) = self.turns.first_of_others() {
+        while let Some((place, id)) = self.rotation.first_of_others() {
             if self.lanes.get(id).is_some_and(|l| l.has_turn(place)) {
                 return true;
             }
-            self.turns.drop_first_of_others();
+            self.rotation.drop_first_of_others();
         }
         false
     }

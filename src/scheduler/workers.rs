@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::expiry::is_expired;
-use super::turns::Turn;
+use super::rotation::Turn;
 use super::{Limits, Now, Scheduler};
 use crate::delivery::Job;
 use crate::scheduler::lane::{HealthSignal, Weight};
@@ -114,7 +114,7 @@ impl Scheduler {
         let held = self.lanes.tally();
         let others = held.untrusted_in_flight < self.limits.untrusted_share();
         let failing = held.failing < self.limits.failing_share();
-        let turn = self.turns.next(others, failing);
+        let turn = self.rotation.next(others, failing);
         turn.or_else(|| self.next_from_reserve(now.mono))
     }
 
@@ -124,7 +124,7 @@ impl Scheduler {
         if !self.waits_for_reserve() || self.workers.reserve.is_some_and(|at| at > now) {
             return None;
         }
-        while let Some((place, id)) = self.turns.newest() {
+        while let Some((place, id)) = self.rotation.newest() {
             if self.lanes.get(id).is_some_and(|lane| lane.has_turn(place)) {
                 self.workers.take_from_reserve(&self.limits, now);
                 return Some((place, id));
@@ -135,7 +135,7 @@ impl Scheduler {
 
     fn waits_for_reserve(&self) -> bool {
         let has_reserve = self.workers.has_reserve(&self.limits, self.lanes.tally());
-        has_reserve && self.turns.has_untried()
+        has_reserve && self.rotation.has_untried()
     }
 
     /// When one of the workers that are kept may be given out, if a lane waits for that.

@@ -2,8 +2,8 @@
 
 mod asking;
 mod backlogs;
+mod missing_secrets;
 pub(super) mod model;
-mod secrets;
 mod simulation;
 mod soup;
 mod waiting_for;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Now, Scheduler};
 use crate::delivery::endpoint_snapshot::EndpointSnapshot;
 use crate::delivery::hold::covers;
-use crate::scheduler::lane::Lane;
+use crate::scheduler::lane::{Health, Lane};
 
 /// Lanes in one report.
 const REPORTED: usize = 1000;
@@ -32,7 +32,7 @@ impl Scheduler {
 }
 
 fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
-    let closed = lane.breaker().failing_until(now.mono);
+    let health = lane.breaker().health(now.mono);
     let ms = |share| {
         let time = lane.history.quantile(share);
         time.map(|t| t.as_secs_f64() * 1000.0)
@@ -41,17 +41,17 @@ fn told(key: &str, lane: &Lane, now: Now) -> EndpointSnapshot {
         let ago = now.mono.saturating_duration_since(at);
         now.unix_ms.saturating_sub(ago.as_millis() as u64)
     };
-    let state = match (closed, lane.breaker().is_failing()) {
-        _ if lane.is_disabled() => "disabled",
-        (Some(_), _) => "failing",
-        (None, true) => "probing",
-        (None, false) => "healthy",
+    let (state, until) = match health {
+        _ if lane.is_disabled() => ("disabled", lane.breaker().failing_until(now.mono)),
+        Health::Failing { until } => ("failing", Some(until)),
+        Health::Probing => ("probing", None),
+        Health::Healthy => ("healthy", None),
     };
     let error = lane.history.error();
     EndpointSnapshot {
         endpoint: key.to_owned(),
         state: state.into(),
-        probe_in_ms: closed.map(|until| (until - now.mono).as_millis() as u64),
+        probe_in_ms: until.map(|until| (until - now.mono).as_millis() as u64),
         in_flight: lane.in_flight(),
         window: lane.window(),
         queued: lane.active() - lane.in_flight(),

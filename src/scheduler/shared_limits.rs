@@ -12,13 +12,13 @@ pub type LaneClaim = (Arc<str>, Claim, bool);
 
 /// See the module's header.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct SharedLimits {
     /// None where each replica has its own limits.
     standing: Option<Standing>,
     claims: Vec<LaneClaim>,
 }
 
-impl Shares {
+impl SharedLimits {
     /// None where each replica has its own limits.
     pub fn standing(&self) -> Option<Standing> {
         self.standing
@@ -33,7 +33,7 @@ impl Shares {
 impl Scheduler {
     /// From now on there is a lender.
     pub fn share_limits(&mut self, now: Instant) {
-        self.shares.standing = Some(Standing {
+        self.shared_limits.standing = Some(Standing {
             is_away: false,
             calm_until: now,
             replicas: 1,
@@ -42,12 +42,12 @@ impl Scheduler {
 
     /// What is to be asked of the lender, since the last call.
     pub fn claims(&mut self) -> Vec<LaneClaim> {
-        std::mem::take(&mut self.shares.claims)
+        std::mem::take(&mut self.shared_limits.claims)
     }
 
     /// The lender's answers.
     pub fn take_grants(&mut self, grants: Vec<(Arc<str>, Grant)>, now: Now) {
-        let Some(standing) = &mut self.shares.standing else {
+        let Some(standing) = &mut self.shared_limits.standing else {
             return;
         };
         let most = grants.iter().map(|(_, grant)| grant.replicas).max();
@@ -67,7 +67,7 @@ impl Scheduler {
             });
             // It may be forgotten meanwhile.
             let claim = (name, claim.unwrap_or_default(), true);
-            self.shares.claims.push(claim);
+            self.shared_limits.claims.push(claim);
             if let Some(id) = id {
                 self.update_turn(id, now.mono);
                 self.park_stranded(id, now);
@@ -77,7 +77,7 @@ impl Scheduler {
 
     /// The lender cannot be reached.
     pub fn lose_lender(&mut self, now: Now) {
-        let Some(standing) = self.shares.standing.as_mut().filter(|s| !s.is_away) else {
+        let Some(standing) = self.shared_limits.standing.as_mut().filter(|s| !s.is_away) else {
             return;
         };
         standing.is_away = true;

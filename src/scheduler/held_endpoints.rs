@@ -68,7 +68,7 @@ impl Scheduler {
         self.update_turn_of(&key, now);
     }
 
-    /// It is sent to again, and at once, closed or not.
+    /// It is sent to again, and at once, failing or not.
     pub fn resume(&mut self, key: &str, now: Now) {
         for lifted in self.holds.lift(key) {
             self.events.push((lifted, EndpointEvent::Lifted));

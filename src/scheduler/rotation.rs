@@ -14,7 +14,7 @@ pub type Turn = (u64, LaneId);
 
 /// See the module's header.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct Rotation {
     trusted: VecDeque<Turn>,
     untried: VecDeque<Turn>,
     unproven: VecDeque<Turn>,
@@ -22,7 +22,7 @@ pub struct Turns {
     place: u64,
 }
 
-impl Turns {
+impl Rotation {
     /// To the end. Answers the place.
     pub fn push(&mut self, lane: LaneId, class: Class) -> u64 {
         self.place += 1;
@@ -77,7 +77,7 @@ impl Turns {
         classes.find_map(|class| self.list(class).front().copied())
     }
 
-    /// Drops the place that [`Turns::first_of_others`] has answered, which is nobody's any more.
+    /// Drops the place that [`Rotation::first_of_others`] has answered, which is nobody's any more.
     pub fn drop_first_of_others(&mut self) {
         for class in [Class::Untried, Class::Unproven, Class::Failing] {
             if self.list(class).pop_front().is_some() {

@@ -72,7 +72,8 @@ fn folder(path: &Path) -> Option<usize> {
 fn is_test(path: &Path) -> bool {
     // Only below the root: the checkout itself may have any name.
     let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
-    path.components().any(|c| c.as_os_str() == "tests")
+    let is_tests = |name: &std::ffi::OsStr| name == "tests" || name == "tests.rs";
+    path.components().any(|c| is_tests(c.as_os_str()))
 }
 
 fn without_tests(text: &str) -> &str {

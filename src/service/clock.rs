@@ -1,6 +1,6 @@
-//! The clock that leases are measured by: it goes on while the machine sleeps, as the clock of
-//! Redis does. `Instant` stands still then, so a process that wakes up would take entries for its
-//! own that others have taken over long ago.
+//! The clock that leases are measured by: it runs while the machine sleeps, as the clock of Redis
+//! does. `Instant` may stop then, so after a sleep a process would believe that it still has
+//! entries that others took over long ago.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What is asked of the timer from outside while it runs, and what it answers: by signals, and by
-//! operators through a Redis channel.
+//! Commands to the timer while it runs, and its answers: from signals, and from operators through a
+//! Redis channel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,46 +13,45 @@ use crate::delivery::rules::EndpointRules;
 use crate::scheduler::{Levels, Stats};
 use crate::service::channel::wake::{WaitingParker, Waker, WakingSender, waker};
 
-/// Orders between whoever gives them and the timer, which takes them at once.
+/// Commands that wait for the timer, which takes them at once.
 const CAPACITY: usize = 16;
 
 /// See the module's header.
 #[derive(Debug)]
 pub enum Command {
-    /// These replace the rules that it has.
+    /// Use these rules from now on.
     Rules(EndpointRules),
-    /// These are all holds that there are.
+    /// All holds that exist.
     Holds(Vec<(Arc<str>, Hold)>),
-    /// Nothing is to be sent to this URL or origin.
+    /// Send nothing to this URL or origin.
     Hold(Arc<str>, Hold),
-    /// It is to be sent to again.
+    /// Send there again.
     Resume(Arc<str>),
-    /// What is known of the endpoints whose names begin with the second is to be left at this
-    /// key.
+    /// Write snapshots of the endpoints with this prefix (the second) to this key (the first).
     Report(Arc<str>, Arc<str>),
     Snapshot(Sender<Snapshot>),
-    /// For so long nothing was heard of what was published; whether that is a loss.
+    /// How long Pub/Sub was not heard, and whether messages were lost.
     Gap(Duration, bool),
-    /// So many entries were copies of others, and are settled.
+    /// This many entries were copies of others, and are settled.
     Copies(u64),
-    /// These backlogs are not empty; when the oldest message of each was received, in Unix
-    /// milliseconds.
+    /// Backlogs that are not empty, each with the time at which its oldest message was received, in
+    /// Unix milliseconds.
     Backlogs(Vec<(Arc<str>, u64)>),
-    /// This one is new, of whatever replica. Who does not know the endpoint has nothing to say of it.
+    /// A replica has begun this backlog. A replica that does not know the endpoint ignores it.
     NewBacklog(Arc<str>, u64),
-    /// So many messages come from this backlog, and so many are left there.
+    /// `count` messages come from this backlog, and `left` are left there.
     Released {
         name: Arc<str>,
         count: usize,
         left: u64,
-        /// When the oldest of these was received.
+        /// When the oldest of the rest was received.
         oldest: Option<u64>,
     },
-    /// Something parked was made due.
+    /// A parked message was made due.
     Due,
     /// Whether Redis holds more than it should.
     OverBudget(bool),
-    /// What was lent of limits that hold for all replicas, by endpoint.
+    /// Grants of limits that hold for all replicas, by endpoint.
     Grants(Vec<(Arc<str>, Grant)>),
     /// Nothing is lent now, as Redis cannot be reached.
     LenderAway,
@@ -62,21 +61,21 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Commands(WakingSender<Command>);
 
-/// Where the timer takes them, and sleeps.
+/// The end at which the timer takes them, and sleeps.
 pub struct Inbox {
     pub commands: Receiver<Command>,
     pub parker: WaitingParker,
-    /// For all others who send to the timer.
+    /// For all other threads that send to the timer.
     pub waker: Waker,
 }
 
-/// The times in which Pub/Sub was not heard.
+/// Times in which Pub/Sub was not heard.
 #[derive(Debug, Clone, Default)]
 pub struct Gaps {
     pub count: u64,
-    /// Of all together.
+    /// The length of all of them together.
     pub length: Duration,
-    /// So many of them are losses.
+    /// How many of them may have lost messages.
     pub losses: u64,
 }
 
@@ -88,7 +87,7 @@ impl Gaps {
     }
 }
 
-/// What the service is doing at one moment.
+/// The state of the service at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub stats: Stats,
@@ -118,7 +117,7 @@ impl Commands {
         self.0.waker()
     }
 
-    /// Blocks while the timer is behind. After its end nothing comes of it.
+    /// Blocks while the timer is behind. After the timer has ended it does nothing.
     pub fn give(&self, order: Command) {
         let _ = self.0.send(order);
     }
@@ -132,8 +131,8 @@ impl Commands {
 }
 
 impl Command {
-    /// Reads what an operator's tool published; nothing when it is not that. `hold CAUSE MS KEY`
-    /// (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`, `backlog RECEIVED NAME`.
+    /// Reads a command that an operator's tool published; `None` for anything else. `hold CAUSE MS
+    /// KEY` (-1: no end), `resume KEY`, `report REPLY PREFIX`, `due`, `backlog RECEIVED NAME`.
     pub fn parse(text: &str, now: Instant) -> Option<Command> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {

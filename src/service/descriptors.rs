@@ -1,24 +1,24 @@
-//! How many files and sockets the process may have open, how many it needs, and what fits.
+//! How many files and sockets the process may have open, how many it needs, and how many workers
+//! fit.
 //!
-//! The common soft limit of 1024 is there for programs that use `select`; outhook does not, so
-//! it takes what the hard limit allows. The limit is a number here and nothing else: some
-//! container engines set a thousand million, so nothing is ever made or walked through by it.
-//! Nothing here blocks.
+//! The common soft limit of 1024 is there for programs that use `select`; outhook does not, so it
+//! takes what the hard limit allows. The limit is only a number here: some container engines set a
+//! thousand million, so nothing is allocated or iterated by it. Nothing here blocks.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open beside the attempts: standard streams, Redis, name look-ups, files.
+/// Descriptors beside those of attempts: standard streams, Redis, name look-ups, files.
 const RESERVE: u64 = 64;
 
-/// Connections that rest, where there is room. More would seldom be used again in their time.
+/// Idle connections, where there is room. More would seldom be used again before they time out.
 const USUAL_IDLE: u64 = 4096;
 
 /// macOS says that there is no hard limit, and refuses more than this.
 const MOST_OF_MACOS: u64 = 10_240;
 
-/// What came of raising the limit.
+/// The result of raising the limit.
 #[derive(Debug)]
 pub struct Raised {
     pub before: u64,
@@ -52,8 +52,9 @@ pub fn raise_descriptor_limit() -> Raised {
     }
 }
 
-/// What so many workers need: a socket each, a second one for every fourth, as several addresses of a
-/// name may be tried at a time and connections rest between attempts, and the reserve.
+/// How many descriptors this many workers need: a socket each, a second one for every fourth
+/// worker, because several addresses of a name may be tried at a time and connections stay open
+/// between attempts, and the reserve.
 fn needed(workers: usize) -> u64 {
     let workers = workers as u64;
     workers + workers / 4 + RESERVE
@@ -64,14 +65,14 @@ fn workers_that_fit(limit: u64) -> u64 {
     limit.saturating_sub(RESERVE).saturating_mul(4) / 5
 }
 
-/// How many connections may rest, where nobody has said: what `limit` leaves beside the workers,
-/// up to [`USUAL_IDLE`].
+/// How many idle connections are kept by default: what `limit` leaves beside the workers, up to
+/// [`USUAL_IDLE`].
 pub fn idle_that_fit(workers: usize, limit: u64) -> usize {
     let left = limit.saturating_sub(needed(workers));
     left.min(USUAL_IDLE) as usize
 }
 
-/// The sentence for an operator whose `limit` is too small for so many workers.
+/// A sentence for the operator, if `limit` is too small for this many workers.
 pub fn describe_shortage(workers: usize, limit: u64) -> Option<String> {
     let needed = needed(workers);
     if limit >= needed {

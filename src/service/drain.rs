@@ -1,9 +1,9 @@
 //! How every thread learns that the service is to end: a channel that nobody sends on, whose
-//! disconnection means "draining". There is no flag to forget to look at, and a thread that
-//! waits can wait for this too; the timer, which waits for nothing but to be woken, is.
+//! disconnection means "draining". There is no flag that a thread could forget to check. A thread
+//! that waits can wait for this too, and the timer, which only waits to be woken, is woken.
 //!
-//! A drain ends in the same way: [`EndSignals::last`] tells whoever hears to the last that all else is
-//! done.
+//! A drain ends in the same way: [`EndSignals::last`] tells sources that read until the end that
+//! everything else is done.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -20,27 +20,27 @@ pub struct DrainTrigger {
     _waker: Waker,
 }
 
-/// Told when the drain begins. Clones hear the same.
+/// Knows when the drain has begun. Clones share that.
 #[derive(Clone)]
 pub struct Drain {
     trigger: Receiver<Never>,
     begun_at: Arc<OnceLock<Instant>>,
 }
 
-/// What a source is told of the end.
+/// The two signals of the end, for sources.
 #[derive(Clone)]
 pub struct EndSignals {
     /// The service is to end. A source that can be read again later ends now.
     pub drain: Drain,
-    /// All that was taken in is settled or kept. A source that loses what it does not hear ends
-    /// only now.
+    /// All messages that were taken in are settled or kept. A source whose unread messages would be
+    /// lost ends only now.
     pub last: Drain,
 }
 
 /// No value of it exists.
 pub enum Never {}
 
-/// A trigger, and what it triggers. The timer, who sleeps, is woken by it.
+/// A trigger, and its signal. It also wakes the timer.
 pub fn drain(waker: Waker) -> (DrainTrigger, Drain) {
     let (sender, receiver) = bounded(0);
     let begun_at = Arc::new(OnceLock::new());
@@ -57,7 +57,8 @@ pub fn drain(waker: Waker) -> (DrainTrigger, Drain) {
 }
 
 impl Drop for DrainTrigger {
-    /// Before the sender is dropped: whoever finds that the drain has begun also finds when.
+    /// Set before the sender is dropped: a thread that finds that the drain has begun also finds
+    /// when.
     fn drop(&mut self) {
         let _ = self.begun_at.set(Instant::now());
     }
@@ -68,7 +69,7 @@ impl Drain {
         matches!(self.trigger.try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// When it did, for whoever could not look at once.
+    /// When the drain began, for a thread that could not look at once.
     pub fn begun_at(&self) -> Option<Instant> {
         self.begun_at.get().copied()
     }

@@ -1,6 +1,6 @@
-//! Trouble with Redis: told once when it begins, once when it ends, and waited out with
-//! growing pauses in between. Each thread that talks to Redis has a [`OutageTracker`]; they tell as
-//! one, as an outage that three threads notice is one outage.
+//! Outages of Redis: logged once when one begins and once when it ends, with growing delays between
+//! the tries. Each thread that talks to Redis has an [`OutageTracker`]. All of them log as one,
+//! because an outage that three threads notice is one outage.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,28 +13,29 @@ use crate::store::StoreError;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// A connection that held for so long was a good one: its end is answered without a pause.
+/// A connection that lasted this long was a good one: after its end the first try is without a
+/// delay.
 const GOOD: Duration = Duration::from_millis(100);
 
-/// Kinds of trouble that are remembered, so that two that alternate are told once each.
+/// Kinds of errors that are remembered, so that two that alternate are logged once each.
 const MAX_LOGGED: usize = 8;
 
-/// What all threads know together.
+/// The knowledge that all threads share.
 #[derive(Default)]
 struct Common {
     since: Option<Instant>,
-    /// The threads that have not got over it yet.
+    /// The threads that have not recovered yet.
     ill: Vec<&'static str>,
     logged: Vec<String>,
 }
 
-/// One thread's trouble.
+/// The outages of one thread.
 pub struct OutageTracker {
-    /// With what.
+    /// The server or service that is away.
     what: &'static str,
     who: &'static str,
     common: Arc<Mutex<Common>>,
-    /// When its own last ended.
+    /// When its own last outage ended.
     well_since: Option<Instant>,
     failures: u32,
 }
@@ -51,12 +52,12 @@ impl OutageTracker {
         }
     }
 
-    /// Not with Redis but with this.
+    /// Tracks this instead of Redis.
     pub fn with(self, what: &'static str) -> Self {
         OutageTracker { what, ..self }
     }
 
-    /// For another thread, told together with this one's.
+    /// For another thread, which logs together with this one.
     pub fn of(&self, who: &'static str) -> Self {
         OutageTracker {
             common: self.common.clone(),
@@ -64,7 +65,7 @@ impl OutageTracker {
         }
     }
 
-    /// Something failed. Answers how long to wait before the next try.
+    /// A try failed. Returns how long to wait before the next one.
     pub fn begin(&mut self, error: &StoreError) -> Duration {
         let was_good = self.well_since.take().is_some_and(|t| t.elapsed() >= GOOD);
         if was_good {
@@ -75,7 +76,7 @@ impl OutageTracker {
         if !common.ill.contains(&self.who) {
             common.ill.push(self.who);
         }
-        // What one server refuses may be several things, and each has its own remedy.
+        // One server may refuse several things, and each has its own remedy.
         let kind = match error.is_refusal() {
             true => error.to_string(),
             false => error.code().to_owned(),
@@ -120,8 +121,8 @@ impl OutageTracker {
         self.common.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None at first, then doubling, each between half and the whole of it, so that many
-    /// processes do not come back as one.
+    /// No delay at first, then doubling, each between half and the whole of it, so that many
+    /// processes do not come back at once.
     fn delay(&self) -> Duration {
         let Some(doublings) = self.failures.checked_sub(1) else {
             return Duration::ZERO;
@@ -149,7 +150,7 @@ mod tests {
             let delay = t.begin(&error);
             assert!(delay >= whole / 2 && delay <= whole, "{n}: {delay:?}");
         }
-        // A connection that did not hold does not start the pauses anew: no hot loop.
+        // A connection that did not last does not reset the delays: no hot loop.
         t.end();
         assert!(t.begin(&error) >= LONGEST_DELAY / 2);
     }

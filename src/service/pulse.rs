@@ -1,5 +1,5 @@
-//! When Redis last heard of this replica. The others take one that is silent for dead, and take
-//! over what it holds; so whoever has been silent asks before it tries what it still holds.
+//! When Redis last heard of this replica. Other replicas take a silent one for dead, and take over
+//! its entries. So a replica that has been silent asks before it tries an entry that it still has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::message::timestamp::BootTime;
 /// Others wait for longer than this before they take a silent replica for dead.
 pub const TRUSTED: Duration = Duration::from_secs(4);
 
-/// A clone is the same one.
+/// Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Times>);
 
@@ -23,8 +23,8 @@ struct Times {
 }
 
 impl Pulse {
-    /// Redis has answered to something that was asked then, in this replica's name. It may have
-    /// heard of it as late as that.
+    /// Redis has answered a request of this replica that was sent at `asked`. So it has heard of
+    /// this replica no earlier than that.
     pub fn beat(&self, asked: BootTime, answered: BootTime) {
         let asked = ms(asked);
         let last = self.0.last.fetch_max(asked, Ordering::Relaxed);
@@ -33,7 +33,7 @@ impl Pulse {
         }
     }
 
-    /// Since Redis last heard of this replica, as far as it is known here.
+    /// The time since Redis last heard of this replica, as far as it is known here.
     pub fn age(&self, now: BootTime) -> Duration {
         let last = self.0.last.load(Ordering::Relaxed);
         Duration::from_millis(ms(now).saturating_sub(last))

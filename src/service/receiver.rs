@@ -13,11 +13,12 @@ use tiny_http::{Header, Method, Request, Response, Server};
 /// Requests handled at a time, and so waiting out `delay` at a time.
 const THREADS: usize = 64;
 
-/// Larger bodies are cut.
+/// A larger body is cut.
 const MAX_BODY: u64 = 64 << 20;
 
-/// tiny_http takes a thread for free that it has just given a connection, and so can queue one
-/// behind connections that are kept alive, for as long as these are. A new one unblocks the queue.
+/// tiny_http counts a thread as free that it has just given a connection. So it can queue a
+/// connection behind others that are kept alive, for as long as these live. A new connection
+/// unblocks the queue.
 const NUDGE: Duration = Duration::from_millis(50);
 
 /// How the receiver answers.
@@ -31,11 +32,11 @@ pub struct Behaviour {
     pub hang: bool,
     /// Seconds to ask for in each answer that is not 2xx.
     pub retry_after: Option<u32>,
-    /// A GET is a request as all others. Otherwise it is for load balancers and health checks.
+    /// A GET counts as a webhook. Otherwise it is answered for load balancers and health checks.
     pub takes_get: bool,
 }
 
-/// One request, and what it was answered.
+/// One request, and its answer.
 pub struct Received {
     pub status: u16,
     pub method: String,
@@ -61,9 +62,8 @@ struct Shared {
     on_request: Box<dyn Fn(&mut Received) + Send + Sync>,
 }
 
-/// Listens at `bind` until the process ends, and calls `on_request` just before each answer, which it
-/// may change.
-/// Answers the address, with the port that was taken.
+/// Listens at `bind` until the process ends, and calls `on_request` just before each answer, which
+/// it may change. Returns the address, with the port that was taken.
 pub fn start(
     bind: SocketAddr,
     behaviour: Behaviour,
@@ -127,7 +127,7 @@ impl Shared {
         (self.on_request)(&mut received);
         let status = received.status;
         if self.behaviour.hang {
-            // Kept, as dropping a request answers it.
+            // Kept, because dropping a request answers it.
             self.hanging.lock().expect("never poisoned").push(request);
             return true;
         }
@@ -138,7 +138,7 @@ impl Shared {
             let header = Header::from_bytes("Retry-After", seconds.to_string());
             response.add_header(header.expect("a number is a header value"));
         }
-        // The sender may be gone, which is its affair.
+        // The sender may be gone; that is no error here.
         let _ = request.respond(response);
         true
     }

@@ -20,13 +20,13 @@ impl SecretDirectory {
         }
     }
 
-    /// Reads the file of a name, which is known to be no path. The outer error: nothing can be read now,
-    /// whatever the name.
+    /// Reads the file of a name that was checked to be no path. The outer error means that no file
+    /// can be read now.
     pub fn read(&self, name: &str) -> Result<Read, String> {
         match read_file(&self.0.join(name)) {
             Ok(read) => Ok(read),
             Err(e) if is_starved(&e) => Err(format!("{}: {e}", self.0.display())),
-            // One that is bad must not stand for all.
+            // A bad file must not stop all others.
             Err(e) => match fs::metadata(self.0.join(".")) {
                 Err(e) => Err(format!("{}: {e}", self.0.display())),
                 Ok(_) => Ok(Err(match e.kind() {
@@ -57,7 +57,7 @@ fn read_file(path: &Path) -> io::Result<Read> {
     Ok(Secret::from_file(bytes).and_then(|value| keys_of(&value)))
 }
 
-/// No descriptor or memory is left: that says nothing of the file.
+/// No descriptor or memory is left: the file is not to blame.
 fn is_starved(e: &io::Error) -> bool {
     const ENOMEM_ENFILE_EMFILE: [i32; 3] = [12, 23, 24];
     e.raw_os_error()

@@ -1,7 +1,7 @@
 //! The thread that reads secrets by name, from a directory or from Redis, as workers ask for them.
 //!
-//! It ends when the last who could ask is gone. While it cannot read it says so once, and what is asked of
-//! it meanwhile is given back.
+//! It ends when no worker is left that could ask. While it cannot read, it logs that once, and
+//! gives back the names that are asked for meanwhile.
 
 use std::sync::Arc;
 use std::thread::{Builder, sleep};
@@ -23,7 +23,7 @@ type ReadKeys = Box<dyn Fn() -> Result<Option<SealingKeys>, String> + Send>;
 /// Where secrets are.
 pub enum SecretSource {
     Directory(SecretDirectory),
-    /// With what reads the keys again that they are encrypted with.
+    /// The hash, and a function that reads the encryption keys again.
     Redis(Box<SecretHash>, ReadKeys),
 }
 

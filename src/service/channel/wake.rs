@@ -1,9 +1,9 @@
 //! How the timer is woken. It hears of many things, and waits in one place.
 //!
-//! A `Select` over all its channels would do, but costs twice: it enters itself into each of
-//! them and out again, and whoever sends holds that channel's lock while it wakes the timer,
-//! which then stumbles over it. So whoever sends to the timer wakes it as well, through an
-//! [`WakingSender`]; and so does the end of such a sender, or of a [`Waker`].
+//! A `Select` over all its channels would do, but costs twice: it registers with each of them and
+//! deregisters again, and a sender holds the channel's lock while it wakes the timer, which then
+//! waits for that lock. So a thread that sends to the timer also wakes it, through a
+//! [`WakingSender`]. Dropping such a sender, or a [`Waker`], wakes it too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,21 +16,21 @@ use crossbeam_utils::sync::{Parker, Unparker};
 #[derive(Clone, Debug)]
 pub struct Waker(Unparker);
 
-/// Sleeps until it is woken. Being woken while awake is remembered, so whoever has slept looks
-/// at all there is to do, and what comes during the look is not slept over.
+/// Sleeps until it is woken. A wake-up while it is awake is remembered. So a thread that looks at
+/// all its work after each sleep does not miss work that comes while it looks.
 #[derive(Debug)]
 pub struct WaitingParker(Parker);
 
-/// A way into a thread that sleeps.
+/// A sender to a thread that sleeps.
 #[derive(Debug)]
 pub struct WakingSender<T> {
-    // Dropped in this order: who is woken finds the channel closed.
+    // Dropped in this order: the woken thread finds the channel closed.
     to: Sender<T>,
     waker: Waker,
 }
 
-/// Room in a channel to which the parker sends: whoever receives from it wakes it, but only
-/// if it has asked.
+/// Room in a channel to which the sleeping thread sends. The receiver wakes it, but only if it has
+/// asked.
 #[derive(Clone)]
 pub struct CapacitySignal {
     wanted: Arc<AtomicBool>,

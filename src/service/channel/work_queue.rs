@@ -1,15 +1,16 @@
-//! The way from the timer and the ledger to the workers: one queue, and who is idle.
+//! The connection from the timer and the ledger to the workers: one queue, and a list of idle
+//! workers.
 //!
-//! Not a channel, for two reasons. A channel wakes who has waited longest, whose stack and
-//! memory are cold; here it is who became idle last, and workers that are not needed touch
-//! nothing. And a channel spins before it sleeps: at a few hundred messages a second that
-//! costs a third of all. Here a worker yields only while others are at work, when more is
+//! Not a channel, for two reasons. A channel wakes the worker that has waited longest, whose stack
+//! and memory are cold. Here the worker that became idle last is woken, and workers that are not
+//! needed touch nothing. And a channel spins before it sleeps: at a few hundred messages a second
+//! that costs a third of all CPU. Here a worker yields only while others are at work, when more is
 //! about to come and switching threads would cost most.
 //!
-//! Nor is a worker woken for each piece of work. No more of them are on their way at a time than
-//! there are processors; each that arrives wakes the next, if there is still work. Meanwhile those
-//! that are awake take what they can. So quick endpoints are served by a few threads however many
-//! workers there are, and slow ones soon have all.
+//! Nor is a worker woken for each piece of work. At most one worker per processor is waking at a
+//! time. Each one that arrives wakes the next, if there is still work. Meanwhile workers that are
+//! awake take what they can. So a few threads serve quick endpoints, however many workers there
+//! are, and slow endpoints soon have all of them.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -18,8 +19,7 @@ use std::thread;
 
 use crossbeam_utils::sync::{Parker, Unparker};
 
-/// Gives work. What is queued is taken to the end, and when the last of these is dropped
-/// the workers end.
+/// Gives work. When the last sender is dropped, the workers take what is queued, and end.
 pub struct WorkSender<T>(Arc<Queue<T>>);
 
 /// One worker's end: an iterator that blocks.
@@ -30,22 +30,22 @@ pub struct WorkReceiver<T> {
 
 struct Queue<T> {
     workers: usize,
-    /// The most that may be waking at a time.
+    /// How many workers may be waking at a time.
     most_waking: usize,
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
     waiting: VecDeque<T>,
-    /// Who became idle last stands last.
+    /// Idle workers; the one that became idle last is last.
     idle: Vec<Unparker>,
-    /// Workers that have been woken and have not looked yet. While there is work and anyone is
-    /// idle, there is one of these.
+    /// Workers that have been woken and have not looked yet. While there is work and an idle
+    /// worker, there is at least one.
     waking: usize,
     givers: usize,
 }
 
-/// For so many workers, and as many pieces of work.
+/// For this many workers, and as many pieces of work.
 pub fn queue<T>(workers: usize) -> (WorkSender<T>, Vec<WorkReceiver<T>>) {
     let queue = Arc::new(Queue {
         workers,
@@ -84,7 +84,7 @@ impl<T> WorkSender<T> {
         }
     }
 
-    /// Whether nobody else gives any more.
+    /// Whether this is the last sender.
     pub fn is_last(&self) -> bool {
         self.0.state().givers == 1
     }
@@ -143,7 +143,7 @@ impl<T> Iterator for WorkReceiver<T> {
 }
 
 impl<T> Queue<T> {
-    /// Who is to be woken now, if there is work for them and not enough are on their way.
+    /// The worker to wake now, if there is work and not enough workers are waking.
     fn next_to_wake(&self, state: &mut State<T>) -> Option<Unparker> {
         let on_their_way = state.waking >= self.most_waking.min(state.waiting.len());
         let next = if on_their_way { None } else { state.idle.pop() };

@@ -1,9 +1,9 @@
 //! The dealer: the stream of messages whose order is kept across replicas (`{outhook}:ordered`).
 //!
-//! It has no group: all replicas look at its beginning, and one script deals what stands there, in
-//! order. What is the first of its key is handed to whoever has dealt it, the others follow it in
-//! Redis. So an order that was kept by adding cannot be lost by reading. Handing on blocks while the
-//! timer has no room, and nothing is dealt meanwhile; others may have room.
+//! It has no group: all replicas look at its beginning, and one script deals the messages there, in
+//! order. The first message of a key goes to the replica that dealt it, the others wait behind it
+//! in Redis. So reading cannot lose the order in which messages were added. Handing on blocks while
+//! the timer has no room. Meanwhile this replica deals nothing, but others may.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;
 use crate::store::{Card, Dealt, Entries, Keys, Redis};
 
-/// How long one look waits. Nobody hears of us by it.
+/// How long one look waits. It does not count as a sign of life.
 const BLOCK: Duration = Duration::from_secs(5);
 
-/// What Redis may take to answer.
+/// How long Redis may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Messages in one look.
 const BATCH: usize = 128;
 
-/// The same in the first look of a connection, which knows nothing of their sizes.
+/// Messages in the first look of a connection, which does not know their sizes yet.
 const FIRST: usize = 16;
 
-/// Bytes in one look, as far as the last one foretells, and in one script.
+/// Bytes in one look, as estimated from the last one, and in one script.
 const BYTES: usize = 1 << 20;
 
-/// Who finds that another replica deals leaves it alone for so long.
+/// How long a replica pauses that finds another one dealing.
 const YIELD: Duration = Duration::from_millis(10);
 
 /// See the module's header.
@@ -43,24 +43,24 @@ pub struct Dealer {
     pub keys: Keys,
     /// Among the group's consumers.
     pub name: String,
-    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    /// How long ids and URLs are remembered, to drop copies. `None`: not at all.
     pub dedup: Option<Duration>,
     pub hands: Hands,
-    /// For what the timer is to know.
+    /// Commands to the timer.
     pub commands: Commands,
     pub outage: OutageTracker,
 }
 
 impl Dealer {
-    /// Hands on what it deals, until the drain or the timer's end.
+    /// Deals and hands on, until the drain or the end of the timer.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
         run_sessions(&mut self, (), intake, drain);
     }
 
-    /// What it is to the script. A message that brings no id gets one here, which it keeps.
+    /// The script's view of a message. A message without an id gets one here, and keeps it.
     fn card(&self, entry: Entry, intake: &mut Intake) -> Card {
         let id = entry.id;
-        // What outhook has moved itself was looked at before.
+        // Messages that outhook itself has moved were checked before.
         let looks = self.dedup.is_some() && !entry.was_moved();
         match intake.read_entry(entry, boot_time()) {
             Ok(delivery) => Card::of(id, &delivery, looks.then_some(&self.keys)),
@@ -125,7 +125,7 @@ impl Reader for Dealer {
         let mut block = Duration::from_millis(1);
         while !drain.has_begun() {
             let read = entries.look_at_ordered(count, block, || drain.has_begun())?;
-            // The first look is the proof that the trouble is over.
+            // The first look proves that the outage is over.
             if std::mem::replace(&mut block, BLOCK) != BLOCK {
                 self.outage.end();
             }

@@ -1,10 +1,10 @@
-//! What has been given to us in the second stream, whoever of our threads has asked for it.
+//! The entries of the second stream that Redis has given to this replica, to whichever thread.
 //!
-//! The recaller and the dealer both do. An answer that never came may have given us something all the
-//! same: it is pending under our name, beyond the last that had come before. Since then the other
-//! thread may have been given more, so from that moment each entry is noted until somebody has looked
-//! for what is missing. The lock is held while Redis is asked: what one thread is about to hand on,
-//! the other must not take for lost.
+//! The recaller and the dealer both get entries. A reply that was lost may have given us entries
+//! all the same: they are pending under our name, beyond the last entry that came before. Since
+//! then the other thread may have got more. So from that moment each entry is noted, until a thread
+//! has looked for the missing ones. The lock is held during a request: an entry that one thread is
+//! about to hand on must not seem lost to the other.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::message::timestamp::BootTime;
 use crate::service::clock::boot_time;
 use crate::store::{Entries, StoreError};
 
-/// A clone is the same one.
+/// Clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Hands(Arc<Mutex<Given>>);
 
@@ -23,7 +23,7 @@ pub struct Hands(Arc<Mutex<Given>>);
 struct Given {
     /// Everything up to this one has come.
     last: Option<EntryId>,
-    /// While something beyond it may be missing: what has come beyond it.
+    /// While entries beyond it may be missing: the ones that have come.
     since: Option<BTreeSet<EntryId>>,
 }
 
@@ -34,7 +34,7 @@ impl Hands {
         Hands(Arc::new(Mutex::new(Given { last: None, since })))
     }
 
-    /// Asks Redis for something by `ask`, and notes the entries of the answer.
+    /// Sends the request `ask`, and notes the entries of the reply.
     pub fn take<T>(
         &self,
         ask: impl FnOnce() -> Result<T, StoreError>,
@@ -53,7 +53,8 @@ impl Hands {
         }
     }
 
-    /// Hands on what is ours and has not come, if there may be any, up to `batch` at a time.
+    /// Hands on entries that are ours and have not come, if there may be any, up to `batch` at a
+    /// time.
     pub fn recover(
         &self,
         entries: &mut Entries,
@@ -87,8 +88,8 @@ impl Given {
         }
     }
 
-    /// `own` is all that is ours beyond the last, up to `end`; or nothing is. Answers what of it is
-    /// missing.
+    /// `own`: all our pending entries beyond the last, up to `end`. Returns those that have not
+    /// come.
     fn pass(&mut self, mut own: Vec<Entry>, end: Option<EntryId>) -> Vec<Entry> {
         let since = self.since.get_or_insert_default();
         own.retain(|entry| !since.contains(&entry.id));

@@ -1,8 +1,9 @@
-//! Lets Redis hear of this replica every few seconds, so that the others do not take it for dead.
+//! Sends Redis a sign of life every few seconds, so that other replicas do not take this one for
+//! dead.
 //!
 //! The consumer does so between its reads. But it blocks while there is no room for more, and it
-//! ends when the drain begins, while entries are still in this process's hands. Then this thread
-//! speaks for it, on a connection of its own that it opens only for that. Blocks in Redis alone.
+//! ends when the drain begins, while this process still has entries. Then this thread beats in its
+//! place, on a connection of its own that it opens only for that. It blocks only in Redis.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::service::drain::Drain;
 use crate::service::pulse::Pulse;
 use crate::store::{Beats, Keys, Redis};
 
-/// How often it looks whether Redis has heard of us.
+/// How often it checks when Redis last heard of us.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Redis has one second to answer.
@@ -30,8 +31,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Beats where it is needed, until all that this replica held is settled or kept. What fails is
-    /// told by those who need Redis for more.
+    /// Beats when it is needed, until all messages of this replica are settled or kept. It logs no
+    /// failures: the threads that read from Redis do.
     pub fn run(self, last: &Drain) {
         let mut beats = None;
         while !last.wait(PERIOD) {

@@ -32,19 +32,19 @@ use crate::service::channel::wake::WakingSender;
 use crate::service::clock::boot_time;
 use crate::service::places::{Place, extra_places};
 
-/// What a source brings: a message accepted, or refused and to be kept.
+/// A message of a source: accepted, or a dead letter because it was refused.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
 
-/// Bytes of parsed URLs that are remembered; then all are forgotten and it begins anew.
+/// Bytes of parsed URLs that are remembered. Beyond that all are forgotten.
 const MAX_KNOWN: usize = 1 << 20;
 
-/// What an endpoint costs in memory beside the bytes of its texts, about.
+/// About how much memory an endpoint takes beside its texts.
 const ENDPOINT: usize = 256;
 
-/// Names of fields that are told of at most.
+/// At most this many names of fields are logged.
 const MAX_ALIASES: usize = 100;
 
-/// Where the timer takes in what sources bring.
+/// The end at which the timer takes messages from sources.
 pub struct Arrivals {
     from: Receiver<Place<Arrival>>,
     /// Its sources have not ended.
@@ -60,13 +60,13 @@ pub struct Intake {
     source: Arc<str>,
     name: Box<str>,
     max_bytes: usize,
-    /// Most messages go where others went before: parsing a URL twice costs more than the
-    /// look-up, and the copies share their memory.
+    /// Most messages go to URLs that were seen before: parsing again costs more than the look-up,
+    /// and the copies share their memory.
     endpoints: Endpoints,
-    /// Names of fields that were told of, by source.
+    /// Names of fields that were logged, by source.
     aliases: HashSet<(Arc<str>, Box<str>)>,
     ids: Ids,
-    /// What comes now was published while draining.
+    /// Messages that come now were published while draining.
     is_late: bool,
     /// Whether messages may name secrets.
     takes_secrets: bool,
@@ -78,11 +78,11 @@ struct Endpoints {
     bytes: usize,
 }
 
-/// Said of a message that names a secret where there are none.
+/// The reason for refusing a message that names a secret where there are none.
 const NO_SECRETS: &str =
     "secret: there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
 
-/// The timer has ended: nothing more can be taken in.
+/// The timer has ended: no message can be taken in any more.
 #[derive(Debug)]
 pub struct Closed;
 
@@ -130,7 +130,7 @@ impl Intake {
         }
     }
 
-    /// From now on messages that name a secret are refused, as there is none.
+    /// From now on messages that name a secret are refused, because there are no secrets.
     pub fn refuse_secrets(&mut self) {
         self.takes_secrets = false;
     }
@@ -145,7 +145,7 @@ impl Intake {
         }
     }
 
-    /// What comes from now on was published while draining: it is kept for the next start.
+    /// Messages from now on were published while draining: they are kept for the next start.
     pub fn set_late(&mut self) {
         self.is_late = true;
     }
@@ -165,9 +165,8 @@ impl Intake {
         self.send(arrival)
     }
 
-    /// Parses an entry of the stream, to be sent on. A message that brings no id gets one that is
-    /// the same whoever reads the entry, and however often.
-    /// `asked`: a moment before its lease began.
+    /// Parses an entry of the stream, to be sent on. A message without an id gets one that is the
+    /// same for every replica and every reading. `asked`: a moment before its lease began.
     pub fn read_entry(&mut self, entry: Entry, asked: BootTime) -> Arrival {
         let (id, count, suspect) = (entry.id, entry.count, entry.suspect);
         let head = entry.head();
@@ -201,7 +200,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Hands on what was read. Blocks while the channel is full.
+    /// Hands on one message. Blocks while the channel is full.
     pub fn send(&self, arrival: Arrival) -> Result<(), Closed> {
         let bytes = match &arrival {
             Ok(delivery) => delivery.message.raw().len(),
@@ -266,7 +265,7 @@ impl Intake {
         Ok(message)
     }
 
-    /// Tells once a source that a name is taken for another.
+    /// Logs once for each source that a name is taken for another.
     fn log_alias(&mut self, Alias { given, known }: &Alias) {
         let news = (self.source.clone(), given.clone());
         if self.aliases.len() < MAX_ALIASES && self.aliases.insert(news) {

@@ -1,13 +1,13 @@
 //! The subscriber: Redis Pub/Sub in.
 //!
-//! Redis keeps nothing for a subscriber that is away or slow, so this thread never waits
-//! for anything but Redis while it can help it, and subscribes again as soon as it can.
+//! Redis keeps nothing for a subscriber that is away or slow. So this thread waits only for Redis,
+//! as far as possible, and subscribes again as soon as it can.
 //!
-//! *Subscribed* is what Redis has confirmed, and says again when it is asked. A channel that it
-//! refuses is trouble, and is tried again and again, while the others are listened to. A silent
-//! connection is asked for a PING. On any error the connection is thrown away, after all that
-//! stood in its socket. What may have been lost until the next confirmation is a *gap*, which is
-//! told and counted.
+//! A channel counts as *subscribed* when Redis has confirmed it, and confirms it again when it is
+//! asked. A refused channel is tried again and again, while the others are read. A silent
+//! connection gets a PING. After any error the connection is dropped, once everything in its socket
+//! is read. The time until the next confirmation is a *gap*, in which messages may have been lost;
+//! it is logged and counted.
 //!
 //! It is the last to leave (`ending.rs`): what is published while the rest drains is appended to
 //! the stream.
@@ -34,12 +34,12 @@ use crate::trust::keyring::Keyring;
 /// How soon a drain is noticed in silence.
 const POLL: Duration = Duration::from_millis(100);
 
-/// After so long a silence Redis is asked whether it is there. With [`ANSWER`] this bounds
-/// how long a dead connection goes unnoticed: under 10 s, as DESIGNed for.
+/// After a silence of this length Redis gets a PING. With [`ANSWER`] this bounds how long a dead
+/// connection goes unnoticed: under 10 s.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How long Redis may take to answer. Longer than a common stall (fork, slow command), as
-/// giving up too soon loses what is published until the next SUBSCRIBE.
+/// How long Redis may take to answer. Longer than a common stall (fork, slow command): giving up
+/// too soon loses what is published until the next SUBSCRIBE.
 const ANSWER: Duration = Duration::from_secs(6);
 
 /// How often channels that were refused are tried again.
@@ -55,12 +55,12 @@ pub struct Subscriber {
     pub redis: Redis,
     pub keys: Keys,
     pub channels: Vec<String>,
-    /// For what operators' tools publish.
+    /// For commands of operators' tools.
     pub commands: Commands,
     /// Told when secrets have changed.
     pub keyring: Option<Keyring>,
     pub outage: OutageTracker,
-    /// Of channels that are refused, and holds that cannot be read: no reason to give up the
+    /// Tracks refused channels and holds that cannot be read. They are no reason to drop the
     /// connection, or to wait before the next.
     pub refusing: OutageTracker,
 }
@@ -71,9 +71,9 @@ struct Session {
     observer: Observer,
     confirmed: Vec<String>,
     refused: Vec<String>,
-    /// What is held is to be read: it may have changed while nobody listened.
+    /// The holds must be read: they may have changed while nothing was subscribed.
     holds_due: bool,
-    /// Of the confirmed ones, those of which other replicas know that this hears them.
+    /// The confirmed channels of which other replicas know that this one hears them.
     announced: Vec<String>,
     /// Unsubscribed from, and not confirmed yet.
     left: Vec<String>,
@@ -86,7 +86,7 @@ struct Session {
     /// How soon a signal of the end is noticed in silence.
     poll: Duration,
     leaving: Leaving,
-    /// For so long nothing was heard, in time for which this process was running.
+    /// How long nothing was heard while this process was running.
     silence: Duration,
     was_asked: bool,
     /// PINGs that are not answered yet.
@@ -94,7 +94,7 @@ struct Session {
 }
 
 impl Subscriber {
-    /// Subscribes and hands on what comes, until all else has ended, or the timer.
+    /// Subscribes and hands on messages, until everything else has ended, or the timer has.
     pub fn run(mut self, intake: &mut Intake, ends: &EndSignals) {
         let mut past = Past::default();
         loop {
@@ -152,8 +152,8 @@ impl Subscriber {
         if result.is_err() && session.is_listening(&self.keys.control) {
             past.lose();
         }
-        // What stands in the socket is ours, whatever has become of the connection. One that is
-        // whole, and that we have not left, may go on for ever.
+        // Messages in the socket are ours, even if the connection broke. A connection that works
+        // and is still subscribed would never end.
         let end = Instant::now() + LAST_ANSWER;
         while (has_left || Instant::now() < end)
             && let Ok(Some(heard)) = session.subscription.hear(Duration::ZERO)
@@ -210,7 +210,8 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Subscribes to what is not confirmed yet. One that is refused keeps none of the others back.
+    /// Subscribes to channels that are not confirmed yet. A refused channel does not stop the
+    /// others.
     fn subscribe(&mut self, session: &mut Session, past: &mut Past) -> Result<(), End> {
         let was_listening = session.is_listening(&self.keys.control);
         let before = session.confirmed.len();
@@ -230,7 +231,7 @@ impl Subscriber {
             self.announce(session)?;
         }
         if is_more || session.holds_due {
-            // No reason to give up a subscription that stands.
+            // No reason to give up a working subscription.
             let fetched = self.fetch_holds(session.patience);
             session.holds_due = fetched.is_err();
             refusals.extend(fetched.err());
@@ -257,7 +258,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Asks Redis whether what it has confirmed is so still.
+    /// Asks Redis whether the confirmed subscriptions still exist.
     fn check(&self, session: &mut Session, past: &mut Past) -> Result<(), End> {
         let begun = Instant::now();
         let announced = session.announced.iter().map(|c| self.keys.hears(c));
@@ -277,13 +278,14 @@ impl Subscriber {
                 session.stood_at = begun;
                 Ok(())
             }
-            // What is wrong with the server, the subscription itself finds out.
+            // The subscription itself finds out what is wrong with the server.
             Finding::Unknown => Ok(()),
         }
     }
 
-    /// What was ordered while this was not subscribed. On a connection of its own, as one that
-    /// is subscribed can do nothing else; after subscribing, so that nothing falls between.
+    /// Reads holds that were set while this was not subscribed. It uses a connection of its own,
+    /// because a subscribed one can do nothing else. It reads after subscribing, so that no change
+    /// falls in between.
     fn fetch_holds(&self, limit: Duration) -> Result<(), StoreError> {
         let holds = fetch_holds(&self.redis, &self.keys, limit)?;
         self.commands.give(Command::Holds(holds));

@@ -1,11 +1,10 @@
-//! The recaller: brings back what waits in Redis. What is due, of its own accord; what waits in
-//! the backlog of an endpoint, when the timer asks for it ([`Want`]).
+//! The recaller: brings back messages that wait in Redis: those that are due, by itself, and those
+//! in the backlog of an endpoint, when the timer asks for them ([`Want`]).
 //!
-//! One thread and one connection, beside the consumer's: what comes back must not wait behind what
-//! is new. Each message that it brings back is an entry of a second stream, ours from its
-//! beginning, so what was lost in a reply that never came is what we hold there beyond the last
-//! entry seen. Handing on blocks while the timer has no room; otherwise it sleeps until something
-//! is due or asked for.
+//! It has a thread and a connection of its own: messages that come back must not wait behind new
+//! ones. Each message that it brings back is an entry of a second stream, ours from its beginning.
+//! So entries of a lost reply are our pending entries there, beyond the last entry seen. Handing on
+//! blocks while the timer has no room; otherwise it sleeps until something is due or asked for.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -30,10 +29,10 @@ use crate::store::{Appointment, Entries, Keys, Redis, StoreError, tell_due};
 /// Messages that are brought back at a time.
 const BATCH: usize = 128;
 
-/// What other replicas have parked, and may not live to bring back, is looked for so often.
+/// How often it looks for messages that other replicas have parked, in case these have died.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What one request may take, and the last one.
+/// How long a request may take, and how long the last one.
 const ANSWER: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_millis(300);
 
@@ -43,19 +42,19 @@ pub struct Recaller {
     pub keys: Keys,
     /// Among the group's consumers.
     pub name: String,
-    /// Entries that are not renewed for so long belong to a dead consumer.
+    /// How long a lease is: an entry that nobody renewed for this long belongs to a dead consumer.
     pub lease: Duration,
-    /// When the next is due of what this process has parked.
+    /// When the next message is due that this process has parked.
     pub appointment: Appointment,
     pub wants: Receiver<Want>,
-    /// Woken by whoever sends to `wants`, and by `appointment`.
+    /// Woken by `wants` and by `appointment`.
     pub parker: WaitingParker,
     pub hands: Hands,
     pub pulse: Pulse,
-    /// For what the timer is to know.
+    /// Commands to the timer.
     pub commands: Commands,
     pub outage: OutageTracker,
-    /// Of what the server refuses, and nothing else.
+    /// Tracks refusals of the server, and nothing else.
     pub refusals: OutageTracker,
 }
 
@@ -63,15 +62,15 @@ pub struct Recaller {
 pub struct Progress {
     takeover: Takeover,
     wanted: VecDeque<Want>,
-    /// When to look at what is parked.
+    /// When to look at the parked messages.
     due: Instant,
-    /// What was refused, and when it may be asked for again. What is wrong with one backlog must not
-    /// hold up the others.
+    /// Requests that were refused, and when to send them again. A bad backlog must not stop the
+    /// others.
     refused: VecDeque<(Instant, Want)>,
 }
 
 impl Recaller {
-    /// Hands on what comes back, until the drain or the timer's end.
+    /// Brings back and hands on, until the drain or the end of the timer.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
         let progress = Progress {
             takeover: Takeover::new(
@@ -88,7 +87,8 @@ impl Recaller {
         run_sessions(&mut self, progress, intake, drain);
         let now = unix_ms(SystemTime::now());
         if self.appointment.end().is_some_and(|due| due <= now) {
-            // It was for us, and the others look only now and then.
+            // This process would have brought it back. Others look only now and then, so they are
+            // told.
             tell_due(&self.redis, &self.keys, GOODBYE);
         }
     }
@@ -110,7 +110,7 @@ impl Recaller {
         }
     }
 
-    /// Brings back what is due.
+    /// Brings back messages that are due.
     fn recall(
         &mut self,
         entries: &mut Entries,
@@ -129,7 +129,7 @@ impl Recaller {
         Ok(intake.send_entries(recalled.entries, asked)?)
     }
 
-    /// Brings back what was asked for first.
+    /// Does the first request of the timer.
     fn release(
         &mut self,
         entries: &mut Entries,
@@ -153,7 +153,7 @@ impl Recaller {
         progress.wanted.pop_front();
         let read = released.entries.into_iter();
         let read: Vec<Arrival> = read.map(|e| intake.read_entry(e, asked)).collect();
-        // Told before they come, so that no more are asked for meanwhile.
+        // The timer hears of them before they come, so that it does not ask for more meanwhile.
         self.commands.give(Command::Released {
             name: name.clone(),
             count: read.iter().filter(|arrival| arrival.is_ok()).count(),
@@ -169,7 +169,7 @@ impl Recaller {
         Ok(())
     }
 
-    /// Takes over what dead consumers hold, and what nobody does.
+    /// Takes over entries of dead consumers, and entries that are nobody's.
     fn take_over(
         &self,
         entries: &mut Entries,
@@ -221,7 +221,7 @@ impl Reader for Recaller {
                 let due = Instant::now() + Duration::from_millis(wait);
                 progress.due = progress.due.min(due);
             }
-            // One of each in turn, so that neither waits for all of the other.
+            // One batch of each in turn, so that neither waits for all of the other.
             let now = Instant::now();
             if now >= progress.due {
                 match self.recall(&mut entries, progress, intake) {
@@ -254,7 +254,7 @@ impl Reader for Recaller {
 }
 
 impl Progress {
-    /// When there is something to do, even if nobody asks for anything.
+    /// When there is something to do, even if the timer asks for nothing.
     fn next(&self) -> Instant {
         let next = self.due.min(self.takeover.next());
         let again = self.refused.front().map(|(at, _)| *at);

@@ -1,4 +1,4 @@
-//! Sessions: whoever reads messages from Redis does so on one connection after another.
+//! Sessions: a thread that reads messages from Redis uses one connection after another.
 
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ pub trait Reader {
 
     fn outage(&mut self) -> &mut OutageTracker;
 
-    /// A session has failed, and the pause after it is over.
+    /// A session has failed, and the delay after it is over.
     fn resume(_progress: &mut Self::Progress, _failure: &StoreError, _now: Instant) {}
 }
 

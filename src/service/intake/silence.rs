@@ -1,10 +1,10 @@
-//! Which of the group's consumers have died, as far as their silence tells. Pure.
+//! Decides which consumers of the group have died, by their silence. Pure.
 //!
 //! Redis hears of each replica every three seconds at least, whatever else it does
-//! ([`super::heartbeat`]). One that has been silent for [`SILENT`] twice in a row is taken for dead, long before the leases
-//! of its entries are over. Twice, because all are silent while Redis is away, and the first who is
-//! back must leave the others time to be heard. A wrong guess costs little: whoever lost an entry
-//! leaves it alone.
+//! ([`super::heartbeat`]). A consumer that is silent for [`SILENT`] at two looks in a row is taken
+//! for dead, long before the leases of its entries are over. Two looks, because all consumers are
+//! silent while Redis is away, and the first one that is back must give the others time. A wrong
+//! guess costs little: a replica that lost an entry leaves it alone.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::service::pulse::TRUSTED;
 use crate::store::Peer;
 
-/// A consumer that Redis has heard nothing from for so long may be dead.
+/// A consumer that has been silent for this long may be dead.
 pub const SILENT: Duration = Duration::from_secs(5);
 
-/// Whoever is silent stops trusting in what it holds before anybody takes that over.
+/// A silent replica stops using its entries before another takes them over.
 const _: () = assert!(TRUSTED.as_millis() < SILENT.as_millis());
 
 /// How often consumers are looked at, if none of them would be silent for too long before; and how
@@ -27,25 +27,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(3500);
 /// Redis counts silence in milliseconds.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Who was cut off from Redis, or found it away, gives the others so long to come back too.
+/// How much time a replica that was cut off from Redis gives the others to come back.
 const OTHERS_TIME: Duration = Duration::from_secs(8);
 
-/// Of a consumer that is silent for less than this nothing is said at the first look.
+/// A consumer that is silent for less than this is not logged at the first look.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// May be dead, and were not suspected before: to be told.
+    /// Consumers that may be dead, and were not suspected before. They are logged.
     pub suspected: Vec<Peer>,
-    /// Are dead: their entries are to be taken over.
+    /// Consumers that are dead: their entries are taken over.
     pub dead: Vec<Peer>,
 }
 
 /// See the module's header.
 #[derive(Debug)]
 pub struct Silence {
-    /// Whoever is suspected, by name, since the look that first found it silent.
+    /// The suspected consumers, by name, each with the look that first found it silent.
     suspects: HashMap<String, Instant>,
     is_first: bool,
     next: Instant,
@@ -71,7 +71,7 @@ impl Silence {
         self.next = now + OTHERS_TIME;
     }
 
-    /// Nobody holds anything: there is nothing to look at for a while.
+    /// No consumer has entries: there is nothing to look at for a while.
     pub fn rest(&mut self, now: Instant) {
         self.suspects.clear();
         self.next = now + LOOK;
@@ -109,7 +109,7 @@ impl Silence {
         findings
     }
 
-    /// How long it is until the entries of this one are taken over, if it stays silent.
+    /// How long until its entries are taken over, if it stays silent.
     pub fn left(peer: &Peer) -> Duration {
         SILENT.saturating_sub(peer.silent) + LOOK_AGAIN
     }

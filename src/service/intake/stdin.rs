@@ -1,7 +1,7 @@
 //! The reader: messages from standard input, one JSON object a line.
 //!
-//! Waits for input with a timeout, so that it notices the drain, and for the timer, which
-//! takes a line only when there is room: unlike Pub/Sub, a pipe keeps what is not read.
+//! It waits for input with a timeout, so that it notices the drain. It also waits for the timer,
+//! which takes a line only when there is room: unlike Pub/Sub, a pipe keeps unread messages.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -19,7 +19,7 @@ const POLL: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
-/// Of a longer line so much is kept for its dead letter: input without line ends must not
+/// At most this much of a longer line is kept for its dead letter: input without line ends must not
 /// fill the memory. Larger than any `--max-message-bytes` that makes sense in a line.
 const LINE_KEPT: usize = 64 << 20;
 

@@ -1,11 +1,12 @@
 //! The consumer: the Redis stream in.
 //!
-//! One thread and one connection for all of it: it reads new entries, takes over the entries of
-//! consumers that died (`takeover.rs`), and looks after Redis now and then. Handing on an entry
-//! blocks while the timer has no room, and so does everything here: Redis keeps what is not read.
+//! One thread and one connection do it all: they read new entries, take over the entries of
+//! consumers that died (`takeover.rs`), and look after Redis now and then. Handing on an entry
+//! blocks while the timer has no room, and everything here waits for that: Redis keeps unread
+//! entries.
 //!
-//! Redis hands out entries in order, so what was lost in a reply that never came is what we
-//! hold pending beyond the last entry seen. It is fetched after each reconnect.
+//! Redis hands out entries in order. So entries of a lost reply are our pending entries beyond the
+//! last entry seen. They are fetched after each reconnect.
 
 use std::collections::HashMap;
 use std::sync::Once;
@@ -31,22 +32,22 @@ use crate::store::{Entries, Keys, Lack, Part, Read, Redis, Seen, StoreError};
 /// second.
 const BLOCK: Duration = Duration::from_secs(1);
 
-/// How long Redis may have heard nothing of us before it is told that we live.
+/// After a silence of this length Redis gets a sign of life.
 const BEAT: Duration = Duration::from_millis(1200);
 
 /// A read that times out before Redis answers would leave its entries pending, unseen.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Entries in one read, and at most an eighth of what may be held: what is read and not taken in
-/// is nobody's to renew.
+/// Entries in one read, at most an eighth of the entries that may be in memory: nobody renews the
+/// lease of an entry that is read and not taken in yet.
 pub fn batch(max_active: usize) -> usize {
     (max_active / 8).clamp(1, 128)
 }
 
-/// The same in the first read of a connection, which knows nothing of their sizes.
+/// Entries in the first read of a connection, which does not know their sizes yet.
 const FIRST: usize = 16;
 
-/// Bytes in one read, as far as the last one foretells.
+/// Bytes in one read, as estimated from the last one.
 const BYTES: usize = 4 << 20;
 
 /// Names of backlogs that are read at a time, and at the start.
@@ -59,22 +60,22 @@ pub struct Consumer {
     pub keys: Keys,
     /// Among the group's consumers.
     pub name: String,
-    /// The name was given, and may have had an earlier life, whose entries it takes back.
+    /// The name was configured. An earlier process may have had it, and its entries are taken back.
     pub stable: bool,
-    /// Entries that are not renewed for so long belong to a dead consumer.
+    /// How long a lease is: an entry that nobody renewed for this long belongs to a dead consumer.
     pub lease: Duration,
     /// Entries in one read.
     pub batch: usize,
-    /// What the server must allow.
+    /// The commands that the server must allow.
     pub parts: Vec<Part>,
-    /// How long ids and URLs are remembered, to drop copies; not at all where it is not set.
+    /// How long ids and URLs are remembered, to drop copies. `None`: not at all.
     pub dedup: Option<Duration>,
-    /// It was told that Redis does not let us.
+    /// The refusal of Redis was logged.
     pub dedup_refused: Once,
     pub upkeep: Upkeep,
-    /// Others are to know that we live.
+    /// When Redis last heard of this replica.
     pub pulse: Pulse,
-    /// For what the timer is to know.
+    /// Commands to the timer.
     pub commands: Commands,
     pub outage: OutageTracker,
 }
@@ -86,20 +87,20 @@ pub struct Progress {
     /// The last entry that `>` gave us; `None` before the first.
     seen: Option<EntryId>,
     takeover: Takeover,
-    /// Which of the backlogs are looked at next.
+    /// Which backlogs are looked at next.
     backlogs: usize,
-    /// Where to go on with the keys, to see whether their heads are still there.
+    /// Where to go on with checking that the heads of keys still exist.
     heads: u64,
-    /// What the server refuses, as it was told.
+    /// Commands that the server refuses, as they were logged.
     lacks: Vec<Lack>,
-    /// What is wrong with the keys, the same.
+    /// Faults of the keys, as they were logged.
     faults: Vec<String>,
     /// Something was refused since.
     is_refused: bool,
 }
 
 impl Consumer {
-    /// Hands on what comes, until the drain or the timer's end.
+    /// Reads and hands on, until the drain or the end of the timer.
     pub fn run(mut self, intake: &mut Intake, drain: &Drain) {
         let progress = Progress {
             is_first: true,
@@ -120,7 +121,7 @@ impl Consumer {
         run_sessions(&mut self, progress, intake, drain);
     }
 
-    /// Lets Redis hear of us, if it has not for a while.
+    /// Sends a sign of life, if Redis has heard nothing for a while.
     fn be_heard(&self, entries: &mut Entries, drain: &Drain) -> Result<(), End> {
         let asked = boot_time();
         if self.pulse.age(asked) > BEAT {
@@ -130,7 +131,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Hands on what was read. Answers how many entries to ask for next.
+    /// Hands on what was read. Returns how many entries to ask for next.
     fn take_in(
         &self,
         entries: &mut Entries,
@@ -160,8 +161,8 @@ impl Consumer {
         Ok(count)
     }
 
-    /// Hands on our own pending entries beyond `after`: what Redis has given us in an answer that
-    /// never came, or to an earlier life of this name.
+    /// Hands on our own pending entries beyond `after`: those of a lost reply, or of an earlier
+    /// process of this name.
     fn recover(
         &self,
         entries: &mut Entries,
@@ -180,7 +181,7 @@ impl Consumer {
         }
     }
 
-    /// Takes over what dead consumers hold, and looks at the condition of it all once a round.
+    /// Takes over entries of dead consumers, and inspects the keys once a round.
     fn take_over(
         &self,
         entries: &mut Entries,
@@ -203,8 +204,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Tells the timer of some of the backlogs that there are: they may be of replicas that are
-    /// gone, and somebody must release them.
+    /// Reports some backlogs to the timer: their replicas may be gone, and somebody must release
+    /// them.
     fn report_backlogs(
         &self,
         entries: &mut Entries,
@@ -222,9 +223,9 @@ impl Consumer {
         Ok(())
     }
 
-    /// Says what is wrong with the keys, once each, and takes back what nobody holds.
+    /// Logs what is wrong with the keys, once each, and takes back entries that are nobody's.
     fn inspect(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
-        // What is refused inside of a script has no words or code that all servers share.
+        // A refusal inside a script has no code that all servers share.
         self.log_lacks(entries, progress)?;
         let (faults, may_have_orphans) = entries.inspect()?;
         for fault in faults.iter().filter(|f| !progress.faults.contains(f)) {
@@ -238,7 +239,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Says what the server refuses, once each.
+    /// Logs what the server refuses, once each.
     fn log_lacks(&self, entries: &mut Entries, progress: &mut Progress) -> Result<(), End> {
         let lacks = entries.find_lacks(&self.parts)?;
         for lack in lacks.iter().filter(|l| !progress.lacks.contains(l)) {
@@ -248,7 +249,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Sends on what was read, but for copies of what came before.
+    /// Sends on entries, except copies of earlier messages.
     fn hand_on(
         &self,
         entries: &mut Entries,
@@ -263,7 +264,7 @@ impl Consumer {
             }
             return Ok(());
         };
-        // What outhook has moved itself was looked at before.
+        // Entries that outhook itself has moved were checked before.
         let read = read.into_iter().map(|entry| {
             let is_ours = entry.was_moved();
             (intake.read_entry(entry, asked), is_ours)
@@ -272,7 +273,7 @@ impl Consumer {
         let fresh = read.iter().filter(|(_, is_ours)| !is_ours);
         let fresh = fresh.filter_map(|(arrival, _)| arrival.as_ref().ok());
         let seen = match entries.find_copies(fresh, memory) {
-            // What cannot be looked at is delivered: that frees what a full Redis is full of.
+            // Messages that cannot be checked are delivered: that makes room in a full Redis.
             Err(e) if e.is_refusal() => {
                 self.dedup_refused
                     .call_once(|| warn!("redis refuses to look for copies: {e}"));
@@ -313,7 +314,8 @@ impl Reader for Consumer {
             for sentence in entries.advice() {
                 warn!("{sentence}");
             }
-            // Who was failing is known before the first message for them is read.
+            // The timer knows which endpoints were failing before the first message for them is
+            // read.
             self.report_backlogs(&mut entries, progress, FIRST_BACKLOGS)?;
             if self.stable {
                 self.recover(&mut entries, None, intake)?;
@@ -333,12 +335,12 @@ impl Reader for Consumer {
                 self.upkeep.run(&mut entries, &self.commands)?;
             }
             let wake = progress.takeover.next();
-            // The first read is the proof that the trouble is over.
+            // The first read proves that the outage is over.
             let longest = if new { Duration::ZERO } else { longest };
             let block = wake.saturating_duration_since(Instant::now()).min(longest);
             self.be_heard(&mut entries, drain)?;
-            // A lease begins when Redis answers. Who was suspended since then cannot know when
-            // that was, so it is reckoned from the question, which is never too late.
+            // A lease begins when Redis answers. A process that was suspended since then cannot
+            // know when that was. So the lease counts from the question, which is never too late.
             let asked = boot_time();
             let read = entries.read(count, block, || drain.has_begun())?;
             if std::mem::take(&mut new) {

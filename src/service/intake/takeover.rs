@@ -1,5 +1,5 @@
-//! Taking over what others held in one of the two streams: those whose leases are over, those who
-//! have fallen silent. What the server refuses of it stops nothing else.
+//! Takes over entries of others in one of the two streams: entries whose leases are over, and
+//! entries of consumers that are silent. If the server refuses that, everything else goes on.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
 use crate::store::{Entries, Peer};
 
-/// The longest pause between two sweeps.
+/// The longest time between two sweeps.
 const SWEEP: Duration = Duration::from_secs(15);
 
 /// Hands on entries that have become ours; the time is a moment before they did.
@@ -32,18 +32,18 @@ pub struct Takeover {
     outage: OutageTracker,
     sweep_at: Instant,
     cursor: String,
-    /// Who of the others has been silent. Not where leases are as short as that.
+    /// Which consumers are silent. `None` where leases are shorter than such a silence.
     silence: Option<Silence>,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     /// There was nothing to do yet, or there is more to do.
     Done,
-    /// All there is was looked at once.
+    /// All entries were looked at once.
     RoundOver,
-    /// The server does not let us.
+    /// The server refused.
     Refused,
 }
 
@@ -88,7 +88,7 @@ impl Takeover {
         self.next() <= now
     }
 
-    /// Nobody holds anything, so there is nothing to do for a while.
+    /// No consumer has entries, so there is nothing to do for a while.
     pub fn rest(&mut self, now: Instant) {
         self.sweep_at = self.sweep_at.max(now + SWEEP.min(self.lease / 4));
         if let Some(silence) = &mut self.silence {
@@ -96,7 +96,7 @@ impl Takeover {
         }
     }
 
-    /// Takes over what dead consumers hold, when it is time.
+    /// Takes over entries of dead consumers, when it is time.
     pub fn run(
         &mut self,
         entries: &mut Entries,
@@ -120,7 +120,7 @@ impl Takeover {
         }
         if self.silence.as_ref().is_some_and(|s| s.next_look() <= now) {
             match self.take_from_dead(entries, drain, hand_on) {
-                // It is tried again later; the leases will be over some day.
+                // It is tried again later; the leases will end anyway.
                 Err(End::Failed(e)) if e.is_refusal() => {
                     self.lose_contact(now);
                     step = Step::Refused;

@@ -1,5 +1,5 @@
-//! What the consumer looks after beside messages: how full Redis is, how many dead letters it keeps,
-//! and keys that stand still. It has the connection, and time.
+//! What the consumer looks after beside messages: how full Redis is, how many dead letters it
+//! keeps, and keys whose head is gone. The consumer does it because it has a connection, and time.
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ const PAGES: usize = 50;
 #[derive(Debug)]
 pub struct Upkeep {
     pub budget: Budget,
-    /// Dead letters that are older are deleted.
+    /// Older dead letters are deleted.
     pub dead_max_age: Option<Duration>,
-    /// The oldest dead letters beyond so many are deleted.
+    /// The oldest dead letters beyond this number are deleted.
     pub dead_max: Option<u64>,
     pub next: Option<Instant>,
     pub over: bool,
-    /// It was told that Redis does not let us.
+    /// The refusal of Redis was logged.
     pub refused: Once,
 }
 
@@ -39,7 +39,7 @@ impl Upkeep {
         self.next.is_none_or(|next| next <= now)
     }
 
-    /// What the server refuses is told once: messages must not wait for it.
+    /// A refusal of the server is logged once: messages must not wait for it.
     pub fn run(&mut self, entries: &mut Entries, commands: &Commands) -> Result<(), StoreError> {
         self.next = Some(Instant::now() + SELDOM);
         match self.look_after(entries, commands) {
@@ -82,10 +82,10 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Tells the timer when the budget is exceeded, and when it is not any more.
+    /// Tells the timer when Redis is over the budget, and when it is below again.
     fn compare(&mut self, memory: Memory, budget: u64, commands: &Commands) {
         let used = memory.used;
-        // A little less than that, so that it does not go to and fro.
+        // A little below the budget, so that it does not go to and fro.
         let over = used > if self.over { budget / 16 * 15 } else { budget };
         if over == self.over {
             return;
@@ -103,7 +103,8 @@ impl Upkeep {
     }
 }
 
-/// Lets keys go on (`orderKey`) whose heads somebody has deleted. Answers whether the server lets us.
+/// Lets keys (`orderKey`) go on whose head somebody has deleted. Returns whether the server allows
+/// it.
 pub fn revive(
     entries: &mut Entries,
     commands: &Commands,
@@ -130,7 +131,7 @@ pub fn revive(
     Ok(true)
 }
 
-/// Deletes the oldest dead letters while Redis is nearly full. Answers how many.
+/// Deletes the oldest dead letters while Redis is nearly full. Returns how many.
 fn make_room(entries: &mut Entries, mut memory: Memory, budget: u64) -> Result<u64, StoreError> {
     let mut trimmed = 0;
     for _ in 0..ROUNDS {
@@ -164,7 +165,7 @@ fn bytes(budget: Budget, memory: Memory) -> Option<u64> {
     }
 }
 
-/// Beyond this dead letters go too: they are what has been given up already.
+/// Beyond this, dead letters are deleted too, because they have been given up already.
 fn last_resort(budget: u64, memory: Memory) -> u64 {
     match memory.most {
         0 => budget / 8 * 9,

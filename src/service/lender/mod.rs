@@ -1,9 +1,10 @@
-//! The lender's thread: asks Redis for what lanes claim of limits that hold for all replicas.
+//! The lender's thread: asks Redis for the places and starts that lanes claim, of limits that hold
+//! for all replicas.
 //!
-//! The timer notes claims in a table (it never waits for more than that), and takes the answers as
-//! commands, as it takes all that comes from outside. The thread is started with the first claim, so
-//! there is none where no endpoint has such a limit; it ends when the timer drops the [`Desk`].
-//! While Redis is away it says so once, and tries again until it can say that it is back.
+//! The timer puts claims into a table, and waits for nothing else. It takes the answers as
+//! commands, like everything from outside. The thread starts with the first claim, so there is none
+//! if no endpoint has such a limit. It ends when the timer drops the [`Desk`]. It logs once that
+//! Redis is away, and once that it is back.
 
 mod table;
 
@@ -25,23 +26,23 @@ use table::{Question, Table};
 /// Redis has one second to answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The longest pause between two tries. All replicas should be back at about the same time.
+/// The longest delay between two tries. All replicas should be back at about the same time.
 const LONGEST_DELAY: Duration = Duration::from_millis(300);
 
-/// So many failures in a row are an outage: one is but a connection that broke.
+/// This many failures in a row are an outage: a single one is only a broken connection.
 const AWAY: u32 = 2;
 
-/// What the thread needs.
+/// Everything that the thread needs.
 pub struct Lender {
     pub redis: Redis,
     pub keys: Keys,
-    /// Who this is, among several.
+    /// The name of this replica.
     pub replica: String,
     pub commands: Commands,
     pub outage: OutageTracker,
 }
 
-/// Where the timer leaves claims.
+/// Takes the timer's claims.
 pub struct Desk {
     lender: Option<Lender>,
     table: Arc<Mutex<Table>>,
@@ -52,7 +53,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Where there is no lender, nobody claims anything.
+    /// Without a lender no lane claims anything.
     pub fn new(lender: Option<Lender>) -> Desk {
         let (wake, woken) = bounded(1);
         Desk {
@@ -68,7 +69,7 @@ impl Desk {
         self.lender.is_some()
     }
 
-    /// Notes what lanes claim. False when nobody can be asked, ever.
+    /// Puts claims of lanes into the table. False if there is no lender.
     pub fn note(&mut self, claims: Vec<LaneClaim>) -> bool {
         if let Some(lender) = self.lender.take() {
             let (table, woken) = (self.table.clone(), self.woken.clone());
@@ -89,7 +90,7 @@ impl Desk {
                 table.note(endpoint, claim, is_anew);
             }
             drop(table);
-            // Full: it is about to look.
+            // The channel is full: the thread is about to look.
             let _ = self.wake.try_send(());
         }
         self.is_manned
@@ -116,7 +117,7 @@ impl Lender {
             }
             let mut questions = lock(table).take_due(now + TOGETHER, MOST_ASKED);
             if questions.is_empty() {
-                // Lanes at rest should hear too that it is back.
+                // Idle lanes should hear too that it is back.
                 questions.push(("".into(), Claim::default()));
             }
             match self.ask(&mut shares, &questions) {
@@ -146,7 +147,7 @@ impl Lender {
         }
     }
 
-    /// Answers how long to wait before the next try, if Redis does not.
+    /// The error is how long to wait before the next try.
     fn ask(
         &mut self,
         shares: &mut Option<Shares>,
@@ -191,7 +192,7 @@ fn wait(woken: &Receiver<()>, until: Option<Instant>) -> bool {
     }
 }
 
-/// Waits for so long, whoever wakes it. False when the timer has ended.
+/// Waits for this long, even if it is woken. False when the timer has ended.
 fn wait_for(woken: &Receiver<()>, delay: Duration) -> bool {
     let end = Instant::now() + delay;
     loop {

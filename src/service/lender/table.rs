@@ -1,7 +1,7 @@
-//! Who claims what, and what has been asked for and not answered yet. Pure.
+//! The claims of lanes, and the questions that are not answered yet. Pure.
 //!
-//! An endpoint is not asked for again before its lane has taken account of the last answer: what
-//! it says to hold would not be true.
+//! No question is sent for an endpoint before its lane has taken account of the last answer: its
+//! claim would be out of date.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::delivery::limits::{Claim, Grant};
 
-/// What is asked for one endpoint.
+/// The question for one endpoint.
 pub type Question = (Arc<str>, Claim);
 
 /// See the module's header.
@@ -19,7 +19,7 @@ pub struct Table(HashMap<Arc<str>, Entry>);
 #[derive(Debug, Default)]
 struct Entry {
     claim: Claim,
-    /// What was asked, until the lane has taken account of the answer.
+    /// The question that was sent, until the lane has taken account of the answer.
     asked: Option<Claim>,
     /// Places that are noted in Redis as ours.
     lent: u32,
@@ -30,7 +30,7 @@ impl Entry {
         self.claim.due().filter(|_| self.asked.is_none())
     }
 
-    /// It holds nothing any more, and Redis does not know it yet.
+    /// The lane has given up its places, and Redis does not know it yet.
     fn is_to_return(&self) -> bool {
         self.asked.is_none() && self.claim.is_idle() && self.lent > 0
     }
@@ -53,7 +53,7 @@ impl Table {
         }
     }
 
-    /// What is to be asked by then, up to `most`.
+    /// The questions that are due by then, up to `most`.
     pub fn take_due(&mut self, by: Instant, most: usize) -> Vec<Question> {
         let is_due = |e: &Entry| e.is_to_return() || e.due().is_some_and(|due| due <= by);
         let due = self.0.iter_mut().filter(|(_, entry)| is_due(entry));
@@ -66,7 +66,7 @@ impl Table {
             .collect()
     }
 
-    /// When there is something to be asked next.
+    /// When the next question is due.
     pub fn next_due(&self, now: Instant) -> Option<Instant> {
         let due = |entry: &Entry| match entry.is_to_return() {
             true => Some(now),
@@ -75,7 +75,7 @@ impl Table {
         self.0.values().filter_map(due).min()
     }
 
-    /// They were answered. Answers what is to be told to the lanes.
+    /// The questions were answered. Returns the grants for the lanes.
     pub fn take_answers(
         &mut self,
         questions: Vec<Question>,
@@ -99,7 +99,7 @@ impl Table {
         told
     }
 
-    /// They were not answered.
+    /// The questions were not answered.
     pub fn take_back(&mut self, questions: &[Question]) {
         for (endpoint, _) in questions {
             if let Some(entry) = self.0.get_mut(endpoint) {

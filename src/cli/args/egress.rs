@@ -20,29 +20,14 @@ pub struct EgressArgs {
     bind_addresses: Vec<IpAddr>,
     /// Reach receivers through this proxy: http://, https://, socks5:// (outhook looks up names) or
     /// socks5h:// (the proxy looks up names)
-    #[arg(
-        long,
-        env = "OUTHOOK_PROXY",
-        value_name = "URL",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OUTHOOK_PROXY", value_name = "URL", hide_env_values = true)]
     proxy: Option<Secret>,
     /// File that holds user:password for the proxy
-    #[arg(
-        long,
-        env = "OUTHOOK_PROXY_CREDENTIALS_FILE",
-        value_name = "FILE",
-        requires = "proxy"
-    )]
+    #[arg(long, env = "OUTHOOK_PROXY_CREDENTIALS_FILE", value_name = "FILE", requires = "proxy")]
     proxy_credentials_file: Option<PathBuf>,
     /// Receivers that are reached without the proxy: host, .domain, address (each also with :port),
     /// network such as 10.0.0.0/8, or * for all
-    #[arg(
-        long,
-        env = "OUTHOOK_NO_PROXY",
-        value_name = "LIST",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "OUTHOOK_NO_PROXY", value_name = "LIST", value_delimiter = ',')]
     no_proxy: Vec<String>,
 }
 

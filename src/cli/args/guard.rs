@@ -9,20 +9,10 @@ use crate::trust::guard::{Changes, Cidr, Guard, PortRule, Ports};
 pub struct GuardArgs {
     /// Allow these addresses, although they are private, loopback, a metadata service or otherwise
     /// refused by default: a range such as 10.0.0.0/8, or one address; repeatable
-    #[arg(
-        long,
-        env = "OUTHOOK_ALLOW_CIDR",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "OUTHOOK_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ',')]
     allow_cidr: Vec<Cidr>,
     /// Refuse these addresses, even where --allow-cidr allows them; repeatable
-    #[arg(
-        long,
-        env = "OUTHOOK_DENY_CIDR",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "OUTHOOK_DENY_CIDR", value_name = "CIDR", value_delimiter = ',')]
     deny_cidr: Vec<Cidr>,
     /// Allow only these ports: numbers, ranges such as 8000-8999, and "usual" for all ports except
     /// those of mail, databases, control planes and other protocols; repeatable

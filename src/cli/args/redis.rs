@@ -16,12 +16,7 @@ use crate::trust::secret::Secret;
 pub struct RedisArgs {
     /// Where Redis is: host:port, or a redis://, rediss://, unix://, redis+sentinel:// or
     /// redis+cluster:// URL. The variable REDIS_ADDRESS is read too [default: 127.0.0.1:6379]
-    #[arg(
-        long,
-        env = "OUTHOOK_REDIS_ADDRESS",
-        value_name = "ADDR",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OUTHOOK_REDIS_ADDRESS", value_name = "ADDR", hide_env_values = true)]
     redis_address: Option<Secret>,
     /// File that holds the address, because an address may contain a password
     #[arg(long, env = "OUTHOOK_REDIS_ADDRESS_FILE", value_name = "FILE")]
@@ -30,12 +25,7 @@ pub struct RedisArgs {
     #[arg(long, env = "OUTHOOK_REDIS_USERNAME", value_name = "NAME")]
     redis_username: Option<String>,
     /// Redis password
-    #[arg(
-        long,
-        env = "OUTHOOK_REDIS_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OUTHOOK_REDIS_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     redis_password: Option<Secret>,
     /// File that holds the password
     #[arg(long, env = "OUTHOOK_REDIS_PASSWORD_FILE", value_name = "FILE")]
@@ -49,11 +39,7 @@ pub struct RedisArgs {
     )]
     redis_sentinel_password: Option<Secret>,
     /// File that holds the password of the sentinels
-    #[arg(
-        long,
-        env = "OUTHOOK_REDIS_SENTINEL_PASSWORD_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long, env = "OUTHOOK_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
     redis_sentinel_password_file: Option<PathBuf>,
     /// PEM file of the certificates to trust for rediss://, in place of Mozilla's
     #[arg(long, env = "OUTHOOK_REDIS_CA_FILE", value_name = "FILE")]

@@ -16,12 +16,7 @@ use crate::trust::signing::{Signing, TimedKey};
 pub struct SigningArgs {
     /// Sign every delivery with this key (whsec_… or whsk_…, from outhook keygen) as Standard Webhooks
     /// says; the endpoints file can change it for an endpoint
-    #[arg(
-        long,
-        env = "OUTHOOK_SIGNING_SECRET",
-        value_name = "KEY",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OUTHOOK_SIGNING_SECRET", value_name = "KEY", hide_env_values = true)]
     signing_secret: Option<Secret>,
     /// File that holds the signing key; read again on SIGHUP
     #[arg(long, env = "OUTHOOK_SIGNING_SECRET_FILE", value_name = "FILE")]

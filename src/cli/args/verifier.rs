@@ -15,23 +15,13 @@ use crate::trust::signing::verify::Verifier;
 #[derive(Debug, Args)]
 pub struct SecretArgs {
     /// Verify with this secret or public key (whpk_…)
-    #[arg(
-        long,
-        env = "OUTHOOK_SECRET",
-        value_name = "KEY",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OUTHOOK_SECRET", value_name = "KEY", hide_env_values = true)]
     secret: Option<Secret>,
     /// File that holds the secret
     #[arg(long, env = "OUTHOOK_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Signature scheme: standard, svix, github, stripe, shopify, slack or rfc9421
-    #[arg(
-        long,
-        env = "OUTHOOK_SCHEME",
-        value_name = "NAME",
-        default_value = "standard"
-    )]
+    #[arg(long, env = "OUTHOOK_SCHEME", value_name = "NAME", default_value = "standard")]
     scheme: String,
     /// How far the time of a signature may differ from now
     #[arg(long, env = "OUTHOOK_TOLERANCE", value_name = "DURATION", default_value = "5m", value_parser = duration)]

@@ -65,7 +65,7 @@ pub struct Client {
     /// Keys by name, if messages may give names.
     keyring: Option<Keyring>,
     /// Attempts are cut, and none succeeds from now on.
-    shut_down: AtomicBool,
+    is_shut_down: AtomicBool,
 }
 
 impl Client {
@@ -84,7 +84,7 @@ impl Client {
             sender: Sender::new(shared, targets, config.timeout),
             tokens: TokenFetcher::default(),
             keyring,
-            shut_down: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         })
     }
 
@@ -99,7 +99,7 @@ impl Client {
         let begun = Instant::now();
         let result = match self.log_in_and_post(job, (at, begun)) {
             Ok(result) => result,
-            Err(_) if self.shut_down.load(Ordering::SeqCst) => AttemptResult::Failure {
+            Err(_) if self.is_shut_down.load(Ordering::SeqCst) => AttemptResult::Failure {
                 kind: FailureKind::Shutdown,
                 text: "cut short by the end of the drain".into(),
             },
@@ -128,11 +128,11 @@ impl Client {
 
     /// Cuts all attempts in progress, and fails those to come, as [`FailureKind::Shutdown`].
     pub fn shutdown(&self) {
-        self.shut_down.store(true, Ordering::SeqCst);
+        self.is_shut_down.store(true, Ordering::SeqCst);
         if let Some(gate) = self.sender.targets.gate() {
-            gate.monitor.close();
+            gate.monitor.shut_down();
         }
-        self.sender.shared.pool.close();
+        self.sender.shared.pool.shut_down();
         self.sender.shared.dialer.shut_down();
     }
 
@@ -202,7 +202,7 @@ impl Client {
         // The endpoint was asked, so the attempt counts in any case: an endpoint that always answers
         // so would be asked for ever.
         let end = (times.1 + self.sender.limit(job) / 2).min(Instant::now() + PATIENCE);
-        while Instant::now() < end && !self.shut_down.load(Ordering::SeqCst) {
+        while Instant::now() < end && !self.is_shut_down.load(Ordering::SeqCst) {
             match self.log_in(job, times.1, Some(&token)) {
                 Ok(login) => return self.post(job, times, login.as_ref()),
                 Err(failure) => match failure.kind {

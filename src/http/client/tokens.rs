@@ -161,15 +161,15 @@ fn wait_for_token(
     job: &Job,
     (begun, again): (Instant, Duration),
 ) -> Failure {
-    let (place, limit) = (grant.shown(), sender.usual_limit(job));
+    let (endpoint, limit) = (grant.shown(), sender.usual_limit(job));
     let left = limit.saturating_sub(job.delivery.token_asked.unwrap_or(begun).elapsed());
     if left.is_zero() {
         let limit = short(limit);
-        let text = format!("token endpoint {place}: no token within {limit}");
+        let text = format!("token endpoint {endpoint}: no token within {limit}");
         return Failure::new(FailureKind::Login, text);
     }
     let again = again.min(left);
-    let text = format!("a token is being fetched from {place}");
+    let text = format!("a token is being fetched from {endpoint}");
     Failure::new(FailureKind::Tokenless { again }, text)
 }
 
@@ -232,22 +232,25 @@ fn settle(
     shared: &Mutex<Tokens>,
     result: Result<Answer, Error>,
 ) -> Result<Token, Failure> {
-    let place = grant.shown();
+    let endpoint = grant.shown();
     let (text, wish) = match result {
         Ok(answer) => match grant.read(answer.status, &answer.body) {
             Ok(granted) => {
                 if let Some(odd) = &granted.odd {
-                    warn!("token endpoint {place}: {odd}");
+                    warn!("token endpoint {endpoint}: {odd}");
                 }
-                debug!("token endpoint {place}: a token for {:?}", granted.life);
+                debug!("token endpoint {endpoint}: a token for {:?}", granted.life);
                 return Ok(lock(shared).granted(granted, Instant::now()));
             }
-            Err(text) => (format!("token endpoint {place} {text}"), answer.retry_after),
+            Err(text) => (
+                format!("token endpoint {endpoint} {text}"),
+                answer.retry_after,
+            ),
         },
         Err(e) => match kind_and_text(&e) {
             (kind, text) if kind.postponed().is_some() => {
                 // Nobody is to blame, and the next one may have more luck.
-                let text = format!("token endpoint {place}: {text}");
+                let text = format!("token endpoint {endpoint}: {text}");
                 lock(shared).abandoned();
                 // For the token a message waits apart from the name of its endpoint.
                 let kind = match kind {
@@ -256,8 +259,8 @@ fn settle(
                 };
                 return Err(Failure::new(kind, text));
             }
-            (FailureKind::Login, text) => (format!("token endpoint {place} {text}"), None),
-            (_, text) => (format!("token endpoint {place}: {text}"), None),
+            (FailureKind::Login, text) => (format!("token endpoint {endpoint} {text}"), None),
+            (_, text) => (format!("token endpoint {endpoint}: {text}"), None),
         },
     };
     lock(shared).failed(text.clone(), wish, Instant::now());

@@ -57,7 +57,7 @@ impl Dialer {
 
     /// Cuts all connections and look-ups; there are none from now on.
     pub fn shut_down(&self) {
-        self.resolver.close();
+        self.resolver.shut_down();
         self.sockets.shut_down();
     }
 }

@@ -32,7 +32,7 @@ pub struct Sockets(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
-    closed: bool,
+    is_shut_down: bool,
     next: u64,
     sockets: HashMap<u64, Weak<socket2::Socket>>,
 }
@@ -41,7 +41,7 @@ impl Sockets {
     /// Ends every wait for a socket, now; none can be opened from now on.
     pub fn shut_down(&self) {
         let mut open = self.lock();
-        open.closed = true;
+        open.is_shut_down = true;
         for socket in open.sockets.values().filter_map(Weak::upgrade) {
             // An error means that it is closed already.
             let _ = socket.shutdown(Shutdown::Both);
@@ -51,7 +51,7 @@ impl Sockets {
     fn register(&self, socket: &Arc<socket2::Socket>) -> io::Result<u64> {
         let mut open = self.lock();
         // Looked at under the lock, so that no socket escapes `shut_down`.
-        if open.closed {
+        if open.is_shut_down {
             return Err(ErrorKind::NotConnected.into());
         }
         open.next += 1;

@@ -72,7 +72,7 @@ impl ExchangeBuffers {
     }
 
     /// Takes the place of what was read so far.
-    pub fn hold_input(&mut self, input: Vec<u8>) {
+    pub fn replace_input(&mut self, input: Vec<u8>) {
         (self.from, self.to, self.progress) = (0, input.len(), true);
         self.input = input;
     }

@@ -109,9 +109,9 @@ impl Opener<'_> {
             shared, to, end, ..
         } = self.exchange;
         let addresses = self.addresses()?;
-        let place = (to.endpoint.host(), to.endpoint.port());
+        let destination = (to.endpoint.host(), to.endpoint.port());
         let dialer = &shared.dialer;
-        dialer.dial(place, &addresses, self.guard.guard, *end)
+        dialer.dial(destination, &addresses, self.guard.guard, *end)
     }
 
     // Inlined, the buffers of its handshakes would be part of every attempt's frame.

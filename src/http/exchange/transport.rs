@@ -26,7 +26,7 @@ use crate::http::request::head as request_head;
 use crate::http::response::{BodyLength, Head, HeadReader, Keep, UnreadBody};
 
 /// Output is held back until the answer is awaited, but no more than this.
-const MAX_HELD: usize = 64 * 1024;
+const MAX_OUTPUT: usize = 64 * 1024;
 
 /// An answer's body may be no longer than this on the wire, whatever it consists of: much less
 /// is read, so this is about chunk extensions and trailers that never end.
@@ -86,7 +86,7 @@ impl ExchangeTransport {
         connection: Box<dyn Connection>,
         connected: Option<Duration>,
     ) -> ExchangeTransport {
-        let buffers = ExchangeBuffers::new(exchange.expected.min(MAX_HELD));
+        let buffers = ExchangeBuffers::new(exchange.expected.min(MAX_OUTPUT));
         ExchangeTransport {
             exchange,
             connection: Some(connection),
@@ -289,7 +289,7 @@ impl ExchangeTransport {
         head.write_canonical(&mut input);
         input.extend_from_slice(body);
         let received = body.len();
-        self.buffers.hold_input(input);
+        self.buffers.replace_input(input);
         let end = match self.exchange.wants_body {
             true => self.exchange.end,
             false => self.exchange.end.min(Instant::now() + BODY_TIME),
@@ -352,7 +352,7 @@ impl Transport for ExchangeTransport {
         if self.sending == Sending::Stopped {
             return Ok(());
         }
-        if self.buffers.output_added(amount) >= MAX_HELD {
+        if self.buffers.output_added(amount) >= MAX_OUTPUT {
             self.flush(false).map_err(other)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::http::response::{BodyLength, Head, HeadReader, Keep, MAX_HEAD};
 pub use proxy::{proxy_http, proxy_socks};
 
 /// The most that a reader of heads may hold.
-const MAX_HELD: usize = 4096;
+const MAX_MEMORY: usize = 4096;
 
 type Outcome = Result<(usize, Option<Head>), String>;
 
@@ -51,7 +51,7 @@ fn feed(pieces: &[&[u8]]) -> (Outcome, HeadReader) {
     let mut used = 0;
     for piece in pieces {
         let outcome = reader.feed(piece);
-        assert!(reader.memory() <= MAX_HELD, "{} bytes", reader.memory());
+        assert!(reader.memory() <= MAX_MEMORY, "{} bytes", reader.memory());
         match outcome {
             Ok((n, None)) => used += n,
             Ok((n, head)) => return (Ok((used + n, head)), reader),

@@ -20,7 +20,7 @@ const VALID: Duration = Duration::from_secs(600);
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct KeepAlive {
-    told: Option<Duration>,
+    promised: Option<Duration>,
     seen: Option<(Duration, Instant)>,
     /// Until then its connections do not rest at all.
     distrusted: Option<Instant>,
@@ -28,12 +28,12 @@ pub struct KeepAlive {
 
 impl KeepAlive {
     /// What the server's last answer said (`Keep-Alive: timeout=`).
-    pub fn told(&mut self, limit: Option<Duration>) {
-        self.told = limit;
+    pub fn note_promise(&mut self, limit: Option<Duration>) {
+        self.promised = limit;
     }
 
     /// A connection had been closed when it was looked at, after it had rested for `rested`.
-    pub fn ended(&mut self, rested: Duration, now: Instant) {
+    pub fn note_end(&mut self, rested: Duration, now: Instant) {
         let limit = self.limit(now).min(rested.mul_f64(0.9)).max(SHORTEST);
         self.seen = Some((limit, now + VALID));
     }
@@ -49,17 +49,17 @@ impl KeepAlive {
         if self.distrusted.is_some_and(|until| now < until) {
             return Duration::ZERO;
         }
-        let told = match self.told {
+        let promised = match self.promised {
             // A second less, as that is the unit in which servers count.
-            Some(told) => told
+            Some(promised) => promised
                 .saturating_sub(Duration::from_secs(1))
-                .max(told / 2)
+                .max(promised / 2)
                 .min(LONGEST),
             None => USUAL,
         };
         match self.seen {
-            Some((seen, until)) if now < until => told.min(seen),
-            _ => told,
+            Some((seen, until)) if now < until => promised.min(seen),
+            _ => promised,
         }
     }
 
@@ -79,41 +79,41 @@ mod tests {
     #[test]
     fn a_server_is_taken_at_its_word_less_a_second() {
         let now = Instant::now();
-        let mut rest = KeepAlive::default();
-        assert_eq!(rest.limit(now), USUAL);
-        for (told, limit) in [(5 * S, 4 * S), (S, S / 2), (7200 * S, LONGEST)] {
-            rest.told(Some(told));
-            assert_eq!(rest.limit(now), limit);
+        let mut keep_alive = KeepAlive::default();
+        assert_eq!(keep_alive.limit(now), USUAL);
+        for (promised, limit) in [(5 * S, 4 * S), (S, S / 2), (7200 * S, LONGEST)] {
+            keep_alive.note_promise(Some(promised));
+            assert_eq!(keep_alive.limit(now), limit);
         }
-        rest.told(Some(Duration::ZERO));
-        assert_eq!(rest.limit(now), Duration::ZERO);
-        rest.told(None);
-        assert_eq!(rest.limit(now), USUAL);
+        keep_alive.note_promise(Some(Duration::ZERO));
+        assert_eq!(keep_alive.limit(now), Duration::ZERO);
+        keep_alive.note_promise(None);
+        assert_eq!(keep_alive.limit(now), USUAL);
     }
 
     #[test]
     fn whoever_speaks_unasked_is_distrusted_for_a_while() {
         let now = Instant::now();
-        let mut rest = KeepAlive::default();
-        rest.distrust(now);
-        assert_eq!(rest.limit(now), Duration::ZERO);
-        assert!(rest.has_learned(now));
-        assert_eq!(rest.limit(now + VALID), USUAL);
-        assert!(!rest.has_learned(now + VALID));
+        let mut keep_alive = KeepAlive::default();
+        keep_alive.distrust(now);
+        assert_eq!(keep_alive.limit(now), Duration::ZERO);
+        assert!(keep_alive.has_learned(now));
+        assert_eq!(keep_alive.limit(now + VALID), USUAL);
+        assert!(!keep_alive.has_learned(now + VALID));
     }
 
     #[test]
     fn what_was_seen_shortens_it_for_a_while() {
         let now = Instant::now();
-        let mut rest = KeepAlive::default();
-        rest.ended(10 * S, now);
-        assert_eq!(rest.limit(now), 9 * S);
-        rest.ended(90 * S, now);
-        assert_eq!(rest.limit(now), 9 * S, "it is known to be shorter");
-        rest.ended(S / 10, now);
-        assert_eq!(rest.limit(now), SHORTEST);
-        assert!(rest.has_learned(now));
-        assert_eq!(rest.limit(now + VALID), USUAL);
-        assert!(!rest.has_learned(now + VALID));
+        let mut keep_alive = KeepAlive::default();
+        keep_alive.note_end(10 * S, now);
+        assert_eq!(keep_alive.limit(now), 9 * S);
+        keep_alive.note_end(90 * S, now);
+        assert_eq!(keep_alive.limit(now), 9 * S, "it is known to be shorter");
+        keep_alive.note_end(S / 10, now);
+        assert_eq!(keep_alive.limit(now), SHORTEST);
+        assert!(keep_alive.has_learned(now));
+        assert_eq!(keep_alive.limit(now + VALID), USUAL);
+        assert!(!keep_alive.has_learned(now + VALID));
     }
 }

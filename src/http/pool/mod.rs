@@ -41,7 +41,7 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    closed: bool,
+    is_shut_down: bool,
     origins: HashMap<Arc<str>, Origin>,
     idle: usize,
     given: u64,
@@ -172,13 +172,13 @@ impl Pool {
         now: Instant,
     ) {
         let mut state = self.lock();
-        if state.closed || self.budget == 0 {
+        if state.is_shut_down || self.budget == 0 {
             return;
         }
         state.given += 1;
         let number = state.given;
         let known = state.origin(origin, now);
-        known.keep_alive.told(rest);
+        known.keep_alive.note_promise(rest);
         if known.keep_alive.limit(now).is_zero() {
             return;
         }
@@ -226,7 +226,7 @@ impl Pool {
                     let rested = now.saturating_duration_since(idle.since);
                     let has_ended = ended.contains(&idle.number);
                     if has_ended {
-                        known.keep_alive.ended(rested, now);
+                        known.keep_alive.note_end(rested, now);
                     }
                     match has_ended || rested >= known.keep_alive.limit(now) {
                         true => closed.push(idle.connection),
@@ -243,9 +243,9 @@ impl Pool {
     }
 
     /// Closes all, and keeps none from now on.
-    pub fn close(&self) {
+    pub fn shut_down(&self) {
         let mut state = self.lock();
-        state.closed = true;
+        state.is_shut_down = true;
         let origins = std::mem::take(&mut state.origins);
         state.idle = 0;
         state.order.clear();
@@ -269,7 +269,7 @@ impl Pool {
         if let Some(known) = self.lock().origins.get_mut(origin) {
             known
                 .keep_alive
-                .ended(now.saturating_duration_since(since), now);
+                .note_end(now.saturating_duration_since(since), now);
         }
     }
 

@@ -31,7 +31,7 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 const MAX_DOUBTS: usize = 10_000;
 
 /// Kinds of trouble that are remembered, so that two that alternate are told once each.
-const MAX_TOLD: usize = 8;
+const MAX_REPORTED: usize = 8;
 
 /// See the module's header.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ struct Doubt {
 #[derive(Debug)]
 struct Episode {
     since: Instant,
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
 /// Tries, one at a time.
@@ -86,7 +86,7 @@ pub struct Advice {
     /// When it is worth trying again.
     pub again: Duration,
     /// It is news.
-    pub tell: bool,
+    pub is_news: bool,
 }
 
 /// What may be the proxy's fault or the target's.
@@ -179,8 +179,8 @@ impl Health {
         let outage = self.outage.get_or_insert_with(fresh);
         outage.reached = reached;
         let again = outage.turns.fail(what, begun, now);
-        let tell = self.is_news(what, now);
-        Advice { again, tell }
+        let is_news = self.note_news(what, now);
+        Advice { again, is_news }
     }
 
     /// What was begun then has failed, through a fault of the proxy or of `origin`.
@@ -219,8 +219,8 @@ impl Health {
         }
         let doubt = self.doubts.get_mut(origin).expect("it is there by now");
         let again = doubt.turns.fail(fault.text, begun, now);
-        let tell = self.is_news(fault.text, now);
-        Verdict::Proxy(Advice { again, tell })
+        let is_news = self.note_news(fault.text, now);
+        Verdict::Proxy(Advice { again, is_news })
     }
 
     fn patience(&self) -> Duration {
@@ -237,18 +237,18 @@ impl Health {
         self.doubts.len() < MAX_DOUBTS
     }
 
-    fn is_news(&mut self, what: &str, now: Instant) -> bool {
+    fn note_news(&mut self, what: &str, now: Instant) -> bool {
         let episode = self.episode.get_or_insert_with(|| Episode {
             since: now,
-            told: Vec::new(),
+            reported: Vec::new(),
         });
         // How long something took is no news.
         let kind: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let tell = !episode.told.contains(&kind) && episode.told.len() < MAX_TOLD;
-        if tell {
-            episode.told.push(kind);
+        let is_news = !episode.reported.contains(&kind) && episode.reported.len() < MAX_REPORTED;
+        if is_news {
+            episode.reported.push(kind);
         }
-        tell
+        is_news
     }
 }
 

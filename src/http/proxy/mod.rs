@@ -46,7 +46,7 @@ pub struct Gate {
     /// For a proxy that is spoken to within TLS.
     tls: Option<OriginTls>,
     /// The proxy's own address is the operator's.
-    open: Guard,
+    guard: Guard,
     pub monitor: Monitor,
 }
 
@@ -77,7 +77,7 @@ impl Gate {
         Some(Arc::new(Gate {
             tls: (proxy.kind == Kind::Https).then(|| trust.for_origin(None, false)),
             authorization,
-            open: Guard::open(),
+            guard: Guard::open(),
             monitor: Monitor::new(proxy.clone()),
             proxy,
         }))
@@ -195,7 +195,7 @@ impl Gate {
             FailureKind::Starved | FailureKind::Shutdown => e,
             _ => self.monitor.fail(&e.text, false, begun),
         };
-        let dialled = dialer.dial((host, *port), &addresses, &self.open, end);
+        let dialled = dialer.dial((host, *port), &addresses, &self.guard, end);
         let socket = Box::new(dialled.map_err(mine)?);
         Ok(match &self.tls {
             None => socket,

@@ -28,7 +28,7 @@ pub struct Monitor {
     /// Redactor our login out of what the proxy says.
     redactor: Redactor,
     /// All attempts are cut: a fault from now on is nobody's.
-    closed: AtomicBool,
+    is_shut_down: AtomicBool,
 }
 
 impl fmt::Display for Monitor {
@@ -43,13 +43,13 @@ impl Monitor {
             redactor: Redactor::new(proxy.login.iter().flat_map(|login| login.hidden())),
             proxy,
             health: Mutex::default(),
-            closed: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         }
     }
 
     /// To be called before all attempts are cut.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+    pub fn shut_down(&self) {
+        self.is_shut_down.store(true, Ordering::SeqCst);
     }
 
     /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
@@ -122,8 +122,8 @@ impl Monitor {
     /// The failure of one that began then, by the proxy's own fault.
     pub fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
         let advice = self.health().fail(text, reached, begun, Instant::now());
-        if advice.tell {
-            self.tell(format_args!("{text}; what goes through it waits"));
+        if advice.is_news {
+            self.warn(format_args!("{text}; what goes through it waits"));
         }
         self.postponed(advice.again, text)
     }
@@ -142,16 +142,16 @@ impl Monitor {
         match verdict {
             Verdict::Target { leads } => Err(leads),
             Verdict::Proxy(advice) => {
-                if advice.tell {
-                    self.tell(format_args!("{text}; what goes to {origin} waits"));
+                if advice.is_news {
+                    self.warn(format_args!("{text}; what goes to {origin} waits"));
                 }
                 Ok(self.postponed(advice.again, text))
             }
         }
     }
 
-    fn tell(&self, trouble: fmt::Arguments<'_>) {
-        if !self.closed.load(Ordering::SeqCst) {
+    fn warn(&self, trouble: fmt::Arguments<'_>) {
+        if !self.is_shut_down.load(Ordering::SeqCst) {
             warn!("proxy {self}: trouble: {trouble}");
         }
     }

@@ -34,7 +34,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Silence and refusals, until somebody asks again.
 const FAILED: Duration = Duration::from_secs(1);
 /// A failure that nobody has been told is kept for whoever has waited for it, for so long.
-const UNTOLD: Duration = Duration::from_secs(600);
+const UNREPORTED: Duration = Duration::from_secs(600);
 
 /// How long a look-up may make anybody wait. Most servers that answer at all do so within it.
 pub const MOMENT: Duration = Duration::from_millis(25);
@@ -72,7 +72,7 @@ struct Failure {
     /// When its look-up began.
     since: Instant,
     until: Instant,
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// What there is for somebody who asks. The times are those at which the look-up began.
@@ -134,9 +134,9 @@ impl Cache {
             return Asked::Known(addresses);
         }
         if let Some(failure) = entry.failure.as_mut()
-            && (now < failure.until || !failure.is_told && now < failure.until + UNTOLD)
+            && (now < failure.until || !failure.is_reported && now < failure.until + UNREPORTED)
         {
-            failure.is_told = true;
+            failure.is_reported = true;
             return Asked::Failed(failure.text.clone(), failure.since);
         }
         let is_new = entry.pending.is_none();
@@ -194,7 +194,7 @@ impl Cache {
         )
         .into();
         for waiter in entry.pending.take().into_iter().flat_map(|p| p.waiters) {
-            waiter.tell(News::Answer(Err(text.clone())));
+            waiter.notify(News::Answer(Err(text.clone())));
         }
         if entry.learned == 0 {
             self.entries.remove(&displaced);
@@ -228,7 +228,7 @@ impl Cache {
         if news.last {
             entry.pending = None;
         }
-        let told = match &news.outcome {
+        let answer = match &news.outcome {
             Outcome::Found { v6, v4, ttl } => {
                 let addresses = order(v6, v4, entry.preferred);
                 let fresh_until = now + (*ttl).clamp(LEAST_TTL, MOST_TTL);
@@ -258,10 +258,10 @@ impl Cache {
             },
         };
         if let Some(failure) = &mut entry.failure {
-            failure.is_told |= !waiters.is_empty() || is_quiet;
+            failure.is_reported |= !waiters.is_empty() || is_quiet;
         }
         self.remember(&news.name);
-        (!waiters.is_empty()).then_some((waiters, News::Answer(told)))
+        (!waiters.is_empty()).then_some((waiters, News::Answer(answer)))
     }
 
     /// Puts the address that answered first.
@@ -369,7 +369,7 @@ impl Entry {
             text: text.clone(),
             since,
             until,
-            is_told: false,
+            is_reported: false,
         });
         text
     }

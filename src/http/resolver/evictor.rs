@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Debug, Default)]
 pub struct Evictor {
     /// Where each zone stands in `zones`.
-    places: HashMap<Box<str>, usize>,
+    indexes: HashMap<Box<str>, usize>,
     /// Those without members are used again.
     zones: Vec<BTreeSet<u64>>,
     empty: Vec<usize>,
@@ -27,33 +27,33 @@ impl Evictor {
 
     /// Adds a member that is not there yet.
     pub fn insert(&mut self, zone: &str, member: u64) {
-        let place = match self.places.get(zone) {
-            Some(place) => *place,
+        let index = match self.indexes.get(zone) {
+            Some(index) => *index,
             None => {
-                let place = self.empty.pop().unwrap_or(self.zones.len());
-                if place == self.zones.len() {
+                let index = self.empty.pop().unwrap_or(self.zones.len());
+                if index == self.zones.len() {
                     self.zones.push(BTreeSet::new());
                 }
-                self.places.insert(zone.into(), place);
-                place
+                self.indexes.insert(zone.into(), index);
+                index
             }
         };
-        self.change(place, |members| members.insert(member));
+        self.change(index, |members| members.insert(member));
         self.members += 1;
     }
 
     /// Removes a member, if it is there.
     pub fn remove(&mut self, zone: &str, member: u64) {
-        let Some(&place) = self.places.get(zone) else {
+        let Some(&index) = self.indexes.get(zone) else {
             return;
         };
-        if !self.change(place, |members| members.remove(&member)) {
+        if !self.change(index, |members| members.remove(&member)) {
             return;
         }
         self.members -= 1;
-        if self.zones[place].is_empty() {
-            self.places.remove(zone);
-            self.empty.push(place);
+        if self.zones[index].is_empty() {
+            self.indexes.remove(zone);
+            self.empty.push(index);
         }
     }
 
@@ -63,17 +63,17 @@ impl Evictor {
     }
 
     /// Changes a zone, and where it stands among others.
-    fn change(&mut self, place: usize, act: impl FnOnce(&mut BTreeSet<u64>) -> bool) -> bool {
-        let members = &mut self.zones[place];
+    fn change(&mut self, index: usize, act: impl FnOnce(&mut BTreeSet<u64>) -> bool) -> bool {
+        let members = &mut self.zones[index];
         let before = members.first().map(|&oldest| (members.len(), oldest));
         let changed = act(members);
         let after = members.first().map(|&oldest| (members.len(), oldest));
         if before != after {
             if let Some((size, oldest)) = before {
-                self.sizes.remove(&(size, Reverse(oldest), place));
+                self.sizes.remove(&(size, Reverse(oldest), index));
             }
             if let Some((size, oldest)) = after {
-                self.sizes.insert((size, Reverse(oldest), place));
+                self.sizes.insert((size, Reverse(oldest), index));
             }
         }
         changed

@@ -117,8 +117,8 @@ impl Lookup {
         zone(&self.plan.name)
     }
 
-    pub fn question(&self, place: u8) -> &Question {
-        &self.questions[usize::from(place)]
+    pub fn question(&self, index: u8) -> &Question {
+        &self.questions[usize::from(index)]
     }
 
     /// When something is to be done if nothing comes.
@@ -135,14 +135,14 @@ impl Lookup {
     /// Takes in an answer, and goes on.
     pub fn hear(
         &mut self,
-        place: u8,
+        index: u8,
         from: (SocketAddr, bool),
         reply: Reply,
         now: Instant,
         name_servers: &mut NameServers,
     ) -> Option<Publication> {
-        let ask = self.ask(place);
-        let question = &mut self.questions[usize::from(place)];
+        let ask = self.ask(index);
+        let question = &mut self.questions[usize::from(index)];
         if question.is_open() {
             let word = question.hear(ask, from, reply, (&self.plan, now), name_servers);
             self.note(from.0, word, now);
@@ -153,13 +153,13 @@ impl Lookup {
     /// Takes in that a server could not be reached, and goes on.
     pub fn miss(
         &mut self,
-        place: u8,
+        index: u8,
         (server, by_stream): (SocketAddr, bool),
         word: NonAnswer,
         now: Instant,
         name_servers: &mut NameServers,
     ) -> Option<Publication> {
-        let question = &mut self.questions[usize::from(place)];
+        let question = &mut self.questions[usize::from(index)];
         let word = question.miss(word, by_stream, (&self.plan, now), name_servers);
         self.note(server, word, now);
         self.advance(now, name_servers)
@@ -178,9 +178,9 @@ impl Lookup {
                     .iter_mut()
                     .for_each(|q| q.give_up(name_servers));
             }
-            for place in [0, 1] {
-                let ask = self.ask(place);
-                let question = &mut self.questions[usize::from(place)];
+            for index in [0, 1] {
+                let ask = self.ask(index);
+                let question = &mut self.questions[usize::from(index)];
                 if let Some(server) = question.send_due(ask, &self.plan, now, name_servers) {
                     self.diagnosis.ask(server);
                 }
@@ -208,9 +208,9 @@ impl Lookup {
         now.saturating_duration_since(self.began)
     }
 
-    fn ask(&self, place: u8) -> Ask {
+    fn ask(&self, index: u8) -> Ask {
         let lookup = self.id;
-        Ask { lookup, place }
+        Ask { lookup, index }
     }
 
     fn note(&mut self, server: SocketAddr, word: Option<NonAnswer>, now: Instant) {

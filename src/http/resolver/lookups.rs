@@ -240,16 +240,16 @@ impl Lookups {
         let Some(lookup) = self.lookups.get_mut(&ask.lookup) else {
             return;
         };
-        let query = lookup.question(ask.place).query();
+        let query = lookup.question(ask.index).query();
         // What servers send must not end the thread, whatever the reader has overlooked.
         let read = catch_unwind(|| packet::read(query, bytes)).unwrap_or(Err(NotOurs));
         let published = match read {
             Ok(reply) => {
                 self.name_servers.heard_from(from.0);
-                lookup.hear(ask.place, from, reply, now, &mut self.name_servers)
+                lookup.hear(ask.index, from, reply, now, &mut self.name_servers)
             }
             Err(_) if from.1 => lookup.miss(
-                ask.place,
+                ask.index,
                 from,
                 NonAnswer::Garbage,
                 now,
@@ -265,7 +265,7 @@ impl Lookups {
 
     fn miss(&mut self, ask: Ask, from: (SocketAddr, bool), word: NonAnswer, now: Instant) {
         if let Some(lookup) = self.lookups.get_mut(&ask.lookup) {
-            let published = lookup.miss(ask.place, from, word, now, &mut self.name_servers);
+            let published = lookup.miss(ask.index, from, word, now, &mut self.name_servers);
             self.follow(ask.lookup, published);
         }
     }

@@ -88,7 +88,7 @@ impl Resolver {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 cache: Cache::new(most_requests),
-                closed: false,
+                is_shut_down: false,
                 ended: false,
                 asleep: false,
                 starved: None,
@@ -124,7 +124,7 @@ impl Resolver {
         };
         let (error, text) = match news {
             Some(News::Answer(Ok(addresses))) => return Ok(addresses),
-            Some(News::Closed) => return Err(closed(host)),
+            Some(News::ShutDown) => return Err(shut_down(host)),
             Some(News::Answer(Err(text))) => (LookupError::Failed(text.to_string()), text),
             None => (LookupError::Pending(since), host.into()),
         };
@@ -161,21 +161,21 @@ impl Resolver {
     }
 
     /// Ends every wait, now and from now on.
-    pub fn close(&self) {
+    pub fn shut_down(&self) {
         let mut state = self.shared().lock();
-        state.closed = true;
+        state.is_shut_down = true;
         let waiters = state.cache.take_all_waiters();
         drop(state);
         for waiter in waiters {
-            waiter.tell(News::Closed);
+            waiter.notify(News::ShutDown);
         }
     }
 
     fn ask(&self, host: &str, now: Instant) -> Result<Asked, LookupError> {
         let shared = self.shared();
         let mut state = shared.lock();
-        if state.closed {
-            return Err(closed(host));
+        if state.is_shut_down {
+            return Err(shut_down(host));
         }
         let asked = state.cache.ask(host, now);
         self.pass_requests(state);
@@ -200,7 +200,7 @@ impl Resolver {
     }
 }
 
-fn closed(host: &str) -> LookupError {
+fn shut_down(host: &str) -> LookupError {
     LookupError::Failed(format!("{host} was not looked up: outhook is ending"))
 }
 

@@ -77,9 +77,9 @@ impl ResolvConf {
     }
 
     /// How long the server at this place in the list gets in each round, as glibc counts.
-    fn patience(&self, place: usize) -> Duration {
-        let doubled = self.timeout * (1 << place.min(4));
-        let share = match place {
+    fn patience(&self, index: usize) -> Duration {
+        let doubled = self.timeout * (1 << index.min(4));
+        let share = match index {
             0 => doubled,
             _ => doubled / self.servers.len() as u32,
         };

@@ -23,7 +23,7 @@ pub struct Shared {
 pub struct State {
     pub cache: Cache,
     /// No answers are given any more.
-    pub closed: bool,
+    pub is_shut_down: bool,
     /// The threads are to end.
     pub ended: bool,
     /// The thread polls, and is to be woken for a request.
@@ -56,15 +56,15 @@ impl Shared {
     /// Passes on what has been found out.
     pub fn publish(&self, news: &[Publication], now: Instant) {
         let mut state = self.lock();
-        let told: Vec<_> = news
+        let notices: Vec<_> = news
             .iter()
             .filter_map(|n| state.cache.learn(n, now))
             .collect();
         self.note_changes(&state);
         drop(state);
-        for (waiters, news) in told {
+        for (waiters, news) in notices {
             for waiter in waiters {
-                waiter.tell(news.clone());
+                waiter.notify(news.clone());
             }
         }
     }

@@ -60,7 +60,7 @@ pub type SocketId = u64;
 pub struct Ask {
     pub lookup: u64,
     /// Which of its two questions.
-    pub place: u8,
+    pub index: u8,
 }
 
 /// What an answer must bear to be believed.
@@ -81,7 +81,7 @@ struct Socket {
 #[derive(Default)]
 struct Drawn {
     sockets: Vec<SocketId>,
-    place: usize,
+    index: usize,
     left: u32,
 }
 
@@ -182,7 +182,7 @@ impl SourcePorts {
         let drawn = self.current.entry(server).or_default();
         if drawn.left == 0 {
             drawn.left = RUN;
-            drawn.place = self.random.next() as usize % SOCKETS;
+            drawn.index = self.random.next() as usize % SOCKETS;
         }
         drawn.left -= 1;
         while drawn.sockets.len() < SOCKETS {
@@ -190,13 +190,13 @@ impl SourcePorts {
             drawn.sockets.push(self.last);
             self.sockets.insert(self.last, Socket::new(server, now));
         }
-        let chosen = drawn.sockets[drawn.place];
+        let chosen = drawn.sockets[drawn.index];
         let age = now.saturating_duration_since(self.sockets[&chosen].since);
         if age < PORT_LIFE {
             return chosen;
         }
         self.last += 1;
-        drawn.sockets[drawn.place] = self.last;
+        drawn.sockets[drawn.index] = self.last;
         self.sockets.insert(self.last, Socket::new(server, now));
         self.retire(chosen);
         self.last
@@ -240,7 +240,7 @@ mod tests {
         let tokens: Vec<Token> = (0..2000)
             .map(|lookup| {
                 ports
-                    .open(server(1), Ask { lookup, place: 0 }, now)
+                    .open(server(1), Ask { lookup, index: 0 }, now)
                     .unwrap()
             })
             .collect();
@@ -258,7 +258,7 @@ mod tests {
                 server(1),
                 Ask {
                     lookup: n,
-                    place: 1,
+                    index: 1,
                 },
                 later,
             )
@@ -274,7 +274,7 @@ mod tests {
                 ports.find(token),
                 Some(Ask {
                     lookup: n as u64,
-                    place: 0
+                    index: 0
                 })
             );
             ports.close(token);

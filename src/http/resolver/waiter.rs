@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     Answer(Result<Vec<IpAddr>, Arc<str>>),
-    Closed,
+    ShutDown,
 }
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Waiter {
 
 impl Waiter {
     /// The first news count.
-    pub fn tell(&self, news: News) {
+    pub fn notify(&self, news: News) {
         let mut slot = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert(news);
         // Unlocked first: who is woken would run at once, only to wait for the lock.

@@ -114,7 +114,7 @@ fn closing_ends_every_wait_and_dropping_ends_the_thread() {
         .collect();
     // The first question has come, so somebody waits.
     silent.recv(&mut [0; 100]).unwrap();
-    names.close();
+    names.shut_down();
     for thread in waiting {
         let error = thread.join().unwrap().unwrap_err();
         assert!(error.contains("outhook is ending"), "{error}");

@@ -22,10 +22,10 @@ fn an_outage_is_tried_by_one_at_a_time_and_ends_with_the_first_success() {
     assert_eq!(health.ask("a", at(0), at(9)), Ok(false));
     assert_eq!(health.ask("a", at(0), at(9)), Ok(false));
     let advice = health.fail("refused", false, at(0), at(0));
-    assert_eq!((advice.again, advice.tell), (SEC, true));
+    assert_eq!((advice.again, advice.is_news), (SEC, true));
     // One that was under way is no second fault, and no news.
     let advice = health.fail("refused", false, at(0) - SEC, at(0));
-    assert_eq!((advice.again, advice.tell), (SEC, false));
+    assert_eq!((advice.again, advice.is_news), (SEC, false));
     assert_eq!(health.ask("a", at(0), at(9)), refused(1));
     assert_eq!(health.ask("a", at(1), at(9)), Ok(true), "the pause is over");
     for now in 1..9 {
@@ -37,7 +37,7 @@ fn an_outage_is_tried_by_one_at_a_time_and_ends_with_the_first_success() {
         "that took too long"
     );
     let advice = health.fail("no name", false, at(9), at(11));
-    assert_eq!((advice.again, advice.tell), (2 * SEC, true));
+    assert_eq!((advice.again, advice.is_news), (2 * SEC, true));
     assert_eq!(health.ask("a", at(13), at(20)), Ok(true));
     health.abandon("a");
     assert_eq!(health.ask("b", at(13), at(20)), Ok(true));
@@ -45,7 +45,7 @@ fn an_outage_is_tried_by_one_at_a_time_and_ends_with_the_first_success() {
     assert_eq!(health.succeed("b", at(15)), None);
     assert_eq!(health.ask("a", at(70), at(79)), Ok(false));
     let advice = health.fail("refused", false, at(70), at(70));
-    assert!(advice.tell, "a new outage");
+    assert!(advice.is_news, "a new outage");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn however_many_ask_few_try() {
             Ok(_) => {
                 tries += 1;
                 let advice = health.fail("x", false, now, now);
-                assert!(!advice.tell && advice.again <= LONGEST_PAUSE);
+                assert!(!advice.is_news && advice.again <= LONGEST_PAUSE);
             }
             Err((again, _)) => assert!(!again.is_zero() && again <= LONGEST_PAUSE),
         }
@@ -96,9 +96,9 @@ fn a_doubt_holds_back_one_origin_until_it_is_known_whose_fault_it_is() {
     let odd: Arc<str> = "odd".into();
     let target = |leads| Verdict::Target { leads };
     let mut health = Health::default();
-    let waits = |s: u32, tell| {
+    let waits = |s: u32, is_news| {
         let again = s * SEC;
-        Verdict::Proxy(Advice { again, tell })
+        Verdict::Proxy(Advice { again, is_news })
     };
     assert_eq!(
         health.doubt(&odd, fault("hangs"), at(0), at(5)),

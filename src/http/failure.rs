@@ -58,8 +58,8 @@ pub fn kind_and_text(e: &Error) -> (FailureKind, String) {
     }
 }
 
-/// The same without the login that was sent: some repeat it where no answer should be, and that is
-/// quoted.
+/// The same error without the login that was sent. Some servers repeat it where an answer should be, and
+/// errors quote such bytes.
 pub fn without(e: Error, redactor: Option<&Redactor>) -> Error {
     match redactor {
         Some(redactor) => changed(e, |f| {
@@ -69,7 +69,7 @@ pub fn without(e: Error, redactor: Option<&Redactor>) -> Error {
     }
 }
 
-/// The same with another text.
+/// The same error with a changed failure.
 pub fn changed(e: Error, change: impl FnOnce(&mut Failure)) -> Error {
     match e {
         Error::Other(inner) => match inner.downcast::<Failure>() {
@@ -83,7 +83,7 @@ pub fn changed(e: Error, change: impl FnOnce(&mut Failure)) -> Error {
     }
 }
 
-/// As ureq carries it.
+/// A failure as ureq carries it.
 pub fn other(failure: Failure) -> Error {
     Error::Other(Box::new(failure))
 }
@@ -97,7 +97,7 @@ pub fn is_own_trouble(e: &io::Error) -> bool {
         .is_some_and(|code| OURS.contains(&Errno::from_raw_os_error(code)))
 }
 
-/// What to do about it, by what was lacking.
+/// Says what to do about such trouble, by what was lacking.
 pub fn describe_own_trouble(e: &io::Error) -> String {
     use rustix::io::Errno;
     let help = match e.raw_os_error().map(Errno::from_raw_os_error) {
@@ -114,12 +114,12 @@ pub fn describe_own_trouble(e: &io::Error) -> String {
     format!("{e}; {help}")
 }
 
-/// What is said of a connection where no more is known.
+/// The failure of a connection that broke, where no more is known.
 pub fn broken(e: &io::Error) -> Failure {
     Failure::new(FailureKind::Protocol, format!("the connection broke: {e}"))
 }
 
-/// What is said of a server that speaks first: with HTTP and TLS the client does.
+/// The sentence for a server that speaks first: in HTTP and TLS the client does.
 pub fn spoke_first(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(60)];
     format!(

@@ -17,7 +17,7 @@ use crate::trust::login::Redactor;
 const BODY_READ: u64 = 64 * 1024;
 const BODY_KEPT: usize = 1024;
 
-/// Reads an answer. What the redactors know is hidden in what is kept of it.
+/// Reads an answer. The secrets that the redactors know are hidden in the part that is kept.
 pub fn read<'a>(
     response: Response<Body>,
     redactors: impl Iterator<Item = &'a Redactor>,

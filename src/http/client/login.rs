@@ -1,4 +1,4 @@
-//! What is sent with the header `Authorization`, and where it is not sent. Pure but for the token.
+//! Decides what is sent in the header `Authorization`, and where nothing is. Pure but for the token.
 
 use crate::delivery::{FailureKind, Job};
 use crate::http::failure::Failure;

@@ -1,4 +1,4 @@
-//! Makes attempts: what is sent with a message, where to, and what came of it.
+//! Makes attempts: sends a message, and says what came of it.
 //!
 //! [`Client`] is shared by all workers. `sender.rs` runs an exchange under ureq, `targets.rs` says where it
 //! goes, `login.rs` and `tokens.rs` who we are there, and `answer.rs` reads what came back. An attempt
@@ -40,7 +40,7 @@ use tokens::TokenFetcher;
 const SOON: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the client keeps to.
+/// The options of a client.
 #[derive(Debug)]
 pub struct ClientConfig {
     /// For the whole attempt: connect, TLS, sending, and the answer's head; and as long before it

@@ -95,8 +95,8 @@ impl Targets {
     }
 }
 
-/// Tells the connections apart that must not be shared: by whom is trusted there, and who we are to
-/// the server. Nothing where both are as everywhere.
+/// Tells the connections apart that must not be shared: by whom we trust there, and who we are to
+/// the server. `None` where both are as everywhere.
 fn tls_mark(
     own: Option<&Authorities>,
     identity: Option<&Identity>,

@@ -65,7 +65,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// Whoever fetches. If that ends without a report, by a defect, others may fetch.
+/// A fetch under way. If it ends without a report, by a defect, others may fetch.
 struct Flight<'a> {
     tokens: &'a Mutex<Tokens>,
     has_reported: bool,
@@ -86,8 +86,8 @@ pub struct TokenFetcher {
 }
 
 impl TokenFetcher {
-    /// A token that is good, and not the one that was refused. Holds a worker only if it is the one
-    /// who fetches it.
+    /// A token that is good, and not the one that was refused. It holds a worker only if that one fetches
+    /// it.
     #[inline(never)]
     pub fn token(
         &self,
@@ -112,7 +112,7 @@ impl TokenFetcher {
                 let token = settle(grant, shared, result);
                 flight.has_reported = true;
                 match (token, spare) {
-                    // What is left of the time is not enough for who has nothing to do with it.
+                    // The time that is left may not be enough for an endpoint that is not to blame.
                     (Ok(_), _)
                         if job.delivery.token_asked.is_none()
                             && begun.elapsed() > sender.limit(job) / 2 =>
@@ -226,7 +226,7 @@ fn fetch(
     }
 }
 
-/// Notes what a fetch came to, for all who wait for it.
+/// Notes what a fetch came to, for all messages that wait for it.
 fn settle(
     grant: &Grant,
     shared: &Mutex<Tokens>,

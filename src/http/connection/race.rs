@@ -86,7 +86,7 @@ struct Race<'a> {
     sockets: &'a Arc<Sockets>,
     running: Vec<(Socket, IpAddr)>,
     failed: Option<(IpAddr, io::Error)>,
-    /// When the next address is tried, whatever becomes of those that run.
+    /// When the next address is tried, whatever becomes of those under way.
     next: Instant,
 }
 
@@ -108,7 +108,7 @@ impl Race<'_> {
         }
     }
 
-    /// Notes that an address has failed, unless it is we who have.
+    /// Notes that an address has failed. It is an error if we have failed ourselves.
     fn note(&mut self, address: IpAddr, e: io::Error) -> Result<(), Failure> {
         let crowded = is_own_trouble(&e);
         let from = self.source.address_for(address);

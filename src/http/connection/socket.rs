@@ -2,7 +2,7 @@
 //! look at whether something stands in it that nobody has asked for.
 //!
 //! Reads block in the kernel, with a socket timeout that is set only when it really changes:
-//! one system call a read. Writes never block; who has to wait for room waits in poll(2), and
+//! one system call a read. Writes never block; a sender waits for room in poll(2), and
 //! sees an answer that comes before the request is out. May block, but never longer than the
 //! deadline that it is handed. Every socket is registered from before it connects until it is
 //! closed, so that [`Sockets::shut_down`] ends whatever waits for one.
@@ -137,7 +137,7 @@ impl Socket {
         self.leads_to = target;
     }
 
-    /// The same socket, for someone who polls it.
+    /// The same socket, for the pool, which polls it.
     pub fn share(&self) -> Arc<socket2::Socket> {
         self.inner.clone()
     }
@@ -165,8 +165,8 @@ impl Connection for Socket {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // What stands in the socket counts, whatever the clock says: it may be that
-                // this process did not run for a while.
+                // Bytes that stand in the socket count, whatever the clock says: this process may not have
+                // run for a while.
                 return match self.read_now(buffer) {
                     Err(e) if e.kind() == ErrorKind::WouldBlock => Err(ErrorKind::TimedOut.into()),
                     result => result,
@@ -275,7 +275,7 @@ pub fn timespec(time: Duration) -> Timespec {
 }
 
 /// Whether the socket's timeout must be set anew: when it would overshoot, or is so short
-/// that it would wake us again and again. One that fires early is simply waited for again.
+/// that it would wake us again and again. After a timeout that fires early we wait again.
 fn adjust(current: &mut Option<Duration>, wanted: Duration) -> bool {
     let near = |t: Duration| t <= wanted.saturating_add(TIMEOUT_SLACK) && t >= wanted / 2;
     let set = !current.is_some_and(near);

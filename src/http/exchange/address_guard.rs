@@ -19,7 +19,7 @@ use crate::http::resolver::Resolver;
 use crate::message::endpoint::Endpoint;
 use crate::trust::guard::{Guard, Refusal};
 
-/// A connection to a literal address is judged again after so long, for no reason.
+/// A connection to a literal address is judged again after this time. Nothing makes it necessary.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The guard of one exchange.

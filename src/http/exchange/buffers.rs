@@ -4,14 +4,14 @@ use std::mem;
 
 use ureq::unversioned::transport::Buffers;
 
-/// What is read at once. Heads and bodies of answers to webhooks are small.
+/// This many bytes are read at once. Heads and bodies of answers to webhooks are small.
 pub const INPUT: usize = 4 * 1024;
 
 /// Room that is made for output where more comes than was expected.
 const MORE: usize = 16 * 1024;
 
-/// See the module's header. The request is written behind what is held already, so that head and
-/// body go out in one write.
+/// See the module's header. ureq appends to the output, so that head and body of the request go out in
+/// one write.
 #[derive(Debug, Default)]
 pub struct ExchangeBuffers {
     output: Vec<u8>,
@@ -34,12 +34,12 @@ impl ExchangeBuffers {
         }
     }
 
-    /// How much is held of the request, to be sent now: see [`ExchangeBuffers::taken`].
+    /// How many bytes of the request are to be sent now: see [`ExchangeBuffers::taken`].
     pub fn take_output(&mut self) -> usize {
         mem::take(&mut self.filled)
     }
 
-    /// What was taken last, until there is more output.
+    /// The bytes that were taken last. They stay until there is more output.
     pub fn taken(&mut self, length: usize) -> &mut [u8] {
         &mut self.output[..length]
     }
@@ -49,13 +49,13 @@ impl ExchangeBuffers {
         self.output = Vec::new();
     }
 
-    /// ureq has written so much. How much is held now.
+    /// Notes that ureq has written `amount` bytes. Answers how many wait to be sent now.
     pub fn output_added(&mut self, amount: usize) -> usize {
         self.filled += amount;
         self.filled
     }
 
-    /// What was read last, and has not been handed on.
+    /// The bytes that were read last and have not been handed on.
     pub fn just_read(&self, amount: usize) -> &[u8] {
         &self.input[self.to..self.to + amount]
     }
@@ -71,7 +71,7 @@ impl ExchangeBuffers {
         }
     }
 
-    /// Takes the place of what was read so far.
+    /// Puts `input` in place of what was read so far.
     pub fn replace_input(&mut self, input: Vec<u8>) {
         (self.from, self.to, self.progress) = (0, input.len(), true);
         self.input = input;

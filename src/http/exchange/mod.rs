@@ -35,8 +35,8 @@ pub struct Shared {
 #[derive(Debug, Clone)]
 pub struct Target {
     pub endpoint: Arc<Endpoint>,
-    /// What may share a connection: an origin, and whom it trusts. Through which proxy it is reached
-    /// depends on the origin alone.
+    /// Exchanges with the same key may share a connection: it names the origin, whom we trust there, and who
+    /// we are. Through which proxy an origin is reached depends on the origin alone.
     pub key: Arc<str>,
     pub trust: Arc<TrustStore>,
     /// Who we are there, for a server that asks.

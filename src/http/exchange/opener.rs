@@ -22,8 +22,8 @@ use crate::http::proxy::{Gate, Times};
 use crate::http::resolver::LookupError;
 use crate::http::tls::TlsStream;
 
-/// A name that is being looked up is asked for again after so long, and after as long as its
-/// look-up has taken so far, within these.
+/// A name that is being looked up is asked for again after as long as its look-up has taken so far,
+/// within these bounds.
 const SOONEST: Duration = Duration::from_millis(25);
 const LATEST: Duration = Duration::from_secs(1);
 
@@ -120,7 +120,7 @@ impl Opener<'_> {
         let Exchange { shared, to, .. } = self.exchange;
         let host = to.endpoint.host();
         let addresses = match gate.resolves() && host.parse::<IpAddr>().is_err() {
-            // It finds them itself, and guards them.
+            // The proxy finds them itself, and guards them.
             true => {
                 self.guard.check_name()?;
                 Vec::new()

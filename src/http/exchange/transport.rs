@@ -6,7 +6,7 @@
 //! one; and gives the connection back only if nothing came that was not asked for. All waiting
 //! ends at the exchange's deadline, which is kept here: ureq is given no timeouts at all.
 //!
-//! Buffers belong to the exchange and not to the connection: one that rests costs a socket.
+//! Buffers belong to the exchange and not to the connection: a connection that rests costs a socket.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -32,11 +32,11 @@ const MAX_OUTPUT: usize = 64 * 1024;
 /// is read, so this is about chunk extensions and trailers that never end.
 const MAX_BODY: usize = 1 << 20;
 
-/// The status has decided, and the body of a refusal is a text for people. It gets this long, of
-/// what is left of the exchange's time.
+/// The status has decided, and the body of a refusal is a text for people. It gets this much of the
+/// time that is left to the exchange.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
-/// What is read of an answer.
+/// Which part of the answer is being read.
 enum Reading {
     Head(HeadReader),
     /// The head has been handed on; what it said.
@@ -47,7 +47,7 @@ enum Reading {
     },
 }
 
-/// How far the request is.
+/// How far the sending of the request has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Sending {
     NotBegun,
@@ -99,7 +99,7 @@ impl ExchangeTransport {
         }
     }
 
-    /// Sends what is held. `last`: nothing more will come.
+    /// Sends the output so far. `last`: nothing more will come.
     fn flush(&mut self, last: bool) -> Result<(), Failure> {
         let length = self.buffers.take_output();
         let mut rewritten = None;
@@ -302,7 +302,8 @@ impl ExchangeTransport {
         Ok(true)
     }
 
-    /// Gives the connection back if it can be used again. What rests must be as quiet as a new one.
+    /// Gives the connection back if it can be used again. A connection in the pool must be as quiet as a new
+    /// one.
     fn give_back(&mut self) {
         let Reading::Body { head, .. } = &self.reading else {
             return;

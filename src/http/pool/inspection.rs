@@ -12,13 +12,13 @@ pub enum Settled {
     Quiet,
     /// The rest of its last answer has not come.
     NotYet,
-    /// More has come than was to come: what nobody has asked for.
+    /// More has come than the answer has.
     Exceeded,
     /// It has ended, or is broken.
     Ended,
 }
 
-/// Takes in what has come of the rest of an answer.
+/// Takes in what has come of the rest of an answer, and says whether the connection can be used again.
 pub fn settle(connection: &mut dyn Connection, unread: &mut UnreadBody) -> Settled {
     let mut buffer = [0; 4096];
     while !unread.is_done() {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 /// Where nothing is known.
 const USUAL: Duration = Duration::from_secs(60);
 
-/// No longer than this, whatever a server promises: what stands between may forget it sooner.
+/// No longer than this, whatever a server promises: a firewall on the way may forget the connection sooner.
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// No shorter than this, whatever was seen: a server that was restarted closes all at once.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What was seen holds for so long, and is then tried again.
+/// What was seen holds for this long. Then a longer rest is tried again.
 const VALID: Duration = Duration::from_secs(600);
 
 /// See the module's header.

@@ -1,8 +1,8 @@
 //! Connections that rest between two messages, for all origins.
 //!
 //! Owns every idle connection and what has been learned of each origin: how long its server lets
-//! a connection rest, and its TLS sessions. One budget holds for all; whoever has rested longest
-//! goes first. Never blocks but for its own lock, which is held for a look-up, and every few
+//! a connection rest, and its TLS sessions. One budget holds for all; the connection that has rested longest
+//! is closed first. Never blocks but for its own lock, which is held for a look-up, and every few
 //! seconds for one pass over all.
 
 mod inspection;
@@ -20,16 +20,16 @@ use crate::http::tls::OriginTls;
 use inspection::{Settled, settle};
 use keep_alive::KeepAlive;
 
-/// Origins without a connection are remembered for what was learned of them, so many at most
-/// and so long.
+/// Origins without a connection are remembered for what was learned of them: at most this many, and for
+/// this long.
 const MAX_REMEMBERED: usize = 16 * 1024;
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// So long after its head the rest of an answer may come that nobody waits for.
+/// The rest of an answer that nobody waits for may come this long after its head.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
-/// What comes unasked within this time belongs to the answer before it; what comes later says as a
-/// rule that the connection has rested too long (408).
+/// Bytes that come unasked within this time belong to the answer before them. Later ones say as a rule
+/// that the connection has rested too long (408).
 const SOON: Duration = Duration::from_secs(1);
 
 /// See the module's header.
@@ -45,7 +45,8 @@ struct State {
     origins: HashMap<Arc<str>, Origin>,
     idle: usize,
     given: u64,
-    /// What was given back, in that order. Entries of what has been taken since are passed over.
+    /// Connections in the order in which they were given back. Entries of connections that have been taken
+    /// since are passed over.
     order: VecDeque<(u64, Arc<str>)>,
 }
 
@@ -61,7 +62,7 @@ struct Origin {
 #[derive(Debug)]
 struct Idle {
     connection: Box<dyn Connection>,
-    /// What of the last answer had not come when it was given back.
+    /// The part of the last answer that had not come when it was given back.
     unread: UnreadBody,
     since: Instant,
     number: u64,
@@ -113,7 +114,7 @@ impl Pool {
                 known.used = now;
                 let fresh = now.saturating_duration_since(idle.since) < known.keep_alive.limit(now);
                 state.idle -= 1;
-                // One that has rested too long is closed, and so are those below it in time.
+                // A connection that has rested too long is closed. So are the older ones in their turn.
                 if !fresh {
                     continue;
                 }
@@ -214,7 +215,7 @@ impl Pool {
         !closed.is_empty()
     }
 
-    /// Closes what has rested for too long, or was ended by its server, and forgets origins
+    /// Closes connections that have rested for too long or were ended by their server, and forgets origins
     /// that have not been used for long. To be called every few seconds.
     pub fn close_idle(&self, now: Instant) {
         let ended = find_ended(self.lock().watched());
@@ -281,7 +282,7 @@ impl Pool {
 /// An idle connection's number, its socket, and what would say that it is not as it was left.
 type Watched = (u64, Arc<socket2::Socket>, PollFlags);
 
-/// The numbers of those that the other side has ended, or that hold what nobody has asked for.
+/// The numbers of the connections that the other side has ended, or on which bytes came unasked.
 fn find_ended(watched: Vec<Watched>) -> HashSet<u64> {
     let mut fds: Vec<PollFd<'_>> = watched
         .iter()
@@ -302,7 +303,7 @@ impl State {
     fn watched(&self) -> Vec<Watched> {
         let idle = self.origins.values().flat_map(|known| &known.idle);
         idle.map(|idle| {
-            // What comes may be a session ticket, or the rest of an answer; that is looked at when
+            // Bytes may be a session ticket, or the rest of an answer; they are looked at when
             // the connection is taken.
             let flags = match idle.connection.is_tls() || !idle.unread.is_done() {
                 true => PollFlags::RDHUP,
@@ -346,7 +347,7 @@ impl State {
         removed
     }
 
-    /// Entries of what has been taken are thrown away before they outnumber the others.
+    /// Entries of connections that have been taken are thrown away before they outnumber the others.
     fn compact(&mut self) {
         if self.order.len() <= 2 * self.idle + 64 {
             return;

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 /// Writes the beginning of a request anew, of which at least the first line and `Host` are there: the
-/// URL is `origin` and what the first line says. What follows is not touched.
+/// URL is `origin` and the path of the first line. The rest is not touched.
 pub fn rewrite(request: &[u8], origin: &str, authorization: Option<&str>) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(request.len() + origin.len() + 512));
     let method = request.iter().position(|b| *b == b' ').map_or(0, |n| n + 1);

@@ -1,10 +1,11 @@
-//! Whether a proxy works, as far as attempts have shown; who may try it while it does not. Pure.
+//! Whether a proxy works, as far as attempts have shown, and which attempts may try it while it does not.
+//! Pure.
 //!
-//! What no target can be the cause of is an *outage*: one attempt at a time tries it, after pauses that
-//! grow, and all others are told at once when it is worth asking again. So it costs the same however
-//! many messages wait. What may be the fault of one target is a *doubt*, and holds back that origin
-//! alone, in the same way: so no number of odd targets stops the others. A doubt ends with the first
-//! proof that the proxy works, or with patience; then the fault is the target's.
+//! A fault that no target can be the cause of is an *outage*. One attempt at a time tries the proxy, after
+//! pauses that grow, and all others are told at once when it is worth asking again. So an outage costs the
+//! same however many messages wait. A fault that may be one target's is a *doubt*. It keeps back that
+//! origin alone, in the same way, so no number of odd targets stops the others. A doubt ends with the
+//! first proof that the proxy works, or with patience; then the fault is the target's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,35 +14,35 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Whoever has led to somebody within this time is not taken for broken by what may be the fault
-/// of one target.
+/// A proxy that has led to a target within this time is not taken for broken because of a fault that may
+/// be one target's.
 const LATELY: Duration = Duration::from_secs(5);
 
-/// For so long a target may owe its faults to the proxy, if nothing shows whose they are.
+/// The faults of a target may be the proxy's for this long, if nothing shows whose they are.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// And for so long if several fail so, and none is led to: then it is the proxy as a rule.
+/// And for this long if several targets fail so, and none is reached: then it is the proxy as a rule.
 const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 const SEVERAL: usize = 3;
 
-/// A doubt of which nothing was heard for so long is none.
+/// A doubt of which nothing was heard for this long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
-/// No more origins are remembered. Beyond that each fault is the target's.
+/// At most this many origins are in doubt. Beyond that each fault is the target's.
 const MAX_DOUBTS: usize = 10_000;
 
-/// Kinds of trouble that are remembered, so that two that alternate are told once each.
+/// This many kinds of trouble are remembered, so that two that alternate are logged once each.
 const MAX_REPORTED: usize = 8;
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// When it last led to somebody.
+    /// When the proxy last led to a target.
     good: Option<Instant>,
     outage: Option<Outage>,
     /// By origin.
     doubts: HashMap<Arc<str>, Doubt>,
-    /// So many origins have come into doubt since it last led to somebody.
+    /// How many origins have come into doubt since the proxy last led to a target.
     doubted: usize,
     episode: Option<Episode>,
 }
@@ -49,7 +50,7 @@ pub struct Health {
 #[derive(Debug)]
 struct Outage {
     turns: Turns,
-    /// It was reached, and is wrong nevertheless.
+    /// The proxy was reached, and is at fault nevertheless.
     reached: bool,
 }
 
@@ -61,20 +62,20 @@ struct Doubt {
     turns: Turns,
 }
 
-/// What is told of, until it leads to somebody.
+/// Trouble that is logged, until the proxy leads to a target again.
 #[derive(Debug)]
 struct Episode {
     since: Instant,
     reported: Vec<String>,
 }
 
-/// Tries, one at a time.
+/// Lets one attempt at a time try.
 #[derive(Debug)]
 struct Turns {
     next: Instant,
-    /// One is under way, which ends then at the latest.
+    /// An attempt is under way, and ends by then.
     trying: Option<Instant>,
-    /// What began before this has been counted.
+    /// Faults of attempts that began before this have been counted.
     counted: Instant,
     pause: Duration,
     last: String,
@@ -85,7 +86,7 @@ struct Turns {
 pub struct Advice {
     /// When it is worth trying again.
     pub again: Duration,
-    /// It is news.
+    /// The fault is news, and is to be logged.
     pub is_news: bool,
 }
 
@@ -99,12 +100,12 @@ pub struct Fault<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Unclear {
-    /// It has led nowhere, or has not said so.
+    /// The proxy has led nowhere, or has not said so.
     Unled,
-    /// It has a request, which may have arrived: so there are few more of them.
+    /// The proxy has a request, which may have arrived: so few more are tried.
     Sent,
-    /// It says that it does not take our login: somebody must give us another one, and until then there
-    /// is no end to patience.
+    /// The proxy says that it does not take our login. An operator must give us another one, and until then
+    /// patience has no end.
     Login,
 }
 
@@ -118,8 +119,8 @@ pub enum Verdict {
 }
 
 impl Health {
-    /// Whether `origin` may be tried now, until then at the longest, and whether that also tries a
-    /// proxy in an outage. If it may not, when it is worth asking again, and what was wrong.
+    /// Whether `origin` may be tried now, with `until` as the latest end, and whether that also tries a
+    /// proxy in an outage. The error says when it is worth asking again, and what was wrong.
     pub fn ask(
         &mut self,
         origin: &str,
@@ -144,7 +145,7 @@ impl Health {
         Ok(false)
     }
 
-    /// What was to try it has come to nothing, through no fault of proxy or target.
+    /// An attempt that was to try the proxy has come to nothing, through no fault of proxy or target.
     pub fn abandon(&mut self, origin: &str) {
         if let Some(doubt) = self.doubts.get_mut(origin) {
             doubt.turns.trying = None;
@@ -154,13 +155,14 @@ impl Health {
         }
     }
 
-    /// There is a connection to the proxy. If that was what was wrong, all may see where it leads:
-    /// whoever came first may have to wait for a target that does not answer.
+    /// There is a connection to the proxy. If there was none before, all attempts may now see where it leads:
+    /// the first may have to wait for a target that does not answer.
     pub fn reached(&mut self) {
         self.outage.take_if(|outage| !outage.reached);
     }
 
-    /// It has led to `origin`, or says why it does not. If that ends an episode, how long it was.
+    /// The proxy has led to `origin`, or says why it does not. If that ends an episode, answers how long it
+    /// was.
     pub fn succeed(&mut self, origin: &str, now: Instant) -> Option<Duration> {
         self.good = Some(now);
         self.outage = None;
@@ -170,7 +172,7 @@ impl Health {
         Some(now.saturating_duration_since(episode.since))
     }
 
-    /// What was begun then has failed, through a fault of the proxy. `what`: in a sentence.
+    /// An attempt that was begun then has failed, through a fault of the proxy. `what`: in a sentence.
     pub fn fail(&mut self, what: &str, reached: bool, begun: Instant, now: Instant) -> Advice {
         let fresh = || Outage {
             turns: Turns::new(begun, now),
@@ -183,7 +185,7 @@ impl Health {
         Advice { again, is_news }
     }
 
-    /// What was begun then has failed, through a fault of the proxy or of `origin`.
+    /// An attempt that was begun then has failed, through a fault of the proxy or of `origin`.
     pub fn doubt(
         &mut self,
         origin: &Arc<str>,
@@ -191,7 +193,7 @@ impl Health {
         begun: Instant,
         now: Instant,
     ) -> Verdict {
-        // Whoever tried it got further than that.
+        // This attempt got further than the outage.
         self.outage.take_if(|outage| begun >= outage.turns.counted);
         let (good, patience) = (self.good, self.patience());
         let is_led =
@@ -295,7 +297,7 @@ impl Turns {
 
     /// Answers when it is worth trying again.
     fn fail(&mut self, what: &str, begun: Instant, now: Instant) -> Duration {
-        // Those that were under way when it began are no further faults.
+        // Attempts that were under way when the pause began add no further fault.
         if begun >= self.counted {
             self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             self.next = now + self.pause;

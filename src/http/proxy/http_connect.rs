@@ -10,7 +10,7 @@ use crate::message::printable::printable;
 /// A proxy's head is no longer.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// So much is shown of what a proxy says.
+/// This many characters are shown of what a proxy says.
 const MAX_SHOWN: usize = 160;
 
 /// Fields in which proxies say what went wrong: the standard's (RFC 9209), Squid's, Smokescreen's.
@@ -38,7 +38,7 @@ pub struct Answer {
     status: u16,
     /// Status, reason, and what else the proxy says of it.
     said: String,
-    /// It asks who we are.
+    /// The proxy asks who we are.
     asks: bool,
 }
 
@@ -121,10 +121,10 @@ impl Answer {
 
     /// Whose fault it is that there is no tunnel, if there is none.
     ///
-    /// What proxies answer when they do not reach the target, or may not, is every status from 403 to
-    /// 504: Squid says 503, tinyproxy 500, Envoy and Smokescreen 502 to 504; Smokescreen says 407,
-    /// without asking who we are, to what it denies. So that is the target's. The proxy's own is
-    /// what no target could be the cause of: it does not know us, or no CONNECT.
+    /// Proxies that do not reach the target, or may not, answer every status from 403 to 504: Squid says
+    /// 503, tinyproxy 500, Envoy and Smokescreen 502 to 504. Smokescreen says 407 to what it denies, without
+    /// asking who we are. So these are the target's. A fault is the proxy's own if no target could be its
+    /// cause: it does not know us, or does not know CONNECT.
     pub fn blame(&self, has_login: bool) -> Option<Blame> {
         let said = &self.said;
         Some(match self.status {

@@ -35,7 +35,7 @@ pub use monitor::Monitor;
 /// More addresses of one name are not tried through a proxy, one after another as they are.
 const MAX_ADDRESSES: usize = 4;
 
-/// The proxy's name is asked for again after so long at first, and at last.
+/// The proxy's name is asked for again after this time at first, and at last.
 const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,7 @@ pub struct Gate {
 
 /// How long a way through a proxy may take.
 pub struct Times {
-    /// A name that is still being looked up after so long is a fault.
+    /// A name that is still being looked up after this time is a fault.
     pub limit: Duration,
     pub end: Instant,
 }
@@ -98,7 +98,7 @@ impl Gate {
         absolute_form::rewrite(request, &to.origin, self.authorization())
     }
 
-    /// A connection that leads to `to`. `addresses` are its own, where it is we who look them up.
+    /// A connection that leads to `to`. `addresses` are those of its host, where we look them up.
     pub fn dial(
         &self,
         dialer: &Dialer,
@@ -145,7 +145,7 @@ impl Gate {
                 socks::Target::Name(_) => None,
             });
             if self.reads(to) {
-                // It has led nowhere yet: what it answers will say.
+                // The proxy has led nowhere yet: its answer will say whether it does.
                 return Ok(connection);
             }
             let end = dialer.connect_deadline(times.end);
@@ -303,7 +303,7 @@ fn broken(e: &io::Error) -> Blame {
     }
 }
 
-/// As a rule the target does not answer it; but one that hangs does so to all.
+/// As a rule the target does not answer the proxy. But a proxy that hangs does so for all.
 fn no_answer() -> Blame {
     Blame::Unclear("it did not say in time whether it leads there".into())
 }

@@ -1,4 +1,4 @@
-//! Watches how a proxy fares: whose fault a failure is, what is told of it, and what is never shown.
+//! Watches how a proxy fares: whose fault a failure is, what is logged of it, and which secrets are hidden.
 //!
 //! One monitor serves all workers. It never blocks but for its own lock, which is held for a decision of
 //! `health.rs`.
@@ -52,7 +52,8 @@ impl Monitor {
         self.is_shut_down.store(true, Ordering::SeqCst);
     }
 
-    /// What an answer, where the proxy reads our requests, says of the proxy. An error if it is its own.
+    /// Where the proxy reads our requests: notes what an answer says of the proxy. It is an error if the
+    /// answer is the proxy's own.
     pub fn note_answer(&self, head: &Head, to: &Endpoint, begun: Instant) -> Result<(), Failure> {
         let is_its_own = head.status >= 400 && head.proxy_says.is_some();
         if !is_its_own && (head.status != 407 || !head.asks) {
@@ -68,14 +69,14 @@ impl Monitor {
         }
     }
 
-    /// Where the proxy reads our requests: nothing has come in answer to one, which may be its fault
+    /// Where the proxy reads our requests: no answer to one has come. That may be the proxy's fault
     /// or the target's.
     pub fn note_silence(&self, failure: Failure, to: &Endpoint, begun: Instant) -> Failure {
         self.doubt(&failure.text, Unclear::Sent, to, begun)
             .unwrap_or(failure)
     }
 
-    /// Whether it may be tried; and whether that ends an outage, perhaps.
+    /// Whether the proxy may be tried, and whether that attempt may end an outage.
     pub fn ask(&self, to: &Endpoint, now: Instant, until: Instant) -> Result<bool, Failure> {
         let asked = self.health().ask(&to.origin, now, until);
         asked.map_err(|(again, text)| self.postponed(again, &text))
@@ -119,7 +120,7 @@ impl Monitor {
         })
     }
 
-    /// The failure of one that began then, by the proxy's own fault.
+    /// The failure of an attempt that began then, by the proxy's own fault.
     pub fn fail(&self, text: &str, reached: bool, begun: Instant) -> Failure {
         let advice = self.health().fail(text, reached, begun, Instant::now());
         if advice.is_news {
@@ -128,7 +129,8 @@ impl Monitor {
         self.postponed(advice.again, text)
     }
 
-    /// The failure, if it may be the proxy's. If it is the target's, whether others are led.
+    /// The failure, if it may be the proxy's. If it is the target's, the error says whether the proxy leads to
+    /// others.
     fn doubt(
         &self,
         text: &str,
@@ -163,15 +165,15 @@ impl Monitor {
         )
     }
 
-    /// Redactor our login out of what is said: some repeat the request in their answers.
+    /// Takes our login out of what the proxy says: some proxies repeat the request in their answers.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// An error of an exchange, with whom it went through, unless it is that one's own.
+    /// The error of an exchange, with the proxy's name before it, unless the fault is the proxy's own.
     pub fn name_in(&self, e: Error) -> Error {
         changed(e, |failure| {
-            // Neither what is its own, nor what it was never asked for.
+            // Neither for its own faults, nor where the proxy was never asked.
             let is_others =
                 failure.kind != FailureKind::Refused && failure.kind.postponed().is_none();
             if is_others {

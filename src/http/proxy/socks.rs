@@ -41,7 +41,7 @@ pub struct Talk<'a> {
 enum State {
     Method,
     Login,
-    /// So many bytes of it are known to come.
+    /// This many bytes of it are known to come.
     Reply(usize),
     Done,
 }
@@ -56,7 +56,7 @@ pub enum Next {
 }
 
 impl<'a> Talk<'a> {
-    /// And what is to be sent first.
+    /// The talk, and the bytes to be sent first.
     pub fn new(to: Target<'a>, port: u16, login: Option<&'a Login>) -> (Talk<'a>, &'static [u8]) {
         let first: &[u8] = match login {
             Some(_) => &[VERSION, 2, NO_LOGIN, LOGIN],
@@ -72,7 +72,7 @@ impl<'a> Talk<'a> {
         (talk, first)
     }
 
-    /// The proxy has been told where to lead: what it does from now on may be the target's fault.
+    /// Whether the proxy knows where to lead. From then on a fault may be the target's.
     pub fn has_asked(&self) -> bool {
         matches!(self.state, State::Reply(_))
     }
@@ -193,8 +193,8 @@ impl<'a> Talk<'a> {
         })
     }
 
-    /// A code for a name that has no address is missing, so many say 1 to that; but also where
-    /// they are at their end.
+    /// There is no code for a name that has no address, so many proxies answer 1 to that. But they also
+    /// answer 1 when they are in trouble themselves.
     fn refused(&self, code: u8) -> Blame {
         let lead = |why: &str| format!("the proxy did not lead there: {why} (SOCKS reply {code})");
         let why = match code {

@@ -9,7 +9,7 @@
 const WORDS: [&[u8]; 5] = [b"ETag", b"GitHub", b"MD5", b"SOAPAction", b"WWW"];
 
 /// Rewrites the head at the beginning of `request`, and returns its length. When the head is not
-/// complete, nothing is changed. What follows the head is not touched.
+/// complete, nothing is changed. Bytes behind the head are not touched.
 pub fn tidy(request: &mut [u8]) -> Option<usize> {
     let fields = find_line_end(request, 0)?;
     let mut host = None;

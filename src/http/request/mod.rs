@@ -1,4 +1,4 @@
-//! What is sent: a delivery as a request, and how ureq is told to leave it as it is. Pure.
+//! Builds the request of an attempt from its delivery, and tells ureq to leave it as it is. Pure.
 
 pub mod head;
 mod signer;
@@ -83,7 +83,7 @@ pub fn build<'a>(
     request.body(message.data()).map_err(Error::Http)
 }
 
-/// About how many bytes it has on the wire; not less.
+/// About how many bytes a request has on the wire; never fewer.
 pub fn size(request: &Request<&[u8]>) -> usize {
     let uri = request.uri();
     let target = uri.path_and_query().map_or(1, |p| p.as_str().len());

@@ -13,7 +13,7 @@ use crate::trust::keyring::{Found, Keyring};
 use crate::trust::log_throttle::{LogThrottle, and_others};
 use crate::trust::signing::{Signing, Subject};
 
-/// Said where a message names a secret and there is no place for them.
+/// The sentence for a message that names a secret where there is no store of secrets.
 const NOWHERE: &str = "there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
 
 /// Whose keys sign this delivery, if any: those of the name that the message gives, before those of its
@@ -36,7 +36,7 @@ fn signing_of(job: &Job, keyring: Option<&Keyring>) -> Result<Option<Arc<Signing
     }
 }
 
-/// Adds the headers of its signature. Whatever the message brought in their place goes: nobody else
+/// Adds the headers of the signature. They replace what the message brought in their place: nobody else
 /// signs. `at`: Unix milliseconds of this attempt.
 pub fn sign(
     job: &Job,

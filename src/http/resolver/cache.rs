@@ -1,9 +1,9 @@
-//! What is known of names, and who waits a moment for what is not. Pure.
+//! The cache of names: what is known of each, and which callers wait a moment for an answer. Pure.
 //!
 //! An answer is fresh for as long as its servers say, within bounds. From then on it is given
 //! out all the same while it is asked for again, and for a day if no server answers: a name
-//! that was known once never makes anybody wait. For one that is not known, a caller waits until
-//! a moment of its look-up has passed; whoever comes later is told since when it goes on.
+//! that was known once never makes anybody wait. For an unknown name, a caller waits until a moment of its
+//! look-up has passed. Later callers are told since when the look-up goes on.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,24 +16,24 @@ use super::number_map::NumberMap;
 use super::request_queue::RequestQueue;
 use super::waiter::{News, Waiter};
 
-/// Names remembered. Beyond it, the oldest of the zone with the most goes.
+/// This many names are remembered. Beyond it, the oldest of the zone with the most is forgotten.
 const MAX_KNOWN: usize = 16 * 1024;
 
 const LEAST_TTL: Duration = Duration::from_secs(5);
 const MOST_TTL: Duration = Duration::from_secs(300);
 /// How long an old answer may be given out.
 const STALE: Duration = Duration::from_secs(24 * 3600);
-/// After a failure an old answer is not asked for again for so long (RFC 8767, 5).
+/// After a failure, this much time passes before an old answer is asked for again (RFC 8767, 5).
 const RECHECK: Duration = Duration::from_secs(30);
 
-/// NXDOMAIN and the like are believed for so long, within what the zone says.
+/// NXDOMAIN and the like are believed for as long as the zone says, within these bounds.
 const LEAST_ABSENT: Duration = Duration::from_secs(1);
 const MOST_ABSENT: Duration = Duration::from_secs(30);
-/// What is old, and being looked up, is looked at again after so long.
+/// A name whose answer is old and that is being looked up is looked at again after this time.
 const SOON: Duration = Duration::from_secs(1);
-/// Silence and refusals, until somebody asks again.
+/// Silence and refusals are believed for this long.
 const FAILED: Duration = Duration::from_secs(1);
-/// A failure that nobody has been told is kept for whoever has waited for it, for so long.
+/// A failure that no caller has got yet is kept for this long, for a message that waits for it.
 const UNREPORTED: Duration = Duration::from_secs(600);
 
 /// How long a look-up may make anybody wait. Most servers that answer at all do so within it.
@@ -45,7 +45,7 @@ struct Entry {
     failure: Option<Failure>,
     pending: Option<Pending>,
     preferred: Option<IpAddr>,
-    /// Its age order among what is remembered; 0 if nothing is.
+    /// Its age order among the names that are remembered; 0 if it is not.
     learned: u64,
 }
 
@@ -75,7 +75,7 @@ struct Failure {
     is_reported: bool,
 }
 
-/// What there is for somebody who asks. The times are those at which the look-up began.
+/// What a caller gets. The times are those at which the look-up began.
 #[derive(Debug)]
 pub enum Asked {
     Known(Vec<IpAddr>),
@@ -89,7 +89,7 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Cache {
     entries: HashMap<Arc<str>, Entry>,
-    /// What is remembered, by age.
+    /// The names that are remembered, by age.
     ages: NumberMap<u64, Arc<str>>,
     evictor: Evictor,
     /// Names to be looked up.
@@ -99,7 +99,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// `most_requests`: so many names may stand in line to be looked up.
+    /// `most_requests`: at most this many names stand in line to be looked up.
     pub fn new(most_requests: usize) -> Cache {
         Cache {
             entries: HashMap::new(),
@@ -111,7 +111,7 @@ impl Cache {
         }
     }
 
-    /// What is known of a name. Asks for it if need be: then there is a new request.
+    /// Answers what is known of a name, and requests a look-up if that is needed.
     pub fn ask(&mut self, name: &str, now: Instant) -> Asked {
         let key = match self.entries.get_key_value(name) {
             Some((key, entry)) => {
@@ -181,7 +181,7 @@ impl Cache {
         self.changes
     }
 
-    /// Puts a name in line. Whoever waits for one that had to go for that is told so.
+    /// Puts a name in line. If another had to go for that, its waiters are told so.
     fn request(&mut self, name: Arc<str>) {
         let Some(displaced) = self.requests.push(name) else {
             return;
@@ -210,14 +210,14 @@ impl Cache {
         self.requests.len()
     }
 
-    /// Forgets who has stopped waiting.
+    /// Forgets a waiter that has stopped waiting.
     pub fn leave(&mut self, name: &str, waiter: &Arc<Waiter>) {
         if let Some(pending) = self.entries.get_mut(name).and_then(|e| e.pending.as_mut()) {
             pending.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
         }
     }
 
-    /// Takes in what was found out. Answers who waits for it, and what they are to be told.
+    /// Takes in what was found out. Answers the waiters for it, and the news for them.
     pub fn learn(&mut self, news: &Publication, now: Instant) -> Option<(Vec<Arc<Waiter>>, News)> {
         let entry = self.entries.entry(news.name.clone()).or_default();
         let (mut waiters, mut since, mut is_quiet) = (Vec::new(), now, false);
@@ -277,7 +277,7 @@ impl Cache {
         }
     }
 
-    /// Everybody who waits for anything. They are to be told that nothing will come.
+    /// Takes out all waiters. They are to be told that nothing will come.
     pub fn take_all_waiters(&mut self) -> Vec<Arc<Waiter>> {
         let pending = self.entries.values_mut().filter_map(|e| e.pending.as_mut());
         pending
@@ -285,7 +285,7 @@ impl Cache {
             .collect()
     }
 
-    /// Other servers are asked from now on: what is known may be old, what has failed may not fail.
+    /// Other servers are asked from now on: known addresses may be old, and failures may be over.
     pub fn doubt_all(&mut self, now: Instant) {
         self.changes += 1;
         for entry in self.entries.values_mut() {
@@ -297,7 +297,7 @@ impl Cache {
         }
     }
 
-    /// Forgets what is known of a name, as the hosts file says something else now.
+    /// Forgets what is known of a name, because the hosts file says something else now.
     pub fn forget(&mut self, name: &str) {
         self.changes += 1;
         if let Some(entry) = self.entries.get_mut(name) {
@@ -375,7 +375,7 @@ impl Entry {
     }
 }
 
-/// Families alternate, IPv6 first (RFC 8305, 4); before all of them, the one that answered.
+/// Families alternate, IPv6 first (RFC 8305, 4); the address that answered comes before all others.
 fn order(v6: &[IpAddr], v4: &[IpAddr], preferred: Option<IpAddr>) -> Vec<IpAddr> {
     let mut all = Vec::with_capacity(v6.len() + v4.len());
     for n in 0..v6.len().max(v4.len()) {

@@ -1,4 +1,4 @@
-//! What is said of a look-up that found nothing: who was asked, what each said, how long it
+//! Explains a look-up that found nothing: which servers were asked, what each said, how long it
 //! took, and what helps. Pure.
 
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::question::NonAnswer;
 
-/// The servers asked, and the last that each said, if it was no answer.
+/// The servers that were asked, and what each said last, if it was no answer.
 #[derive(Debug, Default)]
 pub struct Diagnosis(Vec<(SocketAddr, NonAnswer, Duration)>);
 
@@ -21,7 +21,7 @@ impl Diagnosis {
     pub fn hear(&mut self, server: SocketAddr, word: NonAnswer, after: Duration) {
         self.ask(server);
         for known in self.0.iter_mut().filter(|(s, ..)| *s == server) {
-            // A hint only: an answer may still come.
+            // These are only hints: an answer may still come.
             let hint = matches!(word, NonAnswer::Garbage | NonAnswer::NoSocket(_));
             if !hint || known.1 == NonAnswer::Nothing {
                 *known = (server, word.clone(), after);

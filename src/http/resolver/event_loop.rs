@@ -28,7 +28,7 @@ use crate::http::failure::is_own_trouble;
 /// Datagrams read from one socket before the others get their turn.
 const READS: usize = 64;
 
-/// What may wait in a socket. The system may allow less.
+/// This many bytes may wait in a socket. The system may allow fewer.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Before poll(2) is tried again when it has failed.
@@ -109,7 +109,7 @@ impl EventLoop {
         }
     }
 
-    /// Begins what is asked for. Whether there is more; `None` at the end.
+    /// Begins the look-ups that are requested. Answers whether there are more; `None` at the end.
     fn begin_requested(&mut self) -> Option<bool> {
         let now = Instant::now();
         let room = self.lookups.room(now);
@@ -158,7 +158,7 @@ impl EventLoop {
         }
     }
 
-    /// Sends what is to be sent. What fails leads to more, a few rounds long.
+    /// Sends what stands in the outbox. A failure leads to more, for a few rounds.
     fn send(&mut self) {
         let now = Instant::now();
         loop {

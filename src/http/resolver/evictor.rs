@@ -1,7 +1,7 @@
-//! Who crowds a place that all share: members by zone, and which of them should leave first.
+//! Decides which member leaves where a bound that all share is reached.
 //!
-//! Names that never answer belong to somebody. Where a bound is reached, the oldest member of
-//! the zone with the most members leaves, so that nobody can fill the bound against others.
+//! Names that never answer belong to somebody. The oldest member of the zone with the most members
+//! leaves, so that nobody can fill the bound against others.
 //! Pure: a member is a number that grows with its age order.
 
 use std::cmp::Reverse;
@@ -12,10 +12,10 @@ use std::collections::{BTreeSet, HashMap};
 pub struct Evictor {
     /// Where each zone stands in `zones`.
     indexes: HashMap<Box<str>, usize>,
-    /// Those without members are used again.
+    /// Sets without members are used again.
     zones: Vec<BTreeSet<u64>>,
     empty: Vec<usize>,
-    /// Size, oldest member and place of each zone; the last is the one to take from.
+    /// Size, oldest member and index of each zone; a member of the last one leaves first.
     sizes: BTreeSet<(usize, Reverse<u64>, usize)>,
     members: usize,
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Of one name so many addresses count.
+/// This many addresses count of one name.
 const MAX_ADDRESSES: usize = 16;
 
 /// The names of a file, and those of this machine itself.
@@ -46,7 +46,7 @@ impl HostsFile {
         local.then(|| vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()])
     }
 
-    /// Names that the other says something else of.
+    /// Names of which the other file says something else.
     pub fn differing<'a>(&'a self, other: &'a HostsFile) -> impl Iterator<Item = &'a str> {
         let changed = self
             .0

@@ -170,7 +170,7 @@ impl Lookup {
         self.note(server, Some(word), now);
     }
 
-    /// Does what is due. Answers what there is to tell.
+    /// Does what is due. Answers the news, if there is any.
     pub fn advance(&mut self, now: Instant, name_servers: &mut NameServers) -> Option<Publication> {
         loop {
             if now >= self.ends {

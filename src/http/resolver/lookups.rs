@@ -1,5 +1,5 @@
-//! All look-ups in flight. Pure: what comes is told, with the time; what is to be sent stands in
-//! the outbox, what has been found out among the publications.
+//! All look-ups in flight. Pure: the event loop hands in what comes, with the time. It sends what stands in
+//! the outbox, and passes on the publications.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,8 +22,8 @@ use super::source_ports::{Ask, Random, SocketId, Token};
 /// Look-ups in flight. Beyond it, the oldest of the zone with the most is ended.
 pub const MAX_IN_FLIGHT: usize = 8192;
 
-/// So many look-ups begin within [`YOUNG`] of each other, unless they are answered: both their
-/// questions fit into what a server's socket holds. More would only be lost.
+/// This many look-ups may begin within [`YOUNG`] of each other, not counting those that are answered. Their
+/// questions fit into the buffer of a server's socket. More would only be lost.
 const WINDOW: usize = 128;
 const YOUNG: Duration = Duration::from_millis(20);
 
@@ -32,7 +32,7 @@ const HOSTS_TTL: Duration = Duration::from_secs(5);
 
 pub struct Lookups {
     conf: Arc<ResolvConf>,
-    /// Those of `conf`.
+    /// The servers of `conf`.
     servers: Arc<[SocketAddr]>,
     hosts: HostsFile,
     name_servers: NameServers,
@@ -125,7 +125,7 @@ impl Lookups {
         self.read(ask, (server, false), bytes, now);
     }
 
-    /// Takes in what came by TCP: an answer, or why there is none.
+    /// Takes in what came by TCP: an answer, or the reason why there is none.
     pub fn receive_stream(
         &mut self,
         stream: StreamId,
@@ -207,7 +207,7 @@ impl Lookups {
         std::mem::take(&mut self.published)
     }
 
-    /// From now on; what is in flight goes on as it began.
+    /// Sets the configuration of look-ups to come. Those in flight go on as they began.
     pub fn set_conf(&mut self, conf: ResolvConf) {
         self.name_servers.change_servers(&conf.servers);
         self.servers = conf.servers.as_slice().into();
@@ -241,7 +241,7 @@ impl Lookups {
             return;
         };
         let query = lookup.question(ask.index).query();
-        // What servers send must not end the thread, whatever the reader has overlooked.
+        // Bytes from a server must not end the thread, whatever the reader has overlooked.
         let read = catch_unwind(|| packet::read(query, bytes)).unwrap_or(Err(NotOurs));
         let published = match read {
             Ok(reply) => {

@@ -1,11 +1,11 @@
-//! Names to addresses: a resolver of our own, as the system's cannot be shared by customers.
+//! Names to addresses. The resolver is our own, because customers cannot share the system's.
 //!
 //! `getaddrinfo` blocks a thread for as long as a customer's name servers are silent, so a few
 //! silent names stop the look-ups of all. Here one thread asks for thousands of names at a time.
 //!
 //! ```text
-//! callers ──ask──▶ table (known, waiting; behind one lock) ──requests──▶ edge (one thread)
-//!    ▲                ▲                                                    │ flights: what to
+//! callers ──ask──▶ cache (known, waiting; behind one lock) ──requests──▶ event_loop (one thread)
+//!    ▲                ▲                                                    │ lookups: what to
 //!    └──── waiter ◀───┴──────────────── publications ◀─────────────────────┘ send, what it means
 //! ```
 //!
@@ -62,7 +62,7 @@ pub struct ResolverConfig {
 pub enum LookupError {
     /// There are none, or the servers failed; in a sentence.
     Failed(String),
-    /// It is being looked up, since then. The look-up goes on, for the next who asks.
+    /// The name has been looked up since then. The look-up goes on, for the next caller.
     Pending(Instant),
     /// Meanwhile this machine had no socket to ask from, so it may be its own fault.
     Starved(String),
@@ -72,7 +72,7 @@ pub enum LookupError {
 #[derive(Clone)]
 pub struct Resolver(Arc<Handle>);
 
-/// What ends the threads when it is dropped; they themselves hold [`Shared`] only.
+/// Dropping this ends the threads; they themselves hold only [`Shared`].
 struct Handle(Arc<Shared>);
 
 impl Resolver {
@@ -132,7 +132,7 @@ impl Resolver {
         if !state.has_starved_since(since) {
             return Err(error);
         }
-        // The next who asks is to find out whether it is over.
+        // The next caller is to find out whether it is over.
         state.cache.forget(host);
         Err(LookupError::Starved(format!(
             "{text}: outhook had no socket to ask from; raise the limit of open files \
@@ -182,7 +182,7 @@ impl Resolver {
         Ok(asked)
     }
 
-    /// Wakes who looks up names, if there is something for it.
+    /// Wakes a thread that looks up names, if there is a request.
     fn pass_requests(&self, mut state: MutexGuard<'_, State>) {
         if state.cache.requested() == 0 {
             return;

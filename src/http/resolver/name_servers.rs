@@ -1,4 +1,4 @@
-//! What goes out to the servers, and what is known of them. Pure: the edge sends it.
+//! The name servers: what goes out to them, and what is known of them. Pure: the event loop sends it.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use super::number_map::NumberMap;
 use super::packet::Query;
 use super::source_ports::{Ask, Random, SocketId, SourcePorts, Token};
 
-/// A server that has said nothing for so long is asked after the others...
+/// A server that has said nothing for this long is asked after the others...
 const SUSPICIOUS: Duration = Duration::from_secs(2);
 /// ...until it gets another chance.
 const FORGIVEN: Duration = Duration::from_secs(60);
@@ -31,12 +31,12 @@ pub struct Datagram {
     pub range: Range<usize>,
 }
 
-/// What the edge is to do.
+/// What the event loop is to do.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub bytes: Vec<u8>,
     pub datagrams: Vec<Datagram>,
-    /// Connections to be made, and what is to be sent on each, its length before it.
+    /// Connections to be made, and the question to be sent on each, with its length before it.
     pub connects: Vec<(StreamId, SocketAddr, Vec<u8>)>,
     pub disconnects: Vec<StreamId>,
 }
@@ -54,7 +54,7 @@ impl Outbox {
     }
 }
 
-/// The way to the servers.
+/// See the module's header.
 pub struct NameServers {
     pub ports: SourcePorts,
     pub outbox: Outbox,
@@ -133,7 +133,7 @@ impl NameServers {
         known.map(|(ask, server, _)| (*ask, *server))
     }
 
-    /// A connection that has to go, as others need its place.
+    /// A connection that has to go, because others need its place.
     pub fn take_evicted(&mut self) -> Option<StreamId> {
         self.evicted.pop()
     }
@@ -181,7 +181,7 @@ impl NameServers {
         order.into()
     }
 
-    /// Forgets what it knows of servers; others are asked from now on.
+    /// Forgets what is known of servers; others are asked from now on.
     pub fn change_servers(&mut self, servers: &[SocketAddr]) {
         self.ports.keep_servers(servers);
         self.silent_since.clear();

@@ -1,8 +1,8 @@
 //! Questions and answers as bytes, and what an answer means. Pure.
 //!
-//! A question is a few bytes, written here; simple-dns reads the answers. What it must not be
-//! trusted with is looked at first: whether an answer belongs to the question, and how many records it says it has,
-//! as the crate makes room for as many before it reads the first.
+//! A question is a few bytes, written here; simple-dns reads the answers. Two things it must not be
+//! trusted with are looked at first: whether an answer belongs to the question, and how many records it says
+//! it has. The crate makes room for that many before it reads the first.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Packet, PacketFlag, RCODE, ResourceRecord};
 
-/// What we say we can take in one datagram: what goes through any path unbroken.
+/// We say that we can take this many bytes in one datagram: as many as go through any path unbroken.
 const UDP_PAYLOAD: u16 = 1232;
 /// Type, class, time to live and length of the OPT record, and the root before it.
 const OPT_BYTES: usize = 11;
@@ -76,7 +76,7 @@ impl Query {
         }))
     }
 
-    /// Appends what is to be sent. `edns`: with the record that allows larger answers.
+    /// Appends the question to `out`. `edns`: with the record that allows larger answers.
     pub fn write(&self, id: u16, edns: bool, out: &mut Vec<u8>) {
         let from = out.len();
         match edns {
@@ -191,8 +191,8 @@ pub fn read(query: &Query, bytes: &[u8]) -> Result<Reply, NotOurs> {
     }
 }
 
-/// Whether all records are there, and each address is as long as one: simple-dns takes the first bytes of
-/// what is longer.
+/// Whether all records are there, and each address has its right length: simple-dns takes the first bytes
+/// of a longer one.
 fn are_addresses_sound(mut rest: &[u8], records: usize) -> bool {
     for _ in 0..records {
         let Some(behind) = skip_name(rest) else {
@@ -215,7 +215,7 @@ fn are_addresses_sound(mut rest: &[u8], records: usize) -> bool {
     true
 }
 
-/// What is behind a name.
+/// The bytes behind a name.
 fn skip_name(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         let (first, rest) = bytes.split_first()?;

@@ -1,4 +1,4 @@
-//! One of the two questions of a look-up: who is asked when, until there is an answer. Pure.
+//! One of the two questions of a look-up: which server is asked when, until there is an answer. Pure.
 //!
 //! Datagrams go out after 0, 1, 2, 4, 8 … times a short pause, to one server after the other, until the time is over that glibc would take; an answer to any of them counts. A
 //! server that refuses is passed over at once.
@@ -15,7 +15,7 @@ use super::source_ports::{Ask, Token};
 /// From this datagram on it is tried without EDNS, which some firewalls swallow.
 const PLAIN_FROM: u32 = 4;
 
-/// What a server has said, if it was no answer.
+/// What a server did that was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NonAnswer {
     Nothing,
@@ -39,7 +39,7 @@ pub enum QuestionResult {
 /// What all questions of one look-up have in common.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What is looked up, which says whose it is.
+    /// The name that is looked up. Its zone says whose it is.
     pub name: Arc<str>,
     /// In the order in which they are asked.
     pub servers: Arc<[SocketAddr]>,
@@ -60,7 +60,7 @@ pub struct Question {
     edns: bool,
     tokens: Vec<(SocketAddr, Token)>,
     stream: Option<StreamId>,
-    /// What a truncated answer held: better than nothing.
+    /// The addresses of a truncated answer: they are better than nothing.
     rest: Option<Found>,
 }
 
@@ -126,7 +126,7 @@ impl Question {
         Some(server)
     }
 
-    /// Takes in what a server has answered. What is to be said of the server, if anything.
+    /// Takes in what a server has answered. Answers what is to be said of the server, if anything.
     pub fn hear(
         &mut self,
         ask: Ask,

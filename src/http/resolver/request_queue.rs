@@ -1,4 +1,4 @@
-//! Names that stand in line to be looked up. Pure.
+//! The queue of names that are to be looked up. Pure.
 //!
 //! Zones take turns, so that a thousand names of one owner stand behind each other and not
 //! before everybody else's. Where the line is full, the first of the longest zone has to go.
@@ -42,7 +42,7 @@ impl RequestQueue {
         self.most
     }
 
-    /// Puts a name at the end of its zone. Answers who had to go for that.
+    /// Puts a name at the end of its zone. Answers the name that had to go for that, if one had to.
     pub fn push(&mut self, name: Arc<str>) -> Option<Arc<str>> {
         let displaced = match self.names.len() < self.most {
             true => None,

@@ -1,9 +1,9 @@
 //! `resolv.conf`: which servers are asked, for how long, and what is added to short names.
 //!
-//! Pure. What glibc reads is read as glibc reads it (resolv.conf(5), `res_init.c`): a later
+//! Pure. The file is read as glibc reads it (resolv.conf(5), `res_init.c`): a later
 //! `search` or `domain` replaces an earlier one, values above its limits are cut, lines that
-//! mean nothing are passed over. A parser of our own, as it is this page: the crate for it
-//! refuses the whole file for one line that it does not know.
+//! mean nothing are passed over. The parser is our own, because it is no longer than this page, and the
+//! crate for it refuses the whole file for one line that it does not know.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -17,9 +17,9 @@ const PORT: u16 = 53;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvConf {
     pub servers: Vec<SocketAddr>,
-    /// What is added to names, without dots at either end.
+    /// The domains that are added to names, without dots at either end.
     pub search: Vec<String>,
-    /// A name with so many dots is asked for as it is first.
+    /// A name with this many dots is first asked for as it is.
     pub ndots: usize,
     pub timeout: Duration,
     pub attempts: u32,
@@ -31,7 +31,7 @@ pub struct ResolvConf {
 }
 
 impl Default for ResolvConf {
-    /// What glibc does without a file.
+    /// As glibc does without a file.
     fn default() -> ResolvConf {
         ResolvConf {
             servers: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT)],
@@ -149,7 +149,7 @@ impl ResolvConf {
 
     fn set_option(&mut self, word: &str) {
         let (name, value) = word.split_once(':').unwrap_or((word, ""));
-        // As C's atoi: what is no number is 0.
+        // As in C's atoi, a word that is no number is 0.
         let number = value.parse::<u32>().unwrap_or(0);
         match name {
             "ndots" => self.ndots = number.min(15) as usize,

@@ -14,7 +14,7 @@ pub struct Shared {
     pub state: Mutex<State>,
     /// For the threads that call getaddrinfo: there is a request, or the end has come.
     pub requested: Condvar,
-    /// As [`Cache::changes`], for those who have no need of the lock.
+    /// As [`Cache::changes`], without the lock.
     pub changes: AtomicU64,
     /// The other end of this wakes the thread that polls.
     pub wake: UnixStream,

@@ -1,6 +1,6 @@
 //! From which port, and with which number, each question goes out. Pure.
 //!
-//! Whoever wants to forge an answer must guess both. So each server has several sockets at a
+//! A forger of answers must guess both. So each server has several sockets at a
 //! time, each with a port of the kernel's choice, which is replaced before it has been in use
 //! for long; numbers are drawn from the whole range. The case of letters is not played with
 //! (0x20): recursive servers pass it on, and some authoritative ones answer it wrongly.
@@ -14,10 +14,10 @@ use super::number_map::NumberMap;
 
 /// Sockets to one server.
 const SOCKETS: usize = 8;
-/// So many questions go out from one socket, then the next is drawn: their answers are read
+/// After this many questions from one socket the next socket is drawn. Their answers are read
 /// together, which saves much of the cost.
 const RUN: u32 = 8;
-/// For so long new questions go out from one port.
+/// New questions go out from one port for this long.
 const PORT_LIFE: Duration = Duration::from_secs(60);
 /// Numbers tried before a question does without: half of them are free.
 const DRAWS: usize = 32;
@@ -55,7 +55,7 @@ impl Random {
 /// A socket, which the edge opens when something is to be sent from it.
 pub type SocketId = u64;
 
-/// Where a question stands: who asked it.
+/// Which question it is, of which look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub lookup: u64,
@@ -63,7 +63,7 @@ pub struct Ask {
     pub index: u8,
 }
 
-/// What an answer must bear to be believed.
+/// An answer must bear these two to be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token {
     pub socket: SocketId,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-/// What somebody who waits is told.
+/// News for a thread that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     Answer(Result<Vec<IpAddr>, Arc<str>>),
@@ -22,7 +22,7 @@ impl Waiter {
     pub fn notify(&self, news: News) {
         let mut slot = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert(news);
-        // Unlocked first: who is woken would run at once, only to wait for the lock.
+        // It is unlocked first: the woken thread would run at once, only to wait for the lock.
         drop(slot);
         self.came.notify_one();
     }

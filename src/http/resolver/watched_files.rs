@@ -30,7 +30,8 @@ impl Default for Files {
     }
 }
 
-/// What tells that a file has changed: modified when (seconds, nanoseconds), length, inode.
+/// By these it is seen that a file has changed: when it was modified (seconds, nanoseconds), its length, its
+/// inode.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// A file that is read again when it has changed.
@@ -83,7 +84,7 @@ fn stamp(path: &Path) -> Stamp {
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(path) {
-        // What could be read of it is used.
+        // As much of it is used as could be read.
         let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -8,7 +8,7 @@
 //!
 //! It owns one partial line and the values that it keeps: 4 KiB at most, however long the head is.
 //!
-//! What it decides where receivers differ from RFC 9112:
+//! Where receivers differ from RFC 9112, the reader decides:
 //!
 //! - A length that cannot be relied on never makes anyone wait. The body then is what comes until the
 //!   connection is closed, if the head says that it will be closed; otherwise nothing is read. In
@@ -117,7 +117,7 @@ impl fmt::Display for CutHead {
 impl std::error::Error for CutHead {}
 
 impl BodyLength {
-    /// Whether so many bytes behind the head are more than the body, as far as is known.
+    /// Whether this many bytes behind the head are more than the body, as far as is known.
     pub fn is_exceeded_by(self, bytes: usize) -> bool {
         match self {
             BodyLength::None => bytes > 0,
@@ -185,7 +185,7 @@ impl HeadReader {
         }
     }
 
-    /// What is held, in bytes.
+    /// How many bytes the reader holds.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn memory(&self) -> usize {
         self.line.capacity() + self.fields.memory()

@@ -40,7 +40,7 @@ enum At {
 }
 
 impl UnreadBody {
-    /// What follows a head; `None` if the connection is of no use any more.
+    /// The body that follows a head; `None` if the connection is of no use any more.
     pub fn behind(length: BodyLength) -> Option<UnreadBody> {
         match length {
             BodyLength::None => Some(UnreadBody::Nothing),
@@ -58,7 +58,7 @@ impl UnreadBody {
         *self == UnreadBody::Nothing
     }
 
-    /// Takes in what has come. `None` if it is more than was to come, too much, or no body.
+    /// Takes in what has come. `None` if it is more than the body, too much, or no body.
     #[must_use]
     pub fn pass(self, bytes: &[u8]) -> Option<UnreadBody> {
         match self {

@@ -1,4 +1,4 @@
-//! What exactly is wrong with a certificate, in a sentence for whoever has to mend it. Pure.
+//! Says what exactly is wrong with a certificate, in a sentence for the person who has to mend it. Pure.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Our own certificate, for a server that asks who we are: whether there is one to show, and what its
-//! refusals mean.
+//! Our own certificate, for a server that asks who we are: whether there is one to show, and what the
+//! server's refusals mean.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

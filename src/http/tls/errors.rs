@@ -1,6 +1,6 @@
-//! What failures of TLS mean, in sentences for whoever has to mend them. Pure.
+//! Says what failures of TLS mean, in sentences for the person who has to mend them. Pure.
 //!
-//! What is wrong with a certificate is said in `certificate_errors.rs`.
+//! `certificate_errors.rs` has the sentences about certificates.
 
 use std::io::{self, ErrorKind};
 
@@ -85,7 +85,7 @@ fn describe_incompatible(why: &rustls::PeerIncompatible) -> String {
     }
 }
 
-/// The first byte of a record says what it is (RFC 8446 5.1); all we may meet here lie so close.
+/// The first byte of a record says what it is (RFC 8446 5.1). All that may come here lie in this range.
 fn is_tls_record(bytes: &[u8]) -> bool {
     matches!(bytes, [0x14..=0x18, 0x03, ..] | [0x14..=0x18] | [])
 }

@@ -112,7 +112,7 @@ fn shake_hands(connection: &mut ClientConnection, wire: &mut Wire<'_>) -> io::Re
 }
 
 impl OriginTls {
-    /// Makes the handshake with `host`, a name or an address. What was read may be more than it.
+    /// Makes the handshake with `host`, a name or an address. More than the handshake may have been read.
     pub fn shake_hands(
         &self,
         below: &mut dyn Connection,

@@ -95,8 +95,8 @@ impl TlsStream {
     /// Reads what TLS has made of what came; `WouldBlock` if that is nothing.
     fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.connection.reader().read(buffer) {
-            // Many servers just hang up at the end, without the farewell of TLS. Whoever
-            // frames the answer notices if it was cut short.
+            // Many servers just hang up at the end, without the farewell of TLS. ureq, which frames the
+            // answer, notices if it was cut short.
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(0),
             result => {
                 self.read += *result.as_ref().unwrap_or(&0);
@@ -120,7 +120,7 @@ impl Connection for TlsStream {
     }
 
     fn read(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
-        // What was taken, and found no room, goes before anyone waits for an answer to it.
+        // Bytes that were taken and found no room go out before anyone waits for an answer to them.
         self.flush(end)?;
         let mut late = 0;
         loop {
@@ -159,7 +159,7 @@ impl Connection for TlsStream {
         let taken = self.connection.writer().write(bytes)?;
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut Now(&mut *self.below)) {
-                // It has been taken, and goes with what comes next.
+                // It has been taken, and goes out with the next bytes.
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 result => drop(result?),
             }
@@ -203,7 +203,7 @@ impl Connection for TlsStream {
                             Unasked::Unclear if suspicious => {
                                 return Ok(Sent::Interrupted(taken));
                             }
-                            // Whoever talks to TLS without end is not given time without end.
+                            // A server that talks to TLS without end does not get time without end.
                             _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
                             _ => {}
                         }
@@ -224,7 +224,7 @@ impl Connection for TlsStream {
         while self.below.wait(flags, end)? {
             match self.take_in()? {
                 Unasked::Bytes | Unasked::End => return Ok(true),
-                // Whoever talks to TLS without end is not waited for without end.
+                // A server that talks to TLS without end is not waited for without end.
                 _ if Instant::now() >= end => return Err(ErrorKind::TimedOut.into()),
                 _ => {}
             }

@@ -72,7 +72,7 @@ impl ServerCertVerifier for Unverified {
         Ok(ServerCertVerified::assertion())
     }
 
-    // Whoever stands between has a key for his own certificate, so its signatures tell nothing; and
+    // A man in the middle has a key for his own certificate, so its signatures tell nothing. And
     // webpki cannot read all certificates whose keys could be tried.
     fn verify_tls12_signature(
         &self,
@@ -97,8 +97,8 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// Whether a certificate is an authority's. webpki takes whatever it is given as one, and so whoever
-/// has a server's key could show certificates for all names.
+/// Whether a certificate is an authority's. webpki takes any root that it is given for one, and then the
+/// owner of a server's key could make certificates for all names.
 fn may_vouch(certificate: &CertificateDer<'_>) -> bool {
     let parsed = match webpki::EndEntityCert::try_from(certificate) {
         Ok(parsed) => parsed,

@@ -183,7 +183,7 @@ impl Fields {
         };
     }
 
-    /// What is held, in bytes.
+    /// How many bytes the fields hold.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn memory(&self) -> usize {
         let texts = [&self.retry_after, &self.date, &self.proxy_says]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// So much of what is no answer is quoted.
+/// This many bytes are quoted of what is no answer.
 const MAX_QUOTE: usize = 60;
 
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ impl StatusLine {
     }
 }
 
-/// A number of one to three digits, and what is behind it.
+/// A number of one to three digits, and the bytes behind it.
 fn split_number(text: &[u8]) -> Option<(u16, &[u8])> {
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let number = text[..digits].iter().fold(0_u16, |n, d| {
@@ -92,7 +92,7 @@ pub fn check_beginning(line: &[u8]) -> Result<(), NotHttp> {
     }
 }
 
-/// Says what came, and what that may be.
+/// Says what came, and guesses what sent it.
 fn describe(bytes: &[u8]) -> String {
     let guess = match bytes {
         [0x15 | 0x16, 3, ..] => " (TLS: is the URL's scheme https?)",

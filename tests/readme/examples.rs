@@ -99,9 +99,15 @@ fn run(page: &Page) {
     }
 }
 
-/// Whether a line is what is expected, in which `…` stands for anything, and several blanks for one.
+/// Whether a line is what is expected, in which `…` stands for anything, several blanks for one, any
+/// time for any other, and any entry for any other.
 fn matches(expected: &str, line: &str) -> bool {
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plain = |text: &str| {
+        text.split_whitespace()
+            .map(kind)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let (expected, line) = (plain(expected), plain(line));
     let mut parts: Vec<&str> = expected.split('…').map(str::trim).collect();
     let last = parts.pop().filter(|_| !parts.is_empty());
@@ -118,6 +124,17 @@ fn matches(expected: &str, line: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+/// A word, or what stands for all of its kind.
+fn kind(word: &str) -> &str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let entry = word.split_once('-');
+    match entry {
+        Some((ms, n)) if ms.len() == 13 && is_number(ms) && is_number(n) => "an entry",
+        Some((year, _)) if word.len() == 24 && is_number(year) && word.ends_with('Z') => "a time",
+        _ => word,
+    }
 }
 
 #[test]
@@ -161,6 +178,9 @@ fn lines_are_compared_with_gaps() {
         ("a … c", "a   b c", true),
         ("a…c", "ab", false),
         ("a…1", "a 10 1", true),
+        ("1795791600000-0 a", "1795791600001-1 a", true),
+        ("1795791600000-0", "1795-0", false),
+        ("2026-11-27T15:00:00.000Z", "2027-11-27T15:00:00.000Z", true),
     ] {
         assert_eq!(matches(expected, line), is_same, "{expected} {line}");
     }

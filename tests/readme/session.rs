@@ -11,7 +11,17 @@ pub const BIN: &str = env!("CARGO_BIN_EXE_outhook");
 
 /// What commands of examples find in place of the usual ports, and what hidden commands may use.
 const PRELUDE: &str = r#"
-trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+# Bash may lose a signal to what it is just about to start, so one is not enough.
+finish() {
+    for signal in TERM TERM KILL; do
+        kill -"$signal" $(jobs -pr) 2>/dev/null || true
+        for _ in {1..200}; do
+            [ -n "$(jobs -pr)" ] || return 0
+            sleep 0.05
+        done
+    done
+}
+trap finish EXIT
 # It is started with `&`, in a shell of its own: without `exec` it would outlive that.
 redis-server() { exec redis-server --port "$redis_port" --dir . "$@" >redis.log; }
 redis-cli() { command redis-cli -p "$redis_port" "$@"; }

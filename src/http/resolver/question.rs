@@ -1,7 +1,8 @@
 //! One of the two questions of a look-up: which server is asked when, until there is an answer. Pure.
 //!
-//! Datagrams go out after 0, 1, 2, 4, 8 … times a short pause, to one server after the other, until the time is over that glibc would take; an answer to any of them counts. A
-//! server that refuses is passed over at once.
+//! Datagrams go out after 0, 1, 2, 4, 8 … times a short pause, to one server after the other, until the time
+//! is over that glibc would take. An answer to any of them counts. A server that refuses is passed over
+//! at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

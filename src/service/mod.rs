@@ -16,7 +16,6 @@ pub mod lender;
 pub mod logging;
 pub mod outage;
 pub mod pipeline;
-pub mod places;
 pub mod pulse;
 pub mod receiver;
 pub mod secret_directory;

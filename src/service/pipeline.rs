@@ -40,11 +40,12 @@ use crate::delivery::rules::EndpointRules;
 use crate::http::Client;
 use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::{Limits, Parking, Scheduler};
-use crate::service::channel::wake::{CapacitySignal, WakingSender};
+use crate::service::channel::byte_bound::{from_timer, to_timer};
+use crate::service::channel::wake::WakingSender;
 use crate::service::channel::work_queue::{self, WorkReceiver};
 use crate::service::control::{Inbox, Snapshot};
 use crate::service::drain::{Drain, EndSignals, drain as signal};
-use crate::service::intake::{Arrivals, Intake};
+use crate::service::intake::Intake;
 use crate::service::ledger::{self, Ledger, LedgerSummary};
 use crate::service::lender::{Desk, Lender};
 use crate::service::outage::OutageTracker;
@@ -169,16 +170,14 @@ impl Pipeline {
         control: Control,
     ) -> Result<Pipeline, String> {
         let waker = control.inbox.waker;
-        let (eager_in, eager) = bounded(INTAKE);
-        let (patient_in, patient) = bounded(INTAKE.min(config.max_active / 8).max(1));
+        let patient_places = INTAKE.min(config.max_active / 8).max(1);
+        let (eager_in, eager) = to_timer(INTAKE, waker.clone());
+        let (patient_in, patient) = to_timer(patient_places, waker.clone());
         let (report, done) = bounded(config.workers);
-        let eager_in = WakingSender::new(eager_in, waker.clone());
-        let patient_in = WakingSender::new(patient_in, waker.clone());
         let report = WakingSender::new(report, waker.clone());
-        let room = CapacitySignal::new(waker.clone());
-        let (last_trigger, last) = signal(waker);
+        let (last_trigger, last) = signal(waker.clone());
         let (work, takers) = work_queue::queue(config.workers);
-        let (records, to_keep) = bounded(ledger::CAPACITY);
+        let (records, to_keep) = from_timer(ledger::CAPACITY, waker.clone());
         let (receipts, answered) = bounded(ledger::RECEIPTS);
         let client = make_client(config, control.keyring.clone())?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
@@ -189,8 +188,7 @@ impl Pipeline {
         let ledger = Ledger {
             store,
             work: work.clone(),
-            room: room.clone(),
-            receipts: WakingSender::new(receipts, room.waker()),
+            receipts: WakingSender::new(receipts, waker),
             drain: drain.clone(),
             last: Some(last_trigger),
             patience: config.drain_timeout,
@@ -202,10 +200,9 @@ impl Pipeline {
         let shutdown = client.clone();
         let timer = Timer {
             scheduler: Scheduler::new(limits, control.rules).with(control.keyring.clone()),
-            eager: Arrivals::new(eager),
-            patient: Arrivals::new(patient),
+            eager,
+            patient,
             work,
-            room,
             done,
             ledger: records,
             receipts: answered,

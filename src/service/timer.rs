@@ -17,7 +17,7 @@ mod events;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, TrySendError};
 use log::{Level, debug, error, log_enabled};
 
 use crate::delivery::Job;
@@ -28,15 +28,14 @@ use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
-use crate::service::channel::wake::{CapacitySignal, WaitingParker, WakingSender};
+use crate::service::channel::byte_bound::{TryReceiver, TrySender};
+use crate::service::channel::wake::{WaitingParker, WakingSender};
 use crate::service::channel::work_queue::WorkSender;
 use crate::service::clock::boot_time;
 use crate::service::control::{Command, Gaps, Snapshot};
 use crate::service::drain::Drain;
-use crate::service::intake::{Arrival, Arrivals};
-use crate::service::ledger;
+use crate::service::intake::Arrival;
 use crate::service::lender::Desk;
-use crate::service::places::{Place, extra_places};
 use crate::service::pulse::Pulse;
 use crate::service::worker::CompletedAttempt;
 
@@ -55,13 +54,11 @@ const MOST_OWED: usize = 4;
 /// The timer's channels and settings.
 pub struct Timer {
     pub scheduler: Scheduler,
-    pub eager: Arrivals,
-    pub patient: Arrivals,
+    pub eager: TryReceiver<Arrival>,
+    pub patient: TryReceiver<Arrival>,
     pub work: WorkSender<Job>,
-    /// In `ledger`'s channel.
-    pub room: CapacitySignal,
     pub done: Receiver<Box<CompletedAttempt>>,
-    pub ledger: Sender<Place<Record>>,
+    pub ledger: TrySender<Record>,
     /// What became of that.
     pub receipts: Receiver<Receipt>,
     pub drain: Drain,
@@ -88,8 +85,6 @@ struct Run {
     ending: Ending,
     /// There was no room; nothing is taken from patient sources until there is much.
     full: bool,
-    /// Places in the ledger's channel that are filled for the first record of the outbox.
-    paid: usize,
     /// Answers to operators that may stand in the outbox.
     owed: usize,
     gaps: Gaps,
@@ -124,7 +119,6 @@ impl Run {
             timer,
             ending: Ending::default(),
             full: false,
-            paid: 0,
             owed: 0,
             gaps: Gaps::default(),
             told_lapsed: 0,
@@ -134,8 +128,6 @@ impl Run {
 
     /// All that can be done now.
     fn turn(&mut self) {
-        self.timer.eager.dry = false;
-        self.timer.patient.dry = false;
         let now = Now {
             mono: Instant::now(),
             boot: boot_time(),
@@ -172,7 +164,7 @@ impl Run {
     }
 
     /// Blocks until there is something to do: whoever gives us any wakes us up.
-    fn wait(&self) {
+    fn wait(&mut self) {
         if self.has_more() {
             return;
         }
@@ -183,18 +175,18 @@ impl Run {
         self.timer.parker.sleep(self.alarm());
     }
 
-    /// Whether an intake was not looked at to its end though it could be now.
-    fn has_more(&self) -> bool {
-        let (eager, patient) = (&self.timer.eager, &self.timer.patient);
-        self.takes_eager() && !eager.dry || self.takes_patient() && !patient.dry
+    /// Whether an intake was not taken to its end though it could be now.
+    fn has_more(&mut self) -> bool {
+        self.takes_eager() && self.timer.eager.has_news()
+            || self.takes_patient() && self.timer.patient.has_news()
     }
 
     fn takes_eager(&self) -> bool {
-        self.timer.eager.open && !self.timer.scheduler.has_outbox()
+        self.timer.eager.is_open() && !self.timer.scheduler.has_outbox()
     }
 
     fn takes_patient(&self) -> bool {
-        self.timer.patient.open && !self.full && !self.timer.scheduler.has_outbox()
+        self.timer.patient.is_open() && !self.full && !self.timer.scheduler.has_outbox()
     }
 
     fn take_results(&mut self, now: Now) {
@@ -220,7 +212,7 @@ impl Run {
             if !self.takes_eager() {
                 break;
             }
-            let Some(arrival) = self.timer.eager.next() else {
+            let Some(arrival) = self.timer.eager.try_recv() else {
                 break;
             };
             self.ending.put_off(now.mono);
@@ -231,7 +223,7 @@ impl Run {
             if !self.takes_patient() {
                 break;
             }
-            let Some(arrival) = self.timer.patient.next() else {
+            let Some(arrival) = self.timer.patient.try_recv() else {
                 break;
             };
             self.take_in(arrival, now);
@@ -315,35 +307,19 @@ impl Run {
         }
     }
 
-    /// Sends the ledger what it has room for, and asks to be woken when it has more.
+    /// Sends the ledger what it has room for. When it has more it wakes us up.
     fn flush(&mut self) {
-        self.fill_ledger();
-        if self.timer.scheduler.has_outbox() {
-            self.timer.room.want();
-            self.fill_ledger();
-        }
-    }
-
-    fn fill_ledger(&mut self) {
         let outbox = self.timer.scheduler.outbox();
         while let Some(record) = outbox.pop_front() {
-            let places = extra_places(record.bytes(), ledger::CAPACITY);
-            let ledger = &self.timer.ledger;
-            while self.paid < places && ledger.try_send(None).is_ok() {
-                self.paid += 1;
-            }
-            if self.paid < places && ledger.is_full() {
-                return outbox.push_front(record);
-            }
-            match ledger.try_send(Some(record)) {
-                Err(TrySendError::Full(Some(record))) => return outbox.push_front(record),
+            match self.timer.ledger.try_send(record) {
+                Ok(()) => {}
+                Err(TrySendError::Full(record)) => return outbox.push_front(record),
                 // It panicked, which its join tells.
-                Err(TrySendError::Disconnected(Some(record))) => {
+                Err(TrySendError::Disconnected(record)) => {
                     if let Some(name) = record.loss() {
                         error!(event = "lost", ids = name.as_str(); "lost: {name}");
                     }
                 }
-                _ => self.paid = 0,
             }
         }
         self.owed = 0;

@@ -86,10 +86,6 @@ impl CapacitySignal {
         self.wanted.store(true, Ordering::SeqCst);
     }
 
-    pub fn waker(&self) -> Waker {
-        self.waker.clone()
-    }
-
     /// There is some.
     pub fn made(&self) {
         if self.wanted.swap(false, Ordering::SeqCst) {
@@ -118,10 +114,6 @@ impl<T> WakingSender<T> {
 
     pub fn waker(&self) -> Waker {
         self.waker.clone()
-    }
-
-    pub fn capacity(&self) -> usize {
-        self.to.capacity().unwrap_or_default()
     }
 }
 

@@ -19,7 +19,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crossbeam_channel::{Receiver, TryRecvError};
 use log::warn;
 
 use crate::delivery::{Attempts, DeadLetter, Delivery};
@@ -28,9 +27,8 @@ use crate::message::entry::EntryId;
 use crate::message::entry::{Entry, StoredMessage};
 use crate::message::timestamp::{BootTime, unix_ms};
 use crate::message::{Alias, Message, RejectReason, Rejection};
-use crate::service::channel::wake::WakingSender;
+use crate::service::channel::byte_bound::{BlockingSender, Closed, Weighed};
 use crate::service::clock::boot_time;
-use crate::service::places::{Place, extra_places};
 
 /// A message of a source: accepted, or a dead letter because it was refused.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;
@@ -44,18 +42,9 @@ const ENDPOINT: usize = 256;
 /// At most this many names of fields are logged.
 const MAX_ALIASES: usize = 100;
 
-/// The end at which the timer takes messages from sources.
-pub struct Arrivals {
-    from: Receiver<Place<Arrival>>,
-    /// Its sources have not ended.
-    pub open: bool,
-    /// It was empty, or ended, when it was last looked at.
-    pub dry: bool,
-}
-
 /// A source's way to the timer.
 pub struct Intake {
-    out: WakingSender<Place<Arrival>>,
+    out: BlockingSender<Arrival>,
     /// Written into dead letters: the source's name, or `name:detail`.
     source: Arc<str>,
     name: Box<str>,
@@ -82,41 +71,17 @@ struct Endpoints {
 const NO_SECRETS: &str =
     "secret: there is nowhere to look for it: set --secrets-dir or --secrets-from redis";
 
-/// The timer has ended: no message can be taken in any more.
-#[derive(Debug)]
-pub struct Closed;
-
-impl Arrivals {
-    pub fn new(from: Receiver<Place<Arrival>>) -> Self {
-        Arrivals {
-            from,
-            open: true,
-            dry: false,
+impl Weighed for Arrival {
+    fn bytes(&self) -> usize {
+        match self {
+            Ok(delivery) => delivery.message.raw().len(),
+            Err(letter) => letter.message.len(),
         }
-    }
-
-    pub fn next(&mut self) -> Option<Arrival> {
-        loop {
-            match self.from.try_recv() {
-                Ok(Some(arrival)) => return Some(arrival),
-                Ok(None) => {}
-                Err(e) => {
-                    self.open = e == TryRecvError::Empty;
-                    self.dry = true;
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Places taken.
-    pub fn len(&self) -> usize {
-        self.from.len()
     }
 }
 
 impl Intake {
-    pub fn new(out: WakingSender<Place<Arrival>>, name: &str, max_bytes: usize) -> Self {
+    pub fn new(out: BlockingSender<Arrival>, name: &str, max_bytes: usize) -> Self {
         Intake {
             out,
             source: name.into(),
@@ -202,15 +167,7 @@ impl Intake {
 
     /// Hands on one message. Blocks while the channel is full.
     pub fn send(&self, arrival: Arrival) -> Result<(), Closed> {
-        let bytes = match &arrival {
-            Ok(delivery) => delivery.message.raw().len(),
-            Err(letter) => letter.message.len(),
-        };
-        let channel = self.out.capacity();
-        for _ in 0..extra_places(bytes, channel) {
-            self.out.send(None).map_err(|_| Closed)?;
-        }
-        self.out.send(Some(arrival)).map_err(|_| Closed)
+        self.out.send(arrival)
     }
 
     fn unpack(

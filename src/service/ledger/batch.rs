@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crossbeam_channel::{Receiver, TryRecvError};
-
 use super::{CAPACITY, LedgerSummary};
 use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind, Record};
-use crate::service::channel::wake::CapacitySignal;
-use crate::service::places::Place;
+use crate::service::channel::byte_bound::BlockingReceiver;
 
 /// Bytes held at most: one request should not block Redis for everyone.
 const BYTES: usize = 1 << 20;
@@ -30,35 +27,29 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes records while there is room here, and tells who waits for room there; waits for
+    /// Takes records while there is room here, and tells the timer of the room there; waits for
     /// one if there is nothing to do. False when all is done, and there will be no more.
-    ///
-    /// That it may wait before it has told is no harm: a channel that is full is so by half
-    /// with whole records, as one that is large takes at most half of it (`extra_places`).
-    pub fn fill(&mut self, records: &Receiver<Place<Record>>, room: &CapacitySignal) -> bool {
+    pub fn fill(&mut self, records: &BlockingReceiver<Record>) -> bool {
         while self.count == 0 && !self.has_last_call {
             match records.recv() {
-                Ok(place) => self.add(place),
-                Err(_) => return false,
+                Some(record) => self.add(record),
+                None => return false,
             }
         }
         // What a full server refuses must not keep out the settlements that make room there.
         let count = CAPACITY + self.refused.0.min(MOST_REFUSED);
         let bytes = BYTES + self.refused.1.min(MOST_REFUSED_BYTES);
-        while self.count < count && self.bytes < bytes {
-            match records.try_recv() {
-                Ok(place) => self.add(place),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while self.count < count
+            && self.bytes < bytes
+            && let Some(record) = records.try_recv()
+        {
+            self.add(record);
         }
-        room.made();
+        records.tell_room();
         true
     }
 
-    fn add(&mut self, place: Place<Record>) {
-        let Some(record) = place else {
-            return;
-        };
+    fn add(&mut self, record: Record) {
         self.bytes += record.bytes();
         match record {
             Record::Move(one) => self.moves.entry(one.kind()).or_default().push(one),
@@ -94,37 +85,33 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
-
     use super::*;
     use crate::message::entry::EntryId;
+    use crate::service::channel::byte_bound::from_timer;
     use crate::service::channel::wake::waker;
 
-    fn settle(seq: u64) -> Place<Record> {
-        Some(Move::Settle(EntryId::new(1, seq)).into())
+    fn settle(seq: u64) -> Record {
+        Move::Settle(EntryId::new(1, seq)).into()
     }
 
     #[test]
-    fn who_waits_for_room_is_told_of_all_that_was_taken_at_once() {
+    fn a_timer_that_waits_for_room_is_told_of_all_that_was_taken_at_once() {
         let (waker, parker) = waker();
-        let room = CapacitySignal::new(waker);
-        let (to, from) = bounded(2);
-        for seq in 0..2 {
-            to.send(settle(seq)).unwrap();
-        }
-        room.want();
-        assert!(Batch::default().fill(&from, &room));
+        let (to, from) = from_timer(2, waker);
+        (0..2).for_each(|seq| to.try_send(settle(seq)).unwrap());
+        assert!(to.try_send(settle(2)).is_err());
+        assert!(Batch::default().fill(&from));
         parker.sleep_until_woken();
+        (2..4).for_each(|seq| to.try_send(settle(seq)).unwrap());
     }
 
     #[test]
     fn what_a_full_server_refuses_does_not_keep_out_what_makes_room_there() {
-        let room = CapacitySignal::new(waker().0);
-        let (to, from) = bounded(CAPACITY);
+        let (to, from) = from_timer(CAPACITY, waker().0);
         let mut batch = Batch::default();
         let offer = |batch: &mut Batch, seq| {
-            to.send(settle(seq)).unwrap();
-            batch.fill(&from, &room)
+            to.try_send(settle(seq)).unwrap();
+            batch.fill(&from)
         };
         for seq in 0..CAPACITY as u64 {
             assert!(offer(&mut batch, seq));

@@ -11,19 +11,18 @@ mod written;
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use log::warn;
 
 use crate::delivery::Job;
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::{Notice, NoticeKind, Record};
 use crate::delivery::status_update::Disposition;
-use crate::service::channel::wake::{CapacitySignal, WakingSender};
+use crate::service::channel::byte_bound::{BlockingReceiver, Weighed};
+use crate::service::channel::wake::WakingSender;
 use crate::service::channel::work_queue::WorkSender;
 use crate::service::clock::boot_time;
 use crate::service::drain::{Drain, DrainTrigger};
 use crate::service::outage::OutageTracker;
-use crate::service::places::Place;
 use crate::store::{Store, StoreError};
 
 use batch::Batch;
@@ -61,8 +60,6 @@ pub struct Ledger {
     pub store: Box<dyn Store>,
     /// For deliveries whose attempt has been noted.
     pub work: WorkSender<Job>,
-    /// For the timer, which waits for room in `records`.
-    pub room: CapacitySignal,
     /// What became of entries, for the timer too, which takes them at once.
     pub receipts: WakingSender<Receipt>,
     pub drain: Drain,
@@ -76,16 +73,21 @@ pub struct Ledger {
     pub recent: Recent,
 }
 
+impl Weighed for Record {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
+
 impl Ledger {
-    /// Works until `records` ends. Owns it, so that after a panic it is closed before `room`
-    /// wakes the timer, which would sleep on otherwise.
-    pub fn run(mut self, records: Receiver<Place<Record>>) -> LedgerSummary {
+    /// Works until `records` ends. Owns it, so that a panic closes it, which wakes the timer.
+    pub fn run(mut self, records: BlockingReceiver<Record>) -> LedgerSummary {
         let mut summary = LedgerSummary::default();
         let mut batch = Batch::default();
         let mut deadline = None;
         let mut gave_up = false;
         loop {
-            if !batch.fill(&records, &self.room) {
+            if !batch.fill(&records) {
                 return summary;
             }
             if gave_up {

@@ -3,16 +3,15 @@
 use crossbeam_channel::bounded;
 
 use super::{Source, SourceKind};
-use crate::service::channel::wake::WakingSender;
+use crate::service::channel::byte_bound::BlockingSender;
 use crate::service::drain::EndSignals;
 use crate::service::intake::{Arrival, Intake};
-use crate::service::places::Place;
 use crate::service::threads::Threads;
 
 /// What sources send into, and what they take.
 pub struct Inlets {
-    pub eager: WakingSender<Place<Arrival>>,
-    pub patient: WakingSender<Place<Arrival>>,
+    pub eager: BlockingSender<Arrival>,
+    pub patient: BlockingSender<Arrival>,
     pub max_message_bytes: usize,
     /// Whether messages may name secrets.
     pub takes_secrets: bool,

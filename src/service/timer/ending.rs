@@ -99,20 +99,18 @@ impl Run {
     /// in, or will not come back.
     fn is_settled(&self, now: Instant) -> bool {
         let is_over = matches!(self.ending.phase, Phase::Cut(until) if now >= until);
-        let have_ended = !self.timer.patient.open;
+        let have_ended = !self.timer.patient.is_open();
         let have_ended = have_ended || self.ending.sources_until.is_some_and(|at| now >= at);
         is_over || have_ended && self.timer.scheduler.active() == 0
     }
 
     /// Whether all is settled, or what is not will not come. What the ledger has not got yet is
     /// waited for in any case: it writes, or gives up in its own time, and tells what of.
-    pub(super) fn is_finished(&self) -> bool {
-        if self.timer.scheduler.has_outbox() || self.has_more() {
-            return false;
-        }
+    pub(super) fn is_finished(&mut self) -> bool {
         let now = Instant::now();
         let is_given_up = self.ending.gives_up_at.is_some_and(|at| now >= at);
-        self.is_settled(now) && (!self.timer.eager.open || is_given_up)
+        let is_over = self.is_settled(now) && (!self.timer.eager.is_open() || is_given_up);
+        is_over && !self.timer.scheduler.has_outbox() && !self.has_more()
     }
 
     /// When there is something to do, even if nobody wakes us up.

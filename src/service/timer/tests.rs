@@ -6,7 +6,7 @@ mod ending;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 
 use super::*;
 use crate::delivery::rules::EndpointRules;
@@ -15,7 +15,8 @@ use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::{Message, RejectReason, Rejection};
 use crate::scheduler::Limits;
-use crate::service::channel::wake::{CapacitySignal, WakingSender};
+use crate::service::channel::byte_bound::{BlockingReceiver, BlockingSender, from_timer, to_timer};
+use crate::service::channel::wake::WakingSender;
 use crate::service::channel::work_queue;
 use crate::service::control::{Commands, Inbox};
 use crate::service::drain::{DrainTrigger, drain as signal};
@@ -28,12 +29,11 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// All that the timer has to do with.
 struct Around {
-    eager: WakingSender<Place<Arrival>>,
-    patient: WakingSender<Place<Arrival>>,
+    eager: BlockingSender<Arrival>,
+    patient: BlockingSender<Arrival>,
     done: WakingSender<Box<CompletedAttempt>>,
-    records: Receiver<Place<Record>>,
+    records: BlockingReceiver<Record>,
     receipts: WakingSender<Receipt>,
-    room: CapacitySignal,
     drain: Drain,
     trigger: DrainTrigger,
     last: Option<DrainTrigger>,
@@ -49,22 +49,20 @@ fn timer(limits: Limits) -> (Timer, Around) {
         parker,
         waker,
     } = inbox;
-    let (eager_in, eager) = bounded(128);
-    let (patient_in, patient) = bounded(128);
+    let (eager_in, eager) = to_timer(128, waker.clone());
+    let (patient_in, patient) = to_timer(128, waker.clone());
     let (report, done) = bounded(limits.workers);
-    let (ledger, records) = bounded(CAPACITY);
+    let (ledger, records) = from_timer(CAPACITY, waker.clone());
     let (receipt, receipts) = bounded(RECEIPTS);
     let (work, mut takers) = work_queue::queue(limits.workers);
-    let room = CapacitySignal::new(waker.clone());
     let (trigger, drain) = signal(waker.clone());
     let (last_trigger, last) = signal(waker.clone());
     let around = Around {
-        eager: WakingSender::new(eager_in, waker.clone()),
-        patient: WakingSender::new(patient_in, waker.clone()),
+        eager: eager_in,
+        patient: patient_in,
         done: WakingSender::new(report, waker.clone()),
         records,
         receipts: WakingSender::new(receipt, waker),
-        room: room.clone(),
         drain: drain.clone(),
         trigger,
         last: Some(last_trigger),
@@ -75,10 +73,9 @@ fn timer(limits: Limits) -> (Timer, Around) {
     let timer = Timer {
         wants: None,
         scheduler: Scheduler::new(limits, EndpointRules::default()),
-        eager: Arrivals::new(eager),
-        patient: Arrivals::new(patient),
+        eager,
+        patient,
         work,
-        room,
         done,
         ledger,
         receipts,
@@ -95,7 +92,7 @@ fn timer(limits: Limits) -> (Timer, Around) {
     (timer, around)
 }
 
-fn refused(bytes: usize) -> Place<Arrival> {
+fn refused(bytes: usize) -> Arrival {
     let rejection = Rejection {
         reason: RejectReason::BadEntry,
         detail: "planted".into(),
@@ -103,22 +100,21 @@ fn refused(bytes: usize) -> Place<Arrival> {
         url: None,
         raw: vec![b'x'; bytes],
     };
-    Some(Err(DeadLetter::rejected(rejection, "test".into(), 0).into()))
+    Err(DeadLetter::rejected(rejection, "test".into(), 0).into())
 }
 
-fn accepted(id: &str, more: &str) -> Place<Arrival> {
+fn accepted(id: &str, more: &str) -> Arrival {
     let raw = format!(r#"{{"url":"http://h/","webhookId":"{id}","data":1{more}}}"#);
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     let message = Message::parse(raw.into_bytes(), 1000, || unreachable!(), endpoint);
     let delivery = Delivery::new(message.unwrap(), "test".into(), 0, boot_time());
-    Some(Ok(delivery))
+    Ok(delivery)
 }
 
 fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
     Ledger {
         store: Box::new(Ndjson::new(store, "nowhere")),
         work: around.work.clone(),
-        room: around.room.clone(),
         receipts: around.receipts.clone(),
         drain: around.drain.clone(),
         last: around.last.take(),
@@ -131,11 +127,10 @@ fn ledger(store: impl Write + Send + 'static, around: &mut Around) -> Ledger {
 
 /// Fills the ledger's channel, and the outbox with one record.
 fn clog(run: &mut Run) {
-    for _ in 0..CAPACITY {
-        run.timer.ledger.send(None).unwrap();
+    for seq in 0..=CAPACITY as u64 {
+        let record = Move::Settle(EntryId::new(1, seq)).into();
+        run.timer.scheduler.outbox().push_back(record);
     }
-    let record = Move::Settle(EntryId::new(1, 1)).into();
-    run.timer.scheduler.outbox().push_back(record);
     run.turn();
     assert!(run.timer.scheduler.has_outbox());
 }
@@ -214,7 +209,7 @@ fn room_in_the_ledger_wakes_the_timer_that_has_a_record_left() {
     let mut run = Run::new(timer);
     clog(&mut run);
     around.records.recv().unwrap();
-    around.room.made();
+    around.records.tell_room();
     run.timer.parker.sleep_until_woken();
 }
 
@@ -271,7 +266,7 @@ fn what_comes_while_the_timer_is_at_work_is_not_slept_over() {
     for n in 0..10_000 {
         let inlet = [&around.eager, &around.patient][n % 2];
         inlet.send(refused(1)).unwrap();
-        let record = around.records.recv_timeout(LONG);
+        let record = around.records.recv_within(LONG);
         record.expect("the timer sleeps");
         // Now while it looks, now while it goes to sleep, now when it sleeps.
         (0..n % 300).for_each(|_| std::hint::spin_loop());
@@ -308,7 +303,7 @@ fn a_ledger_that_panics_wakes_the_timer() {
         let ledger = thread::spawn(move || ledger.run(records));
         let mut run = Run::new(timer);
         for _ in 0..3 * CAPACITY {
-            let Some(Err(letter)) = refused(1) else {
+            let Err(letter) = refused(1) else {
                 unreachable!()
             };
             run.timer
@@ -317,7 +312,7 @@ fn a_ledger_that_panics_wakes_the_timer() {
                 .push_back(Move::Bury(letter).into());
         }
         run.turn();
-        while !run.timer.ledger.is_full() {
+        while run.timer.ledger.len() < CAPACITY {
             thread::yield_now();
             run.turn();
         }

@@ -13,7 +13,7 @@ mod twin;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 
 use super::*;
 use crate::delivery::parked::{Parked, Until};
@@ -25,6 +25,7 @@ use crate::dice::{Dice, seeds};
 use crate::message::Message;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
+use crate::service::channel::byte_bound::{TrySender, from_timer};
 use crate::service::channel::wake::waker;
 use crate::service::channel::work_queue;
 use crate::service::drain::drain;
@@ -49,10 +50,9 @@ struct Model {
     ledger: Ledger,
     batch: Batch,
     summary: LedgerSummary,
-    records: (Sender<Place<Record>>, Receiver<Place<Record>>),
+    records: (TrySender<Record>, BlockingReceiver<Record>),
     receipts: Receiver<Receipt>,
     taker: work_queue::WorkReceiver<Job>,
-    room: CapacitySignal,
     dice: Dice,
     next: u64,
     /// Moves that were given, by kind, and whether others had their entry then.
@@ -67,12 +67,10 @@ impl Model {
         let (work, mut takers) = work_queue::queue(WRITES * 12);
         let (receipt, receipts) = unbounded();
         let (last, drain) = drain(waker.clone());
-        let room = CapacitySignal::new(waker.clone());
         let ledger = Ledger {
             store: Box::new(Twin(world.clone())),
             work,
-            room: room.clone(),
-            receipts: WakingSender::new(receipt, waker),
+            receipts: WakingSender::new(receipt, waker.clone()),
             drain,
             last: Some(last),
             patience: Duration::ZERO,
@@ -85,10 +83,9 @@ impl Model {
             ledger,
             batch: Batch::default(),
             summary: LedgerSummary::default(),
-            records: bounded(CAPACITY),
+            records: from_timer(CAPACITY, waker.clone()),
             receipts,
             taker: takers.remove(0),
-            room,
             dice: Dice::new(seed),
             next: 0,
             given: BTreeMap::new(),
@@ -149,7 +146,7 @@ impl Model {
         }
         let given = self.given.entry(one.kind()).or_default();
         given.push((name(&one), is_lost));
-        self.records.0.send(Some(one.into())).unwrap();
+        self.records.0.try_send(one.into()).unwrap();
     }
 
     fn give_notice(&mut self, id: &str, entry: EntryId) {
@@ -160,11 +157,11 @@ impl Model {
                 Notice::Status(Box::new(update(Disposition::Delivered)))
             }
         };
-        self.records.0.send(Some(notice.into())).unwrap();
+        self.records.0.try_send(notice.into()).unwrap();
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
-        self.batch.fill(&self.records.1, &self.room);
+        self.batch.fill(&self.records.1);
         let moves = self.batch.moves.keys().map(|kind| Kind::Move(*kind));
         let notices = self.batch.notices.keys().map(|kind| Kind::Notice(*kind));
         let kinds: Vec<Kind> = moves.chain(notices).collect();
@@ -305,9 +302,9 @@ fn what_was_noted_too_late_is_noted_again() {
     world.pending.insert(entry, Owner::Us);
     drop(world);
     let begin = Move::Begin(Job::of(delivery("a", Some(entry))).into());
-    model.records.0.send(Some(begin.into())).unwrap();
+    model.records.0.try_send(begin.into()).unwrap();
     for begin_within in [Duration::ZERO, Duration::MAX] {
-        assert!(model.batch.fill(&model.records.1, &model.room));
+        assert!(model.batch.fill(&model.records.1));
         model.ledger.begin_within = begin_within;
         let Model {
             ledger,

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
 use log::{error, info, warn};
 
 use crate::delivery::Job;
@@ -40,18 +39,17 @@ use crate::delivery::rules::EndpointRules;
 use crate::http::Client;
 use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::{Limits, Parking, Scheduler};
-use crate::service::channel::byte_bound::{from_timer, to_timer};
 use crate::service::channel::wake::WakingSender;
-use crate::service::channel::work_queue::{self, WorkReceiver};
+use crate::service::channel::work_queue::WorkReceiver;
 use crate::service::control::{Inbox, Snapshot};
-use crate::service::drain::{Drain, EndSignals, drain as signal};
+use crate::service::drain::{Drain, EndSignals};
 use crate::service::intake::Intake;
-use crate::service::ledger::{self, Ledger, LedgerSummary};
+use crate::service::ledger::{Ledger, LedgerSummary};
 use crate::service::lender::{Desk, Lender};
 use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
 use crate::service::threads::Threads;
-use crate::service::timer::Timer;
+use crate::service::timer::{Sizes, Timer, TimerConfig};
 use crate::service::worker::{self, CompletedAttempt};
 use crate::store::Store;
 use crate::trust::keyring::Keyring;
@@ -169,47 +167,13 @@ impl Pipeline {
         drain: Drain,
         control: Control,
     ) -> Result<Pipeline, String> {
-        let waker = control.inbox.waker;
-        let patient_places = INTAKE.min(config.max_active / 8).max(1);
-        let (eager_in, eager) = to_timer(INTAKE, waker.clone());
-        let (patient_in, patient) = to_timer(patient_places, waker.clone());
-        let (report, done) = bounded(config.workers);
-        let report = WakingSender::new(report, waker.clone());
-        let (last_trigger, last) = signal(waker.clone());
-        let (work, takers) = work_queue::queue(config.workers);
-        let (records, to_keep) = from_timer(ledger::CAPACITY, waker.clone());
-        let (receipts, answered) = bounded(ledger::RECEIPTS);
         let client = make_client(config, control.keyring.clone())?;
         let mut threads = Threads::new(config.workers, OTHER_THREADS + sources.len());
         start_sweeper(&mut threads, &client, &drain)?;
         config.notes().iter().for_each(|note| warn!("{note}"));
         let limits = limits(config, &persistence);
-        let Persistence { store, outage, .. } = persistence;
-        let ledger = Ledger {
-            store,
-            work: work.clone(),
-            receipts: WakingSender::new(receipts, waker),
-            drain: drain.clone(),
-            last: Some(last_trigger),
-            patience: config.drain_timeout,
-            begin_within: persistence.parking.begin_within(),
-            outage,
-            recent: ledger::Recent::default(),
-        };
-        let ledger = threads.spawn("ledger", move || ledger.run(to_keep))?;
         let shutdown = client.clone();
-        let timer = Timer {
-            scheduler: Scheduler::new(limits, control.rules).with(control.keyring.clone()),
-            eager,
-            patient,
-            work,
-            done,
-            ledger: records,
-            receipts: answered,
-            drain: drain.clone(),
-            last: last.clone(),
-            commands: control.inbox.commands,
-            parker: control.inbox.parker,
+        let timer_config = TimerConfig {
             replica: control.replica,
             pulse: control.pulse,
             wants: control.wants,
@@ -217,15 +181,30 @@ impl Pipeline {
             drain_timeout: config.drain_timeout,
             cut: Box::new(move || shutdown.shutdown()),
         };
+        let sizes = Sizes {
+            workers: config.workers,
+            eager: INTAKE,
+            patient: INTAKE.min(config.max_active / 8).max(1),
+        };
+        let scheduler = Scheduler::new(limits, control.rules).with(control.keyring.clone());
+        let (timer, ends) = Timer::wire(scheduler, timer_config, control.inbox, drain, &sizes);
+        let ledger = Ledger::new(
+            ends.ledger,
+            persistence.store,
+            config.drain_timeout,
+            persistence.parking.begin_within(),
+            persistence.outage,
+        );
+        let ledger = threads.spawn("ledger", move || ledger.run())?;
         let timer = threads.spawn("timer", move || timer.run())?;
-        start_workers(&mut threads, takers, &client, &report)?;
+        start_workers(&mut threads, ends.work, &client, &ends.done)?;
         let inlets = Inlets {
-            eager: eager_in,
-            patient: patient_in,
+            eager: ends.eager,
+            patient: ends.patient,
             max_message_bytes: config.max_message_bytes,
             takes_secrets: control.keyring.is_some(),
         };
-        start_sources(&mut threads, sources, inlets, &EndSignals { drain, last })?;
+        start_sources(&mut threads, sources, inlets, &ends.signals)?;
         Ok(Pipeline { timer, ledger })
     }
 

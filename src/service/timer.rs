@@ -13,7 +13,9 @@
 
 mod ending;
 mod events;
+mod wire;
 
+use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,6 +43,7 @@ use crate::service::worker::CompletedAttempt;
 
 use ending::Ending;
 use events::{log_change, log_lapsed, log_suspension};
+pub use wire::Sizes;
 
 /// How often it is told that others have taken over entries.
 const COMPLAIN: Duration = Duration::from_secs(10);
@@ -51,21 +54,35 @@ const TAKE: usize = 64;
 /// Answers to operators that may wait for the ledger.
 const MOST_OWED: usize = 4;
 
-/// The timer's channels and settings.
+/// The one owner of the scheduler. See the module's header, and `wire.rs` for what connects it.
 pub struct Timer {
-    pub scheduler: Scheduler,
-    pub eager: TryReceiver<Arrival>,
-    pub patient: TryReceiver<Arrival>,
-    pub work: WorkSender<Job>,
-    pub done: Receiver<Box<CompletedAttempt>>,
-    pub ledger: TrySender<Record>,
+    scheduler: Scheduler,
+    config: TimerConfig,
+    eager: TryReceiver<Arrival>,
+    patient: TryReceiver<Arrival>,
+    work: WorkSender<Job>,
+    done: Receiver<Box<CompletedAttempt>>,
+    ledger: TrySender<Record>,
     /// What became of that.
-    pub receipts: Receiver<Receipt>,
-    pub drain: Drain,
+    receipts: Receiver<Receipt>,
+    commands: Receiver<Command>,
+    parker: WaitingParker,
+    drain: Drain,
     /// The ledger has told whoever hears to the last that all else is done.
-    pub last: Drain,
-    pub commands: Receiver<Command>,
-    pub parker: WaitingParker,
+    last: Drain,
+    ending: Ending,
+    /// There was no room; nothing is taken from patient sources until there is much.
+    full: bool,
+    /// What this itself tells the ledger, after what the scheduler does.
+    outbox: VecDeque<Record>,
+    gaps: Gaps,
+    /// How many lapsed entries were told of, and when.
+    told_lapsed: u64,
+    told_at: Option<Instant>,
+}
+
+/// What the timer keeps to, and whom it asks beside its channels.
+pub struct TimerConfig {
     /// Who this is, among several.
     pub replica: String,
     /// Whether the others may think that this one is dead, and take over what it holds.
@@ -79,50 +96,18 @@ pub struct Timer {
     pub cut: Box<dyn Fn() + Send>,
 }
 
-/// The timer while it runs.
-struct Run {
-    timer: Timer,
-    ending: Ending,
-    /// There was no room; nothing is taken from patient sources until there is much.
-    full: bool,
-    /// Answers to operators that may stand in the outbox.
-    owed: usize,
-    gaps: Gaps,
-    /// How many lapsed entries were told of, and when.
-    told_lapsed: u64,
-    told_at: Option<Instant>,
-}
-
 impl Timer {
     /// Runs until all sources have ended and all they brought is settled, or the drain's
     /// time is over. Answers the final state: what is still active then has been lost.
     ///
     /// Its channels are dropped with it, which ends the workers and then the ledger.
-    pub fn run(self) -> Snapshot {
-        let mut run = Run::new(self);
+    pub fn run(mut self) -> Snapshot {
         loop {
-            run.turn();
-            if run.is_finished() {
-                return run.snapshot();
+            self.turn();
+            if self.is_finished() {
+                return self.snapshot();
             }
-            run.wait();
-        }
-    }
-}
-
-impl Run {
-    fn new(mut timer: Timer) -> Self {
-        if timer.desk.has_lender() {
-            timer.scheduler.share_limits(Instant::now());
-        }
-        Run {
-            timer,
-            ending: Ending::default(),
-            full: false,
-            owed: 0,
-            gaps: Gaps::default(),
-            told_lapsed: 0,
-            told_at: None,
+            self.wait();
         }
     }
 
@@ -134,7 +119,7 @@ impl Run {
             unix_ms: unix_ms(SystemTime::now()),
         };
         // Before anything else: what is not ours any more must not be touched.
-        if let Some((length, dropped)) = self.timer.scheduler.wake(now) {
+        if let Some((length, dropped)) = self.scheduler.wake(now) {
             log_suspension(length, dropped);
             self.told_lapsed += dropped as u64;
         }
@@ -143,24 +128,24 @@ impl Run {
         // A full outbox keeps arrivals out.
         self.flush();
         self.take_arrivals(now);
-        self.timer.scheduler.tick(now);
-        while let Ok(order) = self.timer.commands.try_recv() {
+        self.scheduler.tick(now);
+        while let Ok(order) = self.commands.try_recv() {
             self.apply(order, now);
         }
-        for (endpoint, change) in self.timer.scheduler.events() {
+        for (endpoint, change) in self.scheduler.events() {
             log_change(&endpoint, change);
         }
         self.advance(now);
         self.hand_out(now);
-        for want in self.timer.scheduler.wants(now) {
+        for want in self.scheduler.wants(now) {
             self.ask(want);
         }
         self.claim_shares(now);
-        if let Some(event) = self.timer.scheduler.observe_load(now) {
+        if let Some(event) = self.scheduler.observe_load(now) {
             load::log_event(&event);
         }
         // Last, as all of these make room: nothing else may wake us up for it.
-        self.full &= !self.timer.scheduler.has_much_room();
+        self.full &= !self.scheduler.has_much_room();
     }
 
     /// Blocks until there is something to do: whoever gives us any wakes us up.
@@ -169,37 +154,37 @@ impl Run {
             return;
         }
         // More is about to come, and to be woken costs more than to let others run.
-        if self.timer.scheduler.levels().in_flight > 1 {
+        if self.scheduler.levels().in_flight > 1 {
             thread::yield_now();
         }
-        self.timer.parker.sleep(self.alarm());
+        self.parker.sleep(self.alarm());
     }
 
     /// Whether an intake was not taken to its end though it could be now.
     fn has_more(&mut self) -> bool {
-        self.takes_eager() && self.timer.eager.has_news()
-            || self.takes_patient() && self.timer.patient.has_news()
+        self.takes_eager() && self.eager.has_news()
+            || self.takes_patient() && self.patient.has_news()
     }
 
     fn takes_eager(&self) -> bool {
-        self.timer.eager.is_open() && !self.timer.scheduler.has_outbox()
+        self.eager.is_open() && !self.has_outbox()
     }
 
     fn takes_patient(&self) -> bool {
-        self.timer.patient.is_open() && !self.full && !self.timer.scheduler.has_outbox()
+        self.patient.is_open() && !self.full && !self.has_outbox()
     }
 
     fn take_results(&mut self, now: Now) {
-        while let Ok(outcome) = self.timer.done.try_recv() {
+        while let Ok(outcome) = self.done.try_recv() {
             self.finish(*outcome, now);
         }
     }
 
     fn take_receipts(&mut self, now: Now) {
-        while let Ok(receipt) = self.timer.receipts.try_recv() {
-            self.timer.scheduler.take_receipt(receipt, now);
+        while let Ok(receipt) = self.receipts.try_recv() {
+            self.scheduler.take_receipt(receipt, now);
         }
-        let lapsed = self.timer.scheduler.stats().lapsed;
+        let lapsed = self.scheduler.stats().lapsed;
         let is_quiet = self.told_at.is_some_and(|at| now.mono - at < COMPLAIN);
         if lapsed > self.told_lapsed && !is_quiet {
             log_lapsed(lapsed - self.told_lapsed);
@@ -212,18 +197,18 @@ impl Run {
             if !self.takes_eager() {
                 break;
             }
-            let Some(arrival) = self.timer.eager.try_recv() else {
+            let Some(arrival) = self.eager.try_recv() else {
                 break;
             };
             self.ending.put_off(now.mono);
             self.take_in(arrival, now);
         }
         for _ in 0..TAKE {
-            self.full |= !self.timer.scheduler.has_room();
+            self.full |= !self.scheduler.has_room();
             if !self.takes_patient() {
                 break;
             }
-            let Some(arrival) = self.timer.patient.try_recv() else {
+            let Some(arrival) = self.patient.try_recv() else {
                 break;
             };
             self.take_in(arrival, now);
@@ -231,20 +216,19 @@ impl Run {
     }
 
     fn apply(&mut self, order: Command, now: Now) {
-        let scheduler = &mut self.timer.scheduler;
+        let scheduler = &mut self.scheduler;
         match order {
             Command::Rules(rules) => scheduler.set_rules(rules, now),
             Command::Holds(all) => scheduler.set_holds(all, now),
             Command::Hold(key, hold) => scheduler.hold(key, hold, now),
             Command::Resume(key) => scheduler.resume(&key, now),
             // An answer may be large. Whoever asked tells that none came.
-            Command::Report(..) if self.owed == MOST_OWED => {}
+            Command::Report(..) if self.outbox.len() >= MOST_OWED => {}
             Command::Report(reply, prefix) => {
                 let known = scheduler.report(&prefix, now);
-                let answer = EndpointSnapshots::of(self.timer.replica.clone(), known);
+                let answer = EndpointSnapshots::of(self.config.replica.clone(), known);
                 let answer = Notice::Reply(reply, Box::new(answer));
-                scheduler.outbox().push_back(answer.into());
-                self.owed += 1;
+                self.outbox.push_back(answer.into());
             }
             Command::Copies(count) => scheduler.count_copies(count),
             Command::OverBudget(over) => scheduler.set_over_budget(over),
@@ -267,7 +251,7 @@ impl Run {
 
     /// That channel has no bound of its own: there is one question at a time for each endpoint.
     fn ask(&self, want: Want) {
-        if let Some(wants) = &self.timer.wants {
+        if let Some(wants) = &self.config.wants {
             // Fails only when whoever takes it has ended.
             let _ = wants.try_send(want);
         }
@@ -275,8 +259,8 @@ impl Run {
 
     fn take_in(&mut self, arrival: Arrival, now: Now) {
         match arrival {
-            Ok(delivery) => self.timer.scheduler.accept(delivery, now),
-            Err(letter) => self.timer.scheduler.reject(*letter),
+            Ok(delivery) => self.scheduler.accept(delivery, now),
+            Err(letter) => self.scheduler.reject(*letter),
         }
     }
 
@@ -295,7 +279,7 @@ impl Run {
         });
         let postponed = attempt.postponed().is_some();
         let told = told.as_deref().unwrap_or_default();
-        match self.timer.scheduler.finish(job, attempt, now) {
+        match self.scheduler.finish(job, attempt, now) {
             Disposition::Delivered => debug!("delivered {told}"),
             Disposition::Waiting { after } if postponed => {
                 debug!("postponed {told} again in {after:?}")
@@ -307,22 +291,27 @@ impl Run {
         }
     }
 
+    /// Whether there is something that the ledger had no room for.
+    fn has_outbox(&self) -> bool {
+        self.scheduler.has_outbox() || !self.outbox.is_empty()
+    }
+
     /// Sends the ledger what it has room for. When it has more it wakes us up.
     fn flush(&mut self) {
-        let outbox = self.timer.scheduler.outbox();
-        while let Some(record) = outbox.pop_front() {
-            match self.timer.ledger.try_send(record) {
-                Ok(()) => {}
-                Err(TrySendError::Full(record)) => return outbox.push_front(record),
-                // It panicked, which its join tells.
-                Err(TrySendError::Disconnected(record)) => {
-                    if let Some(name) = record.loss() {
-                        error!(event = "lost", ids = name.as_str(); "lost: {name}");
+        for outbox in [self.scheduler.outbox(), &mut self.outbox] {
+            while let Some(record) = outbox.pop_front() {
+                match self.ledger.try_send(record) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(record)) => return outbox.push_front(record),
+                    // It panicked, which its join tells.
+                    Err(TrySendError::Disconnected(record)) => {
+                        if let Some(name) = record.loss() {
+                            error!(event = "lost", ids = name.as_str(); "lost: {name}");
+                        }
                     }
                 }
             }
         }
-        self.owed = 0;
     }
 
     /// Hands out what workers are free for, unless the ledger is full. What is taken for that
@@ -330,42 +319,42 @@ impl Run {
     fn hand_out(&mut self, now: Now) {
         loop {
             self.flush();
-            if self.timer.scheduler.has_outbox() {
+            if self.has_outbox() {
                 return;
             }
-            let Some(mut job) = self.timer.scheduler.next(now) else {
+            let Some(mut job) = self.scheduler.next(now) else {
                 return self.flush();
             };
-            let pulse = &self.timer.pulse;
+            let pulse = &self.config.pulse;
             let in_doubt = pulse.is_in_doubt(job.delivery.lease_renewed_at, now.boot);
             // Only Redis knows whether it is still ours.
             job.delivery.renewed |= in_doubt;
             if job.delivery.notes_first() {
                 // The ledger hands it on.
                 let begin = Move::Begin(job.into());
-                self.timer.scheduler.outbox().push_back(begin.into());
+                self.outbox.push_back(begin.into());
             } else {
-                self.timer.work.give(job);
+                self.work.give(job);
             }
         }
     }
 
     /// Has asked for what lanes need of limits that hold for all replicas.
     fn claim_shares(&mut self, now: Now) {
-        let claims = self.timer.scheduler.claims();
-        if !claims.is_empty() && !self.timer.desk.note(claims) {
-            self.timer.scheduler.lose_lender(now);
+        let claims = self.scheduler.claims();
+        if !claims.is_empty() && !self.config.desk.note(claims) {
+            self.scheduler.lose_lender(now);
             self.hand_out(now);
         }
     }
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
-            stats: self.timer.scheduler.stats().clone(),
-            levels: self.timer.scheduler.levels(),
+            stats: self.scheduler.stats().clone(),
+            levels: self.scheduler.levels(),
             gaps: self.gaps.clone(),
-            intake: self.timer.eager.len() + self.timer.patient.len(),
-            ledger: self.timer.ledger.len(),
+            intake: self.eager.len() + self.patient.len(),
+            ledger: self.ledger.len(),
             draining: self.ending.has_begun(),
         }
     }

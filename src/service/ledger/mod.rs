@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 
 use batch::Batch;
 use outcome::Errors;
-pub use written::Recent;
+use written::Recent;
 
 /// The channel's bound, and that of what is held.
 pub const CAPACITY: usize = 256;
@@ -55,22 +55,27 @@ pub struct LedgerSummary {
     pub again: u64,
 }
 
-/// See the module's header.
-pub struct Ledger {
-    pub store: Box<dyn Store>,
+/// What connects it with the timer and the workers.
+pub struct Ends {
+    // First, as it wakes the timer when it is dropped, also in a panic.
+    pub records: BlockingReceiver<Record>,
+    /// What became of entries, for the timer, which takes them at once.
+    pub receipts: WakingSender<Receipt>,
     /// For deliveries whose attempt has been noted.
     pub work: WorkSender<Job>,
-    /// What became of entries, for the timer too, which takes them at once.
-    pub receipts: WakingSender<Receipt>,
     pub drain: Drain,
     /// Tells whoever hears to the last that all that was given to this is written, or given up.
     pub last: Option<DrainTrigger>,
-    /// How long the store may stay away once the service is to end.
-    pub patience: Duration,
-    /// How old a note may be when the attempt begins for which it was made.
-    pub begin_within: Duration,
-    pub outage: OutageTracker,
-    pub recent: Recent,
+}
+
+/// See the module's header.
+pub struct Ledger {
+    ends: Ends,
+    store: Box<dyn Store>,
+    patience: Duration,
+    begin_within: Duration,
+    outage: OutageTracker,
+    recent: Recent,
 }
 
 impl Weighed for Record {
@@ -80,19 +85,38 @@ impl Weighed for Record {
 }
 
 impl Ledger {
-    /// Works until `records` ends. Owns it, so that a panic closes it, which wakes the timer.
-    pub fn run(mut self, records: BlockingReceiver<Record>) -> LedgerSummary {
+    /// `patience`: how long the store may stay away once the service is to end. `begin_within`: how
+    /// old a note may be when the attempt begins for which it was made.
+    pub fn new(
+        ends: Ends,
+        store: Box<dyn Store>,
+        patience: Duration,
+        begin_within: Duration,
+        outage: OutageTracker,
+    ) -> Ledger {
+        Ledger {
+            ends,
+            store,
+            patience,
+            begin_within,
+            outage,
+            recent: Recent::default(),
+        }
+    }
+
+    /// Works until the timer has ended.
+    pub fn run(mut self) -> LedgerSummary {
         let mut summary = LedgerSummary::default();
         let mut batch = Batch::default();
         let mut deadline = None;
         let mut gave_up = false;
         loop {
-            if !batch.fill(&records) {
+            if !batch.fill(&self.ends.records) {
                 return summary;
             }
             if gave_up {
                 // What is still heard would be lost.
-                self.last = None;
+                self.ends.last = None;
                 std::mem::take(&mut batch).give_up(&mut summary);
                 continue;
             }
@@ -105,20 +129,20 @@ impl Ledger {
                 Ok(()) => {
                     self.outage.end();
                     if std::mem::take(&mut batch.has_last_call) {
-                        self.last = None;
+                        self.ends.last = None;
                     }
                 }
                 Err(e) => {
                     let pause = self.outage.begin(&e);
                     // The end of all work began after this write did. A drain knows when it
                     // began, and the store gets all of its time.
-                    let end = self.drain.begun_at();
-                    let end = end.or(self.work.is_last().then_some(begun));
+                    let end = self.ends.drain.begun_at();
+                    let end = end.or(self.ends.work.is_last().then_some(begun));
                     deadline = deadline.or(end.map(|end| end + self.patience));
                     // What is still to come is not tried any more: each try may take long.
                     gave_up = !self.waits(pause, deadline);
                     if gave_up {
-                        self.last = None;
+                        self.ends.last = None;
                         std::mem::take(&mut batch).give_up(&mut summary);
                     }
                 }
@@ -169,7 +193,7 @@ impl Ledger {
         self.recent.repeats = written.is_err();
         if !receipt.is_empty() {
             // Fails only when the timer has ended, and nobody counts any more.
-            let _ = self.receipts.send(receipt);
+            let _ = self.ends.receipts.send(receipt);
         }
         written
     }
@@ -229,7 +253,7 @@ impl Ledger {
         match deadline {
             // Woken by the drain; the pause starts anew, shorter.
             None => {
-                self.drain.wait(pause);
+                self.ends.drain.wait(pause);
                 true
             }
             Some(deadline) => {

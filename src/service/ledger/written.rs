@@ -93,7 +93,7 @@ impl Ledger {
                     self.recent.remember(job.delivery.entry, why.is_some());
                     match why {
                         Some(_) => receipt.not_begun.push(*job),
-                        None => self.work.give(*job),
+                        None => self.ends.work.give(*job),
                     }
                 }
                 Move::Bury(letter) => {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
+use super::Timer;
 use crate::delivery::record::Record;
 use crate::scheduler::Now;
 use crate::service::logging::log_counters;
@@ -59,37 +59,37 @@ impl Ending {
     }
 }
 
-impl Run {
+impl Timer {
     /// Begins the drain, ends it when its time is over, and then sees all off.
     pub(super) fn advance(&mut self, now: Now) {
         match self.ending.phase {
-            Phase::Serving if self.timer.drain.has_begun() => {
-                let until = now.mono + self.timer.drain_timeout;
+            Phase::Serving if self.drain.has_begun() => {
+                let until = now.mono + self.config.drain_timeout;
                 self.ending.phase = Phase::Draining(until);
-                if self.timer.scheduler.has_store() {
+                if self.scheduler.has_store() {
                     self.ending.sources_until = Some(now.mono + SOURCE_GRACE);
                 }
                 // Nothing more is to come back, so that source ends.
-                self.timer.wants = None;
-                self.timer.scheduler.drain(until, now);
+                self.config.wants = None;
+                self.scheduler.drain(until, now);
                 let snapshot = self.snapshot();
                 let says = format_args!("drain: begins: {snapshot}");
                 log_counters("drain_begins", &snapshot.counters(), says);
             }
             Phase::Draining(until) if now.mono >= until => {
                 self.ending.phase = Phase::Cut(until + CUT_GRACE);
-                (self.timer.cut)();
+                (self.config.cut)();
                 // What comes from now on is kept with the rest, at once.
                 self.full = false;
-                self.timer.scheduler.cut(now);
+                self.scheduler.cut(now);
             }
             _ => {}
         }
         if self.ending.has_begun() && !self.ending.has_called && self.is_settled(now.mono) {
             self.ending.has_called = true;
-            self.timer.scheduler.outbox().push_back(Record::LastCall);
+            self.outbox.push_back(Record::LastCall);
         }
-        let is_told = self.ending.has_called && self.timer.last.has_begun();
+        let is_told = self.ending.has_called && self.last.has_begun();
         if is_told && self.ending.gives_up_at.is_none() {
             self.ending.gives_up_at = Some(now.mono + LAST_GRACE);
         }
@@ -99,9 +99,9 @@ impl Run {
     /// in, or will not come back.
     fn is_settled(&self, now: Instant) -> bool {
         let is_over = matches!(self.ending.phase, Phase::Cut(until) if now >= until);
-        let have_ended = !self.timer.patient.is_open();
+        let have_ended = !self.patient.is_open();
         let have_ended = have_ended || self.ending.sources_until.is_some_and(|at| now >= at);
-        is_over || have_ended && self.timer.scheduler.active() == 0
+        is_over || have_ended && self.scheduler.active() == 0
     }
 
     /// Whether all is settled, or what is not will not come. What the ledger has not got yet is
@@ -109,13 +109,13 @@ impl Run {
     pub(super) fn is_finished(&mut self) -> bool {
         let now = Instant::now();
         let is_given_up = self.ending.gives_up_at.is_some_and(|at| now >= at);
-        let is_over = self.is_settled(now) && (!self.timer.eager.is_open() || is_given_up);
-        is_over && !self.timer.scheduler.has_outbox() && !self.has_more()
+        let is_over = self.is_settled(now) && (!self.eager.is_open() || is_given_up);
+        is_over && !self.has_outbox() && !self.has_more()
     }
 
     /// When there is something to do, even if nobody wakes us up.
     pub(super) fn alarm(&self) -> Option<Instant> {
-        let has_outbox = self.timer.scheduler.has_outbox();
+        let has_outbox = self.has_outbox();
         let phase = match self.ending.phase {
             Phase::Serving => None,
             Phase::Draining(until) => Some(until),
@@ -126,7 +126,7 @@ impl Run {
             Phase::Cut(until) => Some(until),
         };
         let last = self.ending.gives_up_at.filter(|_| !has_outbox);
-        let scheduler = &self.timer.scheduler;
+        let scheduler = &self.scheduler;
         let waits_for_sources = scheduler.active() == 0 && !self.ending.has_called;
         let sources = self.ending.sources_until.filter(|_| waits_for_sources);
         let retry = scheduler.next_deadline().into_iter();

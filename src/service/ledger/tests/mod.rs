@@ -50,7 +50,7 @@ struct Model {
     ledger: Ledger,
     batch: Batch,
     summary: LedgerSummary,
-    records: (TrySender<Record>, BlockingReceiver<Record>),
+    records: TrySender<Record>,
     receipts: Receiver<Receipt>,
     taker: work_queue::WorkReceiver<Job>,
     dice: Dice,
@@ -67,23 +67,23 @@ impl Model {
         let (work, mut takers) = work_queue::queue(WRITES * 12);
         let (receipt, receipts) = unbounded();
         let (last, drain) = drain(waker.clone());
-        let ledger = Ledger {
-            store: Box::new(Twin(world.clone())),
+        let (to, records) = from_timer(CAPACITY, waker.clone());
+        let ends = Ends {
+            records,
+            receipts: WakingSender::new(receipt, waker),
             work,
-            receipts: WakingSender::new(receipt, waker.clone()),
             drain,
             last: Some(last),
-            patience: Duration::ZERO,
-            begin_within: Duration::MAX,
-            outage: OutageTracker::new("test"),
-            recent: Recent::default(),
         };
+        let store = Box::new(Twin(world.clone()));
+        let outage = OutageTracker::new("test");
+        let ledger = Ledger::new(ends, store, Duration::ZERO, Duration::MAX, outage);
         Model {
             world,
             ledger,
             batch: Batch::default(),
             summary: LedgerSummary::default(),
-            records: from_timer(CAPACITY, waker.clone()),
+            records: to,
             receipts,
             taker: takers.remove(0),
             dice: Dice::new(seed),
@@ -146,7 +146,7 @@ impl Model {
         }
         let given = self.given.entry(one.kind()).or_default();
         given.push((name(&one), is_lost));
-        self.records.0.try_send(one.into()).unwrap();
+        self.records.try_send(one.into()).unwrap();
     }
 
     fn give_notice(&mut self, id: &str, entry: EntryId) {
@@ -157,11 +157,11 @@ impl Model {
                 Notice::Status(Box::new(update(Disposition::Delivered)))
             }
         };
-        self.records.0.try_send(notice.into()).unwrap();
+        self.records.try_send(notice.into()).unwrap();
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
-        self.batch.fill(&self.records.1);
+        self.batch.fill(&self.ledger.ends.records);
         let moves = self.batch.moves.keys().map(|kind| Kind::Move(*kind));
         let notices = self.batch.notices.keys().map(|kind| Kind::Notice(*kind));
         let kinds: Vec<Kind> = moves.chain(notices).collect();
@@ -302,9 +302,9 @@ fn what_was_noted_too_late_is_noted_again() {
     world.pending.insert(entry, Owner::Us);
     drop(world);
     let begin = Move::Begin(Job::of(delivery("a", Some(entry))).into());
-    model.records.0.try_send(begin.into()).unwrap();
+    model.records.try_send(begin.into()).unwrap();
     for begin_within in [Duration::ZERO, Duration::MAX] {
-        assert!(model.batch.fill(&model.records.1));
+        assert!(model.batch.fill(&model.ledger.ends.records));
         model.ledger.begin_within = begin_within;
         let Model {
             ledger,

@@ -2,9 +2,10 @@
 
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
-use super::admin::{Admin, Fields, ParkedMessage, fields, parked};
+use super::admin::{Admin, Fields, fields};
 use super::reply::{bytes, items};
 use super::turns::{heads, meant, revive};
+use super::waiting_admin::{ParkedMessage, parked};
 use super::{StoreError, scripts};
 
 /// Keys and messages in one page; a message may be a megabyte.
@@ -76,7 +77,7 @@ impl Admin {
         range.arg(start + PAGE - 1);
         let reply: RedisResult<Value> = range.query(&mut self.connection);
         let members = items(Some(self.done(reply)?)).map(bytes);
-        Ok(members.map(|member| parked(member, 0.0)).collect())
+        Ok(members.map(|member| parked(member, 0)).collect())
     }
 
     /// The head of a key is not waited for any more, if it is still there. Answers whether it was.

@@ -27,6 +27,7 @@ mod socket;
 mod subscription;
 mod turns;
 mod upkeep;
+mod waiting_admin;
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use crate::delivery::receipt::Unmoved;
 use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind};
 
-pub use admin::{Admin, Fields, NewMessage, ParkedMessage};
+pub use admin::{Admin, Fields, First, NewMessage};
 pub use advice::advice;
 pub use appointment::Appointment;
 pub use condition::{Condition, find_wrong_types};
@@ -53,6 +54,7 @@ pub use shares::{Lent, MOST_ASKED, Shares};
 pub use subscription::{Finding, Heard, Observer, Subscription};
 pub use turns::{Card, Dealt};
 pub use upkeep::Memory;
+pub use waiting_admin::ParkedMessage;
 
 /// Writes what the ledger holds. What is asked in one call becomes true as a whole or not at all,
 /// and then the same is offered again; what was true already is not doubled. Each call blocks for

@@ -1,6 +1,8 @@
-//! The operator's tools: send, dead, parked, status.
+//! The operator's tools: send, dead, parked, status. How they print stands in `lists.rs`.
 
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::support::receiver::{Receiver, status};
 use crate::support::redis::{DEAD, MESSAGES, ORDERED, PARKED, Redis};
@@ -9,13 +11,7 @@ use crate::support::{free_port, message, unix_ms, until};
 
 /// Runs a tool at this Redis.
 fn tool(redis: &Redis, args: &[&str], input: &str) -> Finished {
-    let (words, options): (Vec<&str>, Vec<&str>) =
-        match args.iter().position(|a| a.starts_with('-')) {
-            Some(at) => (args[..at].to_vec(), args[at..].to_vec()),
-            None => (args.to_vec(), Vec::new()),
-        };
-    let address = redis.address();
-    Outhook::new(&[&words, &["--redis-address", &*address][..], &options].concat()).run(input)
+    Outhook::tool(redis, args).run(input)
 }
 
 /// Dead letters as outhook writes them.
@@ -46,7 +42,7 @@ fn send_adds_to_the_stream_and_serve_delivers_it() {
         "",
     );
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.out[0].contains('-'), "the entry's id: {run:?}");
+    assert_eq!(run.out, ["s1"], "what other commands take");
     let mut service = serve(&redis, &[]);
     let request = &receiver.wait_for(1)[0];
     assert_eq!(
@@ -119,7 +115,8 @@ fn publishing_to_nobody_is_told() {
     let redis = Redis::start();
     let args = ["send", "--publish", "--url", "http://h/", "--data", "1"];
     let run = tool(&redis, &args, "");
-    assert_eq!((run.code, run.out), (1, vec!["0".to_owned()]));
+    assert_eq!((run.code, run.out.len()), (1, 1));
+    assert!(run.out[0].starts_with("msg_"), "{:?}", run.out);
     assert!(run.err[0].contains("nobody"), "{:?}", run.err);
 }
 
@@ -169,10 +166,13 @@ fn a_replay_starts_anew_and_happens_once() {
         bury(&redis, &format!("msg_{n}"), "exhausted", &text);
     }
     assert_eq!(tool(&redis, &["dead", "replay"], "").code, 2, "which ones?");
-    let args = ["dead", "replay", "--reason", "exhausted"];
+    let args = ["dead", "replay", "--reason", "exhausted", "--json"];
     let counts = std::thread::scope(|scope| {
         let both = [(); 2].map(|()| scope.spawn(|| tool(&redis, &args, "")));
-        both.map(|run| run.join().unwrap().out[0].parse::<u64>().unwrap())
+        both.map(|run| {
+            let told: Value = serde_json::from_str(&run.join().unwrap().out[0]).unwrap();
+            told["replayed"].as_u64().unwrap()
+        })
     });
     assert_eq!(counts.iter().sum::<u64>(), 300, "each by one of the two");
     let mut service = serve(&redis, &[]);
@@ -197,9 +197,10 @@ fn a_purge_deletes_what_is_chosen_and_nothing_else() {
     }
     assert_eq!(tool(&redis, &["dead", "purge"], "").code, 2);
     let run = tool(&redis, &["dead", "purge", "--reason", "gone"], "");
-    assert_eq!((run.code, &*run.out[0]), (0, "125"));
+    assert_eq!((run.code, &*run.out[0]), (0, "125 dead letters deleted"));
     assert!(redis.dead().iter().all(|d| d.text("reason") == "exhausted"));
-    assert_eq!(tool(&redis, &["dead", "purge", "--all"], "").out[0], "125");
+    let run = tool(&redis, &["dead", "purge", "--all"], "");
+    assert_eq!(run.out[0], "125 dead letters deleted");
     assert_eq!(
         tool(&redis, &["dead", "purge", "--all"], "").code,
         1,
@@ -221,7 +222,7 @@ fn what_is_meant_by_mistake_is_told() {
     told(&["dead", "show", "--id", "x"], 1, "no dead letter");
     told(&["dead", "purge", "--reason", "expired"], 1, "matches");
     told(&["parked", "flush", "--all"], 1, "matches");
-    told(&["endpoints", "show", "http://h"], 1, "no replica knows");
+    told(&["endpoints", "show", "http://h"], 1, "nobody knows");
     told(&["send"], 0, "");
     let run = tool(&redis, &["send"], "junk\n");
     assert_eq!((run.code, run.err.len()), (1, 1), "{run:?}");
@@ -286,7 +287,7 @@ fn parked_messages_are_listed_in_order_and_stay_until_their_time() {
     assert_eq!(tool(&redis, &["parked", "flush"], "").code, 2);
     // Its deliverAt holds.
     let run = tool(&redis, &["parked", "flush", "--id", "soon"], "");
-    assert_eq!((run.code, &*run.out[0]), (1, "0"));
+    assert_eq!((run.code, &*run.out[0]), (1, "0 messages flushed"));
     drop(service);
 }
 
@@ -299,7 +300,8 @@ fn a_retry_that_waits_for_an_hour_can_be_flushed() {
         (redis.command::<usize>(&["ZCARD", PARKED]) == 1).then_some(())
     });
     assert_eq!(redis.kept()[0].attempts, 1);
-    assert_eq!(tool(&redis, &["parked", "flush", "--all"], "").out[0], "1");
+    let run = tool(&redis, &["parked", "flush", "--all"], "");
+    assert_eq!(run.out[0], "1 message flushed");
     receiver.wait_for(2);
     service.end_well();
     assert_eq!(redis.kept().len(), 0);
@@ -377,7 +379,11 @@ fn a_flush_takes_what_is_there_and_leaves_what_is_not_to_be_delivered_yet() {
     }
     redis.wait_kept(200);
     let run = tool(&redis, &["parked", "flush", "--all"], "");
-    assert_eq!((run.code, &*run.out[0]), (1, "0"), "{run:?}");
+    assert_eq!(
+        (run.code, &*run.out[0]),
+        (1, "0 messages flushed"),
+        "{run:?}"
+    );
     let status = |id: &str| tool(&redis, &["status", id, "--json"], "").out.join("");
     let far = status("far7");
     assert!(
@@ -449,7 +455,7 @@ fn a_flush_gives_each_message_one_attempt_and_not_all() {
     };
     parked_after(1);
     let run = tool(&redis, &["parked", "flush", "--all"], "");
-    assert_eq!((run.code, &*run.out[0]), (0, "300"));
+    assert_eq!((run.code, &*run.out[0]), (0, "300 messages flushed"));
     parked_after(2);
     service.end_well();
     assert_eq!(receiver.count(), 600);

@@ -318,7 +318,7 @@ fn a_head_that_is_purged_or_deleted_is_not_waited_for() {
     };
     waits_in_backlog("a");
     let purge = tool(&redis, &["parked", "purge", "--id", "a"]);
-    assert_eq!((purge.code, &*purge.out[0]), (0, "1"));
+    assert_eq!((purge.code, &*purge.out[0]), (0, "1 message purged"));
     waits_in_backlog("b");
     // By hand, where nobody can look it up, and where it can be.
     service.end_well();

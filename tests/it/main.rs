@@ -35,6 +35,7 @@ mod ledger_waits;
 mod limits;
 mod listen_cli;
 mod listening;
+mod lists;
 mod logins;
 mod logs;
 mod names;

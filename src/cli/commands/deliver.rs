@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::args::delivery::DeliveryArgs;
 use crate::cli::exit::exit_code;
+use crate::cli::output::terminal::print_reading;
 use crate::cli::startup::{LONGEST, Start, descriptors};
 use crate::service::intake::stdin;
 use crate::service::outage::OutageTracker;
@@ -48,6 +49,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
         run: Box::new(move |intake, ends| stdin::run(max_bytes, intake, &ends.drain)),
     };
     let persistence = Persistence::of_letters(store);
+    print_reading("delivers messages from standard input, one JSON object a line");
     let pipeline = Pipeline::start(&config, vec![source], persistence, drain, control)?;
     let summary = pipeline.wait();
     let stats = &summary.last.stats;

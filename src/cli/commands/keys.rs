@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::parked::with_url;
 use crate::cli::args::select::CommonArgs;
 use crate::cli::args::values::nonempty;
-use crate::cli::output::{Out, Stop, ended};
+use crate::cli::output::table::{Cell, Column};
+use crate::cli::output::{Out, Stop, ended, object};
 use crate::store::{Admin, Fields};
 use clap::{Args, Subcommand};
 
@@ -37,12 +38,19 @@ pub enum KeyAct {
         /// Origin and orderKey, as outhook keys list prints them
         #[arg(value_name = "KEY", value_parser = nonempty)]
         key: String,
+        /// Change nothing; say which message would be skipped
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         common: CommonArgs,
     },
 }
 
-const COLUMNS: [&str; 3] = ["key", "head", "followers"];
+const COLUMNS: [Column; 3] = [
+    Column::whole("key"),
+    Column::cut("head", 12),
+    Column::number("followers"),
+];
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &KeysArgs) -> Result<ExitCode, String> {
@@ -51,11 +59,11 @@ pub fn run(args: &KeysArgs) -> Result<ExitCode, String> {
     let (redis, keys) = (common.redis.open()?, common.redis.keys()?);
     let work = || -> Result<bool, Stop> {
         let mut admin = Admin::open(redis, keys)?;
-        let mut out = Out::new(common.json);
+        let mut out = Out::list(common.json, &COLUMNS);
         let good = match &args.act {
             KeyAct::List { .. } => list(&mut admin, &mut out),
             KeyAct::Show { key, .. } => show(&mut admin, &mut out, key),
-            KeyAct::Skip { key, .. } => skip(&mut admin, &mut out, key),
+            KeyAct::Skip { key, dry_run, .. } => skip(&mut admin, &mut out, key, *dry_run),
         }?;
         out.flush()?;
         Ok(good)
@@ -68,10 +76,19 @@ fn list(admin: &mut Admin, out: &mut Out) -> Result<bool, Stop> {
     loop {
         let (page, next) = admin.keys(cursor)?;
         for found in page {
-            let followers = found.followers.to_string();
-            let mut fields = place(&found.key, &found.head);
-            fields.push(("followers".into(), followers.into_bytes()));
-            out.line(&fields, &COLUMNS)?;
+            let fields = || {
+                let mut fields = place(&found.key, &found.head);
+                fields.push(("followers".into(), found.followers.to_string().into_bytes()));
+                object(&fields)
+            };
+            let cells = || {
+                vec![
+                    Cell::Text(found.key.clone()),
+                    Cell::Text(found.head.clone()),
+                    Cell::Count(found.followers),
+                ]
+            };
+            out.row(fields, cells)?;
         }
         cursor = next;
         if cursor == 0 {
@@ -109,23 +126,36 @@ fn show(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
     Ok(head.is_some() || start > 0)
 }
 
-fn skip(admin: &mut Admin, out: &mut Out, key: &str) -> Result<bool, Stop> {
+fn skip(admin: &mut Admin, out: &mut Out, key: &str, dry_run: bool) -> Result<bool, Stop> {
     let head = admin.head(key)?;
     let Some(head) = head else {
         print_unknown(key);
         return Ok(false);
     };
-    if !admin.skip(key, &head)? {
+    if !dry_run && !admin.skip(key, &head)? {
         eprintln!("outhook: the first message of the key has just changed; see outhook keys list");
         return Ok(false);
     }
-    let mut fields = place(key, &head);
-    fields[1].0 = "skipped".into();
-    out.line(&fields, &["key", "skipped"])?;
-    eprintln!(
-        "outhook: the next message of the key goes now; the skipped one may still be delivered, after \
-         others or at the same time"
-    );
+    let object = [
+        ("key", key.into()),
+        ("skipped", head.as_str().into()),
+        ("dry_run", dry_run.into()),
+    ];
+    let word = if dry_run {
+        "would be skipped"
+    } else {
+        "is skipped"
+    };
+    out.result(
+        &object,
+        &format!("{key}: its first message ({head}) {word}"),
+    )?;
+    if !dry_run {
+        eprintln!(
+            "outhook: the next message of the key goes now; the skipped one may still be delivered, \
+             after others or at the same time"
+        );
+    }
     Ok(true)
 }
 

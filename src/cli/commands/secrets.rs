@@ -11,7 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::cli::args::keyring::SealingArgs;
 use crate::cli::args::secret_files::read_secret;
 use crate::cli::args::select::CommonArgs;
-use crate::cli::output::{Out, Stop, ended};
+use crate::cli::output::table::{Cell, Column};
+use crate::cli::output::{Out, Stop, ended, object};
 use crate::message::vet_secret_name;
 use crate::store::Admin;
 use crate::trust::encryption::SealingKeys;
@@ -38,6 +39,9 @@ pub enum SecretAct {
         /// Accept any text: for schemes such as github or slack, whose key is not a Standard Webhooks key
         #[arg(long)]
         text: bool,
+        /// Look at the secret, and store nothing
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         sealing: SealingArgs,
         #[command(flatten)]
@@ -53,6 +57,9 @@ pub enum SecretAct {
         /// Name of the secret, as in the field secret of messages
         #[arg(value_name = "NAME", value_parser = secret_name)]
         name: String,
+        /// Delete nothing; say whether it is there
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         common: CommonArgs,
     },
@@ -63,7 +70,7 @@ fn secret_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-const COLUMNS: [&str; 2] = ["name", "encrypted"];
+const COLUMNS: [Column; 2] = [Column::whole("name"), Column::whole("encrypted")];
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &SecretsArgs) -> Result<ExitCode, String> {
@@ -83,16 +90,25 @@ pub fn run(args: &SecretsArgs) -> Result<ExitCode, String> {
     };
     let work = || -> Result<bool, Stop> {
         let mut admin = Admin::open(redis, keys)?;
-        let mut out = Out::new(common.json);
+        let mut out = Out::list(common.json, &COLUMNS);
         let good = match (&args.act, &value) {
-            (SecretAct::Set { name, .. }, Some(value)) => {
-                admin.set_secret(name, value)?;
+            (SecretAct::Set { name, dry_run, .. }, Some(value)) => {
+                if !dry_run {
+                    admin.set_secret(name, value)?;
+                }
+                print(&mut out, name, "stored", *dry_run)?;
                 true
             }
-            (SecretAct::Delete { name, .. }, _) => {
-                let was_there = admin.delete_secret(name)?;
-                if !was_there {
-                    eprintln!("outhook: there is no secret {name}; see outhook secrets list");
+            (SecretAct::Delete { name, dry_run, .. }, _) => {
+                let was_there = match dry_run {
+                    true => has(&mut admin, name)?,
+                    false => admin.delete_secret(name)?,
+                };
+                match was_there {
+                    true => print(&mut out, name, "deleted", *dry_run)?,
+                    false => {
+                        eprintln!("outhook: there is no secret {name}; see outhook secrets list")
+                    }
                 }
                 was_there
             }
@@ -163,15 +179,36 @@ fn list(admin: &mut Admin, out: &mut Out) -> Result<bool, Stop> {
         let (page, next) = admin.secrets(cursor)?;
         for (name, sealed) in page {
             let sealed = if sealed { "yes" } else { "no" };
-            let fields = vec![
-                ("name".into(), name.into_bytes()),
-                ("encrypted".into(), sealed.into()),
-            ];
-            out.line(&fields, &COLUMNS)?;
+            let fields = || {
+                let name = ("name".into(), name.clone().into_bytes());
+                object(&[name, ("encrypted".into(), sealed.into())])
+            };
+            let cells = || vec![Cell::Text(name.clone()), Cell::Text(sealed.into())];
+            out.row(fields, cells)?;
         }
         cursor = next;
         if cursor == 0 {
             return Ok(true);
+        }
+    }
+}
+
+fn print(out: &mut Out, name: &str, done: &'static str, dry_run: bool) -> Result<(), Stop> {
+    let object = [(done, name.into()), ("dry_run", dry_run.into())];
+    let word = if dry_run { "would be" } else { "is" };
+    Ok(out.result(&object, &format!("secret {name} {word} {done}"))?)
+}
+
+fn has(admin: &mut Admin, wanted: &str) -> Result<bool, Stop> {
+    let mut cursor = 0;
+    loop {
+        let (page, next) = admin.secrets(cursor)?;
+        if page.iter().any(|(name, _)| name == wanted) {
+            return Ok(true);
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(false);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `outhook send`: messages from the command line or standard input into Redis.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::cli::args::redis::RedisArgs;
 use crate::cli::args::values::nonempty;
+use crate::cli::output::terminal::print_reading;
 use crate::cli::output::{Out, Stop, ended};
 use crate::message::endpoint::Endpoint;
 use crate::message::{Alias, Message};
-use crate::store::{Admin, Fields, NewMessage};
+use crate::store::{Admin, NewMessage};
 
 #[derive(Debug, Args)]
 pub struct SendArgs {
@@ -53,7 +55,10 @@ pub struct SendArgs {
     /// Channel for --publish
     #[arg(long, env = "OUTHOOK_CHANNEL", value_name = "NAME", default_value = "payments", value_parser = nonempty)]
     pub channel: String,
-    /// Print one JSON object a message
+    /// Send nothing; check the messages, and say what would be sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object a message, with its webhookId and its entry
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -72,7 +77,10 @@ pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let work = || -> Result<bool, Stop> {
         let mut sender = Sender {
-            admin: Admin::open(redis, keys)?,
+            admin: match args.dry_run {
+                true => None,
+                false => Some(Admin::open(redis, keys)?),
+            },
             args,
             out: Out::new(args.json),
             batch: Vec::new(),
@@ -82,6 +90,7 @@ pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
         match one {
             Some(message) => sender.take(message)?,
             None => {
+                print_reading("reads messages from standard input, one JSON object a line");
                 for (n, line) in io::stdin().lock().split(b'\n').enumerate() {
                     sender.line(n + 1, line?)?;
                 }
@@ -93,11 +102,20 @@ pub fn run(args: &SendArgs) -> Result<ExitCode, String> {
     Ok(ended(work()))
 }
 
+/// A message that is good.
+struct Checked {
+    message: NewMessage,
+    /// Its webhookId, if it has one.
+    id: Option<String>,
+    aliases: Box<[Alias]>,
+}
+
 struct Sender<'a> {
-    admin: Admin,
+    /// Nothing is sent without it.
+    admin: Option<Admin>,
     args: &'a SendArgs,
     out: Out,
-    batch: Vec<NewMessage>,
+    batch: Vec<Checked>,
     /// Nothing was refused, and everything published was heard.
     good: bool,
     /// Names of fields that were told of; there are not many ways to write them.
@@ -110,15 +128,12 @@ impl Sender<'_> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        match check(&line) {
+        match check(line) {
             Ok(checked) => {
-                for alias in checked.aliases {
+                for alias in &checked.aliases {
                     self.print_alias(number, alias);
                 }
-                self.take(NewMessage {
-                    is_ordered: checked.has_key,
-                    message: line,
-                })
+                self.take(checked)
             }
             Err(why) => {
                 self.good = false;
@@ -128,16 +143,16 @@ impl Sender<'_> {
         }
     }
 
-    /// Tells once that a name is taken for another.
-    fn print_alias(&mut self, number: usize, alias: Alias) {
-        if !self.aliases.contains(&alias) {
-            let Alias { given, known } = &alias;
+    /// Says once that a name is taken for another.
+    fn print_alias(&mut self, number: usize, alias: &Alias) {
+        if !self.aliases.contains(alias) {
+            let Alias { given, known } = alias;
             eprintln!("outhook: line {number}: {given:?} is taken for {known:?}");
-            self.aliases.push(alias);
+            self.aliases.push(alias.clone());
         }
     }
 
-    fn take(&mut self, message: NewMessage) -> Result<(), Stop> {
+    fn take(&mut self, message: Checked) -> Result<(), Stop> {
         self.batch.push(message);
         match self.batch.len() < BATCH {
             true => Ok(()),
@@ -151,33 +166,50 @@ impl Sender<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.args.publish {
-            for heard in self.admin.publish(&self.args.channel, &batch)? {
-                self.good &= heard > 0;
-                self.print("receivers", heard.to_string())?;
-                if heard == 0 {
-                    eprintln!(
-                        "outhook: nobody is subscribed to {}: the message is lost",
-                        self.args.channel
-                    );
+        let (ids, messages): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|c| (c.id, c.message)).unzip();
+        match &mut self.admin {
+            None => {
+                for id in ids {
+                    let id = id.unwrap_or_else(|| "a new id".into());
+                    let object = [("webhookId", Value::from(&*id)), ("dry_run", true.into())];
+                    self.out.result(&object, &format!("{id}: would be sent"))?;
                 }
             }
-        } else {
-            for entry in self.admin.add(&batch)? {
-                self.print("entry", entry)?;
+            Some(admin) if self.args.publish => {
+                let heard = admin.publish(&self.args.channel, &messages)?;
+                for (id, heard) in ids.into_iter().zip(heard) {
+                    self.good &= heard > 0;
+                    let object = [
+                        ("webhookId", id.clone().into()),
+                        ("receivers", heard.into()),
+                    ];
+                    self.out
+                        .result(&object, &id.unwrap_or_else(|| "-".into()))?;
+                    if heard == 0 {
+                        eprintln!(
+                            "outhook: nobody is subscribed to {}: the message is lost",
+                            self.args.channel
+                        );
+                    }
+                }
+            }
+            Some(admin) => {
+                let entries = admin.add(&messages)?;
+                for (id, entry) in ids.into_iter().zip(entries) {
+                    // As whoever takes it from the stream names it.
+                    let id = id.unwrap_or_else(|| format!("msg_{entry}"));
+                    let object = [("webhookId", Value::from(&*id)), ("entry", entry.into())];
+                    self.out.result(&object, &id)?;
+                }
             }
         }
         Ok(self.out.flush()?)
     }
-
-    fn print(&mut self, name: &str, value: String) -> Result<(), Stop> {
-        let fields: Fields = vec![(name.into(), value.into_bytes())];
-        Ok(self.out.line(&fields, &[name])?)
-    }
 }
 
 /// A message of what the options say. The error is one line.
-fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
+fn compose(args: &SendArgs, url: &str) -> Result<Checked, String> {
     let data = match args.data.as_deref().unwrap_or_default() {
         text if text.starts_with('@') => std::fs::read_to_string(&text[1..])
             .map_err(|e| format!("--data {text}: {e}; it must be a readable file"))?,
@@ -194,8 +226,12 @@ fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
         headers.insert(name.into(), value.into());
     }
     let mut fields = vec![("url", Value::from(url).to_string())];
-    if let Some(id) = &args.webhook_id {
-        fields.push(("webhookId", Value::from(&**id).to_string()));
+    // What is published gets an id from whoever hears it, which nobody could name here.
+    let made = || format!("msg_{:016x}", RandomState::new().hash_one(url));
+    let id = args.webhook_id.clone();
+    let id = id.or_else(|| args.publish.then(made));
+    if let Some(id) = id {
+        fields.push(("webhookId", Value::from(id).to_string()));
     }
     for (name, value) in [
         ("deliverAt", &args.deliver_at),
@@ -222,26 +258,22 @@ fn compose(args: &SendArgs, url: &str) -> Result<NewMessage, String> {
     }
     fields.push(("data", data.get().to_owned()));
     let fields: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
-    let message = format!("{{{}}}", fields.join(",")).into_bytes();
-    check(&message).map(|checked| NewMessage {
-        is_ordered: checked.has_key,
-        message,
-    })
-}
-
-/// What a message turned out to be.
-struct Checked {
-    aliases: Box<[Alias]>,
-    has_key: bool,
+    check(format!("{{{}}}", fields.join(",")).into_bytes())
 }
 
 /// The same rules as everywhere; how large a message may be is the server's to say.
-fn check(message: &[u8]) -> Result<Checked, String> {
+fn check(message: Vec<u8>) -> Result<Checked, String> {
+    /// A message cannot have this id, as it holds a blank.
+    const NONE: &str = "no id";
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
-    Message::parse(message.to_vec(), usize::MAX, || "made".into(), endpoint)
-        .map(|message| Checked {
-            has_key: message.overrides.order_key.is_some(),
-            aliases: message.aliases,
-        })
-        .map_err(|rejection| rejection.detail)
+    let read = Message::parse(message.clone(), usize::MAX, || NONE.into(), endpoint);
+    let read = read.map_err(|rejection| rejection.detail)?;
+    Ok(Checked {
+        id: Some(read.id.to_string()).filter(|id| id != NONE),
+        message: NewMessage {
+            is_ordered: read.overrides.order_key.is_some(),
+            message,
+        },
+        aliases: read.aliases,
+    })
 }

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod reply;
 pub mod service;
 pub mod sys;
+pub mod terminal;
 pub mod tls;
 
 use std::net::TcpListener;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::redis::Redis;
 use super::sys::{self, Signal};
+use super::terminal::{self, Shown};
 use super::{DEADLINE, DRAIN_MARGIN, MS, until};
 
 /// What tests allow of the addresses that are refused as a rule.
@@ -33,6 +34,7 @@ impl Outhook {
             if upper.starts_with("OUTHOOK_")
                 || upper.starts_with("REDIS_")
                 || upper.ends_with("_PROXY")
+                || ["COLUMNS", "NO_COLOR", "TERM"].contains(&&*upper)
             {
                 command.env_remove(name);
             }
@@ -43,6 +45,14 @@ impl Outhook {
         command.env("OUTHOOK_ALLOW_CIDR", LOOPBACK);
         command.args(args);
         Outhook(command)
+    }
+
+    /// An operator's command for this Redis.
+    pub fn tool(redis: &Redis, args: &[&str]) -> Outhook {
+        let words = args.iter().position(|arg| arg.starts_with('-'));
+        let (words, options) = args.split_at(words.unwrap_or(args.len()));
+        let address = redis.address();
+        Outhook::new(&[words, &["--redis-address", &*address], options].concat())
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Outhook {
@@ -70,6 +80,11 @@ impl Outhook {
             };
         }
         Outhook(command)
+    }
+
+    /// Runs it to its end on a terminal of so many columns, on which this was typed before.
+    pub fn on_terminal(self, columns: u16, typed: &str) -> Shown {
+        terminal::run(self.0, columns, typed)
     }
 
     /// Starts it with pipes at all three ends.

@@ -1,20 +1,23 @@
 //! `outhook endpoints`: what the replicas know of the endpoints, and holding some of them.
 
+mod acts;
+mod known;
 mod rows;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
-use super::parked::{flush_those, url};
 use crate::cli::args::select::CommonArgs;
 use crate::cli::args::values::keep;
 use crate::cli::output::{Out, Stop, ended};
 use crate::delivery::hold;
-use crate::message::endpoint::Endpoint;
-use crate::store::{Admin, Fields};
-use rows::{Row, backlogs, field, reports, rows};
+use crate::message::timestamp::unix_ms;
+use crate::store::Admin;
+pub use known::Known;
+pub use rows::short_error;
+use rows::{COLUMNS, rows};
 
 #[derive(Debug, Args)]
 pub struct EndpointsArgs {
@@ -24,7 +27,7 @@ pub struct EndpointsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum EndpointAct {
-    /// List endpoints, the busiest first
+    /// List endpoints, those with the most trouble first
     List {
         /// Only endpoints with this URL prefix
         #[arg(long, value_name = "PREFIX")]
@@ -32,7 +35,7 @@ pub enum EndpointAct {
         #[command(flatten)]
         common: CommonArgs,
     },
-    /// Show all that the replicas know of an endpoint
+    /// Show all that each replica knows of an endpoint
     Show {
         /// A URL, or scheme://host for all URLs there
         #[arg(value_name = "URL")]
@@ -48,6 +51,9 @@ pub enum EndpointAct {
         /// Resume after this long [default: when outhook endpoints resume is called]
         #[arg(long = "for", value_name = "DURATION", value_parser = keep)]
         length: Option<Duration>,
+        /// Change nothing; say what waits for it
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         common: CommonArgs,
     },
@@ -56,27 +62,13 @@ pub enum EndpointAct {
         /// A URL, or scheme://host for all URLs there
         #[arg(value_name = "URL")]
         url: String,
+        /// Change nothing; say what would be lifted, and what waits
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         common: CommonArgs,
     },
 }
-
-/// The same where it is waited for that they have obeyed.
-const APPLY_PATIENCE: Duration = Duration::from_secs(8);
-
-const COLUMNS: [&str; 11] = [
-    "endpoint",
-    "state",
-    "in_flight",
-    "waiting",
-    "backlog",
-    "parked",
-    "success",
-    "p50",
-    "p99",
-    "last_error",
-    "replica",
-];
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
@@ -92,102 +84,46 @@ pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
         EndpointAct::Resume { url, .. } => key(url)?,
     };
     let (redis, keys) = (common.redis.open()?, common.redis.keys()?);
-    let mut out = Out::new(common.json);
     let work = || -> Result<bool, Stop> {
         let mut admin = Admin::open(redis, keys)?;
-        let good = match &args.act {
-            EndpointAct::List { .. } => {
-                let rows = rows(&mut admin, &named)?;
-                match common.json {
-                    true => rows.iter().try_for_each(|row| out.object(row.object()))?,
-                    false => {
-                        let rows: Vec<Fields> = rows.iter().map(Row::fields).collect();
-                        out.table(&rows, &COLUMNS)?;
-                    }
-                }
-                true
+        match &args.act {
+            EndpointAct::List { .. } => list(&mut admin, &named, common.json),
+            EndpointAct::Show { .. } => show(&mut admin, &named, common.json),
+            EndpointAct::Pause {
+                length, dry_run, ..
+            } => acts::pause(&mut admin, &named, *length, *dry_run, common.json),
+            EndpointAct::Resume { dry_run, .. } => {
+                acts::resume(&mut admin, &named, *dry_run, common.json)
             }
-            EndpointAct::Show { .. } => {
-                let rows = rows(&mut admin, &named)?;
-                rows.iter().try_for_each(|row| match common.json {
-                    true => out.object(row.object()),
-                    false => out.block(&row.fields()),
-                })?;
-                if rows.is_empty() {
-                    eprintln!(
-                        "outhook: {named}: no replica knows it; an endpoint that was quiet for a minute \
-                         is forgotten"
-                    );
-                }
-                !rows.is_empty()
-            }
-            EndpointAct::Pause { length, .. } => pause(&mut admin, &mut out, &named, *length)?,
-            EndpointAct::Resume { .. } => resume(&mut admin, &mut out, &named)?,
-        };
-        out.flush()?;
-        Ok(good)
+        }
     };
     Ok(ended(work()))
 }
 
-fn pause(
-    admin: &mut Admin,
-    out: &mut Out,
-    named: &str,
-    length: Option<Duration>,
-) -> Result<bool, Stop> {
-    let held = admin.holds()?.iter().any(|(key, _)| **key == *named);
-    admin.pause(named, length)?;
-    // Whoever answers has obeyed. The hold is kept for those that do not.
-    let have_all_applied = wait_until_applied(admin, named)?;
-    out.line(&[field("paused", named)], &["paused"])?;
-    if named.ends_with('/') && named.matches('/').count() == 3 {
-        eprintln!(
-            "outhook: this URL alone is paused; leave out the / at the end to pause the whole host"
-        );
-    }
-    if held {
-        // What is parked may be so for longer than the new pause.
-        flush(admin, named)?;
-    }
-    Ok(have_all_applied)
-}
-
-fn resume(admin: &mut Admin, out: &mut Out, named: &str) -> Result<bool, Stop> {
-    let waiting = backlogs(admin, named)?;
-    let waiting = waiting.iter().filter(|(name, _)| hold::covers(named, name));
-    let waiting: u64 = waiting.map(|(_, count)| count).sum();
-    let lifted = admin.resume(named)?;
-    // Those that have not obeyed would park it as before.
-    wait_until_applied(admin, named)?;
-    let flushed = flush(admin, named)?;
-    for (key, hold) in admin.holds()? {
-        if hold::covers(&key, named) {
-            let cause = hold.cause;
-            eprintln!("outhook: {key} is still {cause}, and so is {named}");
+fn list(admin: &mut Admin, prefix: &str, json: bool) -> Result<bool, Stop> {
+    let mut out = Out::list(json, &COLUMNS);
+    for row in rows(admin, prefix, unix_ms(SystemTime::now()))? {
+        match json {
+            true => row.objects().into_iter().try_for_each(|o| out.object(o))?,
+            false => out.row(serde_json::Map::new, || row.cells())?,
         }
     }
-    let result = [
-        field("resumed", named),
-        field("lifted", lifted.to_string()),
-        field("flushed", flushed.to_string()),
-        field("backlog", waiting.to_string()),
-    ];
-    out.block(&result)?;
+    out.flush()?;
     Ok(true)
 }
 
-/// Waits until all replicas have obeyed what was ordered: a question that they answer comes behind
-/// it. False when one does not answer in time.
-fn wait_until_applied(admin: &mut Admin, key: &str) -> Result<bool, Stop> {
-    let (_, are_all) = reports(admin, key, APPLY_PATIENCE)?;
-    Ok(are_all)
-}
-
-/// Makes due what is parked for it. Answers how many.
-fn flush(admin: &mut Admin, key: &str) -> Result<u64, Stop> {
-    flush_those(admin, |message| {
-        let to = url(&message.fields).and_then(|url| Endpoint::parse(&url).ok());
-        to.is_some_and(|to| hold::covers(key, &to.url))
-    })
+fn show(admin: &mut Admin, named: &str, json: bool) -> Result<bool, Stop> {
+    let mut out = Out::new(json);
+    let rows = rows(admin, named, unix_ms(SystemTime::now()))?;
+    for row in &rows {
+        match json {
+            true => row.objects().into_iter().try_for_each(|o| out.object(o))?,
+            false => row.blocks().iter().try_for_each(|b| out.block(b))?,
+        }
+    }
+    out.flush()?;
+    if rows.is_empty() {
+        acts::print_unknown(admin, named)?;
+    }
+    Ok(!rows.is_empty())
 }

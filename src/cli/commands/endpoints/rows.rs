@@ -1,222 +1,270 @@
-//! What `outhook endpoints` lists: each endpoint as each replica sees it, with what Redis holds for it.
+//! What `outhook endpoints` lists: each endpoint, as the replicas see it and with what Redis holds
+//! for it, those with the most trouble first.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::cli::commands::parked::url;
+use super::known::{Known, Parked, Waiting, badness, earlier};
 use crate::cli::output::Stop;
-use crate::delivery::endpoint_snapshot::{EndpointSnapshot, EndpointSnapshots};
-use crate::delivery::hold::{self, Hold};
-use crate::message::endpoint::Endpoint;
-use crate::message::timestamp;
+use crate::cli::output::table::{Cell, Column};
+use crate::cli::output::times::{ago, coarse, latency};
+use crate::delivery::endpoint_snapshot::EndpointSnapshot;
+use crate::delivery::hold::Hold;
 use crate::store::{Admin, Fields};
 
-/// How long replicas may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// An endpoint that has answered with nothing but failures for so long is worth a word.
+const WORTH_A_WORD: Duration = Duration::from_secs(60);
 
-/// Parked messages that are counted; a million of them would take a while.
-const COUNTED: usize = 100_000;
+/// With fewer deliveries among its attempts it is in trouble.
+const GOOD: f64 = 0.5;
 
-/// One endpoint as one replica sees it, or one that is held and that no replica knows.
+pub const COLUMNS: [Column; 11] = [
+    Column::cut("endpoint", 20),
+    Column::cut("state", 12),
+    Column::number("waiting"),
+    Column::number("oldest"),
+    Column::number("backlog").extra(),
+    Column::number("parked").extra(),
+    Column::number("in_flight").extra(),
+    Column::number("success"),
+    Column::number("p50").extra(),
+    Column::number("p99").extra(),
+    Column::cut("last_error", 12),
+];
+
+/// One endpoint. It may be held or have a backlog without any replica that knows it.
 pub struct Row {
     endpoint: String,
-    replica: Option<String>,
-    lane: Option<EndpointSnapshot>,
+    /// By the names of the replicas.
+    lanes: Vec<(String, EndpointSnapshot)>,
     hold: Option<Hold>,
-    /// Messages that wait for it in Redis, and for a time.
-    backlog: u64,
-    parked: u64,
+    backlog: Waiting,
+    parked: Waiting,
+    /// Unix milliseconds.
+    now: u64,
 }
 
-/// What all replicas know, and whether all have answered; those that have not are named.
-pub fn reports(
-    admin: &mut Admin,
-    prefix: &str,
-    patience: Duration,
-) -> Result<(Vec<EndpointSnapshots>, bool), Stop> {
-    let question = RandomState::new().hash_one(Instant::now());
-    let (reports, heard) = admin.ask(prefix, question, patience)?;
-    let silent = heard.saturating_sub(reports.len());
-    if heard == 0 {
-        eprintln!("outhook: no replica is running");
-    } else if silent > 0 {
-        let mut names = admin.consumers().unwrap_or_default();
-        names.retain(|name| reports.iter().all(|report| report.replica != *name));
-        names.truncate(silent);
-        let names = match names.is_empty() {
-            true => String::new(),
-            false => format!(": {}", names.join(", ")),
-        };
-        eprintln!("outhook: {silent} of {heard} replicas did not answer in time{names}");
-    }
-    Ok((reports, silent == 0))
-}
-
-pub fn rows(admin: &mut Admin, prefix: &str) -> Result<Vec<Row>, Stop> {
-    let (reports, _) = reports(admin, prefix, PATIENCE)?;
-    for EndpointSnapshots { replica, more, .. } in reports.iter().filter(|r| r.more > 0) {
-        eprintln!("outhook: {replica}: {more} quiet endpoints are left out; see --url");
-    }
-    let holds = admin.holds()?.into_iter();
-    let holds: HashMap<String, Hold> = holds
-        .filter(|(key, _)| key.starts_with(prefix) || hold::covers(key, prefix))
-        .map(|(key, hold)| (key.to_string(), hold))
-        .collect();
-    let parked = Counted::of(admin, prefix)?;
-    let backlogs = backlogs(admin, prefix)?;
-    let mut rows = Vec::new();
-    for EndpointSnapshots { replica, lanes, .. } in reports {
-        for lane in lanes {
-            rows.push(Row {
-                endpoint: lane.endpoint.clone(),
-                replica: Some(replica.clone()),
-                hold: holds.get(&lane.endpoint).copied(),
-                backlog: backlogs.get(&lane.endpoint).copied().unwrap_or_default(),
-                parked: parked.below(&lane.endpoint),
-                lane: Some(lane),
-            });
-        }
-    }
-    let is_new = |key: &String| !rows.iter().any(|row| row.endpoint == *key);
-    let names: BTreeSet<&String> = holds.keys().chain(backlogs.keys()).collect();
-    let unknown = names
-        .into_iter()
-        .filter(|name| is_new(name))
-        .map(|name| Row {
-            endpoint: name.clone(),
-            replica: None,
-            lane: None,
-            hold: holds.get(name).copied(),
-            backlog: backlogs.get(name).copied().unwrap_or_default(),
-            parked: parked.below(name),
-        });
-    let unknown: Vec<Row> = unknown.collect();
-    rows.extend(unknown);
+/// Those whose names begin so, in order of trouble. `now`: Unix milliseconds.
+pub fn rows(admin: &mut Admin, prefix: &str, now: u64) -> Result<Vec<Row>, Stop> {
+    let known = Known::ask(admin, prefix)?;
+    let parked = Parked::count(admin, prefix)?;
+    let row = |name: &str| Row {
+        endpoint: name.to_owned(),
+        lanes: known
+            .lanes()
+            .filter(|(_, lane)| lane.endpoint == name)
+            .map(|(replica, lane)| (replica.to_owned(), lane.clone()))
+            .collect(),
+        hold: known.holds.get(name).copied(),
+        backlog: known.backlogs.get(name).copied().unwrap_or_default(),
+        parked: parked.below(name),
+        now,
+    };
+    let mut rows: Vec<Row> = known.names().into_iter().map(row).collect();
+    rows.sort_by_cached_key(|row| {
+        let trouble = row.trouble();
+        (Reverse(trouble), row.endpoint.clone())
+    });
     Ok(rows)
 }
 
-/// Messages that wait for endpoints whose names begin so, or that are covered by it.
-pub fn backlogs(admin: &mut Admin, prefix: &str) -> Result<HashMap<String, u64>, Stop> {
-    let all = admin.backlogs()?.into_iter();
-    let all = all.filter(|(name, count)| {
-        *count > 0 && (name.starts_with(prefix) || hold::covers(name, prefix))
-    });
-    Ok(all.collect())
-}
-
 impl Row {
-    /// For people.
-    pub fn fields(&self) -> Fields {
-        let mut fields = vec![field("endpoint", self.endpoint.as_str())];
-        let lane = self.lane.as_ref();
-        let state = match (&self.hold, lane.and_then(|lane| lane.probe_in_ms)) {
-            (Some(hold), _) => match hold.left(Instant::now()) {
-                Some(left) => format!("{} {}", hold.cause, short(left)),
-                None => hold.cause.to_string(),
-            },
-            (None, Some(ms)) => format!("failing {}", short(Duration::from_millis(ms))),
-            (None, None) => lane.map(|lane| lane.state.clone()).unwrap_or_default(),
-        };
-        fields.push(field("state", state));
-        fields.push(field("backlog", self.backlog.to_string()));
-        fields.push(field("parked", self.parked.to_string()));
-        if let Some(lane) = lane {
-            let time = |ms: Option<f64>| ms.map(|ms| short(Duration::from_secs_f64(ms / 1e3)));
-            let success = lane.success.map(|s| format!("{:.1}%", s * 100.0));
-            let at = lane.last_error_ms.map(timestamp::format_rfc3339);
-            fields.push(field("in_flight", lane.in_flight.to_string()));
-            fields.push(field("window", lane.window.to_string()));
-            fields.push(field("waiting", lane.queued.to_string()));
-            fields.push(field("success", success.unwrap_or_default()));
-            fields.push(field("p50", time(lane.p50_ms).unwrap_or_default()));
-            fields.push(field("p99", time(lane.p99_ms).unwrap_or_default()));
-            fields.push(field(
-                "last_error",
-                lane.last_error.clone().unwrap_or_default(),
-            ));
-            fields.push(field("last_error_at", at.unwrap_or_default()));
-        }
-        fields.push(field("replica", self.replica.clone().unwrap_or_default()));
-        fields
+    /// The most comes first: what is in trouble, and of that, where most messages wait.
+    fn trouble(&self) -> (bool, u64, u8) {
+        let state = self.worst().map_or(0, |lane| badness(&lane.state));
+        let is_poor = |lane: &EndpointSnapshot| lane.success.is_some_and(|success| success < GOOD);
+        let in_redis = self.backlog.count + self.parked.count;
+        let is_in_trouble = self.hold.is_some()
+            || state > 0
+            || in_redis > 0
+            || self.lanes.iter().any(|(_, lane)| is_poor(lane));
+        (is_in_trouble, self.waiting().count, state)
     }
 
-    /// For programs: numbers are numbers, times are milliseconds.
-    pub fn object(&self) -> Map<String, Value> {
-        let lane = self.lane.as_ref().map(serde_json::to_value);
-        let mut object = match lane {
-            Some(Ok(Value::Object(object))) => object,
-            _ => Map::new(),
+    fn worst(&self) -> Option<&EndpointSnapshot> {
+        let lanes = self.lanes.iter().map(|(_, lane)| lane);
+        lanes.max_by_key(|lane| badness(&lane.state))
+    }
+
+    /// All that waits for it, in Redis and in the memory of replicas.
+    fn waiting(&self) -> Waiting {
+        let mut all = self.backlog;
+        all.add(self.parked);
+        for (_, lane) in &self.lanes {
+            all.add(Waiting {
+                count: lane.queued as u64,
+                oldest: lane.oldest_ms,
+            });
+        }
+        all
+    }
+
+    fn failing_since(&self) -> Option<u64> {
+        let mut since = self.lanes.iter().map(|(_, lane)| lane.failing_since_ms);
+        since
+            .try_fold(u64::MAX, |all, one| Some(all.min(one?)))
+            .filter(|ms| *ms < u64::MAX)
+    }
+
+    /// In a word or two.
+    fn state(&self) -> Cell {
+        if let Some(hold) = self.hold {
+            let left = hold.left(Instant::now());
+            let left = left.map_or(String::new(), |left| format!(", {} left", coarse(left)));
+            return Cell::Warning(format!("{}{left}", hold.cause));
+        }
+        let Some(worst) = self.worst() else {
+            return Cell::Nothing;
         };
-        object.insert("endpoint".into(), self.endpoint.as_str().into());
-        object.insert("replica".into(), self.replica.as_deref().into());
-        object.insert("backlog".into(), self.backlog.into());
-        object.insert("parked".into(), self.parked.into());
-        let held = self.hold.map(|hold| hold.cause.to_string());
-        object.insert("held".into(), held.into());
-        let left = self.hold.and_then(|hold| hold.left(Instant::now()));
-        let left = left.map(|left| left.as_millis() as u64);
-        object.insert("held_ms".into(), left.into());
-        object
+        let age = |ms: u64| Duration::from_millis(self.now.saturating_sub(ms));
+        let since = worst.failing_since_ms.or(self.failing_since()).map(age);
+        let length = since.map_or(String::new(), |since| format!(" {}", coarse(since)));
+        let all = self.lanes.len();
+        let same = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.state == worst.state);
+        let part = match same.count() {
+            n if n == all || worst.state == "healthy" => String::new(),
+            n => format!(" ({n} of {all})"),
+        };
+        match (&*worst.state, since) {
+            ("healthy", Some(since)) if since >= WORTH_A_WORD || self.success() == Some(0.0) => {
+                Cell::Bad(format!("no 2xx{length}"))
+            }
+            ("healthy", _) => Cell::Text("healthy".into()),
+            ("disabled", _) => Cell::Warning(format!("disabled{part}")),
+            (state, _) => Cell::Bad(format!("{state}{length}{part}")),
+        }
+    }
+
+    /// The least of what replicas see.
+    fn success(&self) -> Option<f64> {
+        let shares = self.lanes.iter().filter_map(|(_, lane)| lane.success);
+        shares.min_by(f64::total_cmp)
+    }
+
+    pub fn cells(&self) -> Vec<Cell> {
+        let waiting = self.waiting();
+        let age = |ms: u64| Cell::Length(self.now.saturating_sub(ms));
+        let longest = |of: fn(&EndpointSnapshot) -> Option<f64>| {
+            let times = self.lanes.iter().filter_map(|(_, lane)| of(lane));
+            let longest = times.max_by(f64::total_cmp);
+            longest.map_or(Cell::Nothing, |ms| Cell::Text(milliseconds(ms)))
+        };
+        let in_flight = self.lanes.iter().map(|(_, lane)| lane.in_flight as u64);
+        let errors = self.lanes.iter().map(|(_, lane)| lane);
+        let last = errors
+            .filter(|l| l.last_error.is_some())
+            .max_by_key(|l| l.last_error_ms);
+        let last = last.map(|lane| {
+            let error = short_error(lane);
+            let at = lane.last_error_ms.unwrap_or_default();
+            Cell::Text(format!("{}: {error}", ago(at, self.now)))
+        });
+        vec![
+            Cell::Text(self.endpoint.clone()),
+            self.state(),
+            Cell::Count(waiting.count),
+            waiting.oldest.map_or(Cell::Nothing, age),
+            Cell::Count(self.backlog.count),
+            Cell::Count(self.parked.count),
+            Cell::Count(in_flight.sum()),
+            self.success()
+                .map_or(Cell::Nothing, |s| Cell::Text(percent(s))),
+            longest(|lane| lane.p50_ms),
+            longest(|lane| lane.p99_ms),
+            last.unwrap_or(Cell::Nothing),
+        ]
+    }
+
+    /// For people who want to know all: of each replica.
+    pub fn blocks(&self) -> Vec<Fields> {
+        let waiting = self.waiting();
+        let text = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+        let number = |name: &str, value: Option<u64>| {
+            let value = value.map_or(String::new(), |n| n.to_string());
+            (name.to_owned(), value.into_bytes())
+        };
+        let state = match self.state() {
+            Cell::Text(state) | Cell::Bad(state) | Cell::Warning(state) => state,
+            _ => String::new(),
+        };
+        let head = vec![
+            text("endpoint", self.endpoint.clone()),
+            text("state", state),
+            number("waiting", Some(waiting.count)),
+            number("in backlog", Some(self.backlog.count)),
+            number("in parked", Some(self.parked.count)),
+            number("oldest_ms", waiting.oldest),
+        ];
+        let of_lane = |(replica, lane): &(String, EndpointSnapshot)| {
+            let time = |ms: Option<f64>| ms.map(milliseconds).unwrap_or_default();
+            let mut fields = head.clone();
+            let probe = lane.probe_in_ms;
+            fields.extend([
+                text("replica", replica.clone()),
+                text("sees it", lane.state.clone()),
+                number("probe_in_ms", probe),
+                number("failing_since_ms", lane.failing_since_ms),
+                number("in_flight", Some(lane.in_flight as u64)),
+                number("window", Some(lane.window as u64)),
+                number("queued", Some(lane.queued as u64)),
+                text("success", lane.success.map(percent).unwrap_or_default()),
+                text("p50", time(lane.p50_ms)),
+                text("p99", time(lane.p99_ms)),
+                number("last_error_at_ms", lane.last_error_ms),
+                text("last_error", lane.last_error.clone().unwrap_or_default()),
+            ]);
+            fields
+        };
+        match self.lanes.is_empty() {
+            true => vec![head],
+            false => self.lanes.iter().map(of_lane).collect(),
+        }
+    }
+
+    /// For programs, of each replica: numbers are numbers, times are milliseconds.
+    pub fn objects(&self) -> Vec<Map<String, Value>> {
+        let object = |lane: Option<&(String, EndpointSnapshot)>| {
+            let known = lane.map(|(_, lane)| serde_json::to_value(lane));
+            let mut object = match known {
+                Some(Ok(Value::Object(object))) => object,
+                _ => Map::new(),
+            };
+            let queued = lane.and_then(|(_, lane)| lane.oldest_ms);
+            let in_redis = earlier(self.backlog.oldest, self.parked.oldest);
+            let left = self.hold.and_then(|hold| hold.left(Instant::now()));
+            let left = left.map(|left| left.as_millis() as u64);
+            let mut add = |name: &str, value: Value| object.insert(name.into(), value);
+            add("endpoint", self.endpoint.as_str().into());
+            add("replica", lane.map(|(replica, _)| &**replica).into());
+            add("backlog", self.backlog.count.into());
+            add("parked", self.parked.count.into());
+            add("oldest_ms", earlier(queued, in_redis).into());
+            add("held", self.hold.map(|hold| hold.cause.to_string()).into());
+            add("held_ms", left.into());
+            object
+        };
+        match self.lanes.is_empty() {
+            true => vec![object(None)],
+            false => self.lanes.iter().map(|lane| object(Some(lane))).collect(),
+        }
     }
 }
 
-/// Nobody wants nanoseconds here.
-fn short(time: Duration) -> String {
-    let ms = time.as_secs_f64() * 1000.0;
-    match time.as_secs() {
-        0 if ms < 10.0 => format!("{ms:.1}ms"),
-        0 => format!("{ms:.0}ms"),
-        1..60 => format!("{:.1}s", ms / 1000.0),
-        s => {
-            let text = humantime::format_duration(Duration::from_secs(s)).to_string();
-            text.split(' ').take(2).collect()
-        }
-    }
+/// The last error of an endpoint, without the word that says that it is one.
+pub fn short_error(lane: &EndpointSnapshot) -> &str {
+    let error = lane.last_error.as_deref().unwrap_or_default();
+    error.strip_prefix("error=").unwrap_or(error)
 }
 
-pub fn field(name: &str, value: impl Into<String>) -> (String, Vec<u8>) {
-    (name.into(), value.into().into_bytes())
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
 }
 
-/// Parked messages, by URL.
-struct Counted(HashMap<String, u64>);
-
-impl Counted {
-    fn of(admin: &mut Admin, prefix: &str) -> Result<Counted, Stop> {
-        let mut counts = HashMap::new();
-        let mut seen = 0;
-        loop {
-            let page = admin.parked(seen)?;
-            if page.is_empty() {
-                break;
-            }
-            seen += page.len();
-            for url in page.iter().filter_map(|m| url(&m.fields)) {
-                // As lanes are named.
-                let known = Endpoint::parse(&url).map_or(url, |e| e.url.to_string());
-                if known.starts_with(prefix) {
-                    *counts.entry(known).or_default() += 1;
-                }
-            }
-            if seen >= COUNTED {
-                eprintln!("outhook: only the first {COUNTED} parked messages are counted");
-                break;
-            }
-        }
-        Ok(Counted(counts))
-    }
-
-    /// Those for a lane: of an origin, or of URLs that begin so.
-    fn below(&self, lane: &str) -> u64 {
-        let path = lane.splitn(4, '/').nth(3).is_some();
-        let meant = |url: &str| match path {
-            true => url.starts_with(lane),
-            false => hold::covers(lane, url),
-        };
-        let counts = self.0.iter().filter(|(url, _)| meant(url));
-        counts.map(|(_, count)| count).sum()
-    }
+fn milliseconds(ms: f64) -> String {
+    latency(Duration::from_secs_f64(ms / 1e3))
 }

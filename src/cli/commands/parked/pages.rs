@@ -1,0 +1,94 @@
+//! Goes through all that waits in Redis, page by page: first what waits for a time, in the order in
+//! which it is due, then each backlog, oldest first.
+
+use crate::cli::args::select::Choice;
+use crate::cli::output::{Stop, value};
+use crate::message::peek;
+use crate::store::{Admin, Fields, ParkedMessage};
+
+/// Where a message waits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// `{outhook}:parked`
+    Time,
+    /// The backlog of this endpoint.
+    Backlog(String),
+}
+
+impl Place {
+    pub fn backlog(&self) -> Option<&str> {
+        match self {
+            Place::Time => None,
+            Place::Backlog(name) => Some(name),
+        }
+    }
+}
+
+/// Whether what was handed on is still there.
+pub enum Then {
+    Stays,
+    Goes,
+}
+
+/// Hands on what is meant of each page.
+pub fn each_page(
+    admin: &mut Admin,
+    select: &Choice,
+    mut act: impl FnMut(&mut Admin, &Place, Vec<ParkedMessage>) -> Result<Then, Stop>,
+) -> Result<(), Stop> {
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    let backlogs = admin.backlogs()?.into_iter();
+    let backlogs = backlogs.map(|backlog| Place::Backlog(backlog.name));
+    for place in std::iter::once(Place::Time).chain(backlogs) {
+        let mut start = 0;
+        while left > 0 {
+            let mut page = match &place {
+                Place::Time => admin.parked(start)?,
+                Place::Backlog(name) => admin.backlog(name, start)?,
+            };
+            let read = page.len();
+            page.retain(|message| {
+                let is_meant = left > 0 && covers(select, message);
+                left -= u64::from(is_meant);
+                is_meant
+            });
+            start += read;
+            let meant = page.len();
+            if meant > 0 && matches!(act(admin, &place, page)?, Then::Goes) {
+                // What follows moves up.
+                start -= meant;
+            }
+            if read == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a message is meant. What costs most is looked at last.
+pub fn covers(select: &Choice, message: &ParkedMessage) -> bool {
+    select.has_time(message.received)
+        && select.has_id(value(&message.fields, "id"), "")
+        && (select.url.is_none()
+            || url(&message.fields).is_some_and(|url| select.has_url(url.as_bytes())))
+}
+
+/// What a parked message says of itself, in its producer's words: where it goes, and not before
+/// when.
+pub fn peek_at(fields: &Fields) -> Option<(String, Option<u64>)> {
+    peek(value(fields, "message"))
+}
+
+/// Where a parked message goes, as its producer wrote it.
+pub fn url(fields: &Fields) -> Option<String> {
+    peek_at(fields).map(|(url, _)| url)
+}
+
+/// The URL is in the message alone.
+pub fn with_url(mut fields: Fields) -> Fields {
+    if let Some(url) = url(&fields) {
+        fields.push(("url".into(), url.into_bytes()));
+    }
+    fields
+}

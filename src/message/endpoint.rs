@@ -110,7 +110,18 @@ fn vet_characters(text: &str) -> Result<(), String> {
 
 /// Returns the scheme, and what follows `//`.
 fn split_scheme(text: &str) -> Result<(&str, &str), String> {
-    let missing = || "it must begin with http:// or https://".to_owned();
+    let missing = || {
+        let must = "it must begin with http:// or https://";
+        // A host, with a port or a path, as it stands in many a configuration.
+        let host = text.trim_start_matches('/');
+        let port = host.split_once(':').map_or("0", |(_, port)| port);
+        match host.starts_with(char::is_alphanumeric)
+            && port.starts_with(|c: char| c.is_ascii_digit())
+        {
+            true => format!("{must}, such as https://{host}"),
+            false => must.to_owned(),
+        }
+    };
     let (scheme, rest) = text.split_once(':').ok_or_else(missing)?;
     if !["http", "https"]
         .iter()
@@ -122,7 +133,8 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
         });
     }
     // Browsers take `http:host` and `http:///host` too; nobody means them.
-    let rest = rest.strip_prefix("//").ok_or_else(missing)?;
+    let rest = rest.strip_prefix("//");
+    let rest = rest.ok_or("it must begin with http:// or https://, with both slashes")?;
     Ok((scheme, rest))
 }
 

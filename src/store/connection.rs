@@ -20,6 +20,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::error::foreign;
 use super::socket::Socket;
 
 /// So a server answers PING, of all commands that write nothing, while it cannot save and takes no
@@ -178,10 +179,18 @@ impl Connection {
 
     /// Reads one value. One that had come in part when the time was over is gone on with next.
     pub(super) fn receive(&mut self) -> RedisResult<Value> {
-        match &mut self.stream {
+        let value = match &mut self.stream {
             Stream::Plain(socket) => self.parser.parse_value(socket),
             Stream::Tls(tls) => self.parser.parse_value(tls),
-        }
+        };
+        value.map_err(|e| match e.kind() {
+            // The crate tells where its grammar ended, in several lines.
+            ErrorKind::Parse => {
+                let answer = foreign(self.socket().first());
+                RedisError::from((ErrorKind::Parse, "what answers is not Redis", answer))
+            }
+            _ => e,
+        })
     }
 
     fn socket(&mut self) -> &mut Socket {

@@ -103,7 +103,7 @@ pub(super) fn locate(
                 return Ok(template.at(host, port));
             }
             Ok(None) => last = StoreError::new(format!("{redis}: {}", place.unknown())),
-            Err(e) => last = redis.error(&e),
+            Err(e) => last = redis.connect_error(&e),
         }
     }
     Err(last)

@@ -9,6 +9,7 @@ mod connection;
 mod consumers;
 mod discovery;
 mod entries;
+mod error;
 mod holds;
 mod keys;
 mod keys_admin;
@@ -29,7 +30,6 @@ mod turns;
 mod upkeep;
 mod waiting_admin;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::delivery::receipt::Unmoved;
@@ -41,6 +41,7 @@ pub use appointment::Appointment;
 pub use condition::{Condition, find_wrong_types};
 pub use consumers::{Beats, Peer};
 pub use entries::{Entries, Seen, forget_consumer};
+pub use error::StoreError;
 pub use holds::fetch_holds;
 pub use keys::Keys;
 pub use ledger::{LedgerConfig, RedisLedger};
@@ -82,56 +83,3 @@ pub trait Store: Send {
     /// Where dead letters go, for the log.
     fn place(&self) -> String;
 }
-
-/// Why the store did not take something, in words for the operator.
-#[derive(Debug)]
-pub struct StoreError {
-    text: String,
-    /// What the server calls it (`NOAUTH`, `OOM`); empty when it cannot be reached.
-    code: String,
-}
-
-impl StoreError {
-    pub fn new(text: impl Into<String>) -> Self {
-        StoreError {
-            text: text.into(),
-            code: String::new(),
-        }
-    }
-
-    #[cfg(test)]
-    pub fn refusal(code: &str) -> Self {
-        StoreError {
-            text: format!("{code} planted"),
-            code: code.to_owned(),
-        }
-    }
-
-    /// The same, with more to say.
-    fn with(&self, more: &str) -> Self {
-        StoreError {
-            text: format!("{}{more}", self.text),
-            code: self.code.clone(),
-        }
-    }
-
-    /// Two errors of one code are the same trouble, whatever their words: a server that
-    /// goes away is reset, then refused, then loading.
-    pub fn code(&self) -> &str {
-        &self.code
-    }
-
-    /// The server refuses just this, and will when it is asked again; it is not in trouble
-    /// itself.
-    pub fn is_refusal(&self) -> bool {
-        matches!(&*self.code, "WRONGTYPE" | "NOPERM" | "OOM" | "ERR")
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for StoreError {}

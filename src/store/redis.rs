@@ -11,6 +11,7 @@ use redis::RedisError;
 use super::StoreError;
 use super::connection::{At, Connection, REFUSES_PING, Server};
 use super::discovery::{self, Place, Several};
+use super::error::About;
 use super::odd::Odd;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,6 +39,8 @@ pub struct Redis {
     server: Server,
     place: Place,
     shown: String,
+    /// The hash tag of all keys.
+    tag: String,
     /// What was found there and is not ours.
     pub(super) odd: Odd,
 }
@@ -51,6 +54,7 @@ impl Redis {
             let server = parse(address, config, true)?;
             return Ok(Redis {
                 shown: shown(&server),
+                tag: config.tag.clone(),
                 server,
                 place: Place::Fixed,
                 odd: Odd::default(),
@@ -79,6 +83,7 @@ impl Redis {
             server,
             place,
             shown,
+            tag: config.tag.clone(),
             odd: Odd::default(),
         })
     }
@@ -101,7 +106,7 @@ impl Redis {
             connection.set_write_limit(WRITE_TIMEOUT.min(read_limit));
             Ok((connection, good))
         };
-        match open().map_err(|e| self.error(&e))? {
+        match open().map_err(|e| self.connect_error(&e))? {
             (connection, true) => Ok(connection),
             (_, false) => Err(StoreError::new(format!(
                 "{}: what the sentinels call the master is none yet",
@@ -125,33 +130,22 @@ impl Redis {
 
     /// Says what went wrong, where, and what may help.
     pub fn error(&self, e: &RedisError) -> StoreError {
-        // Of a pipeline or transaction, what the first of its commands was told.
-        let first = e.clone().into_server_errors();
-        let first = first.as_deref().and_then(<[_]>::first).map(|(_, e)| e);
-        let text = match first {
-            Some(first) => format!("{} {}", first.code(), first.details().unwrap_or_default()),
-            None if e.is_timeout() => "no answer in time".to_owned(),
-            None => e.to_string(),
-        };
-        let code = first.map(|first| first.code()).or(e.code());
-        let hint = match code {
-            Some("NOPERM") => "; the Redis user lacks a permission",
-            Some("NOAUTH" | "WRONGPASS") => "; see --redis-password",
-            Some("WRONGTYPE") => {
-                "; a key that outhook uses holds something else: rename or delete it"
-            }
-            Some("OOM") => "; see maxmemory in the Redis configuration",
-            Some("READONLY") => "; this is a replica, outhook needs the master",
-            Some("MOVED" | "ASK") if matches!(self.place, Place::Fixed) => {
-                "; this is a cluster: see redis+cluster:// at --redis-address"
-            }
-            _ if e.kind() == redis::ErrorKind::AuthenticationFailed => "; see --redis-password",
-            _ => "",
-        };
-        let code = code.filter(|c| *c != "LOADING").unwrap_or_default();
-        StoreError {
-            text: format!("{}: {text}{hint}", self.shown),
-            code: code.to_owned(),
+        self.about(false).explain(e)
+    }
+
+    /// The same, of a connection that is new.
+    pub(super) fn connect_error(&self, e: &RedisError) -> StoreError {
+        self.about(true).explain(e)
+    }
+
+    fn about(&self, is_new: bool) -> About<'_> {
+        About {
+            shown: &self.shown,
+            user: self.user(),
+            tag: &self.tag,
+            is_tls: self.server.tls.is_some(),
+            is_fixed: matches!(self.place, Place::Fixed),
+            is_new,
         }
     }
 }

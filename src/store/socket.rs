@@ -35,7 +35,12 @@ pub(super) struct Socket {
     empty_at: Instant,
     /// The last read filled its buffer, so that there probably is more.
     has_more: bool,
+    /// The first bytes that came, for whoever cannot make sense of them.
+    first: Vec<u8>,
 }
+
+/// So many are kept.
+const FIRST: usize = 16;
 
 impl Socket {
     /// Connects to the first address of this name that answers; each gets `limit`.
@@ -72,7 +77,13 @@ impl Socket {
             write_limit: limit,
             empty_at: Instant::now(),
             has_more: false,
+            first: Vec::new(),
         })
+    }
+
+    /// The first bytes that came.
+    pub fn first(&self) -> &[u8] {
+        &self.first
     }
 
     /// All that the other side had sent by then has been read.
@@ -118,6 +129,11 @@ impl Read for Socket {
                 }
                 result => {
                     self.has_more = matches!(result, Ok(n) if n == buffer.len());
+                    if self.first.is_empty()
+                        && let Ok(n) = result
+                    {
+                        self.first = buffer[..n.min(FIRST)].to_vec();
+                    }
                     return result;
                 }
             }

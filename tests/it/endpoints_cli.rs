@@ -197,7 +197,7 @@ fn what_is_no_url_is_refused_and_noise_on_the_channel_ignored() {
     let (redis, receiver) = (Redis::start(), Receiver::ok());
     let run = endpoints(&redis, &["pause", "nonsense"]);
     assert_eq!((run.code, run.err.len()), (2, 1), "{run:?}");
-    assert!(run.err[0].contains("must be a URL"), "{run:?}");
+    assert!(run.err[0].contains("must begin with http://"), "{run:?}");
     let mut service = serve(&redis, &[]);
     redis.publish("{outhook}:control", b"\xff hold up");
     service.log.wait("not an order that is known");

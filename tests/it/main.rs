@@ -25,6 +25,7 @@ mod egress_proxy;
 mod endpoints_cli;
 mod endpoints_file;
 mod ends;
+mod error_texts;
 mod guard;
 mod guard_corpus;
 mod isolation;

@@ -58,6 +58,28 @@ const UNAUTHORIZED: u16 = 401;
 /// Longer bodies are printed in part.
 const MAX_SHOWN: usize = 4096;
 
+/// Why an address cannot be listened at, and what helps.
+fn not_bound(e: &io::Error) -> String {
+    // The server's crate wraps it.
+    let inner = e
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<io::Error>());
+    let e = inner.unwrap_or(e);
+    let hint = match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there: stop it, or choose another port; port 0 takes a free one"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; 0.0.0.0 is all it has"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a permission; choose a higher one"
+        }
+        _ => "it must be a free address",
+    };
+    format!("{e}; {hint}")
+}
+
 /// The error is a bad configuration, in one line.
 pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
     descriptors::prepare(None);
@@ -81,7 +103,7 @@ pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
         }
     };
     let address = receiver::start(args.bind, behaviour, on_request)
-        .map_err(|e| format!("--bind {}: {e}; it must be a free address", args.bind))?;
+        .map_err(|e| format!("--bind {}: {}", args.bind, not_bound(&e)))?;
     // The threads that answer are not to be interrupted.
     signals::unblock();
     print(&format!("listen: on http://{address}"));

@@ -72,8 +72,7 @@ pub enum EndpointAct {
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &EndpointsArgs) -> Result<ExitCode, String> {
-    let wrong = |url: &str, e: String| format!("{url}: {e}; it must be a URL, or scheme://host");
-    let key = |url: &str| hold::key(url).map_err(|e| wrong(url, e));
+    let key = |url: &str| hold::key(url).map_err(|e| format!("{url:?}: {e}"));
     let common = match &args.act {
         EndpointAct::List { common, .. } | EndpointAct::Show { common, .. } => common,
         EndpointAct::Pause { common, .. } | EndpointAct::Resume { common, .. } => common,

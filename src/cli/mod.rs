@@ -9,6 +9,7 @@ mod commands;
 mod exit;
 mod output;
 mod startup;
+mod state;
 
 use std::process::ExitCode;
 

@@ -68,6 +68,9 @@ const ORDER: [&str; 25] = [
     "message",
 ];
 
+/// A list for people has as many, if nothing else is said.
+pub const LISTED: u64 = 50;
+
 /// Why a tool ends before its time.
 pub enum Stop {
     /// Nobody reads any more (`| head`): a good end.

@@ -8,7 +8,7 @@ use crate::cli::args::select::{ChangeArgs, Choice, OrderArgs, SelectArgs};
 use crate::cli::output::plan::Plan;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::tally::Tally;
-use crate::cli::output::{Out, Progress, Stop, ended, object, value};
+use crate::cli::output::{LISTED, Out, Progress, Stop, ended, object, value};
 use crate::delivery::DeadReason;
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp;
@@ -95,9 +95,6 @@ const COLUMNS: [Column; 6] = [
     Column::cut("url", 16),
     Column::cut("last", 10),
 ];
-
-/// A list for people has as many, if nothing else is said.
-pub const LISTED: u64 = 50;
 
 /// The error is a bad configuration, in one line.
 pub fn run(args: &DeadArgs) -> Result<ExitCode, String> {

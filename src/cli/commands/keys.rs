@@ -3,11 +3,11 @@
 
 use std::process::ExitCode;
 
-use super::parked::with_url;
 use crate::cli::args::select::CommonArgs;
 use crate::cli::args::values::nonempty;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::{Out, Stop, ended, object};
+use crate::cli::state::waiting::with_url;
 use crate::store::{Admin, Fields};
 use clap::{Args, Subcommand};
 

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::known::{Known, OBEY_PATIENCE, PATIENCE, Parked, badness};
-use crate::cli::commands::parked::{flush_those, url};
 use crate::cli::output::times::to_the_second;
 use crate::cli::output::{Out, Stop};
+use crate::cli::state::endpoints::{APPLY_PATIENCE, Known, PATIENCE, Parked, badness};
+use crate::cli::state::waiting::{flush_those, url};
 use crate::delivery::hold::covers;
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::unix_ms;
@@ -61,7 +61,7 @@ pub fn pause(
         admin.pause(named, length)?;
     }
     // Whoever answers has obeyed. The hold is kept for those that do not.
-    let known = Known::ask_for(admin, named, OBEY_PATIENCE)?;
+    let known = Known::ask_for(admin, named, APPLY_PATIENCE)?;
     known.print_missing(admin);
     let about = About::new(admin, named, &known)?;
     let (replicas, is_known) = (known.reports.len(), about.is_known || was_held);
@@ -111,7 +111,7 @@ pub fn resume(admin: &mut Admin, named: &str, dry_run: bool, json: bool) -> Resu
     if !dry_run {
         lifted = admin.resume(named)?;
         // Those that have not obeyed would park it as before.
-        let known = Known::ask_for(admin, named, OBEY_PATIENCE)?;
+        let known = Known::ask_for(admin, named, APPLY_PATIENCE)?;
         known.print_missing(admin);
         replicas = known.reports.len();
         flushed = flush(admin, named)?;

@@ -1,7 +1,6 @@
 //! `outhook endpoints`: what the replicas know of the endpoints, and holding some of them.
 
 mod acts;
-mod known;
 mod rows;
 
 use std::process::ExitCode;
@@ -15,8 +14,6 @@ use crate::cli::output::{Out, Stop, ended};
 use crate::delivery::hold;
 use crate::message::timestamp::unix_ms;
 use crate::store::Admin;
-pub use known::Known;
-pub use rows::short_error;
 use rows::{COLUMNS, rows};
 
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::known::{Known, Parked, Waiting, badness, earlier};
 use crate::cli::output::Stop;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::times::{ago, coarse, latency};
+use crate::cli::state::endpoints::{Known, Parked, Waiting, badness, earlier, short_error};
 use crate::delivery::endpoint_snapshot::EndpointSnapshot;
 use crate::delivery::hold::Hold;
 use crate::store::{Admin, Fields};
@@ -253,12 +253,6 @@ impl Row {
             false => self.lanes.iter().map(|lane| object(Some(lane))).collect(),
         }
     }
-}
-
-/// The last error of an endpoint, without the word that says that it is one.
-pub fn short_error(lane: &EndpointSnapshot) -> &str {
-    let error = lane.last_error.as_deref().unwrap_or_default();
-    error.strip_prefix("error=").unwrap_or(error)
 }
 
 fn percent(share: f64) -> String {

@@ -2,7 +2,6 @@
 //! them due now, or delete them.
 
 mod acts;
-mod pages;
 mod why;
 
 use std::process::ExitCode;
@@ -10,19 +9,16 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::dead::LISTED;
-use super::endpoints::Known;
 use crate::cli::args::select::{ChangeArgs, CommonArgs, OrderArgs, SelectArgs};
 use crate::cli::output::plan::Plan;
 use crate::cli::output::table::{Cell, Column};
 use crate::cli::output::tally::Tally;
-use crate::cli::output::{Out, Progress, Stop, ended, number_of, object, value};
+use crate::cli::output::{LISTED, Out, Progress, Stop, ended, number_of, object, value};
+use crate::cli::state::endpoints::Known;
+use crate::cli::state::waiting::{Place, Then, each_page, url, with_url};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::{format_rfc3339, unix_ms};
 use crate::store::{Admin, Fields, ParkedMessage};
-pub use acts::flush_those;
-use pages::{Place, Then, each_page};
-pub use pages::{url, with_url};
 use why::{Why, why};
 
 #[derive(Debug, Args)]

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::pages::{Place, peek_at};
-use crate::cli::commands::endpoints::{Known, short_error};
 use crate::cli::output::times::{ago, coarse};
 use crate::cli::output::{number_of, value};
+use crate::cli::state::endpoints::{Known, short_error};
+use crate::cli::state::waiting::{Place, peek_at};
 use crate::delivery::hold::{Cause, covers};
 use crate::store::ParkedMessage;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use crate::cli::commands::parked::url;
+use super::waiting::url;
 use crate::cli::output::Stop;
 use crate::delivery::endpoint_snapshot::{EndpointSnapshot, EndpointSnapshots};
 use crate::delivery::hold::{Hold, covers};
@@ -15,7 +15,7 @@ use crate::store::Admin;
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The same where it is waited for that they have obeyed what was ordered before the question.
-pub const OBEY_PATIENCE: Duration = Duration::from_secs(8);
+pub const APPLY_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Parked messages that are counted; a million of them would take a while.
 const COUNTED: usize = 100_000;
@@ -146,6 +146,12 @@ pub fn badness(state: &str) -> u8 {
         "disabled" => 1,
         _ => 0,
     }
+}
+
+/// The last error of an endpoint, without the word that says that it is one.
+pub fn short_error(lane: &EndpointSnapshot) -> &str {
+    let error = lane.last_error.as_deref().unwrap_or_default();
+    error.strip_prefix("error=").unwrap_or(error)
 }
 
 /// Messages that wait for a time, by URL.

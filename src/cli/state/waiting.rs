@@ -1,9 +1,13 @@
 //! Goes through all that waits in Redis, page by page: first what waits for a time, in the order in
 //! which it is due, then each backlog, oldest first.
 
+use std::collections::HashSet;
+use std::time::SystemTime;
+
 use crate::cli::args::select::Choice;
-use crate::cli::output::{Stop, value};
+use crate::cli::output::{Progress, Stop, value};
 use crate::message::peek;
+use crate::message::timestamp::unix_ms;
 use crate::store::{Admin, Fields, ParkedMessage};
 
 /// Where a message waits.
@@ -91,4 +95,48 @@ pub fn with_url(mut fields: Fields) -> Fields {
         fields.push(("url".into(), url.into_bytes()));
     }
     fields
+}
+
+/// Whether it is not to be delivered yet.
+pub fn is_early(message: &ParkedMessage, now: u64) -> bool {
+    let at = peek_at(&message.fields).and_then(|(_, at)| at);
+    at.is_some_and(|at| at > now)
+}
+
+/// Makes due now what is parked and meant, but for what is not to be delivered yet. Answers how
+/// many.
+pub fn flush_those(
+    admin: &mut Admin,
+    mut is_meant: impl FnMut(&ParkedMessage) -> bool,
+) -> Result<u64, Stop> {
+    let mut progress = Progress::new("flushed");
+    let now = unix_ms(SystemTime::now());
+    // Some are parked again behind us, at once; each is moved once, and no more than there are now.
+    let most = admin.parked_count()? as u64;
+    let mut moved = HashSet::new();
+    let mut done = 0;
+    loop {
+        let before = done;
+        let mut start = 0;
+        loop {
+            let mut page = admin.parked(start)?;
+            let read = page.len();
+            page.retain(|message| {
+                !is_early(message, now) && is_meant(message) && moved.insert(message.hash())
+            });
+            // What is moved leaves the order, and what follows moves up.
+            start += read - page.len();
+            if !page.is_empty() {
+                done += admin.flush(&page)?;
+                progress.at(done);
+            }
+            if read == 0 || done >= most {
+                break;
+            }
+        }
+        // What replicas took out meanwhile has moved up others that we passed over.
+        if done == before || done >= most {
+            return Ok(done);
+        }
+    }
 }

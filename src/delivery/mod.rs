@@ -276,6 +276,24 @@ impl Delivery {
         self.entry.is_some() && (self.reclaimed || self.renewed || self.attempts.made() > 0)
     }
 
+    /// An attempt was not made after all, because a name, a token or something of ours was missing.
+    pub fn postpone(&mut self, attempt: Attempt, now: Instant) {
+        match attempt.failure_kind() {
+            Some(FailureKind::Unresolved { .. }) => drop(self.name_asked.get_or_insert(now)),
+            Some(FailureKind::Tokenless { .. }) => drop(self.token_asked.get_or_insert(now)),
+            _ => {}
+        }
+        self.note_unmade(attempt);
+    }
+
+    /// Keeps the result of an attempt that was not made, unless a true attempt has said more.
+    pub fn note_unmade(&mut self, attempt: Attempt) {
+        let last = self.last.as_ref();
+        if last.is_none_or(|last| last.postponed().is_some()) {
+            self.last = Some(attempt);
+        }
+    }
+
     /// Why its last attempt failed, on this replica or another; short, and on one line.
     pub fn failure(&self) -> Option<Box<str>> {
         let last = self.last.as_ref().map(|last| last.result.to_string());

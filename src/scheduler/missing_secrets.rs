@@ -1,9 +1,9 @@
-//! Messages whose secret is not there, or not read yet. Pure.
+//! Messages that name a secret which is missing, or not read yet. Pure.
 //!
-//! It is looked for before a message takes any of the room, starts or workers of its endpoint, and again
-//! when it is signed. None is sent unsigned. It waits for whoever puts the secret there, as a producer may be quicker; but
-//! not for ever, as the name may be wrong. It waits in Redis: in memory it would take the room of others
-//! of its endpoint, who have done nothing.
+//! The scheduler looks for the secret before the message takes room, starts or workers of its endpoint. The
+//! worker looks again when it signs. No message is sent unsigned. It waits for the secret, because a producer
+//! may be quicker than the operator; but not for ever, because the name may be wrong. It waits in Redis: in
+//! memory it would take the room of other messages for its endpoint.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::{Disposition, Now, Scheduler};
 use crate::delivery::{Attempt, AttemptResult, DeadReason, FailureKind, Job};
 use crate::trust::keyring::Found;
 
-/// It waits for as long as it has waited already, within these.
+/// Each wait is as long as the message has waited already, within these bounds.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// It is given up so long after it came, or after its `deliverAt`.
+/// It is given up this long after it came, or after its `deliverAt`.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A secret that is being read is soon there: few wait for that in memory, so long at most.
+/// A secret that is being read is there soon. A few messages wait for it in memory, for this time at most.
 const SOON: Duration = Duration::from_millis(100);
 const FEW: usize = 32;
 const FEW_OF_HEALTHY: usize = 256;
 
-/// The others, at least so long.
+/// The other messages wait in Redis, for this time at least.
 const UNREAD: Duration = Duration::from_secs(1);
 
-/// Where there is no Redis to wait in, a secret that cannot be read is given up after so long.
+/// Without Redis, a message is given up when its secret could not be read for this time.
 const MOST_UNREAD: Duration = Duration::from_secs(30);
 
 impl Scheduler {
-    /// What an attempt would come to, if there is no key for it now.
+    /// The result that an attempt would have, if there is no key for it now.
     pub(super) fn unsigned(&self, job: &Job, now: Now) -> Option<Attempt> {
         let name = job.delivery.message.overrides.secret.as_ref()?;
         let own = (job.rule.as_ref()).and_then(|rule| rule.signing.as_ref());
@@ -46,11 +46,11 @@ impl Scheduler {
         })
     }
 
-    /// Whether this came of an attempt that could not be signed.
+    /// Whether this is the result of an attempt that could not be signed.
     pub(super) fn is_unsigned(&self, attempt: &Attempt) -> bool {
         match attempt.failure_kind() {
             Some(FailureKind::NoSecret | FailureKind::SecretUnread { .. }) => true,
-            // Where nothing can be parked it must end.
+            // Without a store it must end.
             Some(FailureKind::Unsigned) => !self.has_store(),
             _ => false,
         }
@@ -90,14 +90,9 @@ impl Scheduler {
             AttemptResult::Failure { text, .. } => text.clone(),
             AttemptResult::Response { .. } => String::new(),
         };
-        // What came of a true attempt says more than that it is read.
-        let says_more = !matches!(
-            attempt.failure_kind(),
-            Some(FailureKind::SecretUnread { .. })
-        );
-        let last = job.delivery.last.as_ref();
-        if says_more || last.is_none_or(|last| last.postponed().is_some()) {
-            job.delivery.last = Some(attempt);
+        match attempt.failure_kind() {
+            Some(FailureKind::SecretUnread { .. }) => job.delivery.note_unmade(attempt),
+            _ => job.delivery.last = Some(attempt),
         }
         if let Some((after, near)) = wait {
             return self.wait(job, after, near, now);

@@ -3,15 +3,13 @@
 //! Pure: no clock, channel or I/O; every method that depends on time takes `now`. The
 //! scheduler owns each delivery from [`Scheduler::accept`] on, lends it out in
 //! [`Scheduler::next`], and takes it back in [`Scheduler::finish`]; in between it stands
-//! either in its lane (due) or in the heap (waiting for its time), or, if it has a key, with the
-//! ledger, which asks whose turn it is. What leaves for good, and what must be written down, stands
-//! in the outbox, for the ledger.
+//! either in its lane (due) or in the heap (waiting for its time). A message with a key is first with
+//! the ledger, which asks the store whose turn it is. The outbox holds what the ledger must write.
 //!
-//! State has owners: each type here hides its fields, and its file is the one place where they
-//! change. The scheduler itself decides nothing of their subjects; it tells them what has happened.
-//! Its own methods stand in the files of the subjects that they are about. To read it, begin with
-//! `lane/tests.rs`, which says what one endpoint's lane does, then `routing.rs` (where a delivery
-//! goes) and `exits.rs` (how it leaves).
+//! Each state has one owner: a type that hides its fields, in a file that is the only place where they
+//! change. The scheduler tells the owners what has happened. Its methods stand in the file of the
+//! subject that they are about. To read it, begin with `lane/tests.rs` (what the lane of one endpoint
+//! does), then `routing.rs` (where a delivery goes) and `exits.rs` (how it leaves).
 
 mod budget;
 mod draining;
@@ -47,7 +45,7 @@ use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::rules::EndpointRules;
 use crate::delivery::status_update::{Disposition, StatusUpdate};
 use crate::delivery::verdict::{Verdict, judge};
-use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, FailureKind, Job};
+use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Job};
 use crate::scheduler::lane::{EndpointEvent, health_signal};
 use crate::trust::keyring::Keyring;
 
@@ -76,12 +74,12 @@ use workers::Workers;
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    /// What operators have set, and where secrets are that messages name.
+    /// What operators have set, and the secrets that messages may name.
     rules: EndpointRules,
     holds: Holds,
     keyring: Option<Keyring>,
-    /// Where deliveries stand: those that are due, in turn; those that wait for a time; those that
-    /// follow others of their keys; and which entries of the stream all of these are.
+    /// Where deliveries are: queued in lanes, which take turns; waiting for a time; behind others of
+    /// their keys. And which entries of the stream all of these are.
     lanes: Lanes,
     rotation: Rotation,
     waiting: Waiting,
@@ -128,13 +126,13 @@ impl Scheduler {
         }
     }
 
-    /// Where secrets are that messages name. Without it they are not looked for here.
+    /// Sets where the secrets are that messages name. Without it the scheduler does not look for them.
     pub fn with(mut self, keyring: Option<Keyring>) -> Scheduler {
         self.keyring = keyring;
         self
     }
 
-    /// Whether what leaves is kept in a store, for others or the next start.
+    /// Whether a store keeps the messages that leave, for other replicas or the next start.
     pub fn has_store(&self) -> bool {
         self.limits.parking.is_possible()
     }
@@ -144,8 +142,8 @@ impl Scheduler {
         self.active() < self.limits.max_active && self.tally.bytes() < self.limits.max_active_bytes
     }
 
-    /// Whether there is room for a good many: taking messages in one by one as places
-    /// come free would wake their source for each.
+    /// Whether there is room for many messages: taking them in one by one would wake their source for
+    /// each.
     pub fn has_much_room(&self) -> bool {
         let (count, bytes) = (self.limits.max_active, self.limits.max_active_bytes);
         self.active() < count - count / 8 && self.tally.bytes() < bytes - bytes / 8
@@ -158,11 +156,11 @@ impl Scheduler {
         }
     }
 
-    /// Takes a message in. One that memory alone holds, and that there is no room for,
-    /// leaves at once, for the stream or as a dead letter.
+    /// Takes a message in. If memory alone holds it and there is no room, it leaves at once: for the
+    /// stream, or as a dead letter.
     pub fn accept(&mut self, delivery: Delivery, now: Now) {
         self.leases.begin(now);
-        // It has waited for room for too long, or this process was suspended.
+        // It waited for room for too long, or this process was suspended.
         let has_lapsed = self.limits.parking.has_lapsed(&delivery, now);
         self.note_released(&delivery);
         if has_lapsed
@@ -205,14 +203,14 @@ impl Scheduler {
         self.outbox.push_back(Move::Bury(letter.into()).into());
     }
 
-    /// Moves what has become due to its lane, looks at lanes that have room again, and
-    /// parks what cannot wait for its turn any longer.
+    /// Moves due messages to their lanes, looks at lanes that have room again, and searches the queues
+    /// when it is time.
     pub fn tick(&mut self, now: Now) {
         while let Some(due) = self.waiting.pop(now.mono) {
             match due {
                 Due::Delivery(job) => self.requeue(*job, now),
                 Due::Lane(id) => {
-                    // It may be forgotten.
+                    // The lane may have been forgotten.
                     let known = self.lanes.change(id, |lane| lane.end_alarm(now.mono));
                     if known.is_some() {
                         self.update_turn(id, now.mono);
@@ -237,57 +235,41 @@ impl Scheduler {
         all.chain(self.reserve_deadline()).min()
     }
 
-    /// Takes a delivery back with what its attempt came to.
+    /// Takes a job back with the result of its attempt.
     pub fn finish(&mut self, mut job: Job, attempt: Attempt, now: Now) -> Disposition {
         self.workers.give_back();
         let signal = health_signal(&attempt);
         if !self.set_apart(&mut job, &attempt, signal, now) {
             self.release(job.lane, signal, now);
         }
-        // What outhook itself cut short, or had nothing to make it with, is no attempt.
+        let disposition = self.conclude(job, attempt, now);
+        self.route_released(now);
+        disposition
+    }
+
+    fn conclude(&mut self, mut job: Job, attempt: Attempt, now: Now) -> Disposition {
+        // An attempt that outhook itself cut short, or could not sign, is none.
         if self.is_unsigned(&attempt) {
-            let fate = self.wait_for_secret(job, attempt, now);
-            self.route_released(now);
-            return fate;
+            return self.wait_for_secret(job, attempt, now);
         }
         if let Some(after) = attempt.postponed() {
-            let since = match attempt.failure_kind() {
-                Some(FailureKind::Unresolved { .. }) => Some(&mut job.delivery.name_asked),
-                Some(FailureKind::Tokenless { .. }) => Some(&mut job.delivery.token_asked),
-                _ => None,
-            };
-            if let Some(since) = since {
-                since.get_or_insert(now.mono);
-            }
-            // What came of a true attempt says more.
-            if job
-                .delivery
-                .last
-                .as_ref()
-                .is_none_or(|last| last.postponed().is_some())
-            {
-                job.delivery.last = Some(attempt);
-            }
+            job.delivery.postpone(attempt, now.mono);
             return self.wait(job, after, self.limits.parking.near_window(), now);
         }
         (job.delivery.name_asked, job.delivery.token_asked) = (None, None);
         job.delivery.backlog = None;
         if let Some(detail) = attempt.refusal() {
             // Nothing was sent, so that is no attempt.
-            let (reason, detail) = (DeadReason::RefusedAddress, detail.to_owned());
-            let disposition = self.bury(job, reason, detail, now);
-            self.route_released(now);
-            return disposition;
+            return self.bury(job, DeadReason::RefusedAddress, detail.to_owned(), now);
         }
         job.delivery.attempts.add();
         self.tally.count_attempt();
         self.lanes
             .change(job.lane, |lane| lane.history.note(&attempt, now.mono));
-        let (id, made) = (&job.delivery.message.id, job.delivery.attempts.made());
         let verdict = judge(
             &attempt.result,
-            id,
-            made,
+            &job.delivery.message.id,
+            job.delivery.attempts.made(),
             self.limits.schedule(&job),
             self.limits.attempts(&job),
         );
@@ -295,7 +277,6 @@ impl Scheduler {
         let tells = self.limits.tells;
         let update = tells.then(|| StatusUpdate::of(&job.delivery, true, now.unix_ms));
         let disposition = self.apply_verdict(verdict, job, now);
-        self.route_released(now);
         let update = update.map(|of| Notice::Status(of(disposition).into()).into());
         self.outbox.extend(update);
         disposition
@@ -329,7 +310,7 @@ impl Scheduler {
         self.lanes.tally().queued
     }
 
-    /// Those that are to wait for others of their keys, or may be.
+    /// Deliveries that wait for others of their keys, or may have to.
     fn behind(&self) -> usize {
         self.tally.queueing() + self.followers.len()
     }

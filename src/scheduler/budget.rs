@@ -1,5 +1,5 @@
-//! What Redis may hold (`--redis-budget`): when it holds too much, nothing more is parked for an endpoint
-//! that fails. Pure.
+//! What Redis may hold (`--redis-budget`). When it holds too much, the scheduler parks nothing more for
+//! an endpoint that fails. Pure.
 
 use super::{Now, Scheduler};
 use crate::delivery::hold::Cause;
@@ -13,13 +13,13 @@ pub struct Budget {
 }
 
 impl Scheduler {
-    /// From now on Redis holds too much for what waits for failing endpoints, or not any more.
+    /// Redis holds too much from now on, or no longer.
     pub fn set_over_budget(&mut self, over: bool) {
         self.budget.is_exceeded = over;
     }
 
-    /// Whether it must not be parked: Redis holds too much, and it waits for nothing but an
-    /// endpoint that fails. What an operator has paused waits for the operator.
+    /// Whether there is no room in Redis for it: Redis holds too much, and the message waits only for an
+    /// endpoint that fails. A message for a paused endpoint waits for the operator, and has room.
     pub(super) fn is_one_too_many(&self, job: &Job, now: Now) -> bool {
         if !self.budget.is_exceeded || !self.has_store() || self.drain.has_begun() {
             return false;
@@ -33,7 +33,7 @@ impl Scheduler {
         }
     }
 
-    /// Its endpoint fails, and there is no room to wait for that to end.
+    /// Gives a message up because its endpoint fails and there is no room for it to wait.
     pub(super) fn bury_for_room(&mut self, job: Job, now: Now) -> Disposition {
         let detail = format!(
             "Redis holds more than --redis-budget, and outhook parks nothing more for an endpoint \

@@ -1,5 +1,5 @@
-//! The end of this process (SIGTERM): what a drain does not wait for leaves. That is what is to wait
-//! longer, or stands in a lane that cannot be served before the drain is over. Pure.
+//! The end of this process (SIGTERM). A drain does not wait for every message: one that is due later,
+//! or whose lane cannot be served in time, leaves at once. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use crate::delivery::LaneId;
 pub enum DrainState {
     #[default]
     Serving,
-    /// What would be due later than `horizon` leaves.
+    /// A message that is due later than `horizon` leaves.
     Draining { horizon: Instant },
-    /// The time is over: nothing is queued any more, and whatever comes back leaves.
+    /// The time is over: no message is queued any more, and one that comes back leaves.
     Cut,
 }
 
@@ -26,7 +26,7 @@ impl DrainState {
         self != DrainState::Serving
     }
 
-    /// Whether what is due then leaves.
+    /// Whether a message that is due then leaves.
     pub fn leaves(self, due: Instant) -> bool {
         match self {
             DrainState::Serving => false,
@@ -36,12 +36,12 @@ impl DrainState {
     }
 }
 
-/// A drain waits so long for a lane that has a rate. What would begin later leaves.
+/// How long a drain waits for a lane that has a rate. Attempts that would begin later leave.
 pub(super) const BRIEF: Duration = Duration::from_millis(500);
 
 impl Scheduler {
-    /// Begins the drain: what waits, for its time or for its endpoint, leaves, now and from now
-    /// on. Where there is no store for it, what is due until `horizon` stays.
+    /// Begins the drain: messages that wait for a time or for an endpoint leave, now and from now on.
+    /// Without a store, those that are due until `horizon` stay.
     pub fn drain(&mut self, horizon: Instant, now: Now) {
         let horizon = match self.limits.parking {
             Parking::InRedis { .. } => now.mono,
@@ -55,7 +55,7 @@ impl Scheduler {
         self.route_released(now);
     }
 
-    /// Ends the drain: all that is not in flight leaves, and what is in flight when it comes
+    /// Ends the drain: every message leaves that is not in flight. One in flight leaves when it comes
     /// back unfinished.
     pub fn cut(&mut self, now: Now) {
         self.drain = DrainState::Cut;
@@ -68,7 +68,7 @@ impl Scheduler {
         self.route_released(now);
     }
 
-    /// Looks anew at all that waits.
+    /// Looks again at the messages that wait for a time.
     fn put_off_waiting(&mut self, now: Now) {
         let drain = self.drain;
         for (due, job) in self.waiting.extract(|due, _| drain.leaves(due)) {
@@ -77,8 +77,8 @@ impl Scheduler {
         }
     }
 
-    /// While draining, parks what stands behind an endpoint that fails, or is over its rate: it
-    /// waits better where the next start finds it. Without a store it stays.
+    /// While draining, defers messages behind an endpoint that fails or is over its rate: they wait
+    /// better where the next start finds them. Without a store they stay.
     pub(super) fn park_stranded(&mut self, id: LaneId, now: Now) {
         if !self.drain.has_begun() || !self.has_store() {
             return;
@@ -88,7 +88,7 @@ impl Scheduler {
             .lanes
             .change(id, |lane| lane.take_stranded(now.mono, until));
         for job in stranded.unwrap_or_default().into_iter().rev() {
-            // It came before what is in the backlog.
+            // It is older than the messages in the backlog.
             self.defer_to(job, id, true, now);
         }
     }

@@ -1,5 +1,5 @@
-//! The ways out: what leaves is taken out of all that it was counted in, and what must become true of it
-//! in the store is a record in the outbox. Pure.
+//! The ways out. A delivery that leaves is taken out of every count, and a record in the outbox tells the
+//! ledger what must become true of it in the store. Pure.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::delivery::{DeadReason, Delivery, Job, LaneId};
 use crate::scheduler::lane::Weight;
 
 impl Scheduler {
-    /// It was delivered: its entry may go.
+    /// A delivery was made: its entry may go.
     pub(super) fn deliver(&mut self, job: &Job) -> Disposition {
         self.settle(job);
         self.tally.deliver();
@@ -24,7 +24,7 @@ impl Scheduler {
         Disposition::Delivered
     }
 
-    /// It is given up.
+    /// A delivery is given up.
     pub(super) fn bury(
         &mut self,
         job: Job,
@@ -43,20 +43,20 @@ impl Scheduler {
         disposition
     }
 
-    /// Others have it: they are responsible for it, and it leaves without a trace.
+    /// Another replica has it and is responsible for it. It leaves without a trace.
     pub(super) fn lapse(&mut self, job: &Job) {
         self.settle(job);
         self.tally.lapse();
     }
 
-    /// It waits in the store until then, in Unix milliseconds.
+    /// It waits in the store until `due`, in Unix milliseconds.
     pub(super) fn park(&mut self, mut job: Job, due: u64, now: Now) -> Disposition {
-        // It comes back to be given up.
+        // If it becomes too old before, it comes back to be given up.
         let due = due.min(self.limits.latest(&job).max(now.unix_ms));
         self.note_failure(&mut job);
         let after = Duration::from_millis(due.saturating_sub(now.unix_ms));
         let is_late = job.delivery.is_late;
-        // Other replicas may have heard it too. It is told of when it comes from the stream, to one.
+        // Other replicas may have heard it too. Its status is told by the replica that gets the entry.
         let once = (self.limits.bridge || is_late) && job.delivery.entry.is_none();
         let disposition = Disposition::Parked { after };
         let told = self.told(&job.delivery, disposition, now);
@@ -70,9 +70,9 @@ impl Scheduler {
         disposition
     }
 
-    /// Puts it at the end of the backlog of `lane`, in the store, or back at its beginning if it has
-    /// just come from one. What memory alone holds goes to the stream instead, from where it comes
-    /// back as an entry: a request that is repeated would double it in a list.
+    /// Puts it at the end of the backlog of `lane` in the store, or back at the beginning if it has just
+    /// come from there. A message that memory alone holds goes to the stream instead, and comes back as
+    /// an entry: a repeated request would double it in a list.
     pub(super) fn defer(&mut self, job: Job, lane: LaneId, now: Now) -> Disposition {
         let first = job.delivery.backlog.as_ref() == Some(self.lanes.name(lane));
         self.defer_to(job, lane, first, now)
@@ -93,7 +93,7 @@ impl Scheduler {
             if job.delivery.backlog.is_some() {
                 return self.bury_for_room(job, now);
             }
-            // The oldest makes room for it.
+            // The oldest message makes room for it.
             self.lanes.change(lane, |lane| lane.backlog.bury_one());
         }
         self.note_failure(&mut job);
@@ -118,8 +118,8 @@ impl Scheduler {
         Disposition::Deferred
     }
 
-    /// All that is queued in a lane that has begun to fail waits better in its backlog, before what is
-    /// there. What memory alone holds goes only if there is no room for it: it needs no store.
+    /// The queue of a lane that has begun to fail goes to the beginning of its backlog. A message that
+    /// memory alone holds goes only if there is no room for it, because it needs no store.
     pub(super) fn defer_queue(&mut self, id: LaneId, now: Now) {
         if !self.has_store() {
             return;
@@ -130,7 +130,7 @@ impl Scheduler {
         for job in queue.unwrap_or_default().into_iter().rev() {
             self.defer_to(job, id, true, now);
         }
-        // A store that is away must not stop what needs none.
+        // A store that is away must not stop messages that need none.
         while !self.room().has_unproven(Weight::default())
             && self.outbox.len() < MOST_UNPROVEN
             && let Some(job) = self
@@ -142,7 +142,7 @@ impl Scheduler {
         }
     }
 
-    /// Whoever gives it up may know nothing of its endpoint.
+    /// Writes down why its endpoint fails: the replica that gives it up may not know that.
     fn note_failure(&self, job: &mut Job) {
         if job.delivery.attempts.made() == 0
             && let Some(failure) = self.endpoint_failure(job)
@@ -151,8 +151,8 @@ impl Scheduler {
         }
     }
 
-    /// What becomes of it without an attempt, or besides what that attempt will tell. It follows
-    /// the record of that, which may turn out to be somebody else's to make.
+    /// The status of a message that leaves without an attempt. It stands behind the move in the outbox,
+    /// because the ledger drops it if another replica turns out to have the entry.
     pub(super) fn told(
         &self,
         delivery: &Delivery,
@@ -165,13 +165,13 @@ impl Scheduler {
         })
     }
 
-    /// It is settled: the next of its key may go.
+    /// It is not active any more, and the next of its key may go.
     fn settle(&mut self, job: &Job) {
         self.leave(job);
         self.advance(&job.delivery);
     }
 
-    /// The ledger is to move its entry.
+    /// The ledger will move its entry.
     fn hand_over(&mut self, job: &Job) {
         if let Some(entry) = job.delivery.entry {
             self.leases.hand_over(entry);
@@ -191,7 +191,7 @@ impl Scheduler {
         }
     }
 
-    /// The same of one that stands in no lane.
+    /// The same for a delivery that is in no lane.
     pub(super) fn forget(&mut self, delivery: &Delivery) {
         self.tally.leave(delivery.bytes());
         if let Some(entry) = delivery.entry {

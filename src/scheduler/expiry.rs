@@ -1,4 +1,5 @@
-//! An end for what waits: messages that have become too old, or that nobody wants any more. Pure.
+//! The end of waiting: messages that have become too old (`--max-age`), or that their producer wants no
+//! longer (`expiresAt`). Pure.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::delivery::status_update::Disposition;
 use crate::delivery::{DeadReason, Delivery, Job};
 use crate::scheduler::lane::Lane;
 
-/// Whether its producer wants it to be given up by then, in Unix milliseconds.
+/// Whether its producer does not want it any more at this time, in Unix milliseconds.
 pub fn is_expired(delivery: &Delivery, at_ms: u64) -> bool {
     let expires = delivery.message.overrides.expires_at;
     expires.is_some_and(|expires| expires <= at_ms)
@@ -19,8 +20,8 @@ impl Limits {
         own.unwrap_or(self.max_age)
     }
 
-    /// When it has waited for too long, in Unix milliseconds. What is not to be delivered before
-    /// a time waits from then on.
+    /// When it has waited for too long, in Unix milliseconds. The age of a message with `deliverAt` counts
+    /// from then.
     pub(super) fn latest(&self, job: &Job) -> u64 {
         let age = self.max_age_of(job).as_millis();
         let from = job.delivery.message.deliver_at.unwrap_or_default();
@@ -32,7 +33,7 @@ impl Limits {
         self.latest(job) <= now.unix_ms
     }
 
-    /// How long it may wait from now on, at most `after`.
+    /// `after`, or less if it would be too old by then.
     pub(super) fn at_most(&self, after: Duration, job: &Job, now: Now) -> Duration {
         let left = self.latest(job).saturating_sub(now.unix_ms);
         after.min(Duration::from_millis(left))
@@ -74,7 +75,7 @@ impl Scheduler {
         format!("attempts made: {attempts}, as {why}")
     }
 
-    /// What attempts at its endpoint came to of late, if the endpoint is failing.
+    /// The last failure of its endpoint, if the endpoint is failing.
     pub(super) fn endpoint_failure(&self, job: &Job) -> Option<Box<str>> {
         let lane = self.lanes.get(job.lane)?;
         let failing = lane.breaker().is_failing() || lane.history.is_hopeless();
@@ -82,7 +83,7 @@ impl Scheduler {
         Some(crate::delivery::one_line(text))
     }
 
-    /// What is queued behind a failing endpoint and has come to its end is given up.
+    /// Gives up messages behind failing endpoints whose time is over.
     pub(super) fn end_waiting(&mut self, now: Now) {
         let limits = &self.limits;
         let is_over =

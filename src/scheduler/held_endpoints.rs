@@ -10,29 +10,28 @@ use crate::delivery::rules::EndpointRules;
 use crate::delivery::{DeadReason, Delivery, Job};
 use crate::scheduler::lane::{EndpointEvent, Lane};
 
-/// URLs that are remembered to be gone. Beyond that each message is told so itself.
+/// The most URLs that are remembered to be gone. Beyond that each message finds it out itself.
 const MOST_GONE: usize = 10_000;
 
-/// How long messages are put off for an endpoint to which nothing is to be sent at all, before
-/// it is asked again.
+/// How long messages are put off for an endpoint that a rule switches off, before they look again.
 const DISABLED: Duration = Duration::from_secs(600);
 
-/// The same where `outhook endpoints resume` brings them back.
+/// The same for an endpoint that is held: `outhook endpoints resume` brings them back.
 const HELD: Duration = Duration::from_secs(3600);
 
 impl Scheduler {
-    /// From now on these hold. What is queued keeps its lane.
+    /// Takes over new rules. Queued messages keep their lanes.
     pub fn set_rules(&mut self, rules: EndpointRules, now: Now) {
         self.rules = rules;
         self.take_out_held(|_| true, now);
-        // What waits for one that is not disabled any more may come.
+        // Messages for an endpoint that is not disabled any more may come.
         for id in self.lanes.ids() {
             self.lanes.change(id, |lane| lane.set_disabled(false));
             self.update_turn(id, now.mono);
         }
     }
 
-    /// These are all holds that there are.
+    /// Takes over all holds that there are.
     pub fn set_holds(&mut self, all: Vec<(Arc<str>, Hold)>, now: Now) {
         let before = std::mem::take(&mut self.holds);
         for (key, hold) in &all {
@@ -60,15 +59,15 @@ impl Scheduler {
     pub fn hold(&mut self, key: Arc<str>, hold: Hold, now: Now) {
         if self.holds.add(key.clone(), hold, now.mono) {
             self.tell_held(key.clone(), hold, now);
-            // Its lane may be one of all URLs there, or of those that begin so.
+            // Its lane may be that of the whole origin, or of a prefix.
             let is_its = |lane: &str| key.starts_with(lane) || covers(&key, lane);
             self.take_out_held(is_its, now);
         }
-        // What waits in its backlog may have to wait less.
+        // Messages in its backlog may have to wait less.
         self.update_turn_of(&key, now);
     }
 
-    /// It is sent to again, and at once, failing or not.
+    /// Attempts go to it again, and at once, even if it is failing.
     pub fn resume(&mut self, key: &str, now: Now) {
         for lifted in self.holds.lift(key) {
             self.events.push((lifted, EndpointEvent::Lifted));
@@ -89,8 +88,8 @@ impl Scheduler {
         }
     }
 
-    /// For whom it waits, if nothing is to be sent to its endpoint now: the URL or origin that is
-    /// held, or its lane.
+    /// The name of the backlog in which it waits, if nothing may be sent to its endpoint now: the URL or
+    /// the origin that is held, or its lane.
     pub(super) fn held_by(&self, job: &Job, now: Now) -> Option<Arc<str>> {
         let endpoint = &job.delivery.message.endpoint;
         if self.rules.find(endpoint).is_some_and(|rule| rule.disabled) {
@@ -102,12 +101,12 @@ impl Scheduler {
             .cloned()
     }
 
-    /// How long it is to wait, if nothing is to be sent to its endpoint now.
+    /// How long it waits, if nothing may be sent to its endpoint now.
     pub(super) fn held(&self, job: &Job, now: Now) -> Option<Duration> {
         held(&self.rules, &self.holds, &job.delivery, now)
     }
 
-    /// Puts off what is held; without a store it would wait here for ever.
+    /// Puts off a message for a held endpoint. Without a store it would wait here for ever.
     pub(super) fn hold_back(&mut self, job: Job, after: Duration, now: Now) {
         if let Some(name) = self.held_by(&job, now).filter(|_| self.has_store()) {
             let rule = self.rules.find(&job.delivery.message.endpoint);
@@ -125,8 +124,7 @@ impl Scheduler {
         }
     }
 
-    /// A URL answered 410. Where nothing can be parked, what comes for it is tried all the
-    /// same: it must end somehow.
+    /// A URL answered 410. Without a store its messages are tried all the same: they must end somehow.
     pub(super) fn note_gone(&mut self, url: Arc<str>, now: Now) {
         if !self.limits.parking.is_possible() || self.holds.len() >= MOST_GONE {
             return;
@@ -148,7 +146,7 @@ impl Scheduler {
         self.events.push((key, EndpointEvent::Held { cause, left }));
     }
 
-    /// What is queued in `which` lanes for endpoints that are held now leaves. What waits for a
+    /// Takes messages for held endpoints out of the queues of `which` lanes. A message that waits for a
     /// retry is looked at when it is due.
     fn take_out_held(&mut self, which: impl Fn(&str) -> bool, now: Now) {
         if self.holds.is_empty() && self.rules.len() == 0 {
@@ -164,7 +162,7 @@ impl Scheduler {
     }
 }
 
-/// How long it is to wait, if nothing is to be sent to its endpoint now.
+/// How long it waits, if nothing may be sent to its endpoint now.
 fn held(rules: &EndpointRules, holds: &Holds, delivery: &Delivery, now: Now) -> Option<Duration> {
     let endpoint = &delivery.message.endpoint;
     if rules.find(endpoint).is_some_and(|rule| rule.disabled) {

@@ -1,18 +1,18 @@
-//! What is looked at once a second: entries whose lease runs low, messages that have become too old,
-//! lanes that nobody needs any more. Pure.
+//! A search once a second: for entries whose lease runs low, for messages that have become too old, and
+//! for lanes that nobody needs any more. Pure.
 
 use std::time::{Duration, Instant};
 
 use super::{Now, Scheduler};
 use crate::delivery::Job;
 
-/// How often, or four times in half a lease.
+/// The time between two searches. There are four at least in half a lease.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is known of an endpoint is forgotten when nothing has gone to it for so long.
+/// A lane is forgotten when nothing has gone to its endpoint for this time.
 const LANE_TTL: Duration = Duration::from_secs(60);
 
-/// When it is done next.
+/// When the next search is due.
 #[derive(Debug, Default)]
 pub struct Housekeeping {
     next: Option<Instant>,
@@ -27,23 +27,23 @@ impl Housekeeping {
         self.next.is_some_and(|at| at <= now)
     }
 
-    /// Something is queued: it is looked at within `interval`.
+    /// A message was queued: it must be looked at within `interval`.
     pub fn note_queued(&mut self, interval: Duration, now: Instant) {
         let at = now + interval;
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
-    /// There is a new lane, which is to be forgotten in time.
+    /// There is a new lane: it must be forgotten in time.
     pub fn note_lane(&mut self, now: Instant) {
         self.next.get_or_insert(now + LANE_TTL);
     }
 
-    /// Time has passed unnoticed: what is queued has grown older.
+    /// The process was suspended: the queues must be searched at once.
     pub fn hurry(&mut self, now: Instant) {
         self.next = self.next.map(|at| at.min(now));
     }
 
-    /// It is done, and there is something left to look at `after` now, or nothing.
+    /// A search is over. The next is due `after` now, or never if nothing is left.
     fn end(&mut self, after: Option<Duration>, now: Instant) {
         self.next = after.map(|after| now + after);
     }
@@ -75,13 +75,13 @@ impl Scheduler {
     }
 
     fn defer_old(&mut self, near: Duration, now: Now) {
-        // An attempt that begins by then ends within the lease.
+        // An attempt that begins before this age ends within the lease.
         let most = near - self.housekeeping_interval();
         let parking = self.limits.parking;
         let is_old = |job: &Job| parking.age(&job.delivery, now) > most;
         let old = self.lanes.extract(|_, _| true, is_old);
         for job in old.into_iter().rev() {
-            // It came before what is in the backlog.
+            // It is older than the messages in the backlog.
             let lane = job.lane;
             self.defer_to(job, lane, true, now);
         }

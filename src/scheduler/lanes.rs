@@ -1,8 +1,8 @@
 //! All lanes, and what they weigh together. Pure.
 //!
-//! A lane is changed only through here, so that the sums are true at all times. It is found by its
-//! name once, when a delivery is assigned to it, and from then on by its place, as a name is as long
-//! as a URL. Places are used again, so a place is only right with the generation it is known by.
+//! A lane is changed only through this file, so that the sums are always true. A delivery finds its lane by
+//! name once, when it is assigned, and from then on by [`LaneId`], because a name may be as long as a URL. A
+//! slot is used again when its lane is forgotten, so an id has the generation of the slot too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::scheduler::lane::{EndpointEvent, Health, HealthSignal, Lane, Weight};
 pub struct Lanes {
     ids: HashMap<Arc<str>, LaneId>,
     slots: Vec<Slot>,
-    /// Those of them that are free.
+    /// Slots that are free.
     free: Vec<u32>,
-    /// What all weigh together.
+    /// The sum of the weights of all lanes.
     tally: Weight,
 }
 
@@ -74,7 +74,7 @@ impl Lanes {
         &self.tally
     }
 
-    /// Adds one that is not here yet.
+    /// Adds a lane that is not here yet.
     pub fn insert(&mut self, name: Arc<str>, lane: Lane) -> LaneId {
         self.tally.replace(Weight::default(), Weight::of(&lane));
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -93,7 +93,7 @@ impl Lanes {
         id
     }
 
-    /// Changes one, if it is here.
+    /// Changes a lane, if it is here.
     pub fn change<T>(&mut self, id: LaneId, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         let known = slot.generation == id.generation;
@@ -101,7 +101,7 @@ impl Lanes {
         Some(weighed(&mut self.tally, lane, change))
     }
 
-    /// Changes those of which `which` is true. Answers what each change did.
+    /// Changes the lanes for which `which` is true. Answers what each change answered.
     pub fn change_each<T>(
         &mut self,
         which: impl Fn(&str, &Lane) -> bool,
@@ -121,7 +121,7 @@ impl Lanes {
         answers
     }
 
-    /// Takes out of the queues of `which` lanes what `is_meant` says.
+    /// Takes jobs for which `is_meant` is true out of the queues of `which` lanes.
     pub fn extract(
         &mut self,
         which: impl Fn(&str, &Lane) -> bool,
@@ -131,7 +131,7 @@ impl Lanes {
         out.into_iter().flatten().collect()
     }
 
-    /// Forgets those of which `which` is true.
+    /// Forgets the lanes for which `which` is true.
     pub fn forget(&mut self, which: impl Fn(&Lane) -> bool) {
         for (slot, at) in (0..).zip(&mut self.slots) {
             let forgotten = at.lane.take_if(|(_, lane)| which(lane));
@@ -156,7 +156,7 @@ fn weighed<T>(tally: &mut Weight, lane: &mut Lane, change: impl FnOnce(&mut Lane
 }
 
 impl Scheduler {
-    /// The lane of this name, which is new if there is none.
+    /// The lane of this name. It is a new one if there was none.
     pub(super) fn find_lane(&mut self, name: &Arc<str>, now: Instant) -> LaneId {
         match self.lanes.find(name) {
             Some(id) => id,
@@ -164,7 +164,7 @@ impl Scheduler {
         }
     }
 
-    /// The same of an endpoint that has failed, as far as others or an earlier life know.
+    /// The same for an endpoint that has failed, for other replicas or in an earlier life.
     pub(super) fn find_on_probation(&mut self, name: &Arc<str>, now: Instant) -> LaneId {
         match self.lanes.find(name) {
             Some(id) => id,
@@ -177,7 +177,7 @@ impl Scheduler {
         self.lanes.insert(name.clone(), lane)
     }
 
-    /// Puts a lane where its state says it belongs: into a turn list, or among the alarms.
+    /// Puts a changed lane where it belongs: into the rotation, or among the alarms.
     pub(super) fn update_turn(&mut self, id: LaneId, now: Instant) {
         let rotation = &mut self.rotation;
         let updated = self.lanes.change(id, |lane| {
@@ -200,20 +200,20 @@ impl Scheduler {
         }
     }
 
-    /// Has it arranged again then.
+    /// Has the lane looked at again at this time.
     pub(super) fn wake_lane(&mut self, id: LaneId, due: Instant) {
         if self.lanes.change(id, |lane| lane.set_alarm(due)) == Some(true) {
             self.waiting.set(due, Due::Lane(id));
         }
     }
 
-    /// To be told, in the log.
+    /// Something has changed at an endpoint, which goes to the log.
     pub(super) fn note_event(&mut self, id: LaneId, event: Option<EndpointEvent>) {
         let event = event.map(|event| (self.lanes.name(id).clone(), event));
         self.events.extend(event);
     }
 
-    /// A delivery of it came back from its worker: it learns what that says of the endpoint.
+    /// A worker has given back a delivery: its lane learns from the result.
     pub(super) fn release(&mut self, id: LaneId, signal: HealthSignal, now: Now) {
         let limits = self.limits.lanes;
         let released = self.lanes.change(id, |lane| {
@@ -232,8 +232,8 @@ impl Scheduler {
         }
     }
 
-    /// Where nothing can be parked, what waits behind a failing endpoint must come to an end too: a
-    /// failed probe counts as an attempt for all that stand behind it.
+    /// Without a store, messages behind a failing endpoint must come to an end too: a failed probe counts as
+    /// an attempt for each of them.
     fn count_for_all(&mut self, id: LaneId, now: Now) {
         let queue = self.lanes.change(id, |lane| lane.queue.extract(|_| true));
         for mut job in queue.unwrap_or_default() {

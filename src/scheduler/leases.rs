@@ -1,11 +1,9 @@
-//! Entries of the stream: for how long they are ours, and what becomes of those that are not any
-//! more. Pure.
+//! Entries of the stream: how long they are ours, and what happens to those that are ours no longer. Pure.
 //!
-//! An entry is ours from before it was read until its lease ends; then others take it over. What
-//! stands here is renewed or leaves by half of that. So nothing outlives its lease here but in a
-//! process that was suspended, and such a process drops what is not its own before it does
-//! anything else. What it has missed even so, the store finds: each script that moves an entry
-//! looks whether it is still ours.
+//! An entry is ours from before it was read until its lease ends; then others take it over. An entry in
+//! memory is renewed or leaves by half of that time. So only in a process that was suspended can an entry
+//! outlive its lease, and such a process first drops everything that has lapsed. The store finds what it
+//! misses: each script that moves an entry looks whether the entry is still ours.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -17,13 +15,13 @@ use crate::delivery::{Delivery, Job, LaneId};
 use crate::message::entry::EntryId;
 use crate::scheduler::lane::HealthSignal;
 
-/// The entries that are held here; none is held twice.
+/// The entries that are here. None is here twice.
 #[derive(Debug, Default)]
 pub struct Leases {
-    /// Those of active deliveries.
+    /// Entries of active deliveries.
     active: HashSet<EntryId>,
-    /// Those that the ledger is to move, and to whose backlog if to one. Another copy that comes
-    /// meanwhile would be moved too, and delivered.
+    /// Entries that the ledger is moving, with the lane to whose backlog they go, if to one. A second copy
+    /// that comes meanwhile would be delivered, too.
     moving: HashMap<EntryId, Option<LaneId>>,
     /// When this process was last known to be awake.
     awake: Option<Now>,
@@ -40,7 +38,7 @@ impl Leases {
         self.active.remove(&entry);
     }
 
-    /// It is on its way to the ledger, to be moved. False if it was that already.
+    /// The ledger will move it. False if that was so already.
     pub fn hand_over(&mut self, entry: EntryId) -> bool {
         self.moving.insert(entry, None).is_none()
     }
@@ -50,17 +48,17 @@ impl Leases {
         self.moving.insert(entry, Some(lane));
     }
 
-    /// The ledger has moved it. Answers to whose backlog, if to one.
+    /// The ledger has moved it. Answers the lane to whose backlog it went, if to one.
     fn end_move(&mut self, entry: EntryId) -> Option<LaneId> {
         self.moving.remove(&entry).flatten()
     }
 
-    /// From the first delivery on it matters for how long this process could not look.
+    /// The first delivery has come: from now on it matters when this process is suspended.
     pub fn begin(&mut self, now: Now) {
         self.awake.get_or_insert(now);
     }
 
-    /// For how long it could not look, if that was more than what there is to wait for.
+    /// How long this process was suspended, if it was: no wait of the timer is that long.
     fn suspension(&mut self, near: Option<Duration>, now: Now) -> Option<Duration> {
         let before = self.awake.replace(now).unwrap_or(now);
         let passed = now.boot.since(before.boot);
@@ -78,9 +76,9 @@ impl Leases {
 }
 
 impl Scheduler {
-    /// To be called before anything else when time has passed: if it was more than what there is
-    /// to wait for, this process was suspended, and what has lapsed meanwhile is dropped. Answers
-    /// for how long, and how many were dropped, if any.
+    /// To be called first whenever time has passed. If this process was suspended, it drops the entries
+    /// that have lapsed meanwhile. Answers how long the suspension was, and how many entries it dropped, if
+    /// any.
     pub fn wake(&mut self, now: Now) -> Option<(Duration, usize)> {
         let near = self.limits.parking.near_window();
         let passed = self.leases.suspension(near, now)?;
@@ -90,7 +88,7 @@ impl Scheduler {
         (dropped > 0).then_some((passed, dropped))
     }
 
-    /// Renews what waits and would outlive its lease.
+    /// Renews entries that would otherwise outlive their leases while they wait.
     fn renew_waiting(&mut self, now: Now) {
         let (parking, outbox) = (self.limits.parking, &mut self.outbox);
         let near = parking.near_window().unwrap_or_default();
@@ -111,13 +109,13 @@ impl Scheduler {
         self.drop_entries(&lapsed, now)
     }
 
-    /// All that stand somewhere here.
+    /// All jobs that are queued or wait for a time.
     fn all_waiting(&self) -> impl Iterator<Item = &Job> {
         let queued = self.lanes.iter().flat_map(|(_, lane)| lane.queue.iter());
         queued.chain(self.waiting.deliveries())
     }
 
-    /// Drops those of these entries that stand here. Answers how many did.
+    /// Drops these entries where they are queued or wait. Answers how many it found.
     fn drop_entries(&mut self, entries: &HashSet<EntryId>, now: Now) -> usize {
         if entries.is_empty() {
             return 0;
@@ -138,7 +136,7 @@ impl Scheduler {
         count
     }
 
-    /// So many copies came, and were found out before they were accepted.
+    /// The intake has found this number of copies before they were accepted.
     pub fn count_copies(&mut self, count: u64) {
         self.tally.count_copies(count);
     }
@@ -164,7 +162,7 @@ impl Scheduler {
     }
 }
 
-/// Renews the lease of one that stays here, and notes what attempts were made at it.
+/// Renews the lease of a delivery that stays here, and notes the attempts that were made.
 pub fn renew(delivery: &mut Delivery, outbox: &mut VecDeque<Record>, now: Now) {
     if let Some(entry) = delivery.entry {
         delivery.lease_renewed_at = now.boot;

@@ -1,4 +1,4 @@
-//! What the scheduler keeps to. Pure.
+//! The settings of the scheduler, and what follows from them for one delivery. Pure.
 
 use std::time::Duration;
 
@@ -7,20 +7,19 @@ use crate::delivery::{Delivery, Job};
 use crate::scheduler::Now;
 use crate::scheduler::lane::LaneLimits;
 
-/// Endpoints that are not healthy hold this part of what may be held.
+/// Endpoints that are not healthy may hold this part of the memory together.
 const UNPROVEN_PART: usize = 8;
 
-/// What the scheduler keeps to.
+/// See the module's header.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Deliveries in flight at a time.
     pub workers: usize,
-    /// What each endpoint's lane keeps to.
+    /// The settings of each lane.
     pub lanes: LaneLimits,
-    /// A lane for each URL, not for each origin.
+    /// Each URL has its own lane, and not each origin.
     pub lane_by_url: bool,
-    /// Deliveries that one lane may have among the active ones, where the store can park
-    /// the rest.
+    /// Active deliveries that one lane may have, where the store can park the rest.
     pub share: usize,
     /// The bytes of these.
     pub share_bytes: usize,
@@ -29,9 +28,9 @@ pub struct Limits {
     /// Bytes of messages held in memory.
     pub max_active_bytes: usize,
     pub schedule: RetrySchedule,
-    /// How long an attempt takes at most, for nearly all.
+    /// How long an attempt takes at most, unless a rule allows more.
     pub timeout: Duration,
-    /// What has waited for longer is given up, unless its endpoint's rule says otherwise.
+    /// A message that has waited for longer is given up, unless a rule says otherwise.
     pub max_age: Duration,
     pub parking: Parking,
     /// Whether the store is told of every attempt.
@@ -55,22 +54,22 @@ impl Limits {
         own.unwrap_or(self.schedule(job).attempts)
     }
 
-    /// Workers that endpoints may hold together that are not trusted.
+    /// Workers that all endpoints together may hold that are not trusted.
     pub fn untrusted_share(&self) -> usize {
         self.workers.div_ceil(2)
     }
 
-    /// Of these, the ones that failing endpoints may hold together.
+    /// Workers of these that failing endpoints may hold together.
     pub fn failing_share(&self) -> usize {
         self.workers.div_ceil(4)
     }
 
-    /// Besides these, the ones kept for endpoints that were never tried.
+    /// Workers besides these that are kept for endpoints that were never tried.
     pub fn reserved_workers(&self) -> usize {
         self.workers / 8
     }
 
-    /// Deliveries in memory that all endpoints may have together that are not healthy.
+    /// Deliveries that all endpoints together may have in memory that are not healthy.
     pub fn unproven_share(&self) -> usize {
         (self.max_active / UNPROVEN_PART).max(1)
     }
@@ -108,10 +107,10 @@ impl Limits {
     }
 }
 
-/// Where messages wait that are not to be attempted soon.
+/// Where messages wait whose attempt is not due soon.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Parking {
-    /// In Redis, if it is for longer than this, which is half of a lease; otherwise in memory.
+    /// In Redis, if they wait for longer than this half of a lease; otherwise in memory.
     InRedis { near_window: Duration },
     /// In memory only: the store keeps nothing but dead letters.
     Nowhere,
@@ -129,14 +128,14 @@ impl Parking {
         }
     }
 
-    /// How long after its lease began an attempt may begin, so that it ends before the lease does:
-    /// it takes a third of a lease at most.
+    /// The age of a lease at which an attempt may still begin. It ends before the lease does, because it
+    /// takes a third of a lease at most.
     pub fn begin_within(self) -> Duration {
         self.near_window()
             .map_or(Duration::MAX, |near| near + near / 3)
     }
 
-    /// How long ago its entry was certainly ours; nothing where there is none, or none is lost.
+    /// How long ago its entry was certainly ours. Zero if it has no entry, or if nobody else can take it.
     pub fn age(self, delivery: &Delivery, now: Now) -> Duration {
         match (delivery.entry, self) {
             (Some(_), Parking::InRedis { .. }) => now.boot.since(delivery.lease_renewed_at),
@@ -144,13 +143,13 @@ impl Parking {
         }
     }
 
-    /// Whether it is better off in the store by now than in memory.
+    /// Whether it should wait in the store by now, and not in memory.
     pub fn is_past_near_window(self, delivery: &Delivery, now: Now) -> bool {
         let near = self.near_window();
         near.is_some_and(|near| self.age(delivery, now) > near)
     }
 
-    /// Whether others have taken it over, or may have.
+    /// Whether another replica may have taken it over.
     pub fn has_lapsed(self, delivery: &Delivery, now: Now) -> bool {
         let lease = self.near_window().map(|near| near * 2);
         lease.is_some_and(|lease| self.age(delivery, now) >= lease)
@@ -158,7 +157,7 @@ impl Parking {
 
     /// Whether an attempt that begins now may still be under way when its lease ends.
     pub fn is_too_old_to_begin(self, delivery: &Delivery, now: Now) -> bool {
-        // Whoever asks the store first gets a new lease.
+        // A delivery that asks the store first gets a new lease.
         !delivery.notes_first() && self.age(delivery, now) > self.begin_within()
     }
 }

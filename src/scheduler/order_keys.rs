@@ -1,8 +1,8 @@
 //! Messages that go one after another (`orderKey`). Pure.
 //!
-//! Of each key and origin one message, the head, is in play. Where there is a store it says who that
-//! is, and keeps those that follow: what comes with a key is given to it, and what it gives back, as
-//! the head, is treated like any other message. Without one the followers stand here.
+//! Of each key and origin one message, the head, is in play. The store says which message that is, and
+//! keeps the followers: the scheduler hands it each message with a key, and treats the head that comes
+//! back like any other message. Without a store the followers wait here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::delivery::record::Move;
 use crate::delivery::status_update::Disposition;
 use crate::delivery::{Delivery, Job};
 
-/// Those that follow the head of each key, where there is no store.
+/// The messages behind the head of each key, where there is no store.
 #[derive(Debug, Default)]
 pub struct Followers {
     keys: HashMap<Arc<str>, VecDeque<Job>>,
     count: usize,
-    /// Those whose turn has come, within one call of the scheduler.
+    /// Messages whose turn has come within one call of the scheduler.
     released: VecDeque<Job>,
 }
 
 impl Followers {
-    /// One has come. It is answered, as the head, if there is none.
+    /// A message has come. Answers it, as the head, if its key has none.
     fn admit(&mut self, key: Arc<str>, mut job: Job) -> Option<Job> {
         if let Some(others) = self.keys.get_mut(&key) {
             others.push_back(job);
@@ -35,7 +35,7 @@ impl Followers {
         Some(job)
     }
 
-    /// The head is settled: the next one is it, and is to be routed.
+    /// The head is settled. The next message is the head, and must be routed.
     fn advance(&mut self, key: &Arc<str>) {
         let Some(others) = self.keys.get_mut(key) else {
             return;
@@ -49,7 +49,7 @@ impl Followers {
         self.released.push_back(next);
     }
 
-    /// One whose turn has come.
+    /// A message whose turn has come.
     pub fn pop_released(&mut self) -> Option<Job> {
         self.released.pop_front()
     }
@@ -60,7 +60,7 @@ impl Followers {
 }
 
 impl Scheduler {
-    /// Routes what has come, as far as it is its turn.
+    /// Routes a message that has come, if it is its turn.
     pub(super) fn line_up(&mut self, job: Job, now: Now) {
         let delivery = &job.delivery;
         let key = delivery.message.group().filter(|_| delivery.head.is_none());
@@ -73,14 +73,14 @@ impl Scheduler {
         }
     }
 
-    /// Whether the store must say whether it is its turn.
+    /// Whether the store must first say that it is its turn.
     pub(super) fn is_to_queue(&self, delivery: &Delivery) -> bool {
         let has_key = delivery.message.overrides.order_key.is_some();
         has_key && delivery.head.is_none() && self.has_store()
     }
 
-    /// Asks the store whether it is its turn. What memory alone holds is added to what is dealt in
-    /// order, and comes back from there.
+    /// Asks the store whether it is its turn. A message that memory alone holds goes to the stream that
+    /// is dealt in order, and comes back from there.
     pub(super) fn queue(&mut self, delivery: Delivery, now: Now) {
         if delivery.entry.is_some() {
             self.tally.queue();

@@ -1,10 +1,9 @@
-//! What is asked back from backlogs, and when. Pure.
+//! Which messages are asked back from backlogs, and when. Pure.
 //!
-//! When a back-off is over the probe is fetched, and when the endpoint is healthy again, as much at a
-//! time as it has room for, oldest first. There is one question at a time for each lane, and its
-//! answer says how many messages come and what is left. Whatever a lane is asked for must find room
-//! when it comes, or it would go back and be asked for again: so what is under way is counted, and
-//! what has come back stays.
+//! When a back-off is over, a lane asks for one message as the probe. When its endpoint is healthy, it asks
+//! for as many as it has room for, oldest first. There is one question at a time for each lane, and the
+//! answer says how many messages come and how many are left. A message that comes must find room, or it
+//! would go back and be asked for again. So messages under way are counted, and those that came back stay.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,24 +13,24 @@ use super::{Now, Scheduler};
 use crate::delivery::parked::Want;
 use crate::delivery::{Delivery, Job, LaneId};
 
-/// Messages of a backlog that are for others, or are to be given up, at a time.
+/// How many messages are asked for at a time that are for other lanes, or will be given up.
 const BATCH: usize = 64;
 
-/// Messages that are asked for at a time.
+/// How many messages are asked for at a time at most.
 const MOST_ASKED: usize = 1024;
 
-/// What comes at a time has about so many bytes at most.
+/// About how many bytes come at a time at most.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The questions, and the lanes that are to be looked at for some.
+/// The questions to the store, and the lanes that may have one.
 #[derive(Debug, Default)]
 pub struct Recalls {
-    /// What is to be asked of the store.
+    /// Questions that the store has not been asked yet.
     wants: Vec<Want>,
     /// Lanes that may have room for more of their backlogs, once all else is done.
     to_look_at: Vec<LaneId>,
-    /// Lanes that are to have one message to be tried with, when there is room for it: those that
-    /// have never answered, and those that are probing.
+    /// Lanes that stand in line for one message to be tried with: lanes that have never answered, and
+    /// lanes that are probing.
     new: VecDeque<LaneId>,
     probing: VecDeque<LaneId>,
 }
@@ -57,7 +56,7 @@ impl Recalls {
         }
     }
 
-    /// Who is to be tried next.
+    /// The next lane in line.
     fn next_in_line(&mut self, may_probe: bool) -> Option<LaneId> {
         let new = self.new.pop_front();
         new.or_else(|| match may_probe {
@@ -73,14 +72,14 @@ enum Question {
     None,
     /// This many messages; only those that were received by then, in Unix milliseconds.
     Ask(usize, Option<u64>),
-    /// One to try it with, when there is room for that.
+    /// One message to try it with, when there is room for that.
     Probe,
     /// Nothing before then.
     Later(Instant),
 }
 
 impl Scheduler {
-    /// What is to be asked of the store, now that all else is done.
+    /// The questions to the store, to be called when everything else is done.
     pub fn wants(&mut self, now: Now) -> Vec<Want> {
         for id in std::mem::take(&mut self.recalls.to_look_at) {
             if self.lanes.get(id).is_some() {
@@ -91,18 +90,18 @@ impl Scheduler {
         std::mem::take(&mut self.recalls.wants)
     }
 
-    /// What has come may be what was asked of a backlog.
+    /// A message has come. It may be one that was asked of a backlog.
     pub(super) fn note_released(&mut self, delivery: &Delivery) {
         let name = delivery.backlog.as_ref();
         let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
             return;
         };
         self.lanes.change(id, |lane| lane.backlog.note_come());
-        // When it has found its place, the next may be asked for.
+        // When it has found its place, there may be room for the next.
         self.recalls.look_at(id);
     }
 
-    /// What one that was released says of those behind it.
+    /// A message of a backlog says something of those behind it.
     pub(super) fn learn_of_backlog(&mut self, job: &Job, now: Now) {
         let name = job.delivery.backlog.as_ref();
         let Some(id) = name.and_then(|name| self.lanes.find(name)) else {
@@ -125,7 +124,8 @@ impl Scheduler {
         self.recalls.look_at(id);
     }
 
-    /// These backlogs are in the store. Who is not known here has failed, for others or before.
+    /// These backlogs are in the store. An endpoint that is not known here has failed, for other replicas
+    /// or in an earlier life.
     pub fn set_backlogs(&mut self, backlogs: Vec<(Arc<str>, u64)>, now: Now) {
         for (name, oldest) in backlogs {
             let id = self.find_on_probation(&name, now.mono);
@@ -136,8 +136,8 @@ impl Scheduler {
         }
     }
 
-    /// Some replica has deferred the first message for an endpoint. If that answers here, it can have
-    /// it here.
+    /// Some replica has deferred the first message for an endpoint. If the endpoint is known here, this
+    /// replica can ask for the message.
     pub fn note_backlog(&mut self, name: &Arc<str>, oldest: u64, now: Now) {
         if let Some(id) = self.lanes.find(name) {
             self.lanes.change(id, |lane| lane.backlog.note_more());
@@ -151,13 +151,13 @@ impl Scheduler {
         self.lanes.change(id, |lane| {
             let age = lane.max_age().unwrap_or(most);
             let age = age.checked_sub(Duration::from_millis(now.unix_ms.saturating_sub(received)));
-            // What is too old already is found now.
+            // A message that is too old already is asked for now.
             let until = now.mono.checked_add(age.unwrap_or_default());
             lane.backlog.set_oldest(received, until);
         });
     }
 
-    /// So many messages come from a backlog, and so many are left there.
+    /// `count` messages come from a backlog, and `left` are left there.
     pub fn released(
         &mut self,
         name: &Arc<str>,
@@ -245,7 +245,7 @@ impl Scheduler {
         }
     }
 
-    /// There may be more endpoints to be tried than are good for the others.
+    /// If too many endpoints were tried at once, the others would suffer. So they stand in line.
     fn stand_in_line(&mut self, id: LaneId) {
         let joins = self.lanes.change(id, |lane| {
             let joins = lane.backlog.stand_in_line();
@@ -256,7 +256,7 @@ impl Scheduler {
         }
     }
 
-    /// Asks for one message for those who stand in line, as far as there is room for them.
+    /// Asks for one message for each lane in line, as far as there is room.
     fn ask_for_probes(&mut self, now: Instant) {
         let most = (self.limits.failing_share() * 2).min(self.limits.unproven_share());
         while self.room().has_one_more() {

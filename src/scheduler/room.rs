@@ -1,20 +1,20 @@
-//! Who may stand in memory. Pure.
+//! Which messages may stay in memory. Pure.
 //!
-//! Memory belongs to those who answer. An endpoint that is failing holds one probe, one that has
-//! never answered a few messages, and all of these together an eighth of what may be held; a
-//! healthy one what it delivers within two seconds. All else is deferred as it comes, so nothing
-//! stops the intake for anybody's sake.
+//! Memory belongs to endpoints that answer. A failing endpoint has one probe there, an endpoint that has
+//! never answered a few messages, and all of these together an eighth of the memory. A healthy endpoint has
+//! the messages that it delivers within two seconds. All other messages are deferred when they come. So no
+//! endpoint can stop the intake.
 
 use super::{Limits, Now};
 use crate::delivery::Job;
 use crate::scheduler::lane::{Lane, Weight};
 
-/// One endpoint that has never answered holds at most so many messages, and this part of what is
-/// left for all of them.
+/// An endpoint that has never answered has at most this many messages, and at most this part of the room
+/// that is left for all such endpoints.
 pub(super) const MOST_UNPROVEN: usize = 64;
 const UNPROVEN_EACH: usize = 8;
 
-/// What there is for all, and what all lanes hold of it.
+/// How much room there is, and what all lanes hold of it.
 #[derive(Debug)]
 pub struct Room<'a> {
     pub limits: &'a Limits,
@@ -22,7 +22,7 @@ pub struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Whether one that is due may stand in its lane. Otherwise it is to be deferred.
+    /// Whether a due message may stay in its lane. Otherwise it must be deferred.
     pub fn may_hold(&self, job: &Job, lane: &Lane, now: Now) -> bool {
         // It is counted already.
         let others = lane.active().saturating_sub(1);
@@ -50,7 +50,7 @@ impl Room<'_> {
             return others < most.max(usize::from(self.has_first()));
         }
         let ahead = self.ahead(lane);
-        // What waits in the backlog has its part.
+        // Messages of the backlog get the other half.
         let ahead = match lane.backlog.has_some() {
             true => ahead.div_ceil(2),
             false => ahead,
@@ -58,33 +58,33 @@ impl Room<'_> {
         lane.in_play() < ahead || job.delivery.attempts.made() > 0
     }
 
-    /// How many a healthy endpoint is to have in play.
+    /// How many messages a healthy endpoint should have in play.
     pub fn ahead(&self, lane: &Lane) -> usize {
         let workers = self.limits.workers / self.held.occupied.max(1);
         lane.ahead(workers).min(self.limits.share)
     }
 
-    /// Whether all that are not healthy hold less than they may, without `own`.
+    /// Whether all lanes that are not healthy hold less than they may, not counting `own`.
     pub fn has_unproven(&self, own: Weight) -> bool {
         self.held.unproven - own.unproven < self.limits.unproven_share()
             && self.held.unproven_bytes - own.unproven_bytes < self.limits.unproven_share_bytes()
     }
 
-    /// Whether one that holds nothing may hold its first message, though others have used up what
-    /// there is for them together: whoever is new must be tried.
+    /// Whether a lane without messages may have its first one, though others have used up the room for
+    /// all of them: a new endpoint must be tried.
     fn has_first(&self) -> bool {
         self.held.unproven <= self.limits.max_active / 2
             && self.held.unproven_bytes <= self.limits.max_active_bytes / 2
     }
 
-    /// Whether one more may be asked for that is not known to answer, besides those under way.
+    /// Whether one more message may be asked for a lane that is not healthy, besides those under way.
     pub fn has_one_more(&self) -> bool {
         let count = self.held.unproven + self.held.expected;
         count < (self.limits.max_active / 2).max(1)
             && self.held.unproven_bytes < (self.limits.max_active_bytes / 2).max(1)
     }
 
-    /// How many each of those may hold that have never answered.
+    /// How many messages each lane may have that has never answered.
     fn unproven_each(&self) -> usize {
         if self.held.unproven_bytes >= self.limits.unproven_share_bytes() {
             return 0;

@@ -1,8 +1,8 @@
 //! The lanes with work and room, in rotation.
 //!
-//! Lanes stand in lists by how far they are trusted with workers, so that some can be passed over.
-//! The number of each place keeps it one rotation all the same. A lane knows the place at
-//! which it stands: one that has changed lists leaves a place behind that is not its own.
+//! Lanes stand in lists by how far they are trusted with workers, so that a list can be passed over.
+//! Places are numbered across all lists, so it is one rotation all the same. A lane knows its place. When
+//! it changes lists, it leaves a place behind that is nobody's.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// To the end. Answers the place.
+    /// Puts a lane at the end of its list. Answers its place.
     pub fn push(&mut self, lane: LaneId, class: Class) -> u64 {
         self.place += 1;
         let place = self.place;
@@ -40,9 +40,8 @@ impl Rotation {
         }
     }
 
-    /// The next place. Of those that are not trusted, only if `others`, and of those that fail,
-    /// only if `failing` too. Who was never tried goes before who was slow, and who was slow before
-    /// who failed.
+    /// The next place. Lanes that are not trusted have a turn only if `others`, and lanes that fail only if
+    /// `failing` too. An untried lane goes before an unproven one, and that before a failing one.
     pub fn next(&mut self, others: bool, failing: bool) -> Option<Turn> {
         let order = [
             (Class::Untried, others),
@@ -61,7 +60,7 @@ impl Rotation {
         self.list(class).pop_front()
     }
 
-    /// Of those that were never tried, the one that came last.
+    /// The untried lane that came last.
     pub fn newest(&mut self) -> Option<Turn> {
         self.untried.pop_back()
     }
@@ -70,14 +69,14 @@ impl Rotation {
         !self.untried.is_empty()
     }
 
-    /// The first place of those that are not trusted.
+    /// The first place of the lanes that are not trusted.
     pub fn first_of_others(&mut self) -> Option<Turn> {
         let classes = [Class::Untried, Class::Unproven, Class::Failing];
         let mut classes = classes.into_iter();
         classes.find_map(|class| self.list(class).front().copied())
     }
 
-    /// Drops the place that [`Rotation::first_of_others`] has answered, which is nobody's any more.
+    /// Drops the place that [`Rotation::first_of_others`] answers, because it is nobody's any more.
     pub fn drop_first_of_others(&mut self) {
         for class in [Class::Untried, Class::Unproven, Class::Failing] {
             if self.list(class).pop_front().is_some() {

@@ -1,5 +1,4 @@
-//! Where a delivery goes: to its lane, or, if it is not to be attempted now, to whatever it waits for.
-//! Pure.
+//! Where a delivery goes: to its lane, or, if it is not tried now, to the place where it waits. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::Weight;
 
 impl Scheduler {
-    /// Finds a delivery's rule and lane, in which it is counted from now on.
+    /// Finds the rule and the lane of a delivery. From now on the lane counts it.
     pub(super) fn assign_lane(&mut self, delivery: Delivery, now: Now) -> Job {
         let endpoint = &delivery.message.endpoint;
         let rule = self.rules.find(endpoint).cloned();
@@ -35,7 +34,7 @@ impl Scheduler {
         }
     }
 
-    /// The same for one that has stood somewhere for a while: rules may have changed.
+    /// Routes a delivery again that has waited for a while: rules may have changed.
     pub(super) fn requeue(&mut self, job: Job, now: Now) {
         let bytes = job.delivery.bytes();
         self.lanes.change(job.lane, |lane| lane.leave(bytes));
@@ -43,7 +42,7 @@ impl Scheduler {
         self.route(job, now);
     }
 
-    /// Where a delivery belongs that may go as far as others of its key are concerned.
+    /// Decides where a delivery goes. No other of its key is before it.
     pub(super) fn route(&mut self, job: Job, now: Now) {
         let wish = job.delivery.message.deliver_at.unwrap_or_default();
         if job.delivery.reclaimed && job.delivery.attempts.made() >= self.limits.attempts(&job) {
@@ -63,7 +62,7 @@ impl Scheduler {
         } else if let Some(attempt) = self.unsigned(&job, now) {
             self.wait_for_secret(job, attempt, now);
         } else if job.delivery.head.is_some() && self.is_one_too_many(&job, now) {
-            // Those that follow it fill Redis, and are its to make room.
+            // Its followers fill Redis, and it must make room.
             self.bury_for_room(job, now);
         } else if self.has_store() && !self.may_stay(&job, now) {
             let lane = job.lane;
@@ -73,7 +72,7 @@ impl Scheduler {
         }
     }
 
-    /// Routes those whose turn has come because others of their key are settled.
+    /// Routes deliveries whose turn has come because the one before them is settled.
     pub(super) fn route_released(&mut self, now: Now) {
         while let Some(job) = self.followers.pop_released() {
             self.requeue(job, now);
@@ -87,15 +86,15 @@ impl Scheduler {
         }
     }
 
-    /// Whether one that is due may stand in memory. Otherwise it is to be deferred.
+    /// Whether a due delivery may stay in memory. Otherwise it must be deferred.
     fn may_stay(&self, job: &Job, now: Now) -> bool {
         let lane = self.lanes.get(job.lane);
         lane.is_none_or(|lane| self.room().may_hold(job, lane, now))
     }
 
-    /// Puts one that is due into its lane.
+    /// Puts a due delivery into its lane.
     pub(super) fn enqueue(&mut self, mut job: Job, now: Now) {
-        // It was due a while ago, and nobody could look.
+        // It was due a while ago, and this process was suspended.
         let is_late = self.limits.parking.is_past_near_window(&job.delivery, now);
         if is_late && !job.delivery.notes_first() {
             renew(&mut job.delivery, &mut self.outbox, now);
@@ -113,8 +112,8 @@ impl Scheduler {
         self.park_stranded(id, now);
     }
 
-    /// The one answer to "not now". What fails waits in the store: for its endpoint, or for its own
-    /// time if that is later.
+    /// The one answer to "not now". A delivery whose endpoint fails waits in the store: for the endpoint,
+    /// or for its own time if that is later.
     pub(super) fn put_off(&mut self, job: Job, after: Duration, now: Now) -> Disposition {
         let lane = self.lanes.get(job.lane).filter(|_| self.has_store());
         let failing = lane.and_then(|lane| lane.breaker().failing_for(now.mono));
@@ -123,7 +122,7 @@ impl Scheduler {
                 let lane = job.lane;
                 self.defer(job, lane, now)
             }
-            // What memory alone holds needs no store, as long as there is room.
+            // A delivery that memory alone holds needs no store, as long as there is room.
             Some(_)
                 if job.delivery.entry.is_some() || !self.room().has_unproven(Weight::default()) =>
             {
@@ -133,8 +132,8 @@ impl Scheduler {
         }
     }
 
-    /// What is due within `near` waits here, the rest in the store; where there is no store for it,
-    /// it waits here too, or is given up at the end of a drain.
+    /// A delivery that is due within `near` waits in memory, and otherwise in the store. Without a store it
+    /// waits in memory, or is given up at the end of a drain.
     pub(super) fn wait(
         &mut self,
         mut job: Job,
@@ -163,10 +162,10 @@ impl Scheduler {
                 self.bury(job, DeadReason::Drained, detail, now)
             }
             near => {
-                // What it has cost must outlive this process, and it must not outlive its lease.
+                // Its attempts must outlive this process, and it must not outlive its lease.
                 let is_over = near
                     .is_some_and(|near| self.limits.parking.age(&job.delivery, now) + after > near);
-                // What was begun, and not made, is taken back.
+                // An attempt that was begun and not made is taken back.
                 let was_postponed = |last: &Attempt| last.postponed().is_some();
                 let was_begun = job.delivery.notes_first()
                     && job.delivery.last.as_ref().is_some_and(was_postponed);
@@ -179,10 +178,10 @@ impl Scheduler {
         }
     }
 
-    /// To the stream, from where it comes back when there is room.
+    /// There is no room: it goes to the stream, and comes back when there is.
     pub(super) fn overflow(&mut self, job: Job, now: Now) {
         if self.limits.bridge || job.delivery.is_late && self.limits.parking.is_possible() {
-            // The stream keeps their order, also of those that are not to be delivered yet.
+            // The stream keeps the order, also of messages that are not due yet.
             self.park(job, now.unix_ms, now);
         } else if self.is_one_too_many(&job, now) {
             self.bury_for_room(job, now);

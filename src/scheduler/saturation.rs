@@ -1,42 +1,41 @@
-//! Tells when it is the workers that deliveries wait for. Pure.
+//! Notices when deliveries wait for workers. Pure.
 //!
-//! Throughput is workers over answer time, so too few workers look like slow endpoints and a
-//! queue that grows, and nobody is told why. [`Saturation`] is handed a moment and whether all
-//! workers were busy at it, and answers what is to be said: once when they have been for
-//! [`LONG`] without a break, seldom while it goes on, and once when it is over.
+//! Throughput is workers divided by answer time, so too few workers look like slow endpoints and a growing
+//! queue. [`Saturation`] is told at each moment whether all workers are busy, and answers what to log: once
+//! when they have been busy for [`LONG`] without a break, seldom while it goes on, and once when it is over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Now, Scheduler};
 
-/// Workers must be busy for so long before it is said, and not all of them be for as long before
-/// it is over: so no two events are closer to each other.
+/// All workers must be busy for this time before it is logged, and not all of them for as long before it is
+/// over. So no two events are closer to each other.
 const LONG: Duration = Duration::from_secs(10);
 
-/// How long after the first time it is said again, and so on; the last of these from then on.
+/// How long after the first time it is logged again, and so on. The last of these repeats.
 const AGAIN: [Duration; 3] = [
     Duration::from_secs(60),
     Duration::from_secs(600),
     Duration::from_secs(3600),
 ];
 
-/// What is to be said.
+/// What to log.
 #[derive(Debug, PartialEq)]
 pub enum LoadEvent {
     Saturated(Load),
-    /// It is over, after so long.
+    /// It is over, after it lasted this long.
     Relieved {
         lasted: Duration,
     },
 }
 
-/// How the workers are used while all that may be are busy.
+/// How the workers are used while all are busy that may be.
 #[derive(Debug, PartialEq)]
 pub struct Load {
     pub lasted: Duration,
     pub workers: usize,
-    /// Fewer than `workers`, if those that are not trusted hold all that they may.
+    /// Fewer than `workers`, if endpoints that are not trusted hold all that they may.
     pub busy: usize,
     /// Deliveries that are due.
     pub queued: usize,
@@ -53,9 +52,9 @@ pub struct Load {
 pub struct Saturation {
     /// Since when all have been busy, and the attempts that had ended by then.
     busy: Option<(Instant, u64)>,
-    /// Since when not all have been.
+    /// Since when not all have been busy.
     free: Option<Instant>,
-    /// What has been said and is not over.
+    /// A saturation that was logged and is not over.
     episode: Option<Episode>,
 }
 
@@ -63,7 +62,7 @@ pub struct Saturation {
 struct Episode {
     begun: Instant,
     attempts: u64,
-    /// When it is said again, if it goes on.
+    /// When it is logged again, if it goes on.
     next: Instant,
     said: usize,
 }
@@ -120,7 +119,7 @@ impl Saturation {
 }
 
 impl Scheduler {
-    /// What is to be said of the workers. To be called when all has been handed out that may be.
+    /// What to log of the workers. To be called when everything has been handed out that may be.
     pub fn observe_load(&mut self, now: Now) -> Option<LoadEvent> {
         let all_busy = self.has_no_worker();
         let attempts = self.tally.stats().attempts;
@@ -142,8 +141,8 @@ impl Scheduler {
         }
     }
 
-    /// Whether what is queued waits for a worker: all are busy, or those that endpoints may hold
-    /// that are not trusted.
+    /// Whether queued deliveries wait for a worker: all workers are busy, or all that endpoints may hold
+    /// which are not trusted.
     fn has_no_worker(&mut self) -> bool {
         if self.workers.are_all_busy(&self.limits) {
             return true;

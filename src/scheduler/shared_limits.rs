@@ -1,4 +1,4 @@
-//! Limits that hold for all replicas together: what lanes ask of the lender, and what it answers.
+//! Limits that hold for all replicas together: what the lanes claim from the lender, and its answers. Pure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::{Now, Scheduler};
 use crate::delivery::limits::{CALM, Claim, Grant, Standing};
 use crate::scheduler::lane::Lane;
 
-/// One lane's claim, and whether it takes account of the last answer.
+/// The claim of one lane, and whether it takes account of the last answer.
 pub type LaneClaim = (Arc<str>, Claim, bool);
 
 /// See the module's header.
@@ -24,7 +24,7 @@ impl SharedLimits {
         self.standing
     }
 
-    /// A lane asks for something else than it asked for before.
+    /// A lane has a new claim.
     pub fn note(&mut self, name: Arc<str>, claim: Claim) {
         self.claims.push((name, claim, false));
     }
@@ -40,7 +40,7 @@ impl Scheduler {
         });
     }
 
-    /// What is to be asked of the lender, since the last call.
+    /// The new claims since the last call.
     pub fn claims(&mut self) -> Vec<LaneClaim> {
         std::mem::take(&mut self.shared_limits.claims)
     }
@@ -65,7 +65,7 @@ impl Scheduler {
                     lane.claim(true, now.mono).unwrap_or_default()
                 })
             });
-            // It may be forgotten meanwhile.
+            // The lane may have been forgotten meanwhile.
             let claim = (name, claim.unwrap_or_default(), true);
             self.shared_limits.claims.push(claim);
             if let Some(id) = id {

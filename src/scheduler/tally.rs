@@ -1,5 +1,5 @@
-//! The counts: how many deliveries have gone which way since the start, and what those that are here
-//! weigh. Pure. At all times
+//! The counts: how many deliveries have gone which way since the start, and how many bytes are here. Pure.
+//! At all times
 //! `accepted = delivered + dead + parked + deferred + lapsed + duplicates + active`.
 
 use crate::delivery::receipt::Receipt;
@@ -18,13 +18,13 @@ pub struct Stats {
     pub deferred: u64,
     /// Of those parked, the ones that came while draining.
     pub appended: u64,
-    /// Accepted, and dropped as others have taken over the entries meanwhile.
+    /// Accepted, and dropped because another replica has taken over the entry meanwhile.
     pub lapsed: u64,
-    /// Accepted, and dropped as copies of others that were heard before.
+    /// Accepted, and dropped as copies of messages that were heard before.
     pub duplicates: u64,
-    /// Never accepted, as they were malformed.
+    /// Never accepted, because they were malformed.
     pub rejected: u64,
-    /// Never accepted, as they are here already.
+    /// Never accepted, because they are here already.
     pub already_active: u64,
     /// Retries scheduled.
     pub retried: u64,
@@ -40,7 +40,7 @@ pub struct Levels {
     pub scheduled: usize,
     pub lanes: usize,
     pub bytes: usize,
-    /// Of them all, those that memory alone holds.
+    /// Active deliveries that memory alone holds.
     pub memory_only: usize,
 }
 
@@ -48,9 +48,9 @@ pub struct Levels {
 #[derive(Debug, Default)]
 pub struct Tally {
     stats: Stats,
-    /// Of the messages that are active.
+    /// The bytes of active messages.
     bytes: usize,
-    /// Deliveries of which the store is to say whether it is their turn.
+    /// Deliveries of which the store has not said yet whether it is their turn.
     queueing: usize,
 }
 
@@ -67,23 +67,23 @@ impl Tally {
         self.queueing
     }
 
-    /// One was taken in.
+    /// A message was taken in.
     pub fn accept(&mut self, bytes: usize) {
         self.stats.accepted += 1;
         self.bytes += bytes;
     }
 
-    /// It is not active any more. What has become of it is told besides.
+    /// A message is not active any more. Another method counts where it went.
     pub fn leave(&mut self, bytes: usize) {
         self.bytes -= bytes;
     }
 
-    /// One came that is here already.
+    /// A message came that is here already.
     pub fn refuse_copy(&mut self) {
         self.stats.already_active += 1;
     }
 
-    /// One came that was malformed.
+    /// A malformed message came.
     pub fn reject(&mut self) {
         self.stats.rejected += 1;
     }
@@ -128,13 +128,14 @@ impl Tally {
         self.stats.lapsed += 1;
     }
 
-    /// So many copies came, and were found out before they were accepted.
+    /// The intake has found this number of copies before they were accepted.
     pub fn count_copies(&mut self, count: u64) {
         self.stats.accepted += count;
         self.stats.duplicates += count;
     }
 
-    /// Some of what was parked, deferred or buried turned out to be others', or to be copies.
+    /// Some messages that were parked, deferred or buried turned out to be copies, or to belong to another
+    /// replica.
     pub fn correct(&mut self, receipt: &Receipt) {
         let stats = &mut self.stats;
         stats.parked -= receipt.not_parked;

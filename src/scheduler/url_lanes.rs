@@ -1,9 +1,9 @@
 //! URLs with lanes of their own, which stand apart from their origin. Pure.
 //!
-//! On a shared host each URL may be somebody else. A 429, or a wish for a pause, is about the URL
-//! that said it: that one gets a lane, and so a backlog, of its own, and the others go on. Only when
-//! several URLs of an origin say so at once is it about the origin. What keeps an origin from being
-//! reached at all (connections, TLS, names, time-outs) is about the origin always.
+//! On a shared host each URL may belong to somebody else. A 429 or a `Retry-After` is about the URL that
+//! answered it: that URL gets its own lane, and so its own backlog, and the other URLs go on. Only when
+//! several URLs of an origin answer so at once is it about the origin. A failure to reach the origin at all
+//! (connection, TLS, name, time-out) is always about the origin.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::delivery::{Attempt, AttemptResult, Job, LaneId};
 use crate::message::endpoint::Endpoint;
 use crate::scheduler::lane::HealthSignal;
 
-/// So many URLs of an origin that ask for a pause at once speak for the origin.
+/// This number of URLs of an origin that ask for a pause at once speak for the origin.
 const SEVERAL: usize = 3;
 
-/// URLs that stand apart at most; beyond that each speaks for its origin.
+/// The most URLs that stand apart. Beyond that each URL speaks for its origin.
 const MOST: usize = 10_000;
 
 /// See the module's header.
@@ -27,22 +27,22 @@ pub struct UrlLanes(HashSet<Arc<str>>);
 impl UrlLanes {
     /// The lane of its own that a URL has, if it has one.
     pub fn find(&self, endpoint: &Endpoint) -> Option<&Arc<str>> {
-        // Most of the time there is none.
+        // Most of the time no URL has one.
         match self.0.is_empty() {
             true => None,
             false => self.0.get(&endpoint.url),
         }
     }
 
-    /// Forgets those that have no lane any more.
+    /// Forgets URLs that have no lane any more.
     pub fn forget(&mut self, has_lane: impl Fn(&str) -> bool) {
         self.0.retain(|url| has_lane(url));
     }
 }
 
 impl Scheduler {
-    /// If what came of this attempt is about its URL alone, that one stands apart from now on, and
-    /// the origin has answered. False if it is not.
+    /// If the result of this attempt is about its URL alone, the URL stands apart from now on, and the
+    /// origin counts as having answered. False if the result is about the origin.
     pub(super) fn set_apart(
         &mut self,
         job: &mut Job,
@@ -67,7 +67,7 @@ impl Scheduler {
         let url = job.delivery.message.endpoint.url.clone();
         self.url_lanes.0.insert(url.clone());
         let bytes = job.delivery.bytes();
-        // It may be known: others to it may have been under way when it was set apart.
+        // It may have its lane already: several attempts may have been under way.
         let limits = self.limits.lanes;
         let own = self.find_lane(&url, now.mono);
         let origin = std::mem::replace(&mut job.lane, own);
@@ -82,7 +82,7 @@ impl Scheduler {
         true
     }
 
-    /// What stands in the origin's queue for it waits with it.
+    /// Messages for it in the queue of the origin wait with it.
     fn move_queue(&mut self, origin: LaneId, url: &str, own: LaneId, now: Now) {
         let is_meant = |job: &Job| job.delivery.message.endpoint.url.as_ref() == url;
         let queue = self
@@ -101,7 +101,7 @@ impl Scheduler {
         let endpoint = &job.delivery.message.endpoint;
         let is_of_origin =
             *self.lanes.name(job.lane) == endpoint.origin && endpoint.url != endpoint.origin;
-        // What an operator has set for the host holds for all of it together.
+        // A limit that an operator has set holds for the whole host together.
         let rule = job.rule.as_ref();
         let is_limited = rule.is_some_and(|r| r.max_in_flight.is_some() || r.pace.is_some());
         if !is_of_origin || is_limited || !self.has_store() {
@@ -118,7 +118,7 @@ impl Scheduler {
         self.url_lanes.0.len() < MOST && same.count() + 1 < SEVERAL
     }
 
-    /// A backlog of a URL was found in the store: it stood apart, for others or before.
+    /// A backlog of a URL was found in the store: it stood apart, for other replicas or in an earlier life.
     pub(super) fn note_apart(&mut self, name: &Arc<str>) {
         if self.limits.lane_by_url || self.url_lanes.0.len() >= MOST {
             return;

@@ -1,5 +1,5 @@
-//! What waits in memory for a time: deliveries for their next attempt, lanes for the end of a pause.
-//! Pure. A heap by due time; equal times are first in, first out.
+//! The heap of things that wait in memory for a time: deliveries for their next attempt, lanes for the end
+//! of a back-off. Pure. Of equal times the first in is the first out.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) enum Due {
     Delivery(Box<Job>),
-    /// A lane may have something to do: its pause is over, or its rate allows the next attempt.
+    /// A lane may have something to do: its back-off is over, or its rate allows the next attempt.
     Lane(LaneId),
 }
 
@@ -70,7 +70,7 @@ impl Waiting {
             })
     }
 
-    /// Takes out the deliveries of which `which` is true of when they are due, with that time.
+    /// Takes out the deliveries for which `which` is true, with the times at which they are due.
     pub fn extract(&mut self, which: impl Fn(Instant, &Job) -> bool) -> Vec<(Instant, Job)> {
         let mut out = Vec::new();
         let keep = std::mem::take(&mut self.alarms).into_iter();
@@ -86,7 +86,7 @@ impl Waiting {
         out
     }
 
-    /// Changes each delivery. When it is due stays.
+    /// Changes each delivery, but not the time at which it is due.
     pub fn change_each(&mut self, mut change: impl FnMut(Instant, &mut Job)) {
         let mut alarms = std::mem::take(&mut self.alarms).into_vec();
         for Reverse(alarm) in &mut alarms {

@@ -1,8 +1,8 @@
 //! Who gets a worker. Pure.
 //!
-//! Those that are not known to answer may hold half of the workers together, those that are failing
-//! a quarter, so that neither takes them from those who do. One that was never tried goes before
-//! the others, and if all that half hangs, an eighth is kept for the last that came.
+//! Endpoints that are not known to answer may hold half of the workers together, and failing endpoints a
+//! quarter. So they cannot take workers from endpoints that answer. Untried endpoints go before the others.
+//! If that half hangs, an eighth of the workers is kept for the untried endpoint that came last.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::{Limits, Now, Scheduler};
 use crate::delivery::Job;
 use crate::scheduler::lane::{HealthSignal, Weight};
 
-/// The workers that are at work, and when one of those that are kept may be given out.
+/// How many workers are at work, and when the next one of the reserve may be given out.
 #[derive(Debug, Default)]
 pub struct Workers {
     in_flight: usize,
@@ -29,25 +29,25 @@ impl Workers {
         self.in_flight >= limits.workers
     }
 
-    /// One delivery is handed out.
+    /// A delivery is handed out.
     fn take(&mut self) {
         self.in_flight += 1;
     }
 
-    /// One has come back.
+    /// A delivery has come back.
     pub fn give_back(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Whether a worker is free that is kept for endpoints that were never tried.
+    /// Whether a worker of the reserve is free.
     fn has_reserve(&self, limits: &Limits, held: &Weight) -> bool {
         let (untrusted, share) = (held.untrusted_in_flight, limits.untrusted_share());
         let is_within = untrusted >= share && untrusted < share + limits.reserved_workers();
         is_within && !self.are_all_busy(limits)
     }
 
-    /// They are given out so slowly that there is always one, as each is back when its attempt has
-    /// timed out.
+    /// Takes a worker from the reserve. The pause until the next is so long that there is always one: each
+    /// is back when its attempt has timed out.
     fn take_from_reserve(&mut self, limits: &Limits, now: Instant) {
         let pause = limits.timeout / limits.reserved_workers() as u32;
         self.reserve = Some(now + pause);
@@ -66,7 +66,7 @@ impl Scheduler {
                 continue;
             };
             if is_crowded && lane.is_awaited() {
-                // It gets its turn back when it has answered, or has not.
+                // It gets its turn back when its first attempt is over.
                 self.lanes.change(id, |lane| lane.drop_turn());
                 continue;
             }
@@ -75,7 +75,7 @@ impl Scheduler {
             let taken = taken.flatten();
             if let Some(mut job) = taken.and_then(|job| self.look_again(job, now)) {
                 self.workers.take();
-                // It may have changed while it stood there.
+                // The rules may have changed while it was queued.
                 job.rule = self.rules.find(&job.delivery.message.endpoint).cloned();
                 return Some(job);
             }
@@ -83,7 +83,7 @@ impl Scheduler {
         None
     }
 
-    /// Its turn has come. Nothing if it is too late for it.
+    /// Its turn has come. Answers nothing if it is too late for it.
     fn look_again(&mut self, job: Job, now: Now) -> Option<Job> {
         let parking = self.limits.parking;
         let lapsed = parking.has_lapsed(&job.delivery, now);
@@ -109,8 +109,8 @@ impl Scheduler {
 
     /// The next lane that may have a worker.
     fn next_turn(&mut self, now: Now) -> Option<Turn> {
-        // A customer who is not known to answer may not take the last of the workers from those
-        // who do, and one who is known to fail not from those who may answer.
+        // An endpoint that is not known to answer may not take the last workers from endpoints that do,
+        // and a failing endpoint may not take them from endpoints that may answer.
         let held = self.lanes.tally();
         let others = held.untrusted_in_flight < self.limits.untrusted_share();
         let failing = held.failing < self.limits.failing_share();
@@ -118,8 +118,8 @@ impl Scheduler {
         turn.or_else(|| self.next_from_reserve(now.mono))
     }
 
-    /// Who was never tried need not wait until those who hang have been given up: some workers are
-    /// kept for the last that came.
+    /// An untried endpoint need not wait until the attempts that hang have timed out: the reserve is for
+    /// the untried endpoint that came last.
     fn next_from_reserve(&mut self, now: Instant) -> Option<Turn> {
         if !self.waits_for_reserve() || self.workers.reserve.is_some_and(|at| at > now) {
             return None;
@@ -138,7 +138,7 @@ impl Scheduler {
         has_reserve && self.rotation.has_untried()
     }
 
-    /// When one of the workers that are kept may be given out, if a lane waits for that.
+    /// When the next worker of the reserve may be given out, if a lane waits for it.
     pub(super) fn reserve_deadline(&self) -> Option<Instant> {
         self.workers.reserve.filter(|_| self.waits_for_reserve())
     }

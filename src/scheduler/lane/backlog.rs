@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A backlog whose first message was not too old is not looked at for so long for that reason.
+/// A backlog whose first message was not too old is not asked again for that reason for this time.
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// See the module's header.
@@ -16,19 +16,18 @@ pub struct Backlog {
     is_asked: bool,
     /// The lane stands in line for a probe.
     is_in_line: bool,
-    /// What comes from it is for other lanes: it is the backlog of a hold that was lifted, or of
-    /// a lane that there is no more.
+    /// Its messages are for other lanes: it is the backlog of a hold that was lifted, or of a lane that
+    /// does not exist any more.
     is_foreign: bool,
-    /// Messages that were released, and have not come yet. Those that turn out to be no messages
-    /// never do.
+    /// Messages that were released and have not come yet. A malformed one never comes.
     coming: i32,
     /// Messages that the ledger is to add to it.
     deferring: u32,
-    /// Messages that are to be given up from its beginning, as Redis holds too much.
+    /// Messages that will be given up from its beginning, because Redis holds too much.
     to_bury: u32,
-    /// When its oldest message was received, in Unix milliseconds, and when it is to be given up.
+    /// When its oldest message was received, in Unix milliseconds, and when it becomes too old.
     oldest: Option<(u64, Instant)>,
-    /// It is not asked for what is too old before.
+    /// It is not asked for messages that are too old before this time.
     expire_after: Option<Instant>,
     /// Something was added since something was asked for.
     was_added: bool,
@@ -40,7 +39,7 @@ impl Backlog {
         self.has
     }
 
-    /// Nothing of it is known to be anywhere.
+    /// Whether none of its messages is known to be anywhere.
     pub fn is_over(&self) -> bool {
         !self.has && !self.is_asked && self.coming <= 0 && self.deferring == 0
     }
@@ -50,7 +49,7 @@ impl Backlog {
         self.has && !self.is_asked && self.coming <= 0
     }
 
-    /// Whether something of it is under way to here.
+    /// Whether a message of it is under way to this replica.
     pub fn is_coming(&self) -> bool {
         self.is_asked || self.coming > 0
     }
@@ -60,7 +59,7 @@ impl Backlog {
         self.is_asked = true;
     }
 
-    /// It was answered: so many come, and so many are left.
+    /// The question was answered: `count` messages come, and `left` are left.
     pub fn release(&mut self, count: usize, left: u64) {
         self.is_asked = false;
         // Some may have come before this was told.
@@ -73,41 +72,41 @@ impl Backlog {
         }
     }
 
-    /// One that was released has come.
+    /// A message that was released has come.
     pub fn note_come(&mut self) {
         self.coming -= 1;
         self.to_bury = self.to_bury.saturating_sub(1);
     }
 
-    /// The ledger is to add one.
+    /// The ledger will add a message.
     pub fn defer(&mut self) {
         self.deferring += 1;
         self.has = true;
     }
 
-    /// The ledger has added one.
+    /// The ledger has added a message.
     pub fn note_added(&mut self) {
         self.deferring = self.deferring.saturating_sub(1);
         self.note_more();
     }
 
-    /// Something was added. The answer to a question that is under way may be older.
+    /// Messages were added. The answer to a question that is under way may be older.
     pub fn note_more(&mut self) {
         self.has = true;
         self.was_added |= self.is_asked;
     }
 
-    /// One more is to be given up from its beginning, as there is no room.
+    /// One more message will be given up from its beginning, because there is no room.
     pub fn bury_one(&mut self) {
         self.to_bury += 1;
     }
 
-    /// How many are to be given up from its beginning.
+    /// How many messages will be given up from its beginning.
     pub fn to_bury(&self) -> usize {
         self.to_bury as usize
     }
 
-    /// Whether what comes from it is for other lanes.
+    /// Its messages are for other lanes, or not.
     pub fn set_foreign(&mut self, is_foreign: bool) {
         self.is_foreign = is_foreign;
     }
@@ -116,7 +115,7 @@ impl Backlog {
         self.is_foreign
     }
 
-    /// It is to have a probe. False if it stands in line for one already.
+    /// Its lane stands in line for a probe from now on. False if it did already.
     pub fn stand_in_line(&mut self) -> bool {
         !std::mem::replace(&mut self.is_in_line, true)
     }
@@ -125,7 +124,7 @@ impl Backlog {
         self.is_in_line = false;
     }
 
-    /// When its oldest message was received, in Unix milliseconds, and when that is to be given up.
+    /// Its oldest message was received at this time, in Unix milliseconds, and is too old at `until`.
     pub fn set_oldest(&mut self, received: u64, until: Option<Instant>) {
         self.oldest = until.map(|until| (received, until));
     }
@@ -134,13 +133,13 @@ impl Backlog {
         self.oldest.is_some()
     }
 
-    /// Who asked for what is too old, and got something that is not, does not ask again at once: the
-    /// age of a message is not all that says how long it may wait.
+    /// It was asked for a message that is too old, and a younger one came. So it is not asked again at once:
+    /// rules and `deliverAt` may allow a message more time.
     pub fn note_young(&mut self, now: Instant) {
         self.expire_after = now.checked_add(YOUNG);
     }
 
-    /// Until when those were received that are to be given up now, in Unix milliseconds.
+    /// Messages that were received by this time, in Unix milliseconds, are too old now.
     pub fn expired(&self, now: Instant) -> Option<u64> {
         let (received, until) = self.oldest?;
         let late = now.checked_duration_since(until)?;
@@ -153,7 +152,7 @@ impl Backlog {
         self.deferring
     }
 
-    /// The earlier of this time and when something is to be given up.
+    /// The earlier of this time and the time at which a message becomes too old.
     pub fn alarm(&self, at: Option<Instant>) -> Option<Instant> {
         let expiry = self
             .oldest

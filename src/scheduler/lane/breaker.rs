@@ -1,11 +1,12 @@
 //! A lane's health: whether its endpoint is healthy, failing or probing, and how long nothing is sent
 //! to it while it fails. Pure.
 //!
-//! An answer is a sign of life, whatever it says of its message, except those by which an endpoint
-//! says that it is in trouble (429, 502, 503, 504). Faults without a sign of life between them make
-//! the endpoint a failing one: a whole window of them, or one that names a time, or one that took
-//! long where there has never been an answer. When the back-off is over the endpoint is probing: one
-//! delivery at a time is the probe. If that fails, the next back-off is twice as long.
+//! An answer is a sign of life, whatever it says of its message. The exceptions are 429, 502, 503 and 504,
+//! which say that the endpoint is in trouble: they are faults, like a failure to reach it. The endpoint is
+//! failing after a whole window of faults without a sign of life between them, after one fault with a
+//! `Retry-After`, or after one that took long if there has never been an answer. When the back-off is over
+//! the endpoint is probing: one delivery at a time is the probe. If it fails, the next back-off is twice as
+//! long.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// One that has failed, as far as others or an earlier life know: it begins with a probe.
+    /// For an endpoint that has failed, for other replicas or in an earlier life: it begins with a probe.
     pub fn on_probation(now: Instant) -> Breaker {
         Breaker {
             until: Some(now),
@@ -61,7 +62,7 @@ impl Breaker {
         }
     }
 
-    /// An answer came. True if it was not healthy: an answer to an attempt that was under way when
+    /// An answer came. True if the endpoint was not healthy. An answer to an attempt that was under way when
     /// it began to fail makes it healthy too.
     pub fn answer(&mut self, took: Duration) -> bool {
         let secs = took.as_secs_f64();
@@ -73,8 +74,8 @@ impl Breaker {
         self.until.take().is_some()
     }
 
-    /// An attempt failed, of `window` that might be made at a time. Answers for how long nothing is
-    /// sent to it, if a back-off begins now.
+    /// An attempt failed while `window` attempts were allowed at a time. Answers how long the back-off is, if
+    /// one begins now.
     pub fn fault(
         &mut self,
         retry_after: Option<Duration>,
@@ -91,7 +92,7 @@ impl Breaker {
         };
         match self.until {
             None if retry_after.is_none() && self.faults < 1.0 - 1e-6 => None,
-            // It was under way when the back-off began; a longer wish still counts.
+            // It was under way when the back-off began. A longer `Retry-After` still counts.
             Some(until) if now < until => {
                 self.until = Some(until.max(now + retry_after.unwrap_or_default()));
                 None
@@ -100,7 +101,7 @@ impl Breaker {
         }
     }
 
-    /// Nothing is sent to it for a time, which is answered: at least as long as it wishes.
+    /// Begins a back-off that is at least as long as `retry_after`. Answers how long.
     pub fn back_off(
         &mut self,
         retry_after: Option<Duration>,
@@ -118,7 +119,7 @@ impl Breaker {
         pause
     }
 
-    /// An operator says that it is well: if it was failing, it is probing.
+    /// An operator says that the endpoint is well: if it was failing, it is probing now.
     pub fn end_back_off(&mut self, now: Instant) {
         if self.until.is_some() {
             self.until = Some(now);

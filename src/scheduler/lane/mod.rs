@@ -1,5 +1,5 @@
-//! One endpoint: its queue, and who decides what may go to it. Pure. `tests.rs` says by example what
-//! a lane does; begin there.
+//! The lane of one endpoint: its queue, and the parts that decide what may go to it. Pure. `tests.rs` says
+//! by example what a lane does; begin there.
 //!
 //! - [`Breaker`] knows whether the endpoint is healthy, and backs off while it fails.
 //! - [`Pacing`](pacing::Pacing) has the window, the rate, and what is lent of limits that hold for all
@@ -63,9 +63,9 @@ pub struct Lane {
     pacing: Pacing,
     pub backlog: Backlog,
     pub history: History,
-    /// The operator has switched it off.
+    /// A rule has switched the endpoint off.
     is_disabled: bool,
-    /// What has waited for longer is given up, if that is not as for all.
+    /// A message that has waited for longer is given up, if the rule of the endpoint says so.
     max_age: Option<Duration>,
     last_used: Instant,
 }
@@ -89,7 +89,7 @@ impl Lane {
         }
     }
 
-    /// One that has failed, as far as others or an earlier life know: it begins with a probe.
+    /// For an endpoint that has failed, for other replicas or in an earlier life: it begins with a probe.
     pub fn on_probation(limits: &LaneLimits, now: Instant) -> Lane {
         let mut lane = Lane::new(limits, now);
         lane.breaker = Breaker::on_probation(now);
@@ -113,7 +113,7 @@ impl Lane {
         self.max_age = rule.and_then(|rule| rule.max_age);
     }
 
-    /// How long its messages may wait, if that is not as for all.
+    /// How long its messages may wait, if its rule says so.
     pub fn max_age(&self) -> Option<Duration> {
         self.max_age
     }
@@ -122,13 +122,13 @@ impl Lane {
         self.is_disabled = is_disabled;
     }
 
-    /// Whether the operator has switched it off.
+    /// Whether a rule has switched the endpoint off.
     pub fn is_disabled(&self) -> bool {
         self.is_disabled
     }
 }
 
-/// What it holds.
+/// The deliveries of a lane.
 impl Lane {
     /// A delivery for it has become active.
     pub fn enter(&mut self, bytes: usize) {
@@ -136,7 +136,7 @@ impl Lane {
         self.bytes += bytes;
     }
 
-    /// One is not active any more.
+    /// A delivery for it is not active any more.
     pub fn leave(&mut self, bytes: usize) {
         self.active -= 1;
         self.bytes -= bytes;
@@ -148,8 +148,8 @@ impl Lane {
         self.queue.split_off(0)
     }
 
-    /// Takes out what will not begin by `until`: of an endpoint that fails, or for which outhook
-    /// itself is not ready, all; of one with a rate, what is over it.
+    /// Takes out the jobs that will not begin by `until`: all jobs if the endpoint fails or outhook itself is
+    /// not ready for it, and those over its rate otherwise.
     pub fn take_stranded(&mut self, now: Instant, until: Instant) -> Vec<Job> {
         let stays = match self.breaker.is_failing() {
             true => 0,
@@ -177,14 +177,14 @@ impl Lane {
         self.queue.len() + self.in_flight
     }
 
-    /// How many a healthy endpoint is to have in play, if `workers` are its part of all.
+    /// How many messages a healthy endpoint should have in play, if `workers` are its part of all.
     pub fn ahead(&self, workers: usize) -> usize {
         let response_secs = self.breaker.response_secs().unwrap_or_default();
         self.pacing.ahead(workers, response_secs)
     }
 
-    /// Nothing of it is active, no turn or wake-up is due, and it has rested so long that what
-    /// is known of it is old.
+    /// Whether nothing of it is active, no turn or wake-up is due, and it has rested for so long that its
+    /// state is out of date.
     pub fn is_forgettable(&self, now: Instant, rest: Duration) -> bool {
         let idle = self.active == 0 && self.turn.is_none() && self.alarm.is_none();
         let idle = idle && self.breaker.failing_until(now).is_none() && self.backlog.is_over();
@@ -192,10 +192,10 @@ impl Lane {
     }
 }
 
-/// Its turn.
+/// The turn of a lane.
 impl Lane {
-    /// The one rule of the turn lists: a lane stands in them, once, while it has work and room.
-    /// True when it must now be put into one.
+    /// The one rule of the rotation: a lane stands in it, once, while it has work and room. True if it must
+    /// be put there now.
     pub fn should_queue(&self, now: Instant) -> bool {
         self.turn.is_none() && self.has_room(now) && !self.queue.is_empty()
     }
@@ -212,24 +212,24 @@ impl Lane {
             .max(self.pacing.next_start(now))
     }
 
-    /// It stands in a turn list now, at this place.
+    /// It stands in the rotation now, at this place.
     pub fn set_turn(&mut self, place: u64) {
         self.turn = Some(place);
     }
 
-    /// Its place in a turn list is nobody's any more.
+    /// Its place in the rotation is nobody's any more.
     pub fn drop_turn(&mut self) {
         self.turn = None;
     }
 
-    /// Whether this place in the turn lists is its.
+    /// Whether this place in the rotation is its own.
     pub fn has_turn(&self, place: u64) -> bool {
         self.turn == Some(place)
     }
 
-    /// It is to be looked at then. False if a wake-up is set that is no later.
+    /// It must be looked at at this time. False if a wake-up is set that is not later.
     pub fn set_alarm(&mut self, at: Instant) -> bool {
-        // One that is set already may be for a longer back-off, before it was healthy again.
+        // The wake-up that is set may be that of an earlier and longer back-off.
         let is_first = self.alarm.is_none_or(|known| known > at);
         if is_first {
             self.alarm = Some(at);
@@ -237,12 +237,12 @@ impl Lane {
         is_first
     }
 
-    /// A wake-up for it was due. It may be one that an earlier one has replaced.
+    /// A wake-up for it was due. An earlier one may have taken its place.
     pub fn end_alarm(&mut self, now: Instant) {
         self.alarm = self.alarm.filter(|at| *at > now);
     }
 
-    /// Its turn has come: hands out the next delivery, unless there is no room since.
+    /// Its turn has come. Hands out the next delivery, unless there is no room any more.
     pub fn take(&mut self, now: Instant) -> Option<Job> {
         self.turn = None;
         let next = match self.has_room(now) {
@@ -257,7 +257,7 @@ impl Lane {
         next
     }
 
-    /// One of its deliveries came back. Answers what changed by it.
+    /// One of its deliveries came back. Answers what that changed at the endpoint.
     pub fn release(
         &mut self,
         signal: HealthSignal,
@@ -294,9 +294,9 @@ impl Lane {
     }
 }
 
-/// Its health.
+/// The health of a lane.
 impl Lane {
-    /// Nothing is sent to it for a time, at least as long as it wishes. Answers what changed.
+    /// Begins a back-off, at least as long as `retry_after`. Answers what that changed.
     pub fn back_off(
         &mut self,
         retry_after: Option<Duration>,
@@ -309,7 +309,7 @@ impl Lane {
         (!was_failing).then_some(EndpointEvent::Failing { pause })
     }
 
-    /// An operator says that it is well: it is tried at once, with one delivery at first.
+    /// An operator says that the endpoint is well: it is tried at once, with one delivery at first.
     pub fn try_now(&mut self, now: Instant) {
         self.pacing.narrow();
         self.breaker.end_back_off(now);
@@ -325,7 +325,7 @@ impl Lane {
         !self.breaker.is_failing() && self.breaker.has_answered()
     }
 
-    /// Whether it is being tried for the first time: whether it answers at all is still open.
+    /// Whether it is being tried for the first time, and has not answered yet.
     pub fn is_awaited(&self) -> bool {
         !self.breaker.is_failing() && !self.breaker.has_answered() && self.in_flight > 0
     }
@@ -354,7 +354,7 @@ impl Lane {
         self.pacing.is_shared()
     }
 
-    /// What it asks of the lender, if that is not what it asked last. `anew`: it has got an answer.
+    /// Its claim for the lender, if it differs from the last one. `anew`: there was an answer.
     pub fn claim(&mut self, anew: bool, now: Instant) -> Option<Claim> {
         match self.is_shared() {
             true => self.pacing.claim(anew, self.load(now), now),

@@ -1,8 +1,8 @@
 //! How many attempts a lane may have at a time, and when its next may begin. Pure.
 //!
-//! The window grows by one with each answer, up to a cap, and is one again after a failure: so an
-//! endpoint that just came back is not run over. A rate is a least interval between two beginnings.
-//! Limits that hold for all replicas are lent (`Share`).
+//! The window grows by one with each answer, up to a cap, and is one again after a back-off. So an endpoint
+//! that has just come back is not run over. A rate is a least interval between two beginnings. Limits that
+//! hold for all replicas are lent (`Share`).
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use crate::delivery::rules::EndpointRule;
 /// What a lane may have in flight before its first answer.
 const FIRST_WINDOW: usize = 4;
 
-/// A lane with a rate may be late by so much, and make up for it.
+/// A lane with a rate may be late by this time, and make up for it.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
-/// A healthy endpoint has in memory what it delivers in so long (seconds).
+/// A healthy endpoint has the messages in memory that it delivers in this time (seconds).
 const AHEAD: f64 = 2.0;
 
-/// It may always have so many.
+/// It may always have this number.
 const LEAST: usize = 4;
 
 /// See the module's header.
@@ -31,7 +31,7 @@ pub struct Pacing {
     cap: usize,
     /// The least time between two beginnings, if there is one.
     min_interval: Option<Duration>,
-    /// When the next may begin, by that or because outhook is not ready for it.
+    /// When the next may begin, because of the interval or because outhook is not ready for it.
     next_start: Option<Instant>,
     share: Option<Box<Share>>,
 }
@@ -118,8 +118,8 @@ impl Pacing {
         match self.lender_mut() {
             Some(share) => share.use_start(now),
             None => {
-                // From its time and not from now: what is late by a little does not make the
-                // rate lower.
+                // The interval counts from the time at which it might have begun: being a little late
+                // does not make the rate lower.
                 let late = now.checked_sub(CATCH_UP).unwrap_or(now);
                 let at = self.next_start.map_or(now, |at| at.max(late));
                 self.next_start = Some(at + interval);
@@ -127,8 +127,7 @@ impl Pacing {
         }
     }
 
-    /// Nothing was sent: what that would have taken of its rate is given back, and for so long
-    /// nothing else begins.
+    /// Nothing was sent: the attempt costs nothing of the rate, and no other begins during `pause`.
     pub fn put_off(&mut self, pause: Duration, now: Instant) {
         if pause.is_zero() {
             return;
@@ -142,8 +141,8 @@ impl Pacing {
         self.next_start = self.next_start.max(Some(now + pause));
     }
 
-    /// How many a healthy endpoint that takes so long to answer is to have in play: what it delivers
-    /// soon, if `workers` are its part of all.
+    /// How many messages a healthy endpoint should have in play, if `workers` are its part of all: as many
+    /// as it delivers soon.
     pub fn ahead(&self, workers: usize, response_secs: f64) -> usize {
         let parallel = self.cap.min(workers.max(1)) as f64;
         let mut ahead = AHEAD * parallel / response_secs.max(1e-6);
@@ -191,7 +190,7 @@ impl Pacing {
         }
     }
 
-    /// Who lends starts, unless nobody can be asked.
+    /// The share, unless the lender cannot be reached.
     fn lender(&self) -> Option<&Share> {
         self.share.as_deref().filter(|share| !share.is_away())
     }

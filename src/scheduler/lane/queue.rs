@@ -17,7 +17,7 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Job> {
         let next = self.0.pop_front();
         if self.0.is_empty() {
-            // Its room is as large as all the rest of the lane, of which there may be many.
+            // Its memory would be as large as the rest of the lane, and there may be many lanes.
             self.0 = VecDeque::new();
         }
         next

@@ -1,4 +1,4 @@
-//! What a lane takes of what all lanes share. Pure.
+//! How much a lane takes of the workers and the memory that all lanes share. Pure.
 
 use super::Lane;
 

@@ -1,6 +1,6 @@
 //! Links between pages lead somewhere.
 
-use crate::pages::{Page, documents, root};
+use crate::pages::{Page, cells, documents, root};
 
 /// All pages that a reader may come to from README.md.
 fn all() -> Vec<Page> {
@@ -9,6 +9,8 @@ fn all() -> Vec<Page> {
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "fuzz/README.md",
+        "tests/README.md",
         "tests/receivers/README.md",
     ];
     let mut pages = documents();
@@ -78,6 +80,24 @@ fn the_page_of_contents_names_every_page() {
         assert!(is_named, "{name}");
     }
     assert!(Page::read("README.md").text.contains("](docs/README.md)"));
+}
+
+#[test]
+fn rows_of_a_table_have_as_many_cells_as_its_head() {
+    for page in all() {
+        let text = page.prose();
+        let mut width = None;
+        for line in text.lines() {
+            width = match (line.starts_with('|'), width) {
+                (false, _) => None,
+                (true, None) => Some(cells(line).len()),
+                (true, Some(width)) => {
+                    assert_eq!(cells(line).len(), width, "{}: {line}", page.name);
+                    Some(width)
+                }
+            };
+        }
+    }
 }
 
 #[test]

@@ -95,8 +95,10 @@ fn comment_above(lines: &[&str]) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn cells(row: &str) -> Vec<String> {
-    let row = row.trim().trim_matches('|').replace("\\|", "\0");
+pub fn cells(row: &str) -> Vec<String> {
+    let row = row.trim().replace("\\|", "\0");
+    let row = row.strip_prefix('|').unwrap_or(&row);
+    let row = row.strip_suffix('|').unwrap_or(row);
     let cells = row.split('|').map(|cell| cell.trim().replace('\0', "|"));
     cells.collect()
 }

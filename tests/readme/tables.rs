@@ -44,37 +44,11 @@ fn every_option_stands_in_the_table_with_its_default() {
 
 #[test]
 fn options_that_pages_name_are_there() {
-    let mut real = BTreeSet::new();
-    let tools = [
-        "dead list",
-        "parked list",
-        "endpoints pause",
-        "secrets set",
-        "keys show",
-    ];
-    let rest = [
-        "serve", "deliver", "demo", "listen", "check", "keygen", "verify", "send", "status",
-    ];
-    for command in tools.iter().chain(&rest) {
-        let mut args: Vec<&str> = command.split(' ').collect();
-        args.push("--help");
-        let help = outhook(&args);
-        let flags = help
-            .split_whitespace()
-            .filter(|word| word.starts_with("--"));
-        real.extend(flags.map(|flag| flag.trim_end_matches(['.', ',', ';', ')', ':']).to_owned()));
-    }
     // Of other programs: docker, cargo, scripts.
-    let others = [
-        "--quick",
-        "--intake",
-        "--local",
-        "--locked",
-        "--path",
-        "--signal",
-        "--version",
-    ];
-    real.extend(others.map(String::from));
+    let mut real = set([
+        "--quick", "--intake", "--local", "--locked", "--path", "--signal",
+    ]);
+    collect_flags(&mut Vec::new(), &mut real);
     for page in documents() {
         for text in codes(&page.prose()) {
             let words = text
@@ -84,6 +58,29 @@ fn options_that_pages_name_are_there() {
                 let flag = word.split('=').next().unwrap();
                 assert!(real.contains(flag), "{}: {flag}", page.name);
             }
+        }
+    }
+}
+
+/// The options of a command, and of all below it.
+fn collect_flags<'a>(command: &mut Vec<&'a str>, all: &mut BTreeSet<String>) {
+    let mut args = command.clone();
+    args.push("--help");
+    let help: &'a str = outhook(&args).leak();
+    let words = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"));
+    all.extend(set(
+        words.map(|word| word.trim_end_matches(['.', ',', ';', ')', ':']))
+    ));
+    let below = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let below = below.lines().take_while(|line| !line.is_empty());
+    for line in below.filter(|line| !line.starts_with("   ")) {
+        let name = line.split_whitespace().next().unwrap();
+        if name != "help" {
+            command.push(name);
+            collect_flags(command, all);
+            command.pop();
         }
     }
 }

@@ -11,12 +11,9 @@ use redis::{RedisResult, Script, Value, cmd, pipe};
 use super::connection::Connection;
 use super::odd::Odd;
 use super::reply::{bytes, items};
-use super::{Admin, Keys, Redis, StoreError};
+use super::{Admin, Heard, Keys, Redis, StoreError, Subscription};
 use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::hold::{self, Cause, Hold, covers};
-
-/// How long an answer that nobody takes is kept.
-pub(super) const ANSWER_KEPT: Duration = Duration::from_secs(10);
 
 /// What is held, and why, and how long.
 pub type AllHolds = Vec<(Arc<str>, Hold)>;
@@ -147,6 +144,8 @@ impl Admin {
         limit: Duration,
     ) -> Result<(Vec<EndpointSnapshots>, usize), StoreError> {
         let reply = self.keys.reply(question);
+        let mut answers = Subscription::open(&self.redis, limit)?;
+        answers.subscribe(&reply, limit)?;
         let order = format!("report {reply} {prefix}");
         let heard: RedisResult<usize> = cmd("PUBLISH")
             .arg(&self.keys.control)
@@ -155,22 +154,20 @@ impl Admin {
         let heard = self.done(heard)?;
         let end = Instant::now() + limit;
         let mut reports = Vec::new();
-        for _ in 0..heard {
+        while reports.len() < heard {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let answer: RedisResult<Value> = cmd("BLPOP")
-                .arg(&reply)
-                .arg(left.as_secs_f64().max(0.01))
-                .query(&mut self.connection);
-            // The key, and what was there.
-            let Some(text) = items(Some(self.done(answer)?)).nth(1).map(bytes) else {
+            let Some(text) = answers.hear(left)? else {
                 break;
             };
-            match serde_json::from_slice::<EndpointSnapshots>(&text) {
+            let Heard::Message { payload, .. } = text else {
+                continue;
+            };
+            match serde_json::from_slice::<EndpointSnapshots>(&payload) {
                 Ok(report) => reports.push(report),
-                Err(_) => self.redis.odd.tell(&reply, &text, "an answer of a replica"),
+                Err(_) => self
+                    .redis
+                    .odd
+                    .tell(&reply, &payload, "an answer of a replica"),
             }
         }
         Ok((reports, heard))

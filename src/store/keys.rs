@@ -94,7 +94,7 @@ impl Keys {
         format!("{}seen:{id}:{url}", self.prefix)
     }
 
-    /// Where replicas leave what a tool has asked for.
+    /// The channel on which replicas answer what a tool has asked for.
     pub fn reply(&self, question: u64) -> String {
         format!("{}reply:{question:016x}", self.prefix)
     }

@@ -21,9 +21,6 @@ use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind};
 use crate::message::entry::{EntryId, Stream};
 use crate::message::timestamp::unix_ms;
 
-/// Answers that wait for one question at most: replicas that one can have.
-const ANSWERS: i64 = 1000;
-
 /// See the module's header.
 pub struct RedisLedger {
     redis: Redis,
@@ -328,10 +325,8 @@ impl RedisLedger {
                 continue;
             };
             let text = serde_json::to_vec(report).expect("plain values");
-            pipe.cmd("RPUSH").arg(&**key).arg(text).ignore();
-            pipe.cmd("LTRIM").arg(&**key).arg(-ANSWERS).arg(-1).ignore();
-            let kept = holds::ANSWER_KEPT.as_millis() as u64;
-            pipe.cmd("PEXPIRE").arg(&**key).arg(kept).ignore();
+            // Published, as nothing can be added to a Redis that is full: that is when it is asked for.
+            pipe.cmd("PUBLISH").arg(&**key).arg(text).ignore();
         }
         run(&self.redis, &mut self.connection, limit, |c| pipe.query(c))
     }

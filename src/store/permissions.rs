@@ -35,7 +35,7 @@ pub enum Part {
 use Part::{AttemptLog, Bridge, Deliveries, Limits, Operators, Secrets, Status, Subscriptions};
 
 /// Each command as it is used, with the key or channel that it must be allowed for in braces.
-const NEEDS: [(Part, &str); 81] = [
+const NEEDS: [(Part, &str); 79] = [
     (Deliveries, "XADD {messages} * message m"),
     (
         Deliveries,
@@ -108,9 +108,7 @@ const NEEDS: [(Part, &str); 81] = [
     (Operators, "ZREMRANGEBYSCORE {holds} 0 0"),
     (Operators, "EVALSHA 0 1 {holds}"),
     (Operators, "PUBLISH {control} m"),
-    (Operators, "RPUSH {reply} m"),
-    (Operators, "LTRIM {reply} 0 -1"),
-    (Operators, "PEXPIRE {reply} 1000"),
+    (Operators, "PUBLISH {reply} m"),
     (Bridge, "SET {seen} m NX PX 1000"),
     (Bridge, "GET {seen}"),
     (Bridge, "GETDEL {seen}"),
@@ -307,9 +305,10 @@ fn rules_for(denied: &Asked, asked: &[Asked], keys: &Keys) -> Vec<String> {
         rules.push(format!("+{}", denied.name.to_lowercase()));
     }
     if let Some(on) = denied.on.as_ref().filter(|_| !is_key_allowed) {
-        rules.push(match *on == keys.control {
-            true => format!("&{on}"),
-            false => format!("~{}", keys.pattern(on)),
+        rules.push(match on {
+            on if *on == keys.control => format!("&{on}"),
+            on if keys.is_reply(on) => format!("&{}", keys.pattern(on)),
+            on => format!("~{}", keys.pattern(on)),
         });
     }
     rules

@@ -68,7 +68,8 @@ fn check(bytes: &[u8], message: &Message) {
         (url, &message.endpoint.origin)
     );
     // Whoever only peeks sees the same.
-    let (peeked, at) = message::peek(bytes).expect("it can be read");
+    let glimpse = message::peek(bytes).expect("it can be read");
+    let (peeked, at) = (glimpse.url, glimpse.deliver_at);
     let peeked = Endpoint::parse(&peeked).expect("it was read before");
     assert_eq!((&*peeked.url, at), (url, message.deliver_at));
 

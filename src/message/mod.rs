@@ -315,15 +315,27 @@ fn is_encoded_twice(text: &str) -> bool {
     inner.is_ok_and(|inner| inner.trim_ascii_start().starts_with(['{', '[', '"']))
 }
 
-/// The URL of a message, as its producer wrote it, and its `deliverAt`. Works for messages that
-/// would be refused, as far as they can be read.
-pub fn peek(raw: &[u8]) -> Option<(String, Option<u64>)> {
+/// What a message says of itself.
+#[derive(Debug)]
+pub struct Glimpse {
+    /// As its producer wrote it.
+    pub url: String,
+    pub id: Option<Box<str>>,
+    /// Unix milliseconds.
+    pub deliver_at: Option<u64>,
+}
+
+/// Reads what can be read, of messages that would be refused too.
+pub fn peek(raw: &[u8]) -> Option<Glimpse> {
     let given = RawFields::read(text(raw).ok()?).ok()?;
-    let url = fields::string("url", given.get(Field::Url))
-        .ok()?
-        .into_owned();
+    let url = fields::string("url", given.get(Field::Url)).ok()?;
+    let id = given.optional(Field::WebhookId);
     let at = given.optional(Field::DeliverAt);
-    Some((url, at.and_then(|at| fields::deliver_at(at).ok())))
+    Some(Glimpse {
+        url: url.into_owned(),
+        id: id.and_then(|id| fields::id(id).ok()),
+        deliver_at: at.and_then(|at| fields::deliver_at(at).ok()),
+    })
 }
 
 fn optional<T>(

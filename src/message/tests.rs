@@ -198,7 +198,8 @@ fn a_byte_order_mark_is_skipped_and_kept() {
     let raw = "\u{feff}{\"url\":\"http://h/\",\"data\":[1]}";
     let m = parse(raw.as_bytes()).unwrap();
     assert_eq!((m.data(), m.raw()), (&b"[1]"[..], raw.as_bytes()));
-    assert_eq!(peek(raw.as_bytes()), Some(("http://h/".into(), None)));
+    let seen = peek(raw.as_bytes()).unwrap();
+    assert_eq!((&*seen.url, seen.deliver_at), ("http://h/", None));
 }
 
 #[test]

@@ -104,11 +104,34 @@ impl Admin {
         to: &str,
         order: First,
     ) -> Result<(Vec<Letter>, Option<Range>), StoreError> {
+        let stream = self.keys.dead.clone();
+        self.entries(&stream, from, to, order)
+    }
+
+    /// The streams in which messages stand that were not delivered yet, in the order of the way
+    /// that they take.
+    pub fn streams(&self) -> [String; 3] {
+        let keys = &self.keys;
+        [
+            keys.ordered.clone(),
+            keys.messages.clone(),
+            keys.again.clone(),
+        ]
+    }
+
+    /// Up to a page of the entries of a stream in this range, and the range that is left.
+    pub fn entries(
+        &mut self,
+        stream: &str,
+        from: &str,
+        to: &str,
+        order: First,
+    ) -> Result<(Vec<Letter>, Option<Range>), StoreError> {
         let mut range = match order {
             First::Oldest => cmd("XRANGE"),
             First::Newest => cmd("XREVRANGE"),
         };
-        range.arg(&self.keys.dead);
+        range.arg(stream);
         match order {
             First::Oldest => range.arg(from).arg(to),
             First::Newest => range.arg(to).arg(from),
@@ -123,6 +146,10 @@ impl Admin {
             First::Newest => (from.to_owned(), format!("({}", last.entry)),
         });
         Ok((letters, rest))
+    }
+
+    pub fn dead_stream(&self) -> String {
+        self.keys.dead.clone()
     }
 
     /// How many dead letters there are.

@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use crate::support::receiver::{Receiver, status};
-use crate::support::redis::{DEAD, PARKED, Redis};
+use crate::support::redis::{DEAD, ORDERED, PARKED, Redis};
 use crate::support::service::{Outhook, serve};
-use crate::support::{message, unix_ms, until};
+use crate::support::{Gate, message, unix_ms, until};
 
 fn tool(redis: &Redis, args: &[&str]) -> Outhook {
     Outhook::tool(redis, args)
@@ -505,6 +505,91 @@ fn an_endpoint_that_fails_is_tried_at_once_when_it_is_resumed_and_that_is_said()
         "{run:?}"
     );
     receiver.wait_for(before + 1);
+    service.end_well();
+}
+
+#[test]
+fn endpoints_are_listed_while_redis_is_full() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let _service = serve(&redis, &["--consumer", "r1"]);
+    redis.add(message(&receiver.url("/"), "a", "1"));
+    receiver.wait_for(1);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let run = tool(&redis, &["endpoints", "list"]).run("");
+    assert_eq!((run.code, run.err.len()), (0, 0), "{run:?}");
+    assert!(
+        run.out[0].starts_with(&receiver.url("")) && run.out[0].contains("healthy"),
+        "{run:?}"
+    );
+    // What is refused then says why.
+    let run = tool(&redis, &["send"]).run(message(&receiver.url("/"), "b", "1"));
+    assert_eq!(run.code, 1);
+    assert!(
+        run.err[0].contains("OOM") && run.err[0].contains("Redis is full: see maxmemory"),
+        "{run:?}"
+    );
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+}
+
+#[test]
+fn a_message_is_found_wherever_it_is_without_status_ttl() {
+    let (redis, receiver) = (Redis::start(), Receiver::ok());
+    let gate = Gate::default();
+    let shut = gate.clone();
+    let slow = Receiver::answering(move |_, _| {
+        shut.pass();
+        status(200)
+    });
+    let mut service = serve(&redis, &[]);
+    let origin = receiver.url("");
+    assert_eq!(
+        tool(&redis, &["endpoints", "pause", &origin]).run("").code,
+        0
+    );
+    let far = unix_ms() + 3_600_000;
+    let url = receiver.url("/later");
+    redis.add(format!(
+        r#"{{"url":"{url}","webhookId":"later","deliverAt":{far},"data":1}}"#
+    ));
+    redis.add(message(&receiver.url("/"), "held", "1"));
+    redis.add(r#"{"url":"ftp://h/","webhookId":"bad","data":1}"#);
+    let url = slow.url("/");
+    for id in ["first", "second"] {
+        let keyed = format!(r#"{{"url":"{url}","webhookId":"{id}","orderKey":"k","data":1}}"#);
+        redis.command::<String>(&["XADD", ORDERED, "*", "message", &keyed]);
+    }
+    redis.wait_dead(1);
+    redis.wait_deferred(1);
+    wait_parked(&redis, 1);
+    slow.wait_for(1);
+    for (id, state, word) in [
+        ("later", "parked", "for its deliverAt"),
+        ("held", "deferred", "paused until it is resumed"),
+        ("bad", "dead", "bad_url"),
+        ("first", "queued", "{outhook}:again"),
+        ("second", "behind", "an earlier message of its key"),
+    ] {
+        let run = tool(&redis, &["status", id]).run("");
+        let text = run.out.join("\n");
+        assert_eq!(run.code, 0, "{run:?}");
+        let is_state = |l: &String| l.starts_with("state") && l.ends_with(state);
+        assert!(
+            run.out.iter().any(is_state) && text.contains(word),
+            "{id}: {text}"
+        );
+    }
+    let none = tool(&redis, &["status", "nobody"]).run("");
+    assert_eq!(none.code, 1);
+    assert!(
+        none.err[0].contains("waits nowhere") && none.err[0].contains("--status-ttl 1d"),
+        "{none:?}"
+    );
+    gate.open();
+    assert_eq!(
+        tool(&redis, &["endpoints", "resume", &origin]).run("").code,
+        0
+    );
+    receiver.wait_for(1);
     service.end_well();
 }
 

@@ -2,4 +2,6 @@
 //! running replicas, which are asked.
 
 pub mod endpoints;
+pub mod find;
 pub mod waiting;
+pub mod why;

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use crate::cli::args::select::Choice;
 use crate::cli::output::{Progress, Stop, value};
-use crate::message::peek;
 use crate::message::timestamp::unix_ms;
+use crate::message::{Glimpse, peek};
 use crate::store::{Admin, Fields, ParkedMessage};
 
 /// Where a message waits.
@@ -78,15 +78,14 @@ pub fn covers(select: &Choice, message: &ParkedMessage) -> bool {
             || url(&message.fields).is_some_and(|url| select.has_url(url.as_bytes())))
 }
 
-/// What a parked message says of itself, in its producer's words: where it goes, and not before
-/// when.
-pub fn peek_at(fields: &Fields) -> Option<(String, Option<u64>)> {
+/// What a parked message says of itself.
+pub fn peek_at(fields: &Fields) -> Option<Glimpse> {
     peek(value(fields, "message"))
 }
 
 /// Where a parked message goes, as its producer wrote it.
 pub fn url(fields: &Fields) -> Option<String> {
-    peek_at(fields).map(|(url, _)| url)
+    peek_at(fields).map(|glimpse| glimpse.url)
 }
 
 /// The URL is in the message alone.
@@ -99,7 +98,7 @@ pub fn with_url(mut fields: Fields) -> Fields {
 
 /// Whether it is not to be delivered yet.
 pub fn is_early(message: &ParkedMessage, now: u64) -> bool {
-    let at = peek_at(&message.fields).and_then(|(_, at)| at);
+    let at = peek_at(&message.fields).and_then(|glimpse| glimpse.deliver_at);
     at.is_some_and(|at| at > now)
 }
 

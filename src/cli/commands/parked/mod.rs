@@ -2,7 +2,6 @@
 //! them due now, or delete them.
 
 mod acts;
-mod why;
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -16,10 +15,10 @@ use crate::cli::output::tally::Tally;
 use crate::cli::output::{LISTED, Out, Progress, Stop, ended, number_of, object, value};
 use crate::cli::state::endpoints::Known;
 use crate::cli::state::waiting::{Place, Then, each_page, url, with_url};
+use crate::cli::state::why::{Why, why};
 use crate::message::endpoint::Endpoint;
 use crate::message::timestamp::{format_rfc3339, unix_ms};
 use crate::store::{Admin, Fields, ParkedMessage};
-use why::{Why, why};
 
 #[derive(Debug, Args)]
 pub struct ParkedArgs {

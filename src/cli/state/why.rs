@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::endpoints::{Known, short_error};
+use super::waiting::{Place, peek_at};
 use crate::cli::output::times::{ago, coarse};
 use crate::cli::output::{number_of, value};
-use crate::cli::state::endpoints::{Known, short_error};
-use crate::cli::state::waiting::{Place, peek_at};
 use crate::delivery::hold::{Cause, covers};
 use crate::store::ParkedMessage;
 
@@ -49,7 +49,7 @@ fn for_time(message: &ParkedMessage, now: u64) -> Why {
     if message.due <= now {
         return Why::new("due", "is due");
     }
-    let at = peek_at(&message.fields).and_then(|(_, at)| at);
+    let at = peek_at(&message.fields).and_then(|glimpse| glimpse.deliver_at);
     match (attempts, at) {
         (0, Some(at)) if at > now => Why::new("deliver_at", "for its deliverAt"),
         (0, _) if last.is_empty() => Why::new("put_off", "put off before its first attempt"),
@@ -70,7 +70,7 @@ fn for_time(message: &ParkedMessage, now: u64) -> Why {
 }
 
 fn for_endpoint(message: &ParkedMessage, name: &str, known: &Known, now: u64) -> Why {
-    let url = peek_at(&message.fields).map(|(url, _)| url);
+    let url = peek_at(&message.fields).map(|glimpse| glimpse.url);
     let url = url.unwrap_or_else(|| name.to_owned());
     let mut holds = known.holds.iter();
     let hold = holds.find(|(key, _)| *key == name || covers(key, &url));

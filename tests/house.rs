@@ -299,6 +299,39 @@ fn files_and_functions_are_small_and_finished() {
     }
 }
 
+/// The scheduler's values, which others read, and the lane, whose parts are owners themselves. All other
+/// types of the scheduler are owners, and hide their fields.
+const VALUES: &[&str] = &[
+    "lane/mod.rs",
+    "lane/share.rs",
+    "lane/weight.rs",
+    "limits.rs",
+    "now.rs",
+    "room.rs",
+    "saturation.rs",
+    "tally.rs",
+];
+
+#[test]
+fn state_of_the_scheduler_changes_in_the_file_of_its_owner() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scheduler");
+    let mut bare: Vec<String> = Vec::new();
+    for (path, text) in sources() {
+        let Ok(name) = path.strip_prefix(&root) else {
+            continue;
+        };
+        if is_test(&path) || VALUES.contains(&&*name.to_string_lossy()) {
+            continue;
+        }
+        let fields = without_tests(&text).lines().filter(|line| {
+            let field = line.strip_prefix("    pub");
+            field.is_some_and(|field| field.contains(": ") && field.ends_with(','))
+        });
+        bare.extend(fields.map(|field| format!("{}:{field}", name.display())));
+    }
+    assert!(bare.is_empty(), "{bare:#?}");
+}
+
 #[test]
 fn the_way_of_a_message_can_be_followed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -25,6 +25,18 @@ pub struct LaneId {
 
 #[cfg(test)]
 impl Job {
+    /// A job like any other.
+    pub fn example() -> Job {
+        use crate::message::Message;
+        use crate::message::endpoint::Endpoint;
+        use crate::message::timestamp::BootTime;
+        let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
+        let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
+        let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
+        let now = BootTime::default();
+        Job::of(Delivery::new(message, "test".into(), 0, now))
+    }
+
     /// By no rule, in the first lane.
     pub fn of(delivery: Delivery) -> Job {
         Job {

@@ -210,9 +210,9 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Job;
     use crate::delivery::limits::{Grant, LEAD, LOAN, RETRY, Standing};
     use crate::delivery::rules::EndpointRule;
-    use crate::scheduler::lane::tests::job;
     use crate::scheduler::lane::{HealthSignal, Lane, LaneLimits};
 
     #[test]
@@ -226,11 +226,11 @@ mod tests {
         let mut lane = Lane::new(&limits, now);
         let rule = EndpointRule::of_limits(None, Some(pace));
         lane.apply_rule(Some(&rule), &limits, None, now);
-        lane.queue.push(job());
+        lane.queue.push(Job::example());
         let pause = Duration::from_millis(25);
         for n in 0..5 {
             let at = now + n * pause;
-            lane.queue.push(job());
+            lane.queue.push(Job::example());
             assert!(lane.take(at).is_some(), "{n}");
             assert!(lane.take(at).is_none(), "it has a rate");
             lane.release(HealthSignal::None { pause }, &limits, at);
@@ -247,7 +247,7 @@ mod tests {
         };
         lane.apply_rule(Some(&rule), &LIMITS, Some(standing), now);
         for _ in 0..9 {
-            lane.queue.push(job());
+            lane.queue.push(Job::example());
         }
         lane
     }

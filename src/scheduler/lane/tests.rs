@@ -1,13 +1,7 @@
 //! What a lane does, by example. For whoever is new here this is the first page to read.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::delivery::Delivery;
 use crate::delivery::rules::EndpointRule;
-use crate::message::Message;
-use crate::message::endpoint::Endpoint;
-use crate::message::timestamp::BootTime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,22 +20,10 @@ const FAULT: HealthSignal = HealthSignal::Fault {
     took: Duration::from_millis(20),
 };
 
-pub(super) fn job() -> Job {
-    let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
-    let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
-    let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
-    Job::of(Delivery::new(
-        message,
-        "test".into(),
-        0,
-        BootTime::default(),
-    ))
-}
-
 /// A new endpoint with much to do.
 fn busy_lane(now: Instant) -> Lane {
     let mut lane = Lane::new(&LIMITS, now);
-    (0..100).for_each(|_| lane.queue.push(job()));
+    (0..100).for_each(|_| lane.queue.push(Job::example()));
     lane
 }
 

@@ -20,14 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::table::{Question, Table};
+use crate::delivery::Job;
 use crate::delivery::limits::lender_model::LenderModel;
 use crate::delivery::limits::{CALM, Grant, Standing};
 use crate::delivery::rules::EndpointRule;
-use crate::delivery::{Delivery, Job};
 use crate::dice::{Dice, Odds, seeds};
-use crate::message::Message;
-use crate::message::endpoint::Endpoint;
-use crate::message::timestamp::BootTime;
 use crate::scheduler::lane::{HealthSignal, Lane, LaneLimits};
 
 const STEP: Duration = Duration::from_millis(2);
@@ -98,18 +95,6 @@ struct World {
 fn rule(max_in_flight: Option<usize>, rate: Option<f64>) -> EndpointRule {
     let pace = rate.map(|rate| Duration::from_secs(1).div_f64(rate));
     EndpointRule::of_limits(max_in_flight, pace)
-}
-
-fn job() -> Job {
-    let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
-    let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
-    let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();
-    Job::of(Delivery::new(
-        message,
-        "test".into(),
-        0,
-        BootTime::default(),
-    ))
 }
 
 fn standing(is_away: bool, calm_until: Instant) -> Standing {
@@ -327,7 +312,7 @@ impl Replica {
         }
         while self.queued < self.load {
             self.queued += 1;
-            self.lane.queue.push(job());
+            self.lane.queue.push(Job::example());
             self.note(now);
         }
         self.note(now);

@@ -5,15 +5,20 @@
 //! the binary and its tests; its interface is not stable.
 
 pub mod cli;
+// Threads, channels and clocks.
 mod service;
-// Blocking I/O: the receivers' side, and Redis.
+// Blocking I/O: the receivers' side, then Redis.
 mod http;
 mod store;
-// From here on all is pure: no clock, thread or I/O.
-mod delivery;
-mod message;
+// From here on all is pure: no clock, thread or I/O. A comment stands between these lines, as they
+// would be sorted by name otherwise.
 mod scheduler;
+// What the scheduler decides about.
+mod delivery;
+// Who may be sent to, and how a receiver knows us.
 mod trust;
+// What a producer sent.
+mod message;
 
 #[cfg(test)]
 #[path = "../tests/it/support/dice.rs"]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assert_sentence;
-use crate::delivery::backoff::{DELAY_MAX, Delays, RetrySchedule};
 use crate::delivery::endpoints_file::{Bounds, Readers, parse};
+use crate::delivery::retry_schedule::{DELAY_MAX, Delays, RetrySchedule};
 use crate::delivery::rules::{Defaults, EndpointRule, Match};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::delivery::backoff::{RETRY_AFTER_MAX, parse_retry_after};
+use crate::delivery::retry_schedule::{RETRY_AFTER_MAX, parse_retry_after};
 
 /// The value, and the answer's `Date` behind a line end.
 pub fn retry_after(bytes: &[u8]) {

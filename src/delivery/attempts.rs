@@ -2,8 +2,9 @@
 //!
 //! Redis counts in two places: the field `attempts` of an entry says how many were made before the
 //! message became this entry, and the entry's delivery count says how many since then, and one more
-//! for the reading. Each attempt is noted there after it failed, or before it begins: so "those made"
-//! and "those begun" differ by one. All of that arithmetic is here.
+//! for the reading. An attempt is noted there after it failed, or before it begins. For example, an entry
+//! with `attempts` 2 and a delivery count of 1 was read once and not tried since: 2 were made. All of
+//! that arithmetic is here.
 
 use crate::message::MAX_ATTEMPTS;
 

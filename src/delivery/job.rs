@@ -28,8 +28,8 @@ impl Job {
     /// A job like any other.
     pub fn example() -> Job {
         use crate::message::Message;
+        use crate::message::boot_time::BootTime;
         use crate::message::endpoint::Endpoint;
-        use crate::message::timestamp::BootTime;
         let raw = br#"{"url":"http://h/","webhookId":"a","data":1}"#.to_vec();
         let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
         let message = Message::parse(raw, 1000, || unreachable!(), endpoint).unwrap();

@@ -1,7 +1,6 @@
 //! A message on its way, the results of its attempts, and what is kept when it dies.
 
 mod attempts;
-pub mod backoff;
 pub mod config;
 pub mod endpoint_snapshot;
 pub mod endpoints_file;
@@ -12,6 +11,7 @@ pub mod parked;
 mod reason;
 pub mod receipt;
 pub mod record;
+pub mod retry_schedule;
 pub mod rules;
 pub mod status_update;
 pub mod verdict;
@@ -20,9 +20,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::message::boot_time::BootTime;
 use crate::message::entry::EntryId;
 use crate::message::printable::printable;
-use crate::message::timestamp::BootTime;
 use crate::message::{Message, Rejection};
 
 pub use attempts::Attempts;

@@ -8,8 +8,8 @@ use crate::message::entry::EntryId;
 /// What a message waits for in Redis.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Until {
-    /// A time, in Unix milliseconds; what is due already goes to the end of the stream, unless it is
-    /// the head of a key, which it stays so.
+    /// A time, in Unix milliseconds; what is due already goes to the end of the stream. The head
+    /// of a key stays parked.
     Due(u64),
     /// The endpoint, or what else it is, of this name: it goes to the end of that one's backlog, or
     /// to its beginning if it came before what is there.

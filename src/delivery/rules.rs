@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::message::endpoint::Endpoint;
 use crate::message::headers::Headers;
 use crate::trust::authorities::Authorities;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::delivery::{AttemptResult, DeadReason, one_line};
 
 /// What happens to a delivery after an attempt.
@@ -62,7 +62,7 @@ pub fn judge(
 mod tests {
     use super::*;
     use crate::delivery::FailureKind;
-    use crate::delivery::backoff::Delays;
+    use crate::delivery::retry_schedule::Delays;
 
     const SEC: Duration = Duration::from_secs(1);
 

@@ -4,12 +4,13 @@
 //! never a panic. Both keep the raw bytes: a dead letter holds them, and `data` is a slice of them,
 //! so nothing is ever encoded again.
 
+pub mod boot_time;
 pub mod endpoint;
 pub mod entry;
-mod fields;
+mod field_values;
 pub mod headers;
+mod json_object;
 pub mod printable;
-mod raw_fields;
 #[cfg(test)]
 mod tests;
 pub mod timestamp;
@@ -24,9 +25,9 @@ use serde_json::value::RawValue;
 use crate::message::endpoint::Endpoint;
 use headers::Headers;
 
-pub use fields::{MAX_ATTEMPTS, vet_id, vet_secret_name};
-use raw_fields::RawFields;
-pub use raw_fields::{Alias, Field, find as find_field};
+pub use field_values::{MAX_ATTEMPTS, vet_id, vet_secret_name};
+use json_object::RawFields;
+pub use json_object::{Alias, Field, find as find_field};
 
 /// One message as published: its endpoint, its id and its bytes.
 #[derive(Debug)]
@@ -245,12 +246,12 @@ fn read(
     // The id first: with it a producer finds the message again, whatever else is wrong.
     let id = match given.optional(Field::WebhookId) {
         None => fresh_id(),
-        Some(value) => fields::id(value).map_err(|e| (RejectReason::BadId, e))?,
+        Some(value) => field_values::id(value).map_err(|e| (RejectReason::BadId, e))?,
     };
     seen.id = Some(id.clone());
 
-    let url =
-        fields::string("url", given.get(Field::Url)).map_err(|e| (RejectReason::BadUrl, e))?;
+    let url = field_values::string("url", given.get(Field::Url))
+        .map_err(|e| (RejectReason::BadUrl, e))?;
     // A wrong `url` is shown to an operator, but not a megabyte of it.
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| {
@@ -277,13 +278,17 @@ fn read(
         id,
         endpoint,
         headers,
-        deliver_at: optional(of(Field::DeliverAt), BadDeliverAt, fields::deliver_at)?,
+        deliver_at: optional(of(Field::DeliverAt), BadDeliverAt, field_values::deliver_at)?,
         overrides: Overrides {
-            timeout: optional(of(Field::Timeout), BadTimeout, fields::timeout)?,
-            max_attempts: optional(of(Field::MaxAttempts), BadMaxAttempts, fields::max_attempts)?,
-            expires_at: optional(of(Field::ExpiresAt), BadExpiresAt, fields::expires_at)?,
-            order_key: optional(of(Field::OrderKey), BadOrderKey, fields::order_key)?,
-            secret: optional(of(Field::Secret), BadSecret, fields::secret)?,
+            timeout: optional(of(Field::Timeout), BadTimeout, field_values::timeout)?,
+            max_attempts: optional(
+                of(Field::MaxAttempts),
+                BadMaxAttempts,
+                field_values::max_attempts,
+            )?,
+            expires_at: optional(of(Field::ExpiresAt), BadExpiresAt, field_values::expires_at)?,
+            order_key: optional(of(Field::OrderKey), BadOrderKey, field_values::order_key)?,
+            secret: optional(of(Field::Secret), BadSecret, field_values::secret)?,
         },
         data,
         aliases: given.aliases,
@@ -328,13 +333,13 @@ pub struct Glimpse {
 /// Reads what can be read, of messages that would be refused too.
 pub fn peek(raw: &[u8]) -> Option<Glimpse> {
     let given = RawFields::read(text(raw).ok()?).ok()?;
-    let url = fields::string("url", given.get(Field::Url)).ok()?;
+    let url = field_values::string("url", given.get(Field::Url)).ok()?;
     let id = given.optional(Field::WebhookId);
     let at = given.optional(Field::DeliverAt);
     Some(Glimpse {
         url: url.into_owned(),
-        id: id.and_then(|id| fields::id(id).ok()),
-        deliver_at: at.and_then(|at| fields::deliver_at(at).ok()),
+        id: id.and_then(|id| field_values::id(id).ok()),
+        deliver_at: at.and_then(|at| field_values::deliver_at(at).ok()),
     })
 }
 

@@ -113,7 +113,7 @@ fn with(more: &str) -> String {
 
 #[test]
 fn null_is_absence_and_a_whole_number_is_an_id() {
-    let optional = raw_fields::NAMES
+    let optional = json_object::NAMES
         .iter()
         .filter(|name| !["url", "data"].contains(name));
     let all: Vec<String> = optional.map(|name| format!("\"{name}\": null")).collect();

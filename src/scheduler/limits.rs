@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::delivery::{Delivery, Job};
 use crate::scheduler::Now;
 use crate::scheduler::lane::LaneLimits;

@@ -11,6 +11,7 @@
 //! subject that they are about. To read it, begin with `lane/tests.rs` (what the lane of one endpoint
 //! does), then `routing.rs` (where a delivery goes) and `exits.rs` (how it leaves).
 
+mod backlog_requests;
 mod budget;
 mod draining;
 mod endpoint_report;
@@ -25,7 +26,6 @@ mod limits;
 mod missing_secrets;
 mod now;
 mod order_keys;
-mod recalls;
 mod room;
 mod rotation;
 mod routing;
@@ -49,6 +49,7 @@ use crate::delivery::{Attempt, DeadLetter, DeadReason, Delivery, Job};
 use crate::scheduler::lane::{EndpointEvent, health_signal};
 use crate::trust::keyring::Keyring;
 
+use backlog_requests::BacklogRequests;
 use budget::Budget;
 use draining::DrainState;
 use housekeeping::Housekeeping;
@@ -57,7 +58,6 @@ use leases::Leases;
 pub use limits::{Limits, Parking};
 pub use now::Now;
 use order_keys::Followers;
-use recalls::Recalls;
 use room::Room;
 use rotation::Rotation;
 use saturation::Saturation;
@@ -87,7 +87,7 @@ pub struct Scheduler {
     leases: Leases,
     url_lanes: UrlLanes,
     workers: Workers,
-    recalls: Recalls,
+    recalls: BacklogRequests,
     shared_limits: SharedLimits,
     saturation: Saturation,
     budget: Budget,
@@ -114,7 +114,7 @@ impl Scheduler {
             leases: Leases::default(),
             url_lanes: UrlLanes::default(),
             workers: Workers::default(),
-            recalls: Recalls::default(),
+            recalls: BacklogRequests::default(),
             shared_limits: SharedLimits::default(),
             saturation: Saturation::default(),
             budget: Budget::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::message::timestamp::BootTime;
+use crate::message::boot_time::BootTime;
 
 /// One moment on all clocks: `mono` orders and measures, `boot` measures leases, `unix_ms` is
 /// written down.

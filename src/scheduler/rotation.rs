@@ -10,15 +10,15 @@ use crate::delivery::LaneId;
 use crate::scheduler::lane::Class;
 
 /// A lane's place in the rotation.
-pub type Turn = (u64, LaneId);
+pub type Ticket = (u64, LaneId);
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub struct Rotation {
-    trusted: VecDeque<Turn>,
-    untried: VecDeque<Turn>,
-    unproven: VecDeque<Turn>,
-    failing: VecDeque<Turn>,
+    trusted: VecDeque<Ticket>,
+    untried: VecDeque<Ticket>,
+    unproven: VecDeque<Ticket>,
+    failing: VecDeque<Ticket>,
     place: u64,
 }
 
@@ -31,7 +31,7 @@ impl Rotation {
         place
     }
 
-    fn list(&mut self, class: Class) -> &mut VecDeque<Turn> {
+    fn list(&mut self, class: Class) -> &mut VecDeque<Ticket> {
         match class {
             Class::Trusted => &mut self.trusted,
             Class::Untried => &mut self.untried,
@@ -42,7 +42,7 @@ impl Rotation {
 
     /// The next place. Lanes that are not trusted have a turn only if `others`, and lanes that fail only if
     /// `failing` too. An untried lane goes before an unproven one, and that before a failing one.
-    pub fn next(&mut self, others: bool, failing: bool) -> Option<Turn> {
+    pub fn next(&mut self, others: bool, failing: bool) -> Option<Ticket> {
         let order = [
             (Class::Untried, others),
             (Class::Unproven, others),
@@ -50,7 +50,7 @@ impl Rotation {
         ];
         let mut allowed = order.into_iter().filter(|(_, is_allowed)| *is_allowed);
         let other = allowed.find(|(class, _)| !self.list(*class).is_empty());
-        let first = |list: &VecDeque<Turn>| list.front().map(|(place, _)| *place);
+        let first = |list: &VecDeque<Ticket>| list.front().map(|(place, _)| *place);
         let class = match (first(&self.trusted), other) {
             (Some(a), Some((class, _))) if first(self.list(class)) < Some(a) => class,
             (Some(_), _) => Class::Trusted,
@@ -61,7 +61,7 @@ impl Rotation {
     }
 
     /// The untried lane that came last.
-    pub fn newest(&mut self) -> Option<Turn> {
+    pub fn newest(&mut self) -> Option<Ticket> {
         self.untried.pop_back()
     }
 
@@ -70,7 +70,7 @@ impl Rotation {
     }
 
     /// The first place of the lanes that are not trusted.
-    pub fn first_of_others(&mut self) -> Option<Turn> {
+    pub fn first_of_others(&mut self) -> Option<Ticket> {
         let classes = [Class::Untried, Class::Unproven, Class::Failing];
         let mut classes = classes.into_iter();
         classes.find_map(|class| self.list(class).front().copied())

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::expiry::is_expired;
-use super::rotation::Turn;
+use super::rotation::Ticket;
 use super::{Limits, Now, Scheduler};
 use crate::delivery::Job;
 use crate::scheduler::lane::{HealthSignal, Weight};
@@ -108,7 +108,7 @@ impl Scheduler {
     }
 
     /// The next lane that may have a worker.
-    fn next_turn(&mut self, now: Now) -> Option<Turn> {
+    fn next_turn(&mut self, now: Now) -> Option<Ticket> {
         // An endpoint that is not known to answer may not take the last workers from endpoints that do,
         // and a failing endpoint may not take them from endpoints that may answer.
         let held = self.lanes.tally();
@@ -120,7 +120,7 @@ impl Scheduler {
 
     /// An untried endpoint need not wait until the attempts that hang have timed out: the reserve is for
     /// the untried endpoint that came last.
-    fn next_from_reserve(&mut self, now: Instant) -> Option<Turn> {
+    fn next_from_reserve(&mut self, now: Instant) -> Option<Ticket> {
         if !self.waits_for_reserve() || self.workers.reserve.is_some_and(|at| at > now) {
             return None;
         }

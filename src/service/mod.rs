@@ -1,12 +1,13 @@
-//! The running service: threads, the channels between them, and the clocks. Only here is anything
-//! spawned, but for the resolver's threads, or a clock read to decide.
+//! The running service: threads, the channels between them, and the clocks. Threads
+//! are started only here; the resolver has its own. `http` reads the clock for its deadlines, and
+//! the pure folders never do.
 //!
 //! Start reading at `pipeline.rs`, which wires all of it, then `timer.rs`, in the middle of the star,
 //! which alone owns the scheduler. `intake/` brings messages, `worker.rs` makes attempts, `ledger/`
 //! writes what has become of them.
 
+pub mod boot_clock;
 pub mod channel;
-pub mod clock;
 pub mod control;
 pub mod descriptors;
 pub mod drain;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::message::timestamp::BootTime;
+use crate::message::boot_time::BootTime;
 
 /// Others wait for longer than this before they take a silent replica for dead.
 pub const TRUSTED: Duration = Duration::from_secs(4);

@@ -2,6 +2,9 @@
 //! SIGUSR1 logs a snapshot, SIGUSR2 makes the log verbose or usual again, SIGHUP reads the endpoints
 //! file again.
 //!
+//! The drain: this thread triggers `drain.rs`, on which the sources end; `timer/ending.rs` says how far
+//! it is, and `scheduler/draining.rs` what leaves.
+//!
 //! A thread of its own waits for them; nothing runs in a signal handler. With handlers in
 //! place the process also ends as PID 1 of a container, where the defaults do nothing.
 //!

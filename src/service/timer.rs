@@ -12,7 +12,7 @@
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
 mod ending;
-mod events;
+mod endpoint_log;
 mod wire;
 
 use std::collections::VecDeque;
@@ -30,10 +30,10 @@ use crate::delivery::record::{Move, Notice, Record};
 use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
+use crate::service::boot_clock::boot_time;
 use crate::service::channel::byte_bound::{TryReceiver, TrySender};
 use crate::service::channel::wake::{WaitingParker, WakingSender};
 use crate::service::channel::work_queue::WorkSender;
-use crate::service::clock::boot_time;
 use crate::service::control::{Command, Gaps, Snapshot};
 use crate::service::drain::Drain;
 use crate::service::intake::Arrival;
@@ -42,7 +42,7 @@ use crate::service::pulse::Pulse;
 use crate::service::worker::CompletedAttempt;
 
 use ending::Ending;
-use events::{log_change, log_lapsed, log_suspension};
+use endpoint_log::{log_change, log_lapsed, log_suspension};
 pub use wire::Sizes;
 
 /// How often it is told that others have taken over entries.

@@ -61,7 +61,7 @@ mod tests {
     use crate::delivery::Delivery;
     use crate::message::Message;
     use crate::message::endpoint::Endpoint;
-    use crate::service::clock::boot_time;
+    use crate::service::boot_clock::boot_time;
 
     #[test]
     fn a_panic_is_reported_and_the_next_delivery_made() {

@@ -7,7 +7,7 @@ use redis::{RedisResult, Script, Value, pipe};
 
 use super::connection::Connection;
 use super::reply::{items, text};
-use super::{Keys, Redis, StoreError};
+use super::{Keys, Redis, StoreError, scripts};
 use crate::message::entry::{EntryId, Stream};
 
 /// Pending entries looked at in one script.
@@ -49,7 +49,7 @@ impl Condition {
         redis: &Redis,
         keys: &Keys,
     ) -> Result<Option<Condition>, StoreError> {
-        let reply: RedisResult<Value> = Script::new(include_str!("lua/inspect.lua"))
+        let reply: RedisResult<Value> = Script::new(scripts::INSPECT)
             .key(&keys.messages)
             .arg(&keys.group)
             .invoke(connection);
@@ -177,7 +177,7 @@ pub(super) fn take_back(
     stream: Stream,
     consumer: &str,
 ) -> RedisResult<usize> {
-    let script = Script::new(include_str!("lua/orphans.lua"));
+    let script = Script::new(scripts::ORPHANS);
     let all_there_is = match stream {
         Stream::Messages => "",
         Stream::Again => "all",

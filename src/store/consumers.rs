@@ -7,7 +7,7 @@ use redis::{Cmd, RedisResult, Script, Value, cmd};
 
 use super::connection::Connection;
 use super::reply::{items, text};
-use super::{Entries, Keys, Redis, StoreError};
+use super::{Entries, Keys, Redis, StoreError, scripts};
 use crate::message::entry::{Entry, Stream};
 
 /// Behind every entry: to read a consumer's own entries from here on is to read nothing. (The very
@@ -76,7 +76,7 @@ impl Entries {
         silent: Duration,
         count: usize,
     ) -> Result<Taken, StoreError> {
-        let ids: RedisResult<Value> = Script::new(include_str!("lua/take.lua"))
+        let ids: RedisResult<Value> = Script::new(scripts::TAKE)
             .key(&self.keys.messages)
             .key(self.key())
             .arg(&self.keys.group)

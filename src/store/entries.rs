@@ -318,7 +318,7 @@ pub fn forget_consumer(redis: &Redis, keys: &Keys, name: &str, limit: Duration) 
 }
 
 fn tidy(connection: &mut Connection, keys: &Keys, stream: Stream, name: &str) -> RedisResult<()> {
-    Script::new(include_str!("lua/tidy.lua"))
+    Script::new(scripts::TIDY)
         .key(keys.stream(stream))
         .arg(&keys.group)
         .arg(name)

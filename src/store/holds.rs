@@ -11,7 +11,7 @@ use redis::{RedisResult, Script, Value, cmd, pipe};
 use super::connection::Connection;
 use super::odd::Odd;
 use super::reply::{bytes, items};
-use super::{Admin, Heard, Keys, Redis, StoreError, Subscription};
+use super::{Admin, Heard, Keys, Redis, StoreError, Subscription, scripts};
 use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::hold::{self, Cause, Hold, covers};
 
@@ -87,7 +87,7 @@ pub(super) fn hold_endpoint(
     let left = length.map_or(-1, |length| {
         i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
     });
-    Script::new(include_str!("lua/hold.lua"))
+    Script::new(scripts::HOLD)
         .key(&keys.holds)
         .arg(&keys.control)
         .arg(cause.to_string())

@@ -1,5 +1,7 @@
-//! The scripts that move messages. Each move is one of them, so that it happens whole or not at
-//! all; how is said in `lua/moves.lua`.
+//! All scripts that run inside Redis.
+//!
+//! Each move of a message is one script, so that it happens whole or not at all; `lua/moves.lua` says
+//! how, and stands before each script that moves.
 
 macro_rules! moving {
     ($file:literal) => {
@@ -21,3 +23,11 @@ pub const RECALL: &str = moving!("lua/recall.lua");
 pub const RELEASE: &str = moving!("lua/release.lua");
 pub const FLUSH: &str = include_str!("lua/flush.lua");
 pub const REPLAY: &str = moving!("lua/replay.lua");
+
+/// These move no message.
+pub const HOLD: &str = include_str!("lua/hold.lua");
+pub const INSPECT: &str = include_str!("lua/inspect.lua");
+pub const ORPHANS: &str = include_str!("lua/orphans.lua");
+pub const SHARE: &str = include_str!("lua/share.lua");
+pub const TAKE: &str = include_str!("lua/take.lua");
+pub const TIDY: &str = include_str!("lua/tidy.lua");

@@ -8,7 +8,7 @@ use redis::{RedisResult, Script, Value};
 
 use super::connection::Connection;
 use super::reply::{items, text};
-use super::{Keys, Redis, StoreError};
+use super::{Keys, Redis, StoreError, scripts};
 use crate::delivery::limits::{AHEAD, Claim, LOAN, SLICE};
 
 /// Endpoints in one call: Redis is not held up for long.
@@ -47,7 +47,7 @@ impl Shares {
             keys: keys.clone(),
             replica: replica.to_owned(),
             connection: redis.connect(limit)?,
-            script: Script::new(include_str!("lua/share.lua")),
+            script: Script::new(scripts::SHARE),
         })
     }
 

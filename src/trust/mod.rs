@@ -2,7 +2,7 @@
 //! (`signing`, `login`), which certificates we believe (`authorities`), and the secrets for all
 //! that.
 //!
-//! Pure, but for `keyring`, which all workers ask.
+//! Pure, except `keyring`: it holds a lock, and may ask a thread to read a secret. It never waits.
 
 pub mod authorities;
 pub mod egress;

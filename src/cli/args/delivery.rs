@@ -11,8 +11,8 @@ use super::guard::GuardArgs;
 use super::keyring::KeyringArgs;
 use super::signing::SigningArgs;
 use super::values::{delay, dns_server, drain, keep, number, read_authorities, share, timeout};
-use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::config::{DeliveryConfig, default_max_in_flight};
+use crate::delivery::retry_schedule::{Delays, RetrySchedule};
 use crate::message::MAX_ATTEMPTS;
 use crate::trust::authorities::Authorities;
 

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::delivery::backoff::DELAY_MAX;
 use crate::delivery::config::Budget;
+use crate::delivery::retry_schedule::DELAY_MAX;
 use crate::trust::authorities::Authorities;
 
 pub fn duration(text: &str) -> Result<Duration, String> {

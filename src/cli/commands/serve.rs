@@ -24,12 +24,12 @@ use crate::service::channel::wake::{WaitingParker, WakingSender, waker};
 use crate::service::control::Commands;
 use crate::service::drain::Drain;
 use crate::service::intake::Intake;
+use crate::service::intake::consumer::{self, Consumer};
 use crate::service::intake::dealer::Dealer;
 use crate::service::intake::hands::Hands;
 use crate::service::intake::heartbeat::Heartbeat;
-use crate::service::intake::pubsub::Subscriber;
-use crate::service::intake::recall::Recaller;
-use crate::service::intake::stream::{self, Consumer};
+use crate::service::intake::recaller::Recaller;
+use crate::service::intake::subscriber::Subscriber;
 use crate::service::intake::upkeep::Upkeep;
 use crate::service::lender::Lender;
 use crate::service::outage::OutageTracker;
@@ -221,7 +221,7 @@ fn sources(
         name: link.name.clone(),
         stable: args.consumer.is_some(),
         lease: link.lease,
-        batch: stream::batch(delivery.max_active),
+        batch: consumer::batch(delivery.max_active),
         parts: parts(args),
         dedup: args.dedup,
         dedup_refused: Once::new(),

@@ -16,7 +16,7 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::delivery::rules::{Defaults, EndpointRule, EndpointRules, Match};
 use crate::message::MAX_ATTEMPTS;
 use crate::message::endpoint::Endpoint;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::delivery::backoff::RetrySchedule;
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::delivery::rules::Match;
 use crate::message::endpoint::Endpoint;
 use crate::message::headers::{self, Headers};

@@ -9,7 +9,7 @@ use ureq::Body;
 use ureq::http::{Response, header};
 
 use crate::delivery::AttemptResult;
-use crate::delivery::backoff::parse_retry_after;
+use crate::delivery::retry_schedule::parse_retry_after;
 use crate::trust::login::Redactor;
 
 /// This much of an answer's body is read (a connection can be used again only when all of it was),

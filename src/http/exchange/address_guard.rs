@@ -1,7 +1,7 @@
 //! The address guard at work: what an exchange asks of it, and when.
 //!
 //! The guard judges a URL before anything else, all addresses of its name when they are known, each
-//! address again as it is dialled (`connection/race.rs`), and a kept connection each time it is taken:
+//! address again as it is dialled (`connection/race.rs`), and a kept connection each time `opener.rs` takes it:
 //! by the address that it leads to, and by the addresses that its name has now. Where a proxy looks names
 //! up, the proxy must guard them; an address that stands in the URL is judged here all the same.
 //! Blocks for the resolver's lock at the most, and for that only when something may have changed

@@ -1,10 +1,9 @@
 //! The connection under ureq, for one exchange.
 //!
 //! ureq frames the request and the body of the answer; this transport decides which bytes are
-//! whose. It takes a connection that rests, after a look at it, or opens a new one; sends the
-//! request in one write; reads the head of the answer itself (`head.rs`) and hands ureq a plain
-//! one; and gives the connection back only if nothing came that was not asked for. All waiting
-//! ends at the exchange's deadline, which is kept here: ureq is given no timeouts at all.
+//! whose. It gets its connection from `opener.rs`; sends the request in one write; reads
+//! the head of the answer itself (`response/head.rs`) and hands ureq a plain one; and gives the
+//! connection back only if nothing came that was not asked for. All waiting ends at the exchange's deadline, which is kept here: ureq is given no timeouts at all.
 //!
 //! Buffers belong to the exchange and not to the connection: a connection that rests costs a socket.
 

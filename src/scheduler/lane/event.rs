@@ -1,4 +1,4 @@
-//! What changed at an endpoint, to be told once.
+//! What changed at an endpoint. `service/timer/endpoint_log.rs` makes the log line of it.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What a lane has of limits that hold for all replicas together: places for attempts at a time,
 //! and starts. Pure.
 //!
-//! A lane never begins more than it holds, and holds less than before on its own account: what it
-//! gives back it has ceased to use before it says so. What is granted arrives as an answer.
+//! A lane never begins more than it holds. Only the lane itself reduces its share, and it stops using
+//! a place before it gives that place back. New places arrive as the lender's answer.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -3,9 +3,9 @@
 
 use super::model::now;
 use super::*;
-use crate::delivery::backoff::RetrySchedule;
 use crate::delivery::hold::{Cause, Hold};
 use crate::delivery::parked::{Until, Want};
+use crate::delivery::retry_schedule::RetrySchedule;
 use crate::delivery::rules::{EndpointRule, Match};
 
 const NAME: &str = "http://shared";

@@ -11,9 +11,9 @@ mod waiting_for;
 use std::time::Duration;
 
 use super::*;
-use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::Parked;
 use crate::delivery::receipt::{Receipt, Turn};
+use crate::delivery::retry_schedule::{Delays, RetrySchedule};
 use crate::delivery::{AttemptResult, Attempts, FailureKind};
 use crate::dice::seeds;
 use crate::message::entry::EntryId;

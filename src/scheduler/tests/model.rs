@@ -26,15 +26,15 @@ mod hosts;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::delivery::backoff::{Delays, RetrySchedule};
 use crate::delivery::parked::{Until, Want};
 use crate::delivery::receipt::Receipt;
+use crate::delivery::retry_schedule::{Delays, RetrySchedule};
 use crate::delivery::{AttemptResult, Attempts, DeadReason, FailureKind};
 use crate::dice::{Dice, Odds};
 use crate::message::Message;
+use crate::message::boot_time::BootTime;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
-use crate::message::timestamp::BootTime;
 use crate::scheduler::draining::BRIEF;
 use crate::scheduler::lane::LaneLimits;
 use crate::scheduler::*;

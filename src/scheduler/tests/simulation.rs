@@ -69,7 +69,7 @@ fn limits(dice: &mut Dice) -> Limits {
             backoff_base: Duration::from_millis(20),
             backoff_max: Duration::from_millis(200),
         },
-        schedule: crate::delivery::backoff::RetrySchedule {
+        schedule: crate::delivery::retry_schedule::RetrySchedule {
             attempts: 1000,
             ..limits.schedule
         },

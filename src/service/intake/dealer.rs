@@ -8,12 +8,12 @@
 use std::time::Duration;
 
 use super::Intake;
+use super::consumer::refuse_reused;
 use super::hands::Hands;
 use super::sessions::{End, Reader, run_sessions};
-use super::stream::refuse_reused;
+use crate::message::boot_time::BootTime;
 use crate::message::entry::{Entry, Stream};
-use crate::message::timestamp::BootTime;
-use crate::service::clock::boot_time;
+use crate::service::boot_clock::boot_time;
 use crate::service::control::{Command, Commands};
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;

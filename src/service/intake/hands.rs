@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sessions::End;
+use crate::message::boot_time::BootTime;
 use crate::message::entry::{Entry, EntryId};
-use crate::message::timestamp::BootTime;
-use crate::service::clock::boot_time;
+use crate::service::boot_clock::boot_time;
 use crate::store::{Entries, StoreError};
 
 /// Clones share the same state.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::service::clock::boot_time;
+use crate::service::boot_clock::boot_time;
 use crate::service::drain::Drain;
 use crate::service::pulse::Pulse;
 use crate::store::{Beats, Keys, Redis};

@@ -2,15 +2,15 @@
 //! parses, and sends to the timer; it ends, and with it its channel, when its input does or
 //! the drain begins.
 
+pub mod consumer;
 pub mod dealer;
+pub mod death_watch;
 pub mod hands;
 pub mod heartbeat;
-pub mod pubsub;
-pub mod recall;
+pub mod recaller;
 mod sessions;
-pub mod silence;
 pub mod stdin;
-pub mod stream;
+pub mod subscriber;
 mod takeover;
 pub mod upkeep;
 
@@ -22,13 +22,14 @@ use std::time::SystemTime;
 use log::warn;
 
 use crate::delivery::{Attempts, DeadLetter, Delivery};
+use crate::message::boot_time::BootTime;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::entry::{Entry, StoredMessage};
-use crate::message::timestamp::{BootTime, unix_ms};
+use crate::message::timestamp::unix_ms;
 use crate::message::{Alias, Message, RejectReason, Rejection};
+use crate::service::boot_clock::boot_time;
 use crate::service::channel::byte_bound::{BlockingSender, Closed, Weighed};
-use crate::service::clock::boot_time;
 
 /// A message of a source: accepted, or a dead letter because it was refused.
 pub type Arrival = Result<Delivery, Box<DeadLetter>>;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use super::death_watch::{DeathWatch, SILENT};
 use super::sessions::End;
-use super::silence::{SILENT, Silence};
+use crate::message::boot_time::BootTime;
 use crate::message::entry::Entry;
-use crate::message::timestamp::BootTime;
-use crate::service::clock::boot_time;
+use crate::service::boot_clock::boot_time;
 use crate::service::drain::Drain;
 use crate::service::outage::OutageTracker;
 use crate::service::pulse::Pulse;
@@ -33,7 +33,7 @@ pub struct Takeover {
     sweep_at: Instant,
     cursor: String,
     /// Which consumers are silent. `None` where leases are shorter than such a silence.
-    silence: Option<Silence>,
+    silence: Option<DeathWatch>,
 }
 
 /// The result of a step.
@@ -64,13 +64,13 @@ impl Takeover {
             outage,
             sweep_at: now,
             cursor: "0-0".into(),
-            silence: (lease > SILENT).then(|| Silence::new(now)),
+            silence: (lease > SILENT).then(|| DeathWatch::new(now)),
         }
     }
 
     /// When there is something to do next.
     pub fn next(&self) -> Instant {
-        let look = self.silence.as_ref().map(Silence::next_look);
+        let look = self.silence.as_ref().map(DeathWatch::next_look);
         look.map_or(self.sweep_at, |look| look.min(self.sweep_at))
     }
 
@@ -181,7 +181,7 @@ impl Takeover {
                 self.key,
                 peer.name,
                 peer.silent,
-                Silence::left(peer),
+                DeathWatch::left(peer),
             );
         }
         for peer in &findings.dead {

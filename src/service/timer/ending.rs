@@ -2,7 +2,7 @@
 //!
 //! The drain has a time, after which attempts are cut and all that is left is parked. When nothing
 //! is left (or what is left will not come back), one last record follows all others to the ledger,
-//! which then tells whoever has heard to the last (the subscriber) to leave. What that still hands
+//! which then tells the subscriber, the last of the sources, to leave. What the subscriber still hands
 //! on is kept like all else, and its end is the timer's.
 
 use std::time::{Duration, Instant};

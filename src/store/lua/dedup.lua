@@ -4,7 +4,7 @@
 -- ARGV: group, for how long that is remembered (ms), then for each: entry, digest of its bytes.
 -- Answers a word for each: new, copy, or reused (the same id and URL, and other bytes).
 local messages, group = KEYS[1], ARGV[1]
--- First, so that a server without memory lets the rest happen too: see above.
+-- First, so that a server without memory lets the rest happen too: see `moves.lua`, which stands before this.
 take(messages, group, nothing)
 local words = {}
 for i = 3, #ARGV, 2 do

@@ -3,7 +3,7 @@
 mod signing;
 
 use super::*;
-use crate::delivery::backoff::Delays;
+use crate::delivery::retry_schedule::Delays;
 use crate::message::endpoint::Endpoint;
 
 fn read_rules(text: &str) -> Result<EndpointRules, String> {

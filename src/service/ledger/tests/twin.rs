@@ -8,7 +8,7 @@ use crate::delivery::receipt::{Unmoved, Why};
 use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind};
 use crate::dice::Dice;
 use crate::message::entry::EntryId;
-use crate::service::clock::boot_time;
+use crate::service::boot_clock::boot_time;
 use crate::store::{Store, StoreError};
 
 /// What the store does with one request.

@@ -1,4 +1,4 @@
-//! What the timer writes into the log of endpoints and leases.
+//! The log lines about endpoints (failing, back, held) and about leases that others took over.
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use redis::{RedisResult, Script, Value, cmd, pipe};
 
 use super::admin::{Admin, Fields, fields};
+use super::order_keys::{heads, meant, revive};
 use super::reply::{bytes, items};
-use super::turns::{heads, meant, revive};
 use super::waiting_admin::{ParkedMessage, parked};
 use super::{StoreError, scripts};
 

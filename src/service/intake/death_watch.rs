@@ -44,16 +44,16 @@ pub struct Findings {
 
 /// See the module's header.
 #[derive(Debug)]
-pub struct Silence {
+pub struct DeathWatch {
     /// The suspected consumers, by name, each with the look that first found it silent.
     suspects: HashMap<String, Instant>,
     is_first: bool,
     next: Instant,
 }
 
-impl Silence {
-    pub fn new(now: Instant) -> Silence {
-        Silence {
+impl DeathWatch {
+    pub fn new(now: Instant) -> DeathWatch {
+        DeathWatch {
             suspects: HashMap::new(),
             is_first: true,
             next: now,
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn whoever_is_silent_at_two_looks_is_dead() {
         let start = Instant::now();
-        let mut silence = Silence::new(start);
+        let mut silence = DeathWatch::new(start);
         assert_eq!(silence.next_look(), start);
         let found = silence.look(vec![peer("a", 3, 6 * S), peer("b", 3, S)], start);
         assert_eq!((names(&found.suspected), found.dead.len()), (vec!["a"], 0));
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn whoever_speaks_in_between_is_not_suspected_any_more() {
         let start = Instant::now();
-        let mut silence = Silence::new(start);
+        let mut silence = DeathWatch::new(start);
         for n in 0..10 {
             let silent = if n % 2 == 0 { 6 * S } else { S };
             let found = silence.look(vec![peer("a", 3, silent)], start + n * LOOK_AGAIN);
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn after_redis_was_away_the_others_get_time() {
         let start = Instant::now();
-        let mut silence = Silence::new(start);
+        let mut silence = DeathWatch::new(start);
         silence.look(vec![peer("a", 3, 60 * S)], start);
         silence.lose_contact(start + S);
         assert_eq!(silence.next_look(), start + 9 * S);
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn the_first_look_tells_of_whoever_may_have_died_just_now() {
         let start = Instant::now();
-        let mut silence = Silence::new(start);
+        let mut silence = DeathWatch::new(start);
         let found = silence.look(vec![peer("a", 3, 3 * S)], start);
         assert_eq!(names(&found.suspected), ["a"]);
-        assert_eq!(Silence::left(&found.suspected[0]), 2 * S + LOOK_AGAIN);
+        assert_eq!(DeathWatch::left(&found.suspected[0]), 2 * S + LOOK_AGAIN);
         assert_eq!(silence.next_look(), start + 2 * S + TICK);
         let found = silence.look(vec![peer("a", 3, 4 * S)], start + S);
         assert_eq!(found, Findings::default());
@@ -193,7 +193,7 @@ mod tests {
             let mut dice = Dice::new(seed);
             let start = Instant::now();
             let at = |ms: u64| start + Duration::from_millis(ms);
-            let mut silence = Silence::new(start);
+            let mut silence = DeathWatch::new(start);
             let died = 20_000 + dice.below(20_000);
             let (away, back) = (5_000 + dice.below(5_000), 10_000 + dice.below(5_000));
             let (mut spoke, mut cut, mut taken) = ([0u64; 3], false, None);

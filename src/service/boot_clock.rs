@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::message::timestamp::BootTime;
+use crate::message::boot_time::BootTime;
 
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;

@@ -1,4 +1,5 @@
-//! The fields of a message, one by one. Each error is a sentence that names the field.
+//! The values of a message's fields, checked one by one after `json_object.rs` has split the message.
+//! Each error is a sentence that names the field.
 
 use std::borrow::Cow;
 use std::sync::Arc;

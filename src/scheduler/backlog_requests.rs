@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// The questions to the store, and the lanes that may have one.
 #[derive(Debug, Default)]
-pub struct Recalls {
+pub struct BacklogRequests {
     /// Questions that the store has not been asked yet.
     wants: Vec<Want>,
     /// Lanes that may have room for more of their backlogs, once all else is done.
@@ -35,7 +35,7 @@ pub struct Recalls {
     probing: VecDeque<LaneId>,
 }
 
-impl Recalls {
+impl BacklogRequests {
     /// A lane may have room for more of its backlog.
     pub fn look_at(&mut self, lane: LaneId) {
         self.to_look_at.push(lane);

@@ -76,8 +76,25 @@ fn is_test(path: &Path) -> bool {
     path.components().any(|c| is_tests(c.as_os_str()))
 }
 
-fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]").next().unwrap()
+/// Everything but what is built for tests alone: each item that follows `#[cfg(test)]`, up to the `;` of a
+/// declaration or to the line that closes its block.
+fn without_tests(text: &str) -> String {
+    let mut kept = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim() != "#[cfg(test)]" {
+            kept.push_str(line);
+            kept.push('\n');
+            continue;
+        }
+        let is_last = |line: &&str| {
+            let depth = line.len() - line.trim_start().len();
+            depth == indent && (line.ends_with('}') || line.ends_with(';') || line.ends_with(','))
+        };
+        lines.by_ref().find(is_last);
+    }
+    kept
 }
 
 #[test]
@@ -206,7 +223,7 @@ fn nothing_connects_around_the_address_guard() {
         .filter(|(path, _)| !is_test(path))
         .map(|(path, text)| {
             let name = path.strip_prefix(&root).unwrap().display().to_string();
-            (name, without_tests(&text).to_owned())
+            (name, without_tests(&text))
         })
         .collect();
     let who = |words: &[&str]| -> Vec<&str> {
@@ -323,7 +340,8 @@ fn state_of_the_scheduler_changes_in_the_file_of_its_owner() {
         if is_test(&path) || VALUES.contains(&&*name.to_string_lossy()) {
             continue;
         }
-        let fields = without_tests(&text).lines().filter(|line| {
+        let code = without_tests(&text);
+        let fields = code.lines().filter(|line| {
             let field = line.strip_prefix("    pub");
             field.is_some_and(|field| field.contains(": ") && field.ends_with(','))
         });
@@ -431,7 +449,7 @@ fn each_redis_command_is_among_the_permissions_that_are_asked_for() {
     let mut texts: Vec<String> = sources()
         .into_iter()
         .filter(|(path, _)| path.starts_with(&root))
-        .map(|(_, text)| without_tests(&text).to_owned())
+        .map(|(_, text)| without_tests(&text))
         .collect();
     for script in fs::read_dir(root.join("lua")).unwrap() {
         texts.push(fs::read_to_string(script.unwrap().path()).unwrap());

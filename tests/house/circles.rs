@@ -83,7 +83,7 @@ fn read_all() -> BTreeMap<Module, Code> {
             .collect();
         module.retain(|part| !["mod", "lib", "main"].contains(&&**part));
         let code: &mut Code = all.entry(module.clone()).or_default();
-        code.read(without_tests(text), &module);
+        code.read(&without_tests(text), &module);
     }
     all
 }

@@ -165,6 +165,9 @@ fn assert_waited_out(source: Source, refusal: Refusal, meanwhile: Meanwhile) {
         Waits => assert_eq!(receiver.count(), 1, "nothing can be known of others"),
     }
     assert!(redis_len(&redis, DEAD) <= 2 * COUNT, "not doubled");
+    if source == Stream {
+        assert_what_nobody_accepted_is_in_redis(&redis);
+    }
     refusal.end(&redis);
     assert_all_kept(&redis);
     receiver.wait_for(1 + 2 * COUNT);
@@ -203,8 +206,18 @@ fn redis_len(redis: &Redis, stream: &str) -> usize {
     let kind: String = redis.command(&["TYPE", stream]);
     match &*kind {
         "stream" => redis.command(&["XLEN", stream]),
+        "zset" => redis.command(&["ZCARD", stream]),
         _ => 0,
     }
+}
+
+/// While Redis refuses a move, the message stays where it is: a `kill -9` now would lose nothing.
+fn assert_what_nobody_accepted_is_in_redis(redis: &Redis) {
+    // In the order in which messages move, so that none is passed over.
+    let places = ["aside", MESSAGES, AGAIN, DEAD, PARKED];
+    let kept: usize = places.iter().map(|key| redis_len(redis, key)).sum();
+    // Those that die of a 410, those that are none, and the one for later.
+    assert!(kept > 2 * COUNT, "{kept} are left");
 }
 
 fn assert_all_kept(redis: &Redis) {

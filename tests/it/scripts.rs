@@ -183,13 +183,21 @@ impl World {
         let Value::Array(answers) = self.eval_owned(script!("queue"), &keys, &args) else {
             panic!("answers");
         };
-        for (held, answer) in asked.into_iter().zip(answers) {
-            if text(answer) == "go" {
-                let is_head = true;
-                let hand = self.hands.entry(replica.to_owned()).or_default();
-                hand.push(Held { is_head, ..held });
-            }
-        }
+        // Indexes and reasons in turn, of those that are no heads.
+        let others: Vec<usize> = answers
+            .chunks_exact(2)
+            .map(|pair| match pair[0] {
+                Value::Int(index) => index as usize,
+                ref other => panic!("{other:?}"),
+            })
+            .collect();
+        let heads = asked.into_iter().enumerate();
+        let heads = heads.filter(|(index, _)| !others.contains(index));
+        let hand = self.hands.entry(replica.to_owned()).or_default();
+        hand.extend(heads.map(|(_, held)| Held {
+            is_head: true,
+            ..held
+        }));
     }
 
     fn eval_owned(&self, code: &str, keys: &[String], args: &[String]) -> Value {

@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::terminal::Screen;
 use super::times;
@@ -242,7 +242,7 @@ impl Table {
                 .map_or(usize::MAX, |width| width - at.min(width));
             let width = widths[n].min(left);
             let text = shorten(text, width);
-            let pad = " ".repeat(width - text.width());
+            let pad = " ".repeat(width.saturating_sub(text.width()));
             let (before, after) = match self.columns[n].is_number {
                 true => (&*pad, ""),
                 false if n == last => ("", ""),
@@ -285,13 +285,13 @@ pub fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let (mut short, mut used) = (String::new(), 0);
+    let mut short = String::new();
     for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used >= width {
+        short.push(c);
+        if short.width() >= width {
+            short.pop();
             break;
         }
-        short.push(c);
     }
     if width > 0 {
         short.push('…');
@@ -362,8 +362,10 @@ mod tests {
         );
         let narrower = printed(Some(34), true, &rows);
         assert_eq!(narrower[1], "3m ago  1,500  http://cus…  timeo…");
+        let wide = [row("http://h/⚠️⚠️⚠️⚠️⚠️⚠️⚠️日本❤️", "⚠️ no answer ❤️")];
         for width in 1..120 {
-            for line in printed(Some(width), true, &rows) {
+            let all = printed(Some(width), true, &rows).into_iter();
+            for line in all.chain(printed(Some(width), true, &wide)) {
                 assert!(line.width() <= width, "{width}: {line}");
             }
         }

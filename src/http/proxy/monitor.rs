@@ -25,7 +25,7 @@ use crate::trust::login::Redactor;
 pub struct Monitor {
     proxy: Arc<Proxy>,
     health: Mutex<Health>,
-    /// Redactor our login out of what the proxy says.
+    /// Takes our login out of what the proxy says.
     redactor: Redactor,
     /// All attempts are cut: a fault from now on is nobody's.
     is_shut_down: AtomicBool,

@@ -30,7 +30,7 @@ pub struct Cli {
     /// [default: info]
     #[arg(long, global = true, env = "OUTHOOK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How to write the log
+    /// Format of the log
     #[arg(
         long,
         global = true,

@@ -38,7 +38,7 @@ pub enum DeadAct {
     },
     /// Count dead letters by what they have in common
     Count {
-        /// By what, in this order
+        /// Fields to group by, in this order
         #[arg(
             long,
             value_name = "WHAT",
@@ -50,7 +50,7 @@ pub enum DeadAct {
         #[command(flatten)]
         letters: Letters,
     },
-    /// Send the messages again, with all their attempts before them
+    /// Send the messages again, each with its full number of attempts
     Replay {
         #[command(flatten)]
         letters: Letters,
@@ -83,7 +83,7 @@ pub enum By {
     /// Scheme, host and port
     Endpoint,
     Url,
-    /// What the last attempt came to: a status, or the kind of its error
+    /// Result of the last attempt: a status, or a kind of error
     Status,
 }
 

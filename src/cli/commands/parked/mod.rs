@@ -46,7 +46,7 @@ pub enum ParkedAct {
     },
     /// Count messages by what they have in common
     Count {
-        /// By what, in this order
+        /// Fields to group by, in this order
         #[arg(
             long,
             value_name = "WHAT",

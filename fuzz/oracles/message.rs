@@ -18,7 +18,7 @@ pub fn message(bytes: &[u8]) {
         Ok(message) => check(bytes, &message),
         Err(refused) => {
             assert_eq!(refused.raw, bytes);
-            assert_sentence(&refused.detail);
+            assert_sentence(&refused.detail.to_string());
         }
     }
 }
@@ -43,7 +43,7 @@ pub fn fields(bytes: &[u8]) {
             }
             message(&held.message);
         }
-        Err((_, detail, _)) => assert_sentence(&detail),
+        Err((_, detail, _)) => assert_sentence(&detail.to_string()),
     }
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::message::boot_time::BootTime;
+use crate::message::detail::Detail;
 use crate::message::entry::EntryId;
 use crate::message::printable::printable;
 use crate::message::{Message, Rejection};
@@ -217,7 +218,7 @@ impl fmt::Display for AttemptResult {
 pub struct DeadLetter {
     pub reason: DeadReason,
     /// A sentence that names the field or setting that helps.
-    pub detail: String,
+    pub detail: Detail,
     /// The message, byte for byte as published.
     pub message: Vec<u8>,
     /// The stream entry that it was.
@@ -307,7 +308,7 @@ impl Delivery {
     pub fn bury(self, reason: DeadReason, detail: String, now: u64) -> DeadLetter {
         DeadLetter {
             reason,
-            detail,
+            detail: detail.into(),
             id: Some(self.message.id.clone()),
             url: Some(self.message.endpoint.uri.to_string()),
             message: self.message.into_raw(),
@@ -354,7 +355,7 @@ impl DeadLetter {
         use Field::{Bytes, Number, Text};
         let mut fields = vec![
             ("reason", Text(self.reason.to_string())),
-            ("detail", Text(self.detail.clone())),
+            ("detail", Text(self.detail.to_string())),
         ];
         if let Some(id) = &self.id {
             fields.push(("id", Text(id.to_string())));

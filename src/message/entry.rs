@@ -5,6 +5,7 @@ mod compose;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::message::detail::Detail;
 use crate::message::{MAX_ATTEMPTS, RejectReason, vet_id};
 use compose::{compose, has_fields};
 
@@ -103,7 +104,7 @@ impl Entry {
     }
 
     /// The error is the reason, a sentence for the producer, and all bytes of the entry.
-    pub fn open(self) -> Result<StoredMessage, (RejectReason, String, Vec<u8>)> {
+    pub fn open(self) -> Result<StoredMessage, (RejectReason, Detail, Vec<u8>)> {
         let of = |name: &str| {
             let pairs = self.fields.chunks_exact(2);
             pairs
@@ -138,11 +139,12 @@ impl Entry {
             let names = self.fields.chunks_exact(2).map(|pair| &pair[0]);
             let names: Vec<_> = names.map(|n| String::from_utf8_lossy(n)).collect();
             let names = names.join(" ").replace(char::is_control, " ");
-            let detail = format!(
+            let says = format!(
                 "the entry must have one field `message`, or the fields of a message (`url`, \
-                 `data`, …); it has {found} of the former, and the fields: {}",
-                names.chars().take(200).collect::<String>()
+                 `data`, …); it has {found} of the former"
             );
+            let names: String = names.chars().take(200).collect();
+            let detail = Detail::quoting(says, format!(", and the fields: {names}"));
             return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
         }
         if let Some(name) = stray_secret(&self.fields) {
@@ -150,7 +152,11 @@ impl Entry {
                 "the entry has a field {name} beside `message`, where it would say nothing: put it \
                  into the message"
             );
-            return Err((RejectReason::BadEntry, detail, self.fields.join(&b' ')));
+            return Err((
+                RejectReason::BadEntry,
+                detail.into(),
+                self.fields.join(&b' '),
+            ));
         }
         let at = self.fields.chunks_exact(2).position(|p| p[0] == b"message");
         let message = self.fields.into_iter().nth(at.unwrap_or_default() * 2 + 1);
@@ -188,7 +194,7 @@ fn is_line(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn open(fields: &[&[u8]]) -> Result<StoredMessage, (RejectReason, String, Vec<u8>)> {
+    fn open(fields: &[&[u8]]) -> Result<StoredMessage, (RejectReason, Detail, Vec<u8>)> {
         let fields = fields.iter().map(|f| f.to_vec()).collect();
         let id = EntryId::new(1, 0);
         let (count, suspect) = (1, false);
@@ -236,7 +242,7 @@ mod tests {
             let (reason, detail, _) =
                 open(&[b"message", b"{}", name.as_bytes(), b"acme"]).unwrap_err();
             assert!(
-                reason == RejectReason::BadEntry && detail.contains(name),
+                reason == RejectReason::BadEntry && detail.sentence().contains(name),
                 "{detail}"
             );
         }
@@ -250,16 +256,18 @@ mod tests {
     #[test]
     fn none_or_two_of_it_are_refused_with_all_bytes() {
         let (_, detail, raw) = open(&[b"payload", b"{}"]).unwrap_err();
-        assert!(detail.contains("has 0") && detail.contains("payload"));
+        assert!(detail.sentence().contains("has 0") && !detail.sentence().contains("payload"));
+        assert!(detail.to_string().contains("payload"));
         assert_eq!(raw, b"payload {}");
         assert!(
             open(&[b"message", b"a", b"message", b"b"])
                 .unwrap_err()
                 .1
+                .sentence()
                 .contains("has 2")
         );
         assert!(open(&[]).is_err());
-        let odd = open(&[b"a\x1b[2J\nb", b"c"]).unwrap_err().1;
+        let odd = open(&[b"a\x1b[2J\nb", b"c"]).unwrap_err().1.to_string();
         assert!(!odd.contains(char::is_control), "{odd:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::message::detail::Detail;
 use crate::message::timestamp;
 
 /// The longest `webhookId` and `orderKey`, in bytes.
@@ -23,14 +24,14 @@ pub const MAX_ATTEMPTS: u32 = 1000;
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A required string field.
-pub fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, String> {
+pub fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Detail> {
     let value = value.ok_or_else(|| format!("{name} is missing"))?;
-    text(value).ok_or_else(|| {
-        format!(
-            "{name} must be a string of valid Unicode, not {}",
-            shown(value)
-        )
-    })
+    text(value).ok_or_else(|| wrong(&format!("{name} must be a string of valid Unicode"), value))
+}
+
+/// It is not what it must be.
+fn wrong(must: &str, value: &RawValue) -> Detail {
+    Detail::quoting(must, format!(", not {}", shown(value)))
 }
 
 /// A value for a sentence: as it was written, cut if it is long.
@@ -61,14 +62,14 @@ const LEAST_TIMEOUT_MS: u64 = 100;
 
 /// Ids become a header and, in signatures, a part of `id.timestamp.body`, so a dot, a
 /// blank or anything beyond ASCII is refused rather than repaired.
-pub fn id(value: &RawValue) -> Result<Box<str>, String> {
+pub fn id(value: &RawValue) -> Result<Box<str>, Detail> {
     // Many producers number their events.
     let digits = value.get().strip_prefix('-').unwrap_or(value.get());
     let id = match digits.bytes().all(|b| b.is_ascii_digit()) {
         true => Cow::Borrowed(value.get()),
         false => text(value).ok_or_else(|| {
-            let value = shown(value);
-            format!("webhookId must be a string of valid Unicode or a whole number, not {value}")
+            let must = "webhookId must be a string of valid Unicode or a whole number";
+            wrong(must, value)
         })?,
     };
     vet_id(&id)?;
@@ -76,43 +77,42 @@ pub fn id(value: &RawValue) -> Result<Box<str>, String> {
 }
 
 /// The error is a sentence.
-pub fn vet_id(id: &str) -> Result<(), String> {
+pub fn vet_id(id: &str) -> Result<(), Detail> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
     match id.chars().find(|&c| !u8::try_from(c).is_ok_and(good)) {
         _ if id.is_empty() => Err("webhookId is empty; leave it out to have one made".into()),
         _ if id.len() > MAX_ID_BYTES => Err(format!(
             "webhookId is {} bytes; at most {MAX_ID_BYTES} are allowed",
             id.len()
-        )),
+        )
+        .into()),
         Some(c) => {
             let shown: String = id.chars().take(MAX_SHOWN).collect();
             let code = u32::from(c);
-            Err(format!(
-                "webhookId holds {c:?} (U+{code:04X}), in {shown:?}; allowed are A-Z a-z 0-9 _ : -"
-            ))
+            let says =
+                format!("webhookId holds {c:?} (U+{code:04X}); allowed are A-Z a-z 0-9 _ : -");
+            Err(Detail::quoting(says, format!("; it is {shown:?}")))
         }
         None => Ok(()),
     }
 }
 
-pub fn deliver_at(value: &RawValue) -> Result<u64, String> {
+pub fn deliver_at(value: &RawValue) -> Result<u64, Detail> {
     time("deliverAt", value)
 }
 
-pub fn expires_at(value: &RawValue) -> Result<u64, String> {
+pub fn expires_at(value: &RawValue) -> Result<u64, Detail> {
     time("expiresAt", value)
 }
 
 /// RFC 3339 or Unix milliseconds. Returns the latter.
-fn time(name: &str, value: &RawValue) -> Result<u64, String> {
+fn time(name: &str, value: &RawValue) -> Result<u64, Detail> {
     let ms = match text(value) {
         Some(time) => timestamp::parse_rfc3339(&time),
         None => match value.get().parse::<f64>() {
             Ok(number) if (0.0..LEAST_MS).contains(&number) => {
-                let value = shown(value);
-                return Err(format!(
-                    "{name} {value} looks like seconds; milliseconds are meant"
-                ));
+                let says = format!("{name} looks like seconds; milliseconds are meant");
+                return Err(Detail::quoting(says, format!(": {}", shown(value))));
             }
             // Some serialisers write whole numbers as 1.5e12 or 1.0.
             Ok(number) if number > 0.0 && number.fract() == 0.0 => Some(number as u64),
@@ -120,20 +120,21 @@ fn time(name: &str, value: &RawValue) -> Result<u64, String> {
         },
     };
     ms.filter(|ms| *ms <= timestamp::LATEST_MS).ok_or_else(|| {
-        let value = shown(value);
-        format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds, not {value}")
+        let must = format!("{name} must be a time as 2027-01-31T12:00:00Z, or Unix milliseconds");
+        wrong(&must, value)
     })
 }
 
 /// A duration as `"10s"`, or milliseconds.
-pub fn timeout(value: &RawValue) -> Result<Duration, String> {
+pub fn timeout(value: &RawValue) -> Result<Duration, Detail> {
     let read = match text(value) {
         Some(text) => humantime::parse_duration(&text).ok(),
         None => match value.get().parse() {
             Ok(ms @ 1..LEAST_TIMEOUT_MS) => {
                 return Err(format!(
                     "timeout {ms} looks like seconds; milliseconds are meant, or text as \"{ms}s\""
-                ));
+                )
+                .into());
             }
             Ok(ms) => Some(Duration::from_millis(ms)),
             Err(_) => None,
@@ -141,33 +142,31 @@ pub fn timeout(value: &RawValue) -> Result<Duration, String> {
     };
     read.filter(|t| (Duration::from_millis(1)..=MAX_TIMEOUT).contains(t))
         .ok_or_else(|| {
-            let value = shown(value);
-            format!("timeout must be a duration as \"10s\", or milliseconds, at most an hour, not {value}")
+            let must = "timeout must be a duration as \"10s\", or milliseconds, at most an hour";
+            wrong(must, value)
         })
 }
 
-pub fn max_attempts(value: &RawValue) -> Result<u32, String> {
+pub fn max_attempts(value: &RawValue) -> Result<u32, Detail> {
     let read = value.get().parse().ok();
     read.filter(|n| (1..=MAX_ATTEMPTS).contains(n))
-        .ok_or_else(|| {
-            let value = shown(value);
-            format!("maxAttempts must be a whole number from 1 to 1000, not {value}")
-        })
+        .ok_or_else(|| wrong("maxAttempts must be a whole number from 1 to 1000", value))
 }
 
-pub fn order_key(value: &RawValue) -> Result<Arc<str>, String> {
+pub fn order_key(value: &RawValue) -> Result<Arc<str>, Detail> {
     let key = string("orderKey", Some(value))?;
     match (1..=MAX_ID_BYTES).contains(&key.len()) {
         true => Ok(key.into()),
         false => Err(format!(
             "orderKey is {} bytes; 1 to {MAX_ID_BYTES} are allowed",
             key.len()
-        )),
+        )
+        .into()),
     }
 }
 
 /// The name of a secret. The value may be a secret itself, by mistake, so it is not shown.
-pub fn secret(value: &RawValue) -> Result<Arc<str>, String> {
+pub fn secret(value: &RawValue) -> Result<Arc<str>, Detail> {
     let name = text(value).ok_or("secret must be a string: the name of a secret")?;
     vet_secret_name(&name).map_err(|e| format!("secret {e}"))?;
     Ok(name.as_ref().into())

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::message::detail::Detail;
+
 /// Headers in the order of their names; empty for almost every message, and then free.
 pub type Headers = Box<[(HeaderName, HeaderValue)]>;
 
@@ -28,26 +30,27 @@ const RESERVED: [&str; 12] = [
 ];
 
 /// Reads a JSON object of strings. The error says which header is wrong, and why.
-pub fn parse(json: &str) -> Result<Headers, String> {
+pub fn parse(json: &str) -> Result<Headers, Detail> {
     let map: BTreeMap<String, String> =
-        serde_json::from_str(json).map_err(|_| "must be an object of strings".to_owned())?;
+        serde_json::from_str(json).map_err(|_| "must be an object of strings")?;
     vet(&map)
 }
 
 /// Vets headers, and puts them into their order.
-pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, String> {
+pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, Detail> {
     let bytes: usize = map.iter().map(|(k, v)| k.len() + v.len()).sum();
     if map.len() > MAX_COUNT || bytes > MAX_BYTES {
         return Err(format!(
             "{} headers of {bytes} bytes; at most {MAX_COUNT} of {MAX_BYTES} bytes are allowed",
             map.len()
-        ));
+        )
+        .into());
     }
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(map.len());
     for (name, value) in map {
         let (name, value) = check(name, value)?;
         if headers.iter().any(|(n, _)| *n == name) {
-            return Err(format!("{name} stands twice"));
+            return Err(format!("{name} stands twice").into());
         }
         headers.push((name, value));
     }
@@ -55,12 +58,13 @@ pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, String> {
 }
 
 /// Vets the name of a header that outhook itself is to set.
-pub fn vet_own_name(name: &str) -> Result<HeaderName, String> {
+pub fn vet_own_name(name: &str) -> Result<HeaderName, Detail> {
     let shown = || name.chars().take(64).collect::<String>();
-    let parsed = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("{:?} is not a header name", shown()))?;
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        Detail::quoting("a name is not one of a header", format!(": {:?}", shown()))
+    })?;
     match RESERVED.contains(&parsed.as_str()) {
-        true => Err(describe_reserved(&parsed)),
+        true => Err(describe_reserved(&parsed).into()),
         false => Ok(parsed),
     }
 }
@@ -70,17 +74,15 @@ fn describe_reserved(name: &HeaderName) -> String {
 }
 
 /// Vets one header.
-pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Detail> {
     let parsed = vet_own_name(name)?;
     if parsed.as_str().starts_with("webhook-") {
-        return Err(describe_reserved(&parsed));
+        return Err(describe_reserved(&parsed).into());
     }
     // `HeaderValue` would take tabs, and blanks at the ends that receivers strip.
     let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
     if !printable || value.trim() != value {
-        return Err(format!(
-            "{parsed} has a value that is not plain printable ASCII"
-        ));
+        return Err(format!("{parsed} has a value that is not plain printable ASCII").into());
     }
     let value = HeaderValue::from_str(value).map_err(|e| format!("{parsed}: {e}"))?;
     Ok((parsed, value))
@@ -107,13 +109,13 @@ mod tests {
             (r#"{"a":"x\r\ny: 1"}"#, "a has"),
             (r#"{"a":" x"}"#, "a has"),
             (r#"{"a":"é"}"#, "a has"),
-            (r#"{"a b":"x"}"#, "header name"),
-            (r#"{"":"x"}"#, "header name"),
+            (r#"{"a b":"x"}"#, "of a header: \"a b\""),
+            (r#"{"":"x"}"#, "of a header"),
             (r#"{"a":1}"#, "object of strings"),
             (r#"{"a":"1","A":"2"}"#, "twice"),
             ("null", "object of strings"),
         ] {
-            let e = parse(json).expect_err(json);
+            let e = parse(json).expect_err(json).to_string();
             assert!(e.contains(word), "{json}: {e}");
         }
     }

@@ -11,6 +11,8 @@ use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::message::detail::Detail;
+
 /// The fields, in the order of [`Field`].
 pub const NAMES: [&str; 10] = [
     "url",
@@ -69,13 +71,13 @@ pub struct RawFields<'a> {
 
 impl<'a> RawFields<'a> {
     /// Reads all of `text`, which is one object. The error is a sentence that names the place.
-    pub fn read(text: &'a str) -> Result<RawFields<'a>, String> {
+    pub fn read(text: &'a str) -> Result<RawFields<'a>, Detail> {
         let mut json = serde_json::Deserializer::from_str(text);
         let fields = json.deserialize_map(Fields).and_then(|fields| {
             json.end()?;
             Ok(fields)
         });
-        fields.map_err(|e| format!("{e}{}", near(text, e.line(), e.column())))
+        fields.map_err(|e| Detail::quoting(e.to_string(), near(text, e.line(), e.column())))
     }
 
     pub fn get(&self, field: Field) -> Option<&'a RawValue> {
@@ -209,6 +211,7 @@ mod tests {
         assert_eq!(secret(r#"{"Secret":null,"secret":"acme"}"#), acme);
         assert_eq!(secret(r#"{"Secret":null,"secret":null}"#), none);
         let two = secret(r#"{"Secret":"a","secret":"b"}"#).unwrap_err();
+        let two = two.to_string();
         assert!(two.contains("duplicate field `secret`"), "{two}");
         let fields =
             RawFields::read(r#"{"data":null,"Data":1,"timeout":"1s","Timeout":"2s"}"#).unwrap();
@@ -218,13 +221,17 @@ mod tests {
 
     #[test]
     fn the_place_of_an_error_is_shown() {
-        let e = RawFields::read("{\"url\":1,\n\"data\" 2}").unwrap_err();
+        let e = RawFields::read("{\"url\":1,\n\"data\" 2}")
+            .unwrap_err()
+            .to_string();
         assert!(
             e.contains("line 2 column 8, near \"\\\"data\\\" 2}\""),
             "{e}"
         );
-        let e = RawFields::read(r#"{"webhookID":"é","webhook_id":"b"}"#).unwrap_err();
+        let e = RawFields::read(r#"{"webhookID":"é","webhook_id":"b"}"#)
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("duplicate field `webhookId`"), "{e}");
-        assert!(RawFields::read("{").unwrap_err().contains("EOF"));
+        assert!(RawFields::read("{").unwrap_err().sentence().contains("EOF"));
     }
 }

@@ -5,6 +5,7 @@
 //! so nothing is ever encoded again.
 
 pub mod boot_time;
+pub mod detail;
 pub mod endpoint;
 pub mod entry;
 mod field_values;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::message::detail::Detail;
 use crate::message::endpoint::Endpoint;
 use headers::Headers;
 
@@ -65,7 +67,7 @@ pub struct Overrides {
 pub struct Rejection {
     pub reason: RejectReason,
     /// A sentence for the producer that names the field.
-    pub detail: String,
+    pub detail: Detail,
     /// The id and URL, as far as they were understood.
     pub id: Option<Box<str>>,
     pub url: Option<String>,
@@ -191,7 +193,7 @@ impl Message {
     }
 
     /// Refuses a message that was parsed, for one of its values.
-    pub fn refuse(self, reason: RejectReason, detail: String) -> Rejection {
+    pub fn refuse(self, reason: RejectReason, detail: Detail) -> Rejection {
         Rejection {
             reason,
             detail,
@@ -224,7 +226,7 @@ struct Parts {
     aliases: Vec<Alias>,
 }
 
-type Refused = (RejectReason, String);
+type Refused = (RejectReason, Detail);
 
 fn read(
     raw: &[u8],
@@ -236,12 +238,11 @@ fn read(
     if raw.len() > max_bytes {
         let n = raw.len();
         let detail = format!("message is {n} bytes; --max-message-bytes allows {max_bytes}");
-        return Err((RejectReason::TooLarge, detail));
+        return Err((RejectReason::TooLarge, detail.into()));
     }
-    let bad_json = |detail: String| (RejectReason::BadJson, detail);
-    let text = text(raw).map_err(bad_json)?;
-    let given =
-        RawFields::read(text).map_err(|e| bad_json(format!("message is not valid JSON: {e}")))?;
+    let text = text(raw).map_err(|e| (RejectReason::BadJson, e.into()))?;
+    let given = RawFields::read(text)
+        .map_err(|e| (RejectReason::BadJson, e.of("message is not valid JSON")))?;
 
     // The id first: with it a producer finds the message again, whatever else is wrong.
     let id = match given.optional(Field::WebhookId) {
@@ -256,19 +257,21 @@ fn read(
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| {
         let shown: String = url.chars().take(MAX_URL_IN_DETAIL).collect();
-        (RejectReason::BadUrl, format!("url {shown:?}: {e}"))
+        let detail = Detail::quoting(format!("url: {e}"), format!("; it is {shown:?}"));
+        (RejectReason::BadUrl, detail)
     })?;
 
     let data = given
         .get(Field::Data)
-        .ok_or_else(|| (RejectReason::BadData, "data is missing".to_owned()))?;
+        .ok_or_else(|| (RejectReason::BadData, "data is missing".into()))?;
     let start = data.get().as_ptr() as usize - raw.as_ptr() as usize;
     let data = start..start + data.get().len();
 
     let headers = match given.optional(Field::Headers) {
         None => Headers::default(),
-        Some(value) => headers::parse(value.get())
-            .map_err(|e| (RejectReason::BadHeaders, format!("headers: {e}")))?,
+        Some(value) => {
+            headers::parse(value.get()).map_err(|e| (RejectReason::BadHeaders, e.of("headers")))?
+        }
     };
     use RejectReason::{
         BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadSecret, BadTimeout,
@@ -346,7 +349,7 @@ pub fn peek(raw: &[u8]) -> Option<Glimpse> {
 fn optional<T>(
     value: Option<&RawValue>,
     reason: RejectReason,
-    read: impl FnOnce(&RawValue) -> Result<T, String>,
+    read: impl FnOnce(&RawValue) -> Result<T, Detail>,
 ) -> Result<Option<T>, Refused> {
     let value = value.map(|value| read(value).map_err(|e| (reason, e)));
     value.transpose()

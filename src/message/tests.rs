@@ -14,7 +14,7 @@ fn parse(raw: &[u8]) -> Result<Message, Rejection> {
 fn reason(raw: &str) -> (RejectReason, String) {
     let r = parse(raw.as_bytes()).expect_err(raw);
     assert_eq!(r.raw, raw.as_bytes());
-    (r.reason, r.detail)
+    (r.reason, r.detail.to_string())
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn each_wrong_field_is_named() {
         (
             r#"{"url":"ftp://h/","data":1}"#,
             BadUrl,
-            r#"url "ftp://h/""#,
+            r#"it is "ftp://h/""#,
         ),
         ("", BadJson, "'{'"),
         (
@@ -230,9 +230,32 @@ fn each_refusal_names_the_field_and_what_is_wrong_with_it() {
             assert!(detail.contains(word), "{word} in {detail}");
         }
     }
+    // Nothing of a message stands in what may be logged of it.
+    for more in [
+        r#""webhookId":"hunter2 ""#,
+        r#""url":"http://hunter2:hunter2@h/hunter2""#,
+        r#""url":"hunter2""#,
+        r#""url":["hunter2"]"#,
+        r#""headers":{"hunter2 ":"x"}"#,
+        r#""headers":{"x":"hunter2\n"}"#,
+        r#""deliverAt":"hunter2""#,
+        r#""expiresAt":["hunter2"]"#,
+        r#""timeout":"hunter2""#,
+        r#""maxAttempts":"hunter2""#,
+        r#""orderKey":{"x":"hunter2"}"#,
+        r#""hunter2" "hunter2""#,
+    ] {
+        let url = match more.contains("url") {
+            true => "",
+            false => r#","url":"http://h/""#,
+        };
+        let raw = format!(r#"{{{more},"data":1{url}}}"#);
+        let detail = parse(raw.as_bytes()).unwrap_err().detail;
+        assert!(!detail.sentence().contains("hunter2"), "{detail:?}");
+    }
     let long = format!("\"deliverAt\":\"{}\"", "x".repeat(10_000));
     assert!(reason(&with(&long)).1.len() < 300);
-    let e = parse(b"{\"url\":\"\xff\"}").unwrap_err().detail;
+    let e = parse(b"{\"url\":\"\xff\"}").unwrap_err().detail.to_string();
     assert!(e.contains("byte 0xff at 8"), "{e}");
 }
 

@@ -267,7 +267,7 @@ fn check(message: Vec<u8>) -> Result<Checked, String> {
     const NONE: &str = "no id";
     let endpoint = |url: &str| Endpoint::parse(url).map(Arc::new);
     let read = Message::parse(message.clone(), usize::MAX, || NONE.into(), endpoint);
-    let read = read.map_err(|rejection| rejection.detail)?;
+    let read = read.map_err(|rejection| rejection.detail.to_string())?;
     Ok(Checked {
         id: Some(read.id.to_string()).filter(|id| id != NONE),
         message: NewMessage {

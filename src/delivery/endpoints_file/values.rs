@@ -121,6 +121,7 @@ pub fn method<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Method>, D::Erro
 
 pub fn user_agent<'de, D: Deserializer<'de>>(d: D) -> Result<Option<HeaderValue>, D::Error> {
     read(d, |text| {
-        headers::check("user-agent", text).map(|(_, value)| value)
+        let (_, value) = headers::check("user-agent", text)?;
+        Ok(value)
     })
 }

@@ -2,10 +2,11 @@
 
 use serde_json::value::{RawValue, Value};
 
+use crate::message::detail::Detail;
 use crate::message::{Field, RejectReason, find_field};
 
 /// The reason, and a sentence about it.
-type Refused = (RejectReason, String);
+type Refused = (RejectReason, Detail);
 
 /// Whether an entry without `message` carries a message's fields: one of its names is `url` or
 /// `data`.
@@ -30,10 +31,11 @@ pub fn compose(fields: &[Vec<u8>]) -> Result<Vec<u8>, Refused> {
             (_, Ok(raw)) => raw.get().to_owned(),
             (Field::Data, Err(e)) => {
                 let e = format!("{name} is not JSON: {e}; a text needs quotes of its own");
-                return Err((RejectReason::BadData, e));
+                return Err((RejectReason::BadData, e.into()));
             }
             (Field::Headers, Err(e)) => {
-                return Err((RejectReason::BadHeaders, format!("{name} is not JSON: {e}")));
+                let e = format!("{name} is not JSON: {e}");
+                return Err((RejectReason::BadHeaders, e.into()));
             }
             (_, Err(_)) => text(name, &pair[1])?,
         };
@@ -60,7 +62,7 @@ fn text(name: &str, value: &[u8]) -> Result<String, Refused> {
         Err(e) => {
             let (at, byte) = (e.valid_up_to(), value[e.valid_up_to()]);
             let detail = format!("{name} is not UTF-8: byte {byte:#04x} at {at}");
-            Err((RejectReason::BadEntry, detail))
+            Err((RejectReason::BadEntry, detail.into()))
         }
     }
 }
@@ -102,8 +104,8 @@ mod tests {
         let headers = composed(&[("url", "http://h/"), ("headers", "{}}")]);
         assert_eq!(headers.unwrap_err().0, RejectReason::BadHeaders);
         let text = composed(&[("data", "hello")]).unwrap_err().1;
-        assert!(text.contains("quotes of its own"), "{text}");
+        assert!(text.to_string().contains("quotes of its own"), "{text}");
         let bad = compose(&[b"url".to_vec(), b"http://\xff".to_vec()]).unwrap_err();
-        assert!(bad.1.contains("byte 0xff at 7"), "{bad:?}");
+        assert!(bad.1.to_string().contains("byte 0xff at 7"), "{bad:?}");
     }
 }

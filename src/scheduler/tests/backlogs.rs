@@ -188,7 +188,7 @@ fn over_the_budget_the_oldest_of_a_failing_endpoint_go_and_others_are_parked() {
     let ids: Vec<&str> = letters.iter().map(|l| l.id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["m10", "m11", "m12"]);
     assert!(letters.iter().all(|l| l.reason == DeadReason::OverBudget));
-    assert!(letters[0].detail.contains("--redis-budget"));
+    assert!(letters[0].detail.sentence().contains("--redis-budget"));
     assert!(s.wants(at).is_empty());
     // So does the head of a key, for those that follow it.
     let mut head = of(20, 1, None);
@@ -247,7 +247,10 @@ fn what_is_paused_is_given_up_when_it_has_become_too_old() {
     };
     s.accept(back, at);
     let detail = dead(&mut s)[0].detail.clone();
-    assert!(detail.ends_with("as its endpoint is paused"), "{detail}");
+    assert!(
+        detail.sentence().ends_with("as its endpoint is paused"),
+        "{detail}"
+    );
 }
 
 #[test]

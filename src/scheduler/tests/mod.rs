@@ -354,7 +354,7 @@ fn what_the_guard_refuses_is_dead_at_once_and_says_nothing_of_its_endpoint() {
         match s.outbox().pop_front() {
             Some(Record::Move(Move::Bury(letter))) => {
                 assert_eq!(
-                    (letter.attempts, &*letter.detail),
+                    (letter.attempts, letter.detail.sentence()),
                     (0, "10.0.0.1 is refused")
                 );
                 assert!(letter.last.is_none());
@@ -423,11 +423,13 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
     assert!(
         letters[0]
             .detail
+            .sentence()
             .contains("1m 40s (--max-age): attempts made: 0")
     );
     assert!(
         letters[1]
             .detail
+            .sentence()
             .contains("attempts made: 3, the last: status=503")
     );
     // From its deliverAt on.
@@ -455,7 +457,9 @@ fn what_waits_ends_when_it_is_too_old_and_says_how_often_and_why_it_failed() {
         (Some("memory"), DeadReason::TooOld)
     );
     assert!(
-        detail.contains("failing, with error=connect (refused)"),
+        detail
+            .sentence()
+            .contains("failing, with error=connect (refused)"),
         "{detail}"
     );
 }

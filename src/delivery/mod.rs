@@ -387,14 +387,12 @@ impl DeadLetter {
         fields
     }
 
-    /// Its name in a log: its id, or the beginning of its bytes.
+    /// Its name in a log: its id, its entry, or its length. The log shows nothing of a message.
     pub fn name(&self) -> String {
-        match &self.id {
-            Some(id) => id.to_string(),
-            None => format!(
-                "{:?}",
-                String::from_utf8_lossy(&self.message[..self.message.len().min(60)])
-            ),
+        match (&self.id, self.entry) {
+            (Some(id), _) => id.to_string(),
+            (None, Some(entry)) => format!("entry {entry}"),
+            (None, None) => format!("a message of {} bytes", self.message.len()),
         }
     }
 }

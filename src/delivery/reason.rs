@@ -5,7 +5,7 @@ use std::fmt;
 use crate::message::RejectReason;
 
 /// Why a message was given up; [`fmt::Display`] gives the word that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadReason {
     Rejected(RejectReason),
     /// The endpoint answered 410.

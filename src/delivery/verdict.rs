@@ -49,11 +49,14 @@ pub fn judge(
         },
         None => Verdict::Dead {
             reason: DeadReason::Exhausted,
-            detail: format!(
-                "all {made} attempts failed, the last with {}; --max-attempts or \
-                 --retry-schedule allows more",
-                one_line(&result.to_string())
-            ),
+            detail: {
+                let failed = match made {
+                    1 => "its only attempt failed,".to_owned(),
+                    _ => format!("all {made} attempts failed, the last"),
+                };
+                let how = one_line(&result.to_string());
+                format!("{failed} with {how}; --max-attempts or --retry-schedule allows more")
+            },
         },
     }
 }

@@ -60,9 +60,8 @@ pub fn vet(map: &BTreeMap<String, String>) -> Result<Headers, Detail> {
 /// Vets the name of a header that outhook itself is to set.
 pub fn vet_own_name(name: &str) -> Result<HeaderName, Detail> {
     let shown = || name.chars().take(64).collect::<String>();
-    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-        Detail::quoting("a name is not one of a header", format!(": {:?}", shown()))
-    })?;
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Detail::quoting("this is not a header name", format!(": {:?}", shown())))?;
     match RESERVED.contains(&parsed.as_str()) {
         true => Err(describe_reserved(&parsed).into()),
         false => Ok(parsed),
@@ -109,8 +108,8 @@ mod tests {
             (r#"{"a":"x\r\ny: 1"}"#, "a has"),
             (r#"{"a":" x"}"#, "a has"),
             (r#"{"a":"é"}"#, "a has"),
-            (r#"{"a b":"x"}"#, "of a header: \"a b\""),
-            (r#"{"":"x"}"#, "of a header"),
+            (r#"{"a b":"x"}"#, "header name: \"a b\""),
+            (r#"{"":"x"}"#, "header name"),
             (r#"{"a":1}"#, "object of strings"),
             (r#"{"a":"1","A":"2"}"#, "twice"),
             ("null", "object of strings"),

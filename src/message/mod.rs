@@ -11,6 +11,7 @@ pub mod entry;
 mod field_values;
 pub mod headers;
 mod json_object;
+pub mod log_name;
 pub mod printable;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ pub struct Rejection {
 }
 
 /// The kinds of a [`Rejection`]; [`fmt::Display`] gives the word that stands in dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectReason {
     BadJson,
     BadUrl,

@@ -29,8 +29,12 @@ const QUEUE: usize = 4096;
 /// At the end of the process, how long the last lines may take.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// At trace it writes out whole requests, and so their logins.
-const DUMPS: &str = "ureq_proto::util";
+/// What others log of requests, and up to which level they may: above it their URLs stand there, with
+/// paths and queries, or all their bytes, and so logins.
+const BOUNDS: [(&str, LevelFilter); 2] = [
+    ("ureq::run", LevelFilter::Info),
+    ("ureq_proto::util", LevelFilter::Debug),
+];
 
 /// What the filter is widened by while the log is verbose.
 const VERBOSE: &str = "outhook=debug";
@@ -109,7 +113,10 @@ pub fn flush() {
 fn read_filter(filter: &str) -> Result<Filter, String> {
     let mut builder = env_filter::Builder::new();
     builder.try_parse(filter).map_err(|e| e.to_string())?;
-    Ok(builder.filter_module(DUMPS, LevelFilter::Debug).build())
+    for (module, most) in BOUNDS {
+        builder.filter_module(module, most);
+    }
+    Ok(builder.build())
 }
 
 impl Logger {

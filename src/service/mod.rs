@@ -10,6 +10,7 @@ pub mod boot_clock;
 pub mod channel;
 pub mod control;
 pub mod descriptors;
+pub mod digest;
 pub mod drain;
 pub mod intake;
 pub mod ledger;

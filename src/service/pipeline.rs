@@ -258,7 +258,7 @@ impl Pipeline {
             error!(event = "lost", count = stuck; "lost: {stuck} attempts did not end within the drain");
         }
         if !summary.ledger.lost.is_empty() {
-            let ids = summary.ledger.lost.join(" ");
+            let ids = summary.ledger.lost.join(", ");
             error!(event = "lost", ids = ids.as_str(); "lost: {ids}");
         }
         summary

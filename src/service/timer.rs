@@ -11,6 +11,7 @@
 //! *eager* one (Pub/Sub) loses what is not taken, so it is always taken; what there is no
 //! room for goes to the stream, or where there is none becomes a dead letter.
 
+mod attempt_log;
 mod ending;
 mod endpoint_log;
 mod wire;
@@ -20,14 +21,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TrySendError};
-use log::{Level, debug, error, log_enabled};
+use log::error;
 
 use crate::delivery::Job;
 use crate::delivery::endpoint_snapshot::EndpointSnapshots;
 use crate::delivery::parked::Want;
 use crate::delivery::receipt::Receipt;
 use crate::delivery::record::{Move, Notice, Record};
-use crate::delivery::status_update::Disposition;
 use crate::message::timestamp::unix_ms;
 use crate::scheduler::{Now, Scheduler};
 use crate::service::boot_clock::boot_time;
@@ -41,6 +41,7 @@ use crate::service::lender::Desk;
 use crate::service::pulse::Pulse;
 use crate::service::worker::CompletedAttempt;
 
+use attempt_log::AttemptLine;
 use ending::Ending;
 use endpoint_log::{log_change, log_lapsed, log_suspension};
 pub use wire::Sizes;
@@ -266,28 +267,10 @@ impl Timer {
 
     fn finish(&mut self, outcome: CompletedAttempt, now: Now) {
         let CompletedAttempt { job, attempt } = outcome;
-        // Put into words before both are gone, and only where someone reads them.
-        let told = log_enabled!(Level::Debug).then(|| {
-            format!(
-                "id={} url={} {} attempt={} took={:?}",
-                job.delivery.message.id,
-                job.delivery.message.endpoint.uri,
-                attempt.result,
-                job.delivery.attempts.next(),
-                attempt.took,
-            )
-        });
-        let postponed = attempt.postponed().is_some();
-        let told = told.as_deref().unwrap_or_default();
-        match self.scheduler.finish(job, attempt, now) {
-            Disposition::Delivered => debug!("delivered {told}"),
-            Disposition::Waiting { after } if postponed => {
-                debug!("postponed {told} again in {after:?}")
-            }
-            Disposition::Waiting { after } => debug!("failed {told} retry in {after:?}"),
-            Disposition::Parked { after } => debug!("failed {told} parked for {after:?}"),
-            Disposition::Deferred => debug!("failed {told} deferred until its endpoint is back"),
-            Disposition::Dead(reason) => debug!("failed {told} dead={reason}"),
+        let line = AttemptLine::of(&job.delivery, &attempt);
+        let disposition = self.scheduler.finish(job, attempt, now);
+        if let Some(line) = line {
+            line.log(disposition);
         }
     }
 

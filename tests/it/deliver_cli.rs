@@ -301,7 +301,9 @@ fn a_full_disk_does_not_keep_it_from_ending_and_names_what_is_lost() {
         let run = Outhook::new(&args).run("bad\n".repeat(count));
         assert_eq!(run.code, 1, "{run:?}");
         let lost = run.err.iter().filter(|line| line.contains("lost: "));
-        let named: usize = lost.map(|line| line.matches("bad").count()).sum();
+        let named: usize = lost
+            .map(|line| line.matches("message of 3 bytes").count())
+            .sum();
         assert_eq!(named, count, "{run:?}");
     }
 }

@@ -34,7 +34,7 @@ fn a_url_that_answers_410_gets_nothing_more_from_any_replica_until_it_is_resumed
         (dead.text("id"), dead.text("reason")),
         ("g0".into(), "gone".into())
     );
-    first.log.wait("/gone: held for 1day");
+    first.log.wait("/…: held for 1day");
     // What the first has found out holds for one that comes later.
     let mut second = serve(&redis, &[]);
     for n in 1..=20 {

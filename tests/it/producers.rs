@@ -111,10 +111,11 @@ fn what_serialisers_write_is_understood_and_what_is_meant_otherwise_is_named() {
         r#"{{"url":"{url}","webhookId":"s","data":1,"deliverAt":1795696800}}"#
     ));
     let dead = redis.wait_dead(3);
-    for (letter, word) in
-        dead.iter()
-            .zip(["encoded twice?", "'日'", "1795696800 looks like seconds"])
-    {
+    for (letter, word) in dead.iter().zip([
+        "encoded twice?",
+        "'日'",
+        "looks like seconds; milliseconds are meant: 1795696800",
+    ]) {
         assert!(letter.text("detail").contains(word), "{letter:?}");
     }
     service.end_well();

@@ -7,8 +7,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 use super::wake::{CapacitySignal, Waker, WakingSender};
 
@@ -174,9 +175,13 @@ impl<T: Weighed> TrySender<T> {
 }
 
 impl<T: Weighed> BlockingReceiver<T> {
-    /// Blocks while there is nothing. `None` is the end.
-    pub fn recv(&self) -> Option<T> {
-        self.from.recv().ok().map(|value| self.taken(value))
+    /// Blocks while there is nothing, until then.
+    pub fn recv_until(&self, until: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let received = match until {
+            Some(until) => self.from.recv_deadline(until)?,
+            None => self.from.recv()?,
+        };
+        Ok(self.taken(received))
     }
 
     pub fn try_recv(&self) -> Option<T> {
@@ -191,10 +196,7 @@ impl<T: Weighed> BlockingReceiver<T> {
 
     #[cfg(test)]
     pub fn recv_within(&self, time: std::time::Duration) -> Option<T> {
-        self.from
-            .recv_timeout(time)
-            .ok()
-            .map(|value| self.taken(value))
+        self.recv_until(Some(Instant::now() + time)).ok()
     }
 
     fn taken(&self, value: T) -> T {

@@ -321,7 +321,11 @@ impl Subscriber {
                     warn!("{channel}: not a place for an answer: {key:?}");
                 }
                 Some(order) => self.commands.give(order),
-                None => warn!("{channel}: not an order that is known: {text:?}"),
+                None => {
+                    // Whatever it is, it may be meant for somebody else.
+                    let bytes = text.len();
+                    warn!("{channel}: not an order that is known, of {bytes} bytes");
+                }
             }
             return Ok(());
         }

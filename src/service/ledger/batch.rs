@@ -1,6 +1,9 @@
 //! What the ledger holds and has not written yet.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crossbeam_channel::RecvTimeoutError;
 
 use super::{CAPACITY, LedgerSummary};
 use crate::delivery::record::{Move, MoveKind, Notice, NoticeKind, Record};
@@ -28,12 +31,13 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Takes records while there is room here, and tells the timer of the room there; waits for
-    /// one if there is nothing to do. False when all is done, and there will be no more.
-    pub fn fill(&mut self, records: &BlockingReceiver<Record>) -> bool {
+    /// one, until then, if there is nothing to do. False when all is done, and there will be no more.
+    pub fn fill(&mut self, records: &BlockingReceiver<Record>, until: Option<Instant>) -> bool {
         while self.count == 0 && !self.has_last_call {
-            match records.recv() {
-                Some(record) => self.add(record),
-                None => return false,
+            match records.recv_until(until) {
+                Ok(record) => self.add(record),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
         // What a full server refuses must not keep out the settlements that make room there.
@@ -100,7 +104,7 @@ mod tests {
         let (to, from) = from_timer(2, waker);
         (0..2).for_each(|seq| to.try_send(settle(seq)).unwrap());
         assert!(to.try_send(settle(2)).is_err());
-        assert!(Batch::default().fill(&from));
+        assert!(Batch::default().fill(&from, None));
         parker.sleep_until_woken();
         (2..4).for_each(|seq| to.try_send(settle(seq)).unwrap());
     }
@@ -111,7 +115,7 @@ mod tests {
         let mut batch = Batch::default();
         let offer = |batch: &mut Batch, seq| {
             to.try_send(settle(seq)).unwrap();
-            batch.fill(&from)
+            batch.fill(&from, None)
         };
         for seq in 0..CAPACITY as u64 {
             assert!(offer(&mut batch, seq));

@@ -6,6 +6,7 @@
 //! then within [`Ledger::patience`] even if the store is gone.
 
 mod batch;
+mod letters;
 mod outcome;
 mod written;
 
@@ -111,7 +112,10 @@ impl Ledger {
         let mut deadline = None;
         let mut gave_up = false;
         loop {
-            if !batch.fill(&self.ends.records) {
+            let is_over = !batch.fill(&self.ends.records, self.recent.letters.next());
+            self.recent.letters.tell(Instant::now());
+            if is_over {
+                self.recent.letters.end(Instant::now());
                 return summary;
             }
             if gave_up {

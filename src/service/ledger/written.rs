@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::outcome::{log_letters, log_reused};
+use super::letters::LetterLog;
 use super::{Ledger, LedgerSummary};
 use crate::delivery::parked::Until;
 use crate::delivery::receipt::{Receipt, Turn, Unmoved, Why};
@@ -24,6 +24,8 @@ pub struct Recent {
     pub(super) repeats: bool,
     /// Entries that turned out to be others', of late.
     lapsed: HashSet<EntryId>,
+    /// What was said of dead letters.
+    pub(super) letters: LetterLog,
 }
 
 impl Recent {
@@ -122,8 +124,15 @@ impl Ledger {
         }
         receipt.reused += reused.len() as u64;
         summary.letters += (kept.len() + reused.len()) as u64;
-        log_letters(&kept, &self.store.place());
-        log_reused(&reused, &self.store.place());
+        if !(kept.is_empty() && reused.is_empty()) {
+            let (place, now) = (self.store.place(), Instant::now());
+            let letters = &mut self.recent.letters;
+            kept.iter()
+                .for_each(|letter| letters.note(letter, &place, now));
+            reused
+                .iter()
+                .for_each(|parked| letters.note_reused(parked, &place, now));
+        }
         again
     }
 }

@@ -7,10 +7,10 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use log::kv::{Error, Key, Value, VisitSource};
+use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
 use serde::Serializer;
-use serde::ser::SerializeMap;
+use serde::ser::{Serialize, SerializeMap};
 
 /// How the lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,22 +79,48 @@ fn json(record: &Record<'_>, now: SystemTime) -> Vec<u8> {
     line
 }
 
-/// Writes a record's keys into the object.
+/// Writes a record's keys into the object. One without a value is left out.
 struct Keys<'a, M>(&'a mut M);
 
 impl<'kvs, M: SerializeMap> VisitSource<'kvs> for Keys<'_, M> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let key = key.as_str();
-        let written = if let Some(n) = value.to_u64() {
-            self.0.serialize_entry(key, &n)
-        } else if let Some(n) = value.to_f64() {
-            self.0.serialize_entry(key, &n)
-        } else if let Some(is) = value.to_bool() {
-            self.0.serialize_entry(key, &is)
-        } else {
-            self.0.serialize_entry(key, &value.to_string())
-        };
+        value.visit(Entry(self.0, key.as_str()))
+    }
+}
+
+/// One of them.
+struct Entry<'a, 'k, M>(&'a mut M, &'k str);
+
+impl<M: SerializeMap> Entry<'_, '_, M> {
+    fn write(&mut self, value: impl Serialize) -> Result<(), Error> {
+        let written = self.0.serialize_entry(self.1, &value);
         written.map_err(|_| Error::msg("the line could not be written"))
+    }
+}
+
+impl<'v, M: SerializeMap> VisitValue<'v> for Entry<'_, '_, M> {
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), Error> {
+        self.write(value.to_string())
+    }
+
+    fn visit_null(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), Error> {
+        self.write(value)
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), Error> {
+        self.write(value)
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), Error> {
+        self.write(value)
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), Error> {
+        self.write(value)
     }
 }
 
@@ -131,6 +157,7 @@ mod tests {
             ("count", 3u64.into()),
             ("rate", 0.5.into()),
             ("loss", true.into()),
+            ("nothing", Value::null()),
             ("id", "a\"\n".into()),
         ];
         assert_eq!(

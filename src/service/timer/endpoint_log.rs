@@ -5,11 +5,13 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::delivery::hold::Cause;
+use crate::message::log_name::log_name;
 use crate::scheduler::lane::EndpointEvent;
 
 /// An endpoint has changed.
 pub fn log_change(endpoint: &str, change: EndpointEvent) {
     let time = humantime::format_duration;
+    let endpoint = log_name(endpoint);
     match change {
         EndpointEvent::Failing { pause } => warn!(
             "{endpoint}: failing, no attempt for {}: it does not answer, or says that it cannot \

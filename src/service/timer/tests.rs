@@ -163,7 +163,7 @@ fn what_handing_out_leaves_behind_is_not_left_over() {
 fn room_in_the_ledger_wakes_the_timer_that_has_a_record_left() {
     let (mut timer, around) = wired(Limits::of_one_attempt(1, 1));
     clog(&mut timer);
-    around.ends.ledger.records.recv().unwrap();
+    around.ends.ledger.records.recv_until(None).unwrap();
     around.ends.ledger.records.tell_room();
     timer.parker.sleep_until_woken();
 }

@@ -161,7 +161,7 @@ impl Model {
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
-        self.batch.fill(&self.ledger.ends.records);
+        self.batch.fill(&self.ledger.ends.records, None);
         let moves = self.batch.moves.keys().map(|kind| Kind::Move(*kind));
         let notices = self.batch.notices.keys().map(|kind| Kind::Notice(*kind));
         let kinds: Vec<Kind> = moves.chain(notices).collect();
@@ -304,7 +304,7 @@ fn what_was_noted_too_late_is_noted_again() {
     let begin = Move::Begin(Job::of(delivery("a", Some(entry))).into());
     model.records.try_send(begin.into()).unwrap();
     for begin_within in [Duration::ZERO, Duration::MAX] {
-        assert!(model.batch.fill(&model.ledger.ends.records));
+        assert!(model.batch.fill(&model.ledger.ends.records, None));
         model.ledger.begin_within = begin_within;
         let Model {
             ledger,

@@ -34,6 +34,12 @@ impl Detail {
             ..self
         }
     }
+
+    /// The same, with more of a quote.
+    pub fn and(mut self, quote: &str) -> Detail {
+        self.quote.push_str(quote);
+        self
+    }
 }
 
 /// A sentence that repeats nothing of the message.

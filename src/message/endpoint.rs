@@ -12,6 +12,8 @@ use std::sync::Arc;
 use http::Uri;
 use url::Url;
 
+use crate::message::detail::Detail;
+
 /// The longest URL, in bytes, as common servers and proxies allow.
 pub const MAX_URL_BYTES: usize = 8192;
 
@@ -42,7 +44,7 @@ impl Endpoint {
     }
 
     /// Reads a URL. The error is a sentence that says what is wrong, and where.
-    pub fn parse(text: &str) -> Result<Endpoint, String> {
+    pub fn parse(text: &str) -> Result<Endpoint, Detail> {
         vet_length(text)?;
         vet_characters(text)?;
         let (scheme, rest) = split_scheme(text)?;
@@ -109,18 +111,16 @@ fn vet_characters(text: &str) -> Result<(), String> {
 }
 
 /// Returns the scheme, and what follows `//`.
-fn split_scheme(text: &str) -> Result<(&str, &str), String> {
+fn split_scheme(text: &str) -> Result<(&str, &str), Detail> {
     let missing = || {
-        let must = "it must begin with http:// or https://";
         // A host, with a port or a path, as it stands in many a configuration.
         let host = text.trim_start_matches('/');
         let port = host.split_once(':').map_or("0", |(_, port)| port);
-        match host.starts_with(char::is_alphanumeric)
-            && port.starts_with(|c: char| c.is_ascii_digit())
-        {
-            true => format!("{must}, such as https://{host}"),
-            false => must.to_owned(),
-        }
+        let is_host = host.starts_with(char::is_alphanumeric)
+            && port.starts_with(|c: char| c.is_ascii_digit());
+        let example = is_host.then(|| format!(", such as https://{host}"));
+        let must = "it must begin with http:// or https://";
+        Detail::quoting(must, example.unwrap_or_default())
     };
     let (scheme, rest) = text.split_once(':').ok_or_else(missing)?;
     if !["http", "https"]
@@ -128,7 +128,7 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
         .any(|s| scheme.eq_ignore_ascii_case(s))
     {
         return Err(match rest.starts_with("//") {
-            true => format!("scheme {scheme:?} is not http or https"),
+            true => format!("scheme {scheme:?} is not http or https").into(),
             false => missing(),
         });
     }
@@ -333,7 +333,7 @@ mod tests {
                 match Endpoint::parse(&text) {
                     Ok(_) if refused => panic!("{c:?} is taken"),
                     Err(e) if !refused => panic!("{c:?}: {e}"),
-                    Err(e) => assert!(e.contains("character 1"), "{e}"),
+                    Err(e) => assert!(e.sentence().contains("character 1"), "{e}"),
                     Ok(e) => assert!(request(&e).contains(" HTTP/1.1\r\n"), "{c:?}"),
                 }
             }
@@ -393,7 +393,7 @@ mod tests {
             (&long, "too long"),
         ] {
             let error = Endpoint::parse(text).expect_err(text);
-            assert!(error.contains(words), "{text:?}: {error}");
+            assert!(error.to_string().contains(words), "{text:?}: {error}");
         }
     }
 }

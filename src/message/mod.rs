@@ -159,7 +159,7 @@ impl Message {
         raw: Vec<u8>,
         max_bytes: usize,
         fresh_id: impl FnOnce() -> Box<str>,
-        endpoint: impl FnOnce(&str) -> Result<Arc<Endpoint>, String>,
+        endpoint: impl FnOnce(&str) -> Result<Arc<Endpoint>, Detail>,
     ) -> Result<Message, Rejection> {
         let mut seen = Seen::default();
         match read(&raw, max_bytes, fresh_id, endpoint, &mut seen) {
@@ -233,7 +233,7 @@ fn read(
     raw: &[u8],
     max_bytes: usize,
     fresh_id: impl FnOnce() -> Box<str>,
-    endpoint: impl FnOnce(&str) -> Result<Arc<Endpoint>, String>,
+    endpoint: impl FnOnce(&str) -> Result<Arc<Endpoint>, Detail>,
     seen: &mut Seen,
 ) -> Result<Parts, Refused> {
     if raw.len() > max_bytes {
@@ -258,8 +258,10 @@ fn read(
     seen.url = Some(url.chars().take(MAX_URL_SHOWN).collect());
     let endpoint = endpoint(&url).map_err(|e| {
         let shown: String = url.chars().take(MAX_URL_IN_DETAIL).collect();
-        let detail = Detail::quoting(format!("url: {e}"), format!("; it is {shown:?}"));
-        (RejectReason::BadUrl, detail)
+        (
+            RejectReason::BadUrl,
+            e.of("url").and(&format!("; it is {shown:?}")),
+        )
     })?;
 
     let data = given

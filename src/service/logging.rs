@@ -29,12 +29,9 @@ const QUEUE: usize = 4096;
 /// At the end of the process, how long the last lines may take.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// What others log of requests, and up to which level they may: above it their URLs stand there, with
-/// paths and queries, or all their bytes, and so logins.
-const BOUNDS: [(&str, LevelFilter); 2] = [
-    ("ureq::run", LevelFilter::Info),
-    ("ureq_proto::util", LevelFilter::Debug),
-];
+/// The crates whose names begin so log whole requests below this level: URLs with paths and queries, and
+/// logins.
+const REQUESTS: (&str, LevelFilter) = ("ureq", LevelFilter::Info);
 
 /// What the filter is widened by while the log is verbose.
 const VERBOSE: &str = "outhook=debug";
@@ -113,10 +110,7 @@ pub fn flush() {
 fn read_filter(filter: &str) -> Result<Filter, String> {
     let mut builder = env_filter::Builder::new();
     builder.try_parse(filter).map_err(|e| e.to_string())?;
-    for (module, most) in BOUNDS {
-        builder.filter_module(module, most);
-    }
-    Ok(builder.build())
+    Ok(builder.filter_module(REQUESTS.0, REQUESTS.1).build())
 }
 
 impl Logger {

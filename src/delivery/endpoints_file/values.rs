@@ -31,9 +31,7 @@ fn read<'de, D: Deserializer<'de>, T>(
 
 pub fn prefix<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {
     // In the form in which URLs are compared; it has a path, so that no name is cut in half.
-    read(d, |text| {
-        Endpoint::parse(text).map(|e| Match::Prefix(e.url))
-    })
+    read(d, |text| Ok(Match::Prefix(Endpoint::parse(text)?.url)))
 }
 
 pub fn host<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Match>, D::Error> {

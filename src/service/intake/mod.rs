@@ -23,6 +23,7 @@ use log::warn;
 
 use crate::delivery::{Attempts, DeadLetter, Delivery};
 use crate::message::boot_time::BootTime;
+use crate::message::detail::Detail;
 use crate::message::endpoint::Endpoint;
 use crate::message::entry::EntryId;
 use crate::message::entry::{Entry, StoredMessage};
@@ -234,7 +235,7 @@ impl Intake {
 }
 
 impl Endpoints {
-    fn find(&mut self, url: &str) -> Result<Arc<Endpoint>, String> {
+    fn find(&mut self, url: &str) -> Result<Arc<Endpoint>, Detail> {
         if let Some(endpoint) = self.known.get(url) {
             return Ok(endpoint.clone());
         }

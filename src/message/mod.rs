@@ -270,20 +270,16 @@ fn read(
     let start = data.get().as_ptr() as usize - raw.as_ptr() as usize;
     let data = start..start + data.get().len();
 
-    let headers = match given.optional(Field::Headers) {
-        None => Headers::default(),
-        Some(value) => {
-            headers::parse(value.get()).map_err(|e| (RejectReason::BadHeaders, e.of("headers")))?
-        }
-    };
     use RejectReason::{
-        BadDeliverAt, BadExpiresAt, BadMaxAttempts, BadOrderKey, BadSecret, BadTimeout,
+        BadDeliverAt, BadExpiresAt, BadHeaders, BadMaxAttempts, BadOrderKey, BadSecret, BadTimeout,
     };
     let of = |field| given.optional(field);
+    let read_headers = |json: &RawValue| headers::parse(json.get()).map_err(|e| e.of("headers"));
+    let headers = optional(of(Field::Headers), BadHeaders, read_headers)?;
     Ok(Parts {
         id,
         endpoint,
-        headers,
+        headers: headers.unwrap_or_default(),
         deliver_at: optional(of(Field::DeliverAt), BadDeliverAt, field_values::deliver_at)?,
         overrides: Overrides {
             timeout: optional(of(Field::Timeout), BadTimeout, field_values::timeout)?,

@@ -1,16 +1,19 @@
 //! What the user typed: flags, environment variables, and what they mean.
 //!
-//! Every option is a flag `--some-name`, a variable `OUTHOOK_SOME_NAME`, a default and a
-//! line of help. What is wrong ends the program with [`bad_config`] and one line that names
-//! the option, the value and what is allowed.
+//! Every option is a flag `--some-name`, a variable `OUTHOOK_SOME_NAME`, a key of the file of
+//! `--config`, a default and a line of help; see `settings`. What is wrong ends the program with
+//! [`bad_config`] and one line that names the option, where it is set, the value and what is allowed.
 
 mod args;
 mod commands;
 mod exit;
+mod nearest;
 mod output;
+mod settings;
 mod startup;
 mod state;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,18 +21,22 @@ use clap::Parser;
 use crate::service::logging::LogFormat;
 use crate::service::{logging, signals};
 use commands::Command;
-pub use exit::bad_config;
+use exit::bad_config;
+use settings::{Settings, Stop};
 
 /// Sends webhooks: takes messages from Redis and POSTs each one until it is accepted.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
+    /// Read options from this TOML file, under the names of their flags; flags and variables win
+    #[arg(long, global = true, env = "OUTHOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// What to log to standard error: a level, or env_logger's syntax such as info,outhook=debug
     /// [default: info]
     #[arg(long, global = true, env = "OUTHOOK_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
+    log: Option<String>,
     /// Format of the log
     #[arg(
         long,
@@ -38,20 +45,31 @@ pub struct Cli {
         value_name = "FORMAT",
         default_value = "text"
     )]
-    pub log_format: LogFormat,
+    log_format: LogFormat,
 }
 
-/// Runs what was asked for.
-pub fn run(cli: Cli) -> ExitCode {
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    match settings::read(std::env::args_os(), std::env::vars_os()) {
+        Ok((cli, settings)) => run(cli, &settings),
+        Err(Stop::Shown(text)) => {
+            let _ = text.print();
+            ExitCode::from(text.exit_code() as u8)
+        }
+        Err(Stop::Bad(text)) => bad_config(text),
+    }
+}
+
+fn run(cli: Cli, settings: &Settings) -> ExitCode {
     signals::block();
     // The demo draws a table, which log lines would tear.
     let quiet = matches!(cli.command, Command::Demo(_));
     let default = if quiet { "error" } else { "info" };
     let filter = cli.log.as_deref().unwrap_or(default);
     if let Err(e) = logging::start(filter, cli.log_format) {
-        return bad_config(format!(
+        return bad_config(settings.name_places(&format!(
             "--log {filter:?}: {e}; it must be a level, or a filter such as warn,outhook=debug"
-        ));
+        )));
     }
     // These say themselves which thread is to get signals. The others do one thing, which a
     // signal may end.
@@ -61,18 +79,9 @@ pub fn run(cli: Cli) -> ExitCode {
     ) {
         signals::unblock();
     }
-    let result = cli.command.run();
+    let result = cli.command.run(settings);
     logging::flush();
-    result.unwrap_or_else(bad_config)
-}
-
-/// Folds clap's paragraph of an error into one line, and leaves out its advice on `--help`.
-pub fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = first.split_whitespace().collect();
-    let text = words.join(" ");
-    text.trim_start_matches("error: ").to_owned()
+    result.unwrap_or_else(|e| bad_config(settings.name_places(&e)))
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// logins.
 const REQUESTS: (&str, LevelFilter) = ("ureq", LevelFilter::Info);
 
+/// The crates that write to the log.
+const LOGGED: [&str; 3] = ["outhook", "ureq", "ureq_proto"];
+
 /// What the filter is widened by while the log is verbose.
 const VERBOSE: &str = "outhook=debug";
 
@@ -107,7 +110,27 @@ pub fn flush() {
     }
 }
 
+/// A word alone is a level, or a module of which all is logged. So any word will do, and a level that
+/// is misspelt would turn the log off.
+fn look_for_slips(filter: &str) -> Result<(), String> {
+    let modules = filter.split('/').next().unwrap_or_default();
+    let words = modules.split(',').map(str::trim);
+    for word in words.filter(|word| !word.is_empty() && !word.contains('=')) {
+        let top = word.split("::").next().unwrap_or_default();
+        if word.parse::<LevelFilter>().is_err() && !LOGGED.contains(&top) {
+            return Err(format!(
+                "{word} is no level (off, error, warn, info, debug, trace) and no module"
+            ));
+        }
+    }
+    match modules.split(',').all(|word| word.trim().is_empty()) {
+        true => Err("it is empty".into()),
+        false => Ok(()),
+    }
+}
+
 fn read_filter(filter: &str) -> Result<Filter, String> {
+    look_for_slips(filter)?;
     let mut builder = env_filter::Builder::new();
     builder.try_parse(filter).map_err(|e| e.to_string())?;
     Ok(builder.filter_module(REQUESTS.0, REQUESTS.1).build())

@@ -149,7 +149,8 @@ fn a_name_server_for_the_system_s_resolver_is_refused() {
     let run = Outhook::new(&["serve", "--resolver", "system"])
         .env("OUTHOOK_DNS_SERVER", "10.0.0.2,[::1]:5353")
         .run("");
-    assert_refused(&run, &["--dns-server 10.0.0.2", "--resolver system"]);
+    let named = "--dns-server (OUTHOOK_DNS_SERVER) 10.0.0.2";
+    assert_refused(&run, &[named, "--resolver system"]);
 }
 
 #[test]

@@ -54,6 +54,7 @@ mod refusals;
 mod retries;
 mod scripts;
 mod secrets;
+mod settings;
 mod signing;
 mod signing_cli;
 mod silence;

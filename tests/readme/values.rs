@@ -41,7 +41,7 @@ fn pem(kind: &str, der: &[u8]) -> String {
 }
 
 #[test]
-fn endpoints_files_are_ones_that_outhook_takes() {
+fn files_are_ones_that_outhook_takes() {
     let made = rcgen::generate_simple_self_signed(vec!["us".into()]).unwrap();
     let (certificate, key) = (made.cert.der(), made.signing_key.serialize_der());
     let secrets = [
@@ -61,9 +61,16 @@ fn endpoints_files_are_ones_that_outhook_takes() {
                 fs::write(dir.path().join("secrets").join(name), text).unwrap();
             }
             let file = block.text.replace("/run/secrets/", "secrets/");
-            fs::write(dir.path().join("endpoints.toml"), file).unwrap();
-            let script = "OUTHOOK_LOG=info outhook deliver --endpoints endpoints.toml </dev/null\n";
-            let out = session::run(script, dir.path());
+            let file = file.replace("/etc/outhook/", "");
+            // The first line says so where it is the file of --config.
+            let (name, option) = match file.starts_with("# outhook.toml") {
+                true => ("outhook.toml", "config"),
+                false => ("endpoints.toml", "endpoints"),
+            };
+            fs::write(dir.path().join("endpoints.toml"), "").unwrap();
+            fs::write(dir.path().join(name), file).unwrap();
+            let script = format!("OUTHOOK_LOG=info outhook deliver --{option} {name} </dev/null\n");
+            let out = session::run(&script, dir.path());
             assert!(
                 out.status.success(),
                 "{}:{}: {out:?}",

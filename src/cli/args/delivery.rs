@@ -16,6 +16,9 @@ use crate::delivery::retry_schedule::{Delays, RetrySchedule};
 use crate::message::MAX_ATTEMPTS;
 use crate::trust::authorities::Authorities;
 
+/// Where --connect-timeout is not set.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How messages are delivered.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
@@ -30,14 +33,14 @@ pub struct DeliveryArgs {
     /// name has the same time before that
     #[arg(long, env = "OUTHOOK_TIMEOUT", value_name = "DURATION", default_value = "15s", value_parser = timeout)]
     pub timeout: Duration,
-    /// Time limit for connecting, within --timeout
-    #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = timeout)]
-    connect_timeout: Duration,
+    /// Time limit for connecting, within --timeout [default: 5s, or --timeout if that is less]
+    #[arg(long, env = "OUTHOOK_CONNECT_TIMEOUT", value_name = "DURATION", value_parser = timeout)]
+    connect_timeout: Option<Duration>,
     /// PEM file of certificates to trust for https:// endpoints, in addition to Mozilla's
     #[arg(long, env = "OUTHOOK_CA_FILE", value_name = "FILE", value_parser = read_authorities)]
     ca_file: Option<Authorities>,
     /// Trust only the certificates of --ca-file
-    #[arg(long, env = "OUTHOOK_CA_ONLY", requires = "ca_file")]
+    #[arg(long, env = "OUTHOOK_CA_ONLY")]
     ca_only: bool,
     /// Idle connections that are kept, for all endpoints together [default: 4096, or as many as the
     /// limit of open files leaves]
@@ -140,13 +143,48 @@ enum Resolver {
 impl DeliveryArgs {
     /// What no single option can be blamed for. The error is one line.
     fn check(&self) -> Result<(), String> {
-        match (self.resolver, self.dns_servers.first()) {
-            (Resolver::System, Some(server)) => Err(format!(
+        if let (Resolver::System, Some(server)) = (self.resolver, self.dns_servers.first()) {
+            return Err(format!(
                 "--dns-server {server}: the system's resolver (--resolver system) asks servers of its own; \
                  leave one of the two away"
-            )),
-            _ => Ok(()),
+            ));
         }
+        if self.ca_only && self.ca_file.is_none() {
+            return Err("--ca-only: it needs --ca-file, or nothing would be trusted".into());
+        }
+        let connect = self.connect_timeout.unwrap_or_default();
+        at_most(("--connect-timeout", connect), ("--timeout", self.timeout))?;
+        at_most(
+            ("--backoff-base", self.backoff_base),
+            ("--backoff-max", self.backoff_max),
+        )?;
+        at_most(
+            ("--endpoint-backoff-base", self.endpoint_backoff_base),
+            ("--endpoint-backoff-max", self.endpoint_backoff_max),
+        )
+    }
+
+    /// What can be run with, and was hardly meant: a sentence each.
+    pub fn doubts(&self) -> Vec<String> {
+        let (workers, active) = (self.workers.count(), self.max_active);
+        let few = (active as usize) < workers;
+        let few = few.then(|| {
+            format!(
+                "--max-active {active} is less than --workers ({workers}): at most {active} attempts \
+                 are made at the same time"
+            )
+        });
+        let (largest, bytes) = (self.max_message_bytes, self.max_active_bytes);
+        let large = (u64::from(largest) > bytes).then(|| {
+            format!(
+                "--max-active-bytes {bytes} is less than --max-message-bytes ({largest}): a message \
+                 that is larger is held alone"
+            )
+        });
+        few.into_iter()
+            .chain(large)
+            .chain(self.egress.doubt())
+            .collect()
     }
 
     /// The error is one line.
@@ -180,7 +218,9 @@ impl DeliveryArgs {
             workers,
             max_in_flight,
             timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
+            connect_timeout: self
+                .connect_timeout
+                .unwrap_or(CONNECT_TIMEOUT.min(self.timeout)),
             authorities: self.ca_file.clone(),
             public_authorities: !self.ca_only,
             max_idle_connections: self.max_idle_connections.map(|n| n as usize),
@@ -197,6 +237,19 @@ impl DeliveryArgs {
             endpoint_backoff_max: self.endpoint_backoff_max,
             drain_timeout: self.drain_timeout,
         })
+    }
+}
+
+/// Two durations, of which one must not be longer than the other. The error is one line.
+fn at_most((name, it): (&str, Duration), (other, most): (&str, Duration)) -> Result<(), String> {
+    let shown = humantime::format_duration;
+    match it <= most {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} {}: it must be at most {other} ({})",
+            shown(it),
+            shown(most)
+        )),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct EgressArgs {
     #[arg(long, env = "OUTHOOK_PROXY", value_name = "URL", hide_env_values = true)]
     proxy: Option<Secret>,
     /// File that holds user:password for the proxy
-    #[arg(long, env = "OUTHOOK_PROXY_CREDENTIALS_FILE", value_name = "FILE", requires = "proxy")]
+    #[arg(long, env = "OUTHOOK_PROXY_CREDENTIALS_FILE", value_name = "FILE")]
     proxy_credentials_file: Option<PathBuf>,
     /// Receivers that are reached without the proxy: host, .domain, address (each also with :port),
     /// network such as 10.0.0.0/8, or * for all
@@ -42,6 +42,12 @@ impl EgressArgs {
         })
     }
 
+    /// What changes nothing, in a sentence.
+    pub fn doubt(&self) -> Option<String> {
+        let is_idle = self.proxy.is_none() && !self.no_proxy.is_empty();
+        is_idle.then(|| "--no-proxy changes nothing: there is no --proxy".into())
+    }
+
     fn source(&self) -> Result<Source, String> {
         let source =
             Source::new(&self.bind_addresses).map_err(|e| format!("--bind-address {e}"))?;
@@ -55,6 +61,12 @@ impl EgressArgs {
     }
 
     fn proxy(&self) -> Result<Option<Proxy>, String> {
+        if let (None, Some(file)) = (&self.proxy, &self.proxy_credentials_file) {
+            return Err(format!(
+                "--proxy-credentials-file {}: it needs --proxy",
+                file.display()
+            ));
+        }
         let login = self.proxy_credentials_file.as_ref().map(|file| {
             let secret = read_secret(&file.to_string_lossy());
             secret

@@ -15,7 +15,8 @@ use crate::trust::secret::Secret;
 #[command(next_help_heading = "Redis")]
 pub struct RedisArgs {
     /// Where Redis is: host:port, or a redis://, rediss://, unix://, redis+sentinel:// or
-    /// redis+cluster:// URL. The variable REDIS_ADDRESS is read too [default: 127.0.0.1:6379]
+    /// redis+cluster:// URL. The variables REDIS_ADDRESS and REDIS_URL are read too
+    /// [default: 127.0.0.1:6379]
     #[arg(long, env = "OUTHOOK_REDIS_ADDRESS", value_name = "ADDR", hide_env_values = true)]
     redis_address: Option<Secret>,
     /// File that holds the address, because an address may contain a password
@@ -60,7 +61,7 @@ impl RedisArgs {
     pub fn open(&self) -> Result<Redis, String> {
         Redis::new(&self.config()?).map_err(|e| match e.to_string() {
             other if other.starts_with("--") => other,
-            text => format!("--redis-address (variable REDIS_ADDRESS) {text}"),
+            text => format!("--redis-address {text}"),
         })
     }
 
@@ -87,15 +88,7 @@ impl RedisArgs {
         let shown = |secret: Secret| secret.expose().to_owned();
         let file = self.redis_address_file.as_deref();
         let address = secret_of(flag, self.redis_address.as_ref(), file)?.map(shown);
-        // The tutorial's variable; an empty one is what compose makes of an unset one.
-        let inherited = || {
-            std::env::var("REDIS_ADDRESS")
-                .ok()
-                .filter(|a| !a.is_empty())
-        };
-        let address = address
-            .or_else(inherited)
-            .unwrap_or_else(|| "127.0.0.1:6379".into());
+        let address = address.unwrap_or_else(|| "127.0.0.1:6379".into());
         let file = self.redis_password_file.as_deref();
         let password = secret_of("--redis-password", self.redis_password.as_ref(), file)?;
         let flag = "--redis-sentinel-password";

@@ -87,6 +87,9 @@ pub fn bounded(text: &str, least: Duration, most: Duration) -> Result<Duration, 
     }
 }
 
+/// An empty Redis has nearly as much: what is less was hardly meant for bytes.
+const SMALLEST_BUDGET: u64 = 1 << 20;
+
 /// `none`, a share as `80%`, or bytes, with or without a unit.
 pub fn budget(text: &str) -> Result<Budget, String> {
     let text = text.trim().to_lowercase();
@@ -106,8 +109,22 @@ pub fn budget(text: &str) -> Result<Budget, String> {
         let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
         count.checked_mul(bytes).filter(|bytes| *bytes > 0)
     };
-    let bytes = units.into_iter().find_map(read);
-    bytes.map(Budget::Bytes).ok_or_else(wrong)
+    let bytes = units.into_iter().find_map(read).ok_or_else(wrong)?;
+    match bytes < SMALLEST_BUDGET {
+        true => Err(format!(
+            "it would be {bytes} bytes; it must be at least 1mb, or a share such as 80%"
+        )),
+        false => Ok(Budget::Bytes(bytes)),
+    }
+}
+
+/// How a switch is written where it is no flag.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match &*text.trim().to_lowercase() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("it must be true or false (or yes or no, on or off, 1 or 0)".into()),
+    }
 }
 
 /// A whole number between these, both included.
@@ -146,11 +163,22 @@ mod tests {
             ("80%", Budget::Percent(80.0)),
             (" 512MB ", Budget::Bytes(512 << 20)),
             ("2gb", Budget::Bytes(2 << 30)),
-            ("1000", Budget::Bytes(1000)),
+            ("2000000", Budget::Bytes(2_000_000)),
         ] {
             assert_eq!(budget(text), Ok(read), "{text}");
         }
-        for bad in ["", "0", "0%", "101%", "mb", "1tb", "-1", "99999999999gb"] {
+        for bad in [
+            "",
+            "0",
+            "80",
+            "512kb",
+            "0%",
+            "101%",
+            "mb",
+            "1tb",
+            "-1",
+            "99999999999gb",
+        ] {
             assert!(budget(bad).is_err(), "{bad}");
         }
     }

@@ -9,6 +9,7 @@ use crate::cli::args::channels::ChannelArgs;
 use crate::cli::args::delivery::WorkersArgs;
 use crate::cli::args::redis::RedisArgs;
 use crate::cli::exit::exit_code;
+use crate::cli::settings::Settings;
 use crate::cli::startup::descriptors;
 use crate::store::{
     Condition, Keys, Part, Redis, StoreError, Subscription, advice, find_lacks, find_wrong_types,
@@ -28,8 +29,11 @@ pub struct CheckArgs {
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// The error is a bad configuration, in one line.
-pub fn run(args: &CheckArgs) -> Result<ExitCode, String> {
+pub fn run(args: &CheckArgs, settings: &Settings) -> Result<ExitCode, String> {
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
+    for sentence in settings.unknown_variables() {
+        eprintln!("outhook: {sentence}");
+    }
     if let Some(sentence) = descriptors::look_for_shortage(args.workers.count()) {
         eprintln!("outhook: {sentence}");
     }

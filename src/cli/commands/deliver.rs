@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::cli::args::delivery::DeliveryArgs;
 use crate::cli::exit::exit_code;
 use crate::cli::output::terminal::print_reading;
+use crate::cli::settings::Settings;
 use crate::cli::startup::{LONGEST, Start, descriptors};
 use crate::service::intake::stdin;
 use crate::service::outage::OutageTracker;
@@ -25,7 +26,7 @@ pub struct DeliverArgs {
 }
 
 /// The error is a bad configuration, in one line.
-pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
+pub fn run(args: &DeliverArgs, settings: &Settings) -> Result<ExitCode, String> {
     let config = args.delivery.config()?;
     let store: Box<dyn Store> = match &args.dead_file {
         None => Box::new(Ndjson::new(io::stderr(), "standard error")),
@@ -40,7 +41,7 @@ pub fn run(args: &DeliverArgs) -> Result<ExitCode, String> {
     };
     descriptors::prepare(Some(config.workers));
     let outage = OutageTracker::new("secrets");
-    let start = Start::new(&args.delivery, &config, LONGEST, None, outage)?;
+    let start = Start::new(settings, &args.delivery, &config, LONGEST, None, outage)?;
     let (drain, control) = start.control("deliver");
     let max_bytes = config.max_message_bytes;
     let source = Source {

@@ -16,6 +16,7 @@ use signal_hook::consts::SIGINT;
 use crate::cli::args::delivery::DeliveryArgs;
 use crate::cli::args::values::{duration, number};
 use crate::cli::exit::exit_code;
+use crate::cli::settings::Settings;
 use crate::cli::startup::{LONGEST, Start, descriptors};
 use crate::service::control::{Commands, Snapshot};
 use crate::service::drain::Drain;
@@ -61,7 +62,7 @@ struct Seen {
 }
 
 /// The error is a bad configuration, in one line.
-pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
+pub fn run(args: &DemoArgs, settings: &Settings) -> Result<ExitCode, String> {
     let mut config = args.delivery.config()?;
     // Its receivers are on this machine, where nothing may lead as a rule, and where the system
     // likes.
@@ -72,7 +73,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, String> {
     }));
     descriptors::prepare(Some(config.workers));
     let outage = OutageTracker::new("secrets");
-    let start = Start::new(&args.delivery, &config, LONGEST, None, outage)?;
+    let start = Start::new(settings, &args.delivery, &config, LONGEST, None, outage)?;
     let commands = start.commands.clone();
     let (drain, control) = start.control("demo");
     let customers = customers().map_err(|e| format!("the demo's receivers: {e}"))?;

@@ -14,6 +14,7 @@ use log::info;
 
 use crate::cli::args::values::{address, duration, number, share};
 use crate::cli::args::verifier::SecretArgs;
+use crate::cli::settings::Settings;
 use crate::cli::startup::descriptors;
 use crate::message::printable::printable;
 use crate::message::timestamp::unix_ms;
@@ -81,7 +82,7 @@ fn not_bound(e: &io::Error) -> String {
 }
 
 /// The error is a bad configuration, in one line.
-pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
+pub fn run(args: ListenArgs, settings: &Settings) -> Result<ExitCode, String> {
     descriptors::prepare(None);
     ctrlc::set_handler(|| std::process::exit(0)).map_err(|e| format!("signals: {e}"))?;
     let (verifier, tolerance) = (args.secret.verifier()?, args.secret.tolerance);
@@ -104,6 +105,7 @@ pub fn run(args: ListenArgs) -> Result<ExitCode, String> {
     };
     let address = receiver::start(args.bind, behaviour, on_request)
         .map_err(|e| format!("--bind {}: {}", args.bind, not_bound(&e)))?;
+    settings.tell();
     // The threads that answer are not to be interrupted.
     signals::unblock();
     print(&format!("listen: on http://{address}"));

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::cli::settings::Settings;
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take messages from a Redis stream and from Pub/Sub, and deliver them
@@ -53,15 +55,15 @@ pub enum Command {
 
 impl Command {
     /// The error is a bad configuration, in one line.
-    pub fn run(self) -> Result<ExitCode, String> {
+    pub fn run(self, settings: &Settings) -> Result<ExitCode, String> {
         match self {
-            Command::Serve(args) => serve::run(&args),
-            Command::Listen(args) => listen::run(args),
+            Command::Serve(args) => serve::run(&args, settings),
+            Command::Listen(args) => listen::run(args, settings),
             Command::Keygen(args) => keygen::run(&args),
             Command::Verify(args) => verify::run(&args),
-            Command::Check(args) => check::run(&args),
-            Command::Deliver(args) => deliver::run(&args),
-            Command::Demo(args) => demo::run(&args),
+            Command::Check(args) => check::run(&args, settings),
+            Command::Deliver(args) => deliver::run(&args, settings),
+            Command::Demo(args) => demo::run(&args, settings),
             Command::Send(args) => send::run(&args),
             Command::Dead(args) => dead::run(&args),
             Command::Parked(args) => parked::run(&args),

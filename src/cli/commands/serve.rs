@@ -16,6 +16,7 @@ use crate::cli::args::delivery::DeliveryArgs;
 use crate::cli::args::redis::RedisArgs;
 use crate::cli::args::values::{budget, keep, lease, nonempty, number};
 use crate::cli::exit::exit_code;
+use crate::cli::settings::Settings;
 use crate::cli::startup::{Start, descriptors};
 use crate::delivery::config::{Budget, DeliveryConfig, attempts_per_second};
 use crate::delivery::parked::Want;
@@ -114,14 +115,21 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const USUAL_ANSWER: Duration = Duration::from_millis(200);
 
 /// The error is a bad configuration, in one line.
-pub fn run(args: &ServeArgs) -> Result<ExitCode, String> {
+pub fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCode, String> {
     let lease = args.lease()?;
     let (redis, keys) = (args.redis.open()?, args.redis.keys()?);
     let config = args.delivery.config()?;
     let outage = OutageTracker::new("ledger");
     let places = Some((&redis, &keys));
     let of_secrets = outage.of("secrets");
-    let start = Start::new(&args.delivery, &config, lease / 3, places, of_secrets)?;
+    let start = Start::new(
+        settings,
+        &args.delivery,
+        &config,
+        lease / 3,
+        places,
+        of_secrets,
+    )?;
     let Start {
         commands, drain, ..
     } = start;

@@ -7,7 +7,10 @@ pub mod rules;
 
 use std::time::Duration;
 
+use log::warn;
+
 use crate::cli::args::delivery::DeliveryArgs;
+use crate::cli::settings::Settings;
 use crate::delivery::config::DeliveryConfig;
 use crate::delivery::endpoints_file::Bounds;
 use crate::delivery::rules::EndpointRules;
@@ -36,6 +39,7 @@ impl Start {
     /// From here on signals are heeded. `longest`: the most that a rule's timeout may be; `redis`:
     /// where secrets may be. The error is a bad configuration, in one line.
     pub fn new(
+        settings: &Settings,
         args: &DeliveryArgs,
         config: &DeliveryConfig,
         longest: Duration,
@@ -57,6 +61,8 @@ impl Start {
         let reload = rules::and_secrets(reload, keyring.clone());
         let drain =
             signals::listen(commands.clone(), reload).map_err(|e| format!("signals: {e}"))?;
+        settings.tell();
+        args.doubts().iter().for_each(|doubt| warn!("{doubt}"));
         Ok(Start {
             commands,
             inbox,

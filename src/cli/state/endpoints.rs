@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::waiting::url;
+use crate::cli::nearest::nearest;
 use crate::cli::output::Stop;
 use crate::delivery::endpoint_snapshot::{EndpointSnapshot, EndpointSnapshots};
 use crate::delivery::hold::{Hold, covers};
@@ -130,11 +131,8 @@ impl Known {
 
     /// The other name that is nearest to this one, if one is near.
     pub fn nearest(&self, named: &str) -> Option<&str> {
-        let near = |name: &&str| strsim::normalized_damerau_levenshtein(name, named);
-        let names = self.names().into_iter().filter(|name| *name != named);
-        let names = names.map(|name| (near(&name), name));
-        let best = names.max_by(|one, other| one.0.total_cmp(&other.0));
-        best.filter(|(near, _)| *near >= NEAR).map(|(_, name)| name)
+        let names = self.names().into_iter();
+        nearest(named, names.filter(|name| *name != named), NEAR)
     }
 }
 

@@ -367,6 +367,40 @@ fn the_way_of_a_message_can_be_followed() {
     }
 }
 
+#[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let is_name = |name: &&str| {
+        let mut characters = name.chars();
+        characters.all(|c| c.is_ascii_lowercase() || "/._".contains(c))
+            && (name.ends_with(".rs") || name.ends_with(".lua") || name.contains('/'))
+    };
+    let mut all = Vec::new();
+    let mut folders: Vec<_> = ["src", "tests", "fuzz", "scripts"]
+        .map(|d| root.join(d))
+        .into();
+    while let Some(folder) = folders.pop() {
+        all.push(folder.display().to_string());
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => all.push(path.display().to_string()),
+            }
+        }
+    }
+    let mut found = 0;
+    for name in text.split('`').skip(1).step_by(2).filter(is_name) {
+        found += 1;
+        let name = name.trim_end_matches('/');
+        let ends = [format!("/{name}"), format!("/{name}.rs")];
+        let is_there = |path: &String| ends.iter().any(|end| path.ends_with(end));
+        assert!(all.iter().any(is_there), "ARCHITECTURE.md names {name}");
+    }
+    assert!(found > 60, "{found}");
+}
+
 /// Names that meant several things, or were this project's own: the glossary in ARCHITECTURE.md has
 /// what took their place.
 const RETIRED: &[&str] = &[

@@ -57,7 +57,7 @@ fn a_url_that_answers_410_gets_nothing_more_from_any_replica_until_it_is_resumed
     );
     receiver.wait_for(41);
     assert_eq!(
-        first.log.count("/gone: held") + second.log.count("/gone: held"),
+        first.log.count("/…: held") + second.log.count("/…: held"),
         2
     );
     first.end_well();

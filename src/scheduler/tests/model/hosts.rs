@@ -67,10 +67,12 @@ impl Model {
     pub(super) fn must_stay(&self, id: &str) -> bool {
         let host = self.states[id].host;
         let is_healthy = |host: &Host| host.answers && host.closed.is_none();
+        // A message that leaves in this step may have been there before this one was looked at.
+        let is_here = |state| is_active(state) || state == State::Leaving;
         let others = self
             .states
             .iter()
-            .filter(|(other, known)| *other != id && known.host == host && is_active(known.state));
+            .filter(|(other, known)| *other != id && known.host == host && is_here(known.state));
         let has_backlog = self.states.values();
         let mut has_backlog = has_backlog.filter(|k| k.host == host && k.state == State::Deferred);
         is_healthy(&self.hosts[host as usize])

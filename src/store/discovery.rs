@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use redis::{RedisResult, Value, cmd};
 
+use super::StoreError;
 use super::connection::{At, Connection, Server};
+use super::error::About;
 use super::reply::{bytes, items, text};
-use super::{Redis, StoreError};
 
 /// See the module's header.
 #[derive(Clone)]
@@ -74,19 +75,19 @@ impl<'a> Several<'a> {
     }
 }
 
-/// The address of the server now. `template` is how to connect to it.
+/// The address of the server now. `template` is how to connect to it, and `about` what errors say.
 pub(super) fn locate(
     place: &Place,
     template: &Server,
     limit: Duration,
-    redis: &Redis,
+    about: &About<'_>,
 ) -> Result<Server, StoreError> {
     let (seeds, what) = match place {
         Place::Fixed => return Ok(template.clone()),
         Place::Sentinel(seeds, _) => (seeds, "no sentinel answers"),
         Place::Cluster(seeds, _) => (seeds, "no node answers"),
     };
-    let mut last = StoreError::new(format!("{redis}: {what}"));
+    let mut last = StoreError::new(format!("{}: {what}", about.shown));
     for seed in seeds {
         let found = seed.connect(limit).and_then(|mut connection| match place {
             Place::Sentinel(_, master) => ask_sentinel(&mut connection, master),
@@ -102,8 +103,8 @@ pub(super) fn locate(
                 };
                 return Ok(template.at(host, port));
             }
-            Ok(None) => last = StoreError::new(format!("{redis}: {}", place.unknown())),
-            Err(e) => last = redis.connect_error(&e),
+            Ok(None) => last = StoreError::new(format!("{}: {}", about.shown, place.unknown())),
+            Err(e) => last = about.explain(&e),
         }
     }
     Err(last)

@@ -91,7 +91,7 @@ impl Redis {
     /// Opens a connection that has answered a PING. Answers are waited for `read_limit`.
     pub fn connect(&self, read_limit: Duration) -> Result<Connection, StoreError> {
         let limit = CONNECT_TIMEOUT.min(read_limit);
-        let server = discovery::locate(&self.place, &self.server, limit, self)?;
+        let server = discovery::locate(&self.place, &self.server, limit, &self.about(true))?;
         let open = || {
             let mut connection = server.connect(limit)?;
             match redis::cmd("PING").query::<()>(&mut connection) {

@@ -9,9 +9,6 @@ use std::path::Path;
 
 use super::{is_test, sources, without_tests};
 
-/// Folders that do not keep to it yet. One that does is to be taken out.
-const EXEMPT: &[&str] = &["store"];
-
 /// Where a module is, from the root of the crate: `http::tls`.
 type Module = Vec<String>;
 
@@ -41,18 +38,8 @@ fn no_circle_between_the_modules_of_a_folder() {
     let circles = edges
         .keys()
         .filter_map(|(folder, module)| circle(&edges, folder, module));
-    let (exempt, circles): (Vec<String>, Vec<String>) = circles.partition(|circle| {
-        let (folder, _) = circle.split_once(": ").unwrap();
-        EXEMPT.contains(&folder)
-    });
+    let circles: Vec<String> = circles.collect();
     assert!(circles.is_empty(), "circles:\n{}", circles.join("\n"));
-    for folder in EXEMPT {
-        let has_one = exempt.iter().any(|circle| circle.starts_with(folder));
-        assert!(
-            has_one,
-            "{folder} has no circle any more: take it out of EXEMPT"
-        );
-    }
 }
 
 #[test]

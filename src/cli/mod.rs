@@ -2,7 +2,7 @@
 //!
 //! Every option is a flag `--some-name`, a variable `OUTHOOK_SOME_NAME`, a key of the file of
 //! `--config`, a default and a line of help; see `settings`. What is wrong ends the program with
-//! [`bad_config`] and one line that names the option, where it is set, the value and what is allowed.
+//! code 2 and one line that names the option, where it is set, the value and what is allowed.
 
 mod args;
 mod commands;

@@ -3,7 +3,8 @@
 //! Everyone else only sends to it. Each turn of its loop does all that can be done now
 //! (`turn`), then waits for a reason to do more (`wait`), which is the only place where it
 //! blocks. It sends to workers only what they have room for, and to the ledger only what
-//! fits; what does not fit stays in the scheduler's outbox, and while anything is there, no
+//! fits; what does not fit stays in an outbox: the scheduler's, or the timer's own, which goes after it
+//! and holds what begins an attempt and answers to operators. While anything is there, no
 //! work is handed out and nothing is taken in: no new delivery. Results are taken always.
 //!
 //! There are two intakes, as there are two kinds of source. A *patient* one (the stream,

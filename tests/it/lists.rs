@@ -492,7 +492,13 @@ fn an_endpoint_that_fails_is_tried_at_once_when_it_is_resumed_and_that_is_said()
     let redis = Redis::start();
     let answers = |_: &_, n: usize| status(if n < 8 { 503 } else { 200 });
     let receiver = Receiver::answering(answers);
-    let mut service = serve(&redis, &["--endpoint-backoff-base", "1h"]);
+    let hour = [
+        "--endpoint-backoff-base",
+        "1h",
+        "--endpoint-backoff-max",
+        "1h",
+    ];
+    let mut service = serve(&redis, &hour);
     for n in 0..8 {
         redis.add(message(&receiver.url("/"), &format!("m{n}"), "1"));
     }

@@ -123,11 +123,11 @@ fn an_answer_that_is_not_ours_hides_no_other() {
         let question = questions.get_message().expect("a question");
         let text: String = question.get_payload().expect("text");
         let key = text.split(' ').nth(1).expect("a key");
-        let push = redis::cmd("LPUSH")
+        let publish = redis::cmd("PUBLISH")
             .arg(key)
             .arg(&b"\xff{"[..])
             .query::<()>(&mut answers);
-        push.expect("to answer")
+        publish.expect("to answer")
     });
     until("the joker to listen", || {
         let count = ["PUBSUB", "NUMSUB", "{outhook}:control"];

@@ -157,6 +157,8 @@ fn assert_waited_out(source: Source, refusal: Refusal, meanwhile: Meanwhile) {
     let mut service = begin(source, refusal, &redis, &receiver);
     if meanwhile != DeliversAll {
         service.log.wait(&refusal.words(source));
+        // What is said at the start is said before anything is refused.
+        service.log.wait("redis: trouble");
         assert_tries_again(&redis);
     }
     match meanwhile {
